@@ -1,0 +1,81 @@
+//! The sink's settings.
+
+use super::Secret;
+use std::path::PathBuf;
+
+#[derive(Debug, Clone)]
+pub struct Kafka {
+    /// `KAFKA_BROKERS`: `host:port,…`.
+    pub brokers: String,
+    /// `KAFKA_CLIENT_ID`.
+    pub client_id: String,
+    pub topics: Topics,
+    pub creation: TopicCreation,
+    pub security_protocol: SecurityProtocol,
+    pub sasl: Option<Sasl>,
+    /// `KAFKA_SSL_CA_LOCATION`; without it the system's store is probed.
+    pub ssl_ca_location: Option<PathBuf>,
+    /// `KAFKA_PROP_*`: librdkafka's own properties, dotted, already checked.
+    pub properties: Vec<(String, String)>,
+    pub delivery: Delivery,
+    pub record_timestamp: RecordTimestamp,
+    /// `TOMBSTONES`: a null value after each delete.
+    pub tombstones: bool,
+}
+
+/// Topic names; each may hold `{database}`, `{collection}`, `{operation}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topics {
+    /// `KAFKA_DB_CHANGES_TOPIC` (then all four are the same) or the four `KAFKA_TOPIC_*`.
+    pub insert: String,
+    pub update: String,
+    pub replace: String,
+    pub delete: String,
+    /// `KAFKA_TOPIC_DDL`.
+    pub ddl: Option<String>,
+    /// `KAFKA_DLQ_TOPIC`.
+    pub dead_letter: Option<String>,
+}
+
+/// `KAFKA_CREATE_TOPICS` and what new topics look like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicCreation {
+    pub enabled: bool,
+    /// `KAFKA_TOPIC_PARTITIONS`; none takes the broker's default.
+    pub partitions: Option<i32>,
+    /// `KAFKA_TOPIC_REPLICATION`; none takes the broker's default.
+    pub replication: Option<i32>,
+    /// `KAFKA_TOPIC_CONFIG`: `retention.ms=…,max.message.bytes=…`.
+    pub config: Vec<(String, String)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecurityProtocol {
+    Plaintext,
+    Ssl,
+    SaslPlaintext,
+    SaslSsl,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sasl {
+    pub mechanism: String,
+    pub username: String,
+    pub password: Secret,
+}
+
+/// `DELIVERY`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    AtLeastOnce,
+    ExactlyOnce,
+}
+
+/// `RECORD_TIMESTAMP`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordTimestamp {
+    /// The change's own time.
+    Change,
+    /// The time of producing.
+    Now,
+}

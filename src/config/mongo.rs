@@ -1,0 +1,80 @@
+//! The source's settings.
+
+use super::Secret;
+use crate::position::ResumeToken;
+use std::time::Duration;
+
+#[derive(Debug, Clone)]
+pub struct Mongo {
+    /// `MONGODB_URI`, with credentials.
+    pub uri: Secret,
+    /// One database or the deployment.
+    pub scope: Scope,
+    /// `WATCH_COLLECTIONS`: names or `*` globs; empty watches all. With a deployment-wide scope the
+    /// patterns are `db.collection`.
+    pub watch: Vec<String>,
+    /// `EXCLUDE_COLLECTIONS`: names or `*` globs; beats `watch`.
+    pub exclude: Vec<String>,
+    /// `WATCH_OPERATIONS`: insert, update, replace, delete; empty means all.
+    pub operations: Vec<String>,
+    pub full_document: FullDocument,
+    pub pre_images: PreImages,
+    /// `CHANGE_STREAM_PIPELINE`: the user's own stages, after the filter.
+    pub user_pipeline: Vec<bson::Document>,
+    /// `SHOW_EXPANDED_EVENTS` (server 6.0+).
+    pub show_expanded_events: bool,
+    pub start_at: StartAt,
+    /// `SOURCE_BATCH_BYTES`: about how many bytes one reply should hold.
+    pub batch_bytes: usize,
+    /// `RECONNECT_DELAY_MS`: first delay; doubles with jitter up to 30 s.
+    pub reconnect_delay: Duration,
+    /// `RECONNECT_MAX_RETRIES`: 0 retries for ever.
+    pub reconnect_max_retries: usize,
+}
+
+/// What is watched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// One database: the URI's path or `MONGODB_DATABASE`.
+    Database(String),
+    /// All databases that match these patterns (`WATCH_DATABASES`).
+    Deployment { databases: Vec<String> },
+}
+
+impl Scope {
+    /// The database's name, or `*`.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Database(name) => name,
+            Self::Deployment { .. } => "*",
+        }
+    }
+}
+
+/// `FULL_DOCUMENT`, as in the change stream's option `fullDocument`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FullDocument {
+    Default,
+    UpdateLookup,
+    WhenAvailable,
+    Required,
+}
+
+/// `FULL_DOCUMENT_BEFORE_CHANGE`, as in the option `fullDocumentBeforeChange`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PreImages {
+    Off,
+    WhenAvailable,
+    Required,
+}
+
+/// `START_AT`: where a stream without a checkpoint begins.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StartAt {
+    Now,
+    /// The oldest entry of the oplog.
+    Earliest,
+    /// A time, in seconds since the Unix epoch.
+    Time(u32),
+    Token(ResumeToken),
+}

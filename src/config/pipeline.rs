@@ -1,0 +1,71 @@
+//! Settings of the way between source and sink, and of checkpoints.
+
+use super::JsonMode;
+use std::path::PathBuf;
+use std::time::Duration;
+
+#[derive(Debug, Clone)]
+pub struct Pipeline {
+    pub json_mode: JsonMode,
+    pub batching: Batching,
+    /// `MAX_IN_FLIGHT_BYTES`: replies waiting plus records not yet acknowledged, in bytes.
+    pub max_in_flight_bytes: usize,
+    /// `COMMIT_INTERVAL_MS`.
+    pub commit_interval: Duration,
+    pub on_record_error: OnRecordError,
+    pub on_history_lost: OnHistoryLost,
+}
+
+/// When a batch closes: whichever comes first, or when the source has nothing more ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Batching {
+    /// `BATCH_SIZE`, events.
+    pub events: usize,
+    /// `BATCH_BYTES`, bytes of records.
+    pub bytes: usize,
+    /// `BATCH_TIMEOUT_MS` after the first event.
+    pub timeout: Duration,
+}
+
+/// `ON_RECORD_ERROR`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnRecordError {
+    Stop,
+    DeadLetter,
+    Skip,
+}
+
+/// `ON_HISTORY_LOST`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnHistoryLost {
+    Stop,
+    Earliest,
+    Latest,
+}
+
+/// Where checkpoints live.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resume {
+    pub backend: ResumeBackend,
+}
+
+/// `RESUME_STORE`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ResumeBackend {
+    Kafka {
+        /// `RESUME_TOPIC` (`tailwater.checkpoints`).
+        topic: String,
+    },
+    MongoDb {
+        /// `RESUME_DATABASE`; none is the watched one.
+        database: Option<String>,
+        /// `RESUME_COLLECTION` (`changeStreamResumeTokens`).
+        collection: String,
+        /// `RESUME_TTL_DAYS`: streams not used for longer are cleaned up.
+        ttl: Option<Duration>,
+    },
+    File {
+        /// `RESUME_FILE` (`tailwater.checkpoint.json`).
+        path: PathBuf,
+    },
+}

@@ -1,0 +1,3 @@
+//! From an event to the bytes of its record.
+
+pub mod json;

@@ -1,0 +1,154 @@
+//! Everything that can stop Tailwater: a stable code, the sentence, the exit code.
+//!
+//! One table ([`Code::policy`]) says what is retried, what stops, and what an operator does next.
+//! Decisions are made by code, never by message text. `docs/errors.md` explains each code.
+
+use std::fmt;
+
+/// A stable name for a kind of failure. Never renamed; documented in `docs/errors.md`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Code {
+    /// A bug or an exhausted machine: nothing the operator's configuration did.
+    Internal,
+    /// One or more variables are wrong.
+    Config,
+    /// MongoDB cannot be used: credentials, privileges, topology, version.
+    SourceRefused,
+    /// MongoDB cannot be reached now.
+    SourceUnavailable,
+    /// Kafka cannot be used: credentials, authorization, a topic that is missing for good.
+    SinkRefused,
+    /// Kafka cannot be reached now.
+    SinkUnavailable,
+    /// The resume token is malformed, unknown, or of another source or database.
+    TokenInvalid,
+    /// The oplog no longer holds the position to resume from.
+    HistoryLost,
+    /// Another instance with this stream id has taken over.
+    Fenced,
+    /// A record cannot be delivered and `ON_RECORD_ERROR=stop`.
+    RecordRefused,
+    /// The checkpoint store cannot be read or written.
+    CheckpointFailed,
+    /// Stopping took longer than `SHUTDOWN_TIMEOUT_MS`; the checkpoint is behind what was delivered.
+    DrainTimedOut,
+}
+
+/// What the process does about a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Policy {
+    /// Try again with back-off; unhealthy meanwhile.
+    Retry,
+    /// Leave with the code's exit code.
+    Stop,
+}
+
+impl Code {
+    pub const ALL: [Code; 12] = [
+        Code::Internal,
+        Code::Config,
+        Code::SourceRefused,
+        Code::SourceUnavailable,
+        Code::SinkRefused,
+        Code::SinkUnavailable,
+        Code::TokenInvalid,
+        Code::HistoryLost,
+        Code::Fenced,
+        Code::RecordRefused,
+        Code::CheckpointFailed,
+        Code::DrainTimedOut,
+    ];
+
+    /// The stable name, as in logs and `docs/errors.md`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Code::Internal => "internal",
+            Code::Config => "config",
+            Code::SourceRefused => "source_refused",
+            Code::SourceUnavailable => "source_unavailable",
+            Code::SinkRefused => "sink_refused",
+            Code::SinkUnavailable => "sink_unavailable",
+            Code::TokenInvalid => "token_invalid",
+            Code::HistoryLost => "history_lost",
+            Code::Fenced => "fenced",
+            Code::RecordRefused => "record_refused",
+            Code::CheckpointFailed => "checkpoint_failed",
+            Code::DrainTimedOut => "drain_timed_out",
+        }
+    }
+
+    /// The process's exit code. 0 is a graceful stop, 130 a second signal.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Code::Internal => 1,
+            Code::Config => 2,
+            Code::SourceRefused => 3,
+            Code::SinkRefused => 4,
+            Code::TokenInvalid => 5,
+            Code::HistoryLost => 6,
+            Code::Fenced => 7,
+            Code::RecordRefused => 8,
+            Code::DrainTimedOut => 9,
+            Code::CheckpointFailed => 10,
+            Code::SourceUnavailable => 11,
+            Code::SinkUnavailable => 12,
+        }
+    }
+
+    /// What the running process does about it.
+    pub fn policy(self) -> Policy {
+        match self {
+            Code::SourceUnavailable | Code::SinkUnavailable => Policy::Retry,
+            _ => Policy::Stop,
+        }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A failure: its kind, one sentence with what is wrong and what would be right, and its cause.
+#[derive(Debug, thiserror::Error)]
+#[error("{detail}")]
+pub struct Error {
+    pub code: Code,
+    pub detail: String,
+    #[source]
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Error {
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self {
+            code,
+            detail: detail.into(),
+            source: None,
+        }
+    }
+
+    #[must_use]
+    pub fn because(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+}
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn names_and_exit_codes_are_distinct() {
+        let names: HashSet<_> = Code::ALL.iter().map(|code| code.name()).collect();
+        let exits: HashSet<_> = Code::ALL.iter().map(|code| code.exit_code()).collect();
+        assert_eq!(names.len(), Code::ALL.len());
+        assert_eq!(exits.len(), Code::ALL.len());
+        assert!(!exits.contains(&0) && !exits.contains(&130));
+    }
+}

@@ -1,0 +1,224 @@
+//! One change event, read in place from the server's reply.
+
+use crate::position::{ClusterTime, ResumeToken};
+use crate::raw::{self, Element, Malformed};
+use bson::spec::ElementType;
+
+/// What happened. Names are the server's own `operationType`s.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Operation {
+    Insert,
+    Update,
+    Replace,
+    Delete,
+    Drop,
+    Rename,
+    DropDatabase,
+    Invalidate,
+    /// An expanded event (`create`, `createIndexes`, …); which one is [`Event::operation_name`].
+    Other,
+}
+
+impl Operation {
+    /// Reads the server's `operationType`.
+    pub fn from_name(name: &str) -> Self {
+        match name {
+            "insert" => Self::Insert,
+            "update" => Self::Update,
+            "replace" => Self::Replace,
+            "delete" => Self::Delete,
+            "drop" => Self::Drop,
+            "rename" => Self::Rename,
+            "dropDatabase" => Self::DropDatabase,
+            "invalidate" => Self::Invalidate,
+            _ => Self::Other,
+        }
+    }
+
+    /// Whether the event is about one document (and not about a collection or database).
+    pub fn is_document(self) -> bool {
+        matches!(
+            self,
+            Self::Insert | Self::Update | Self::Replace | Self::Delete
+        )
+    }
+}
+
+/// A change event whose fields are slices of the server's reply.
+///
+/// Fields that the event does not have are `None`; a field that is there and null is
+/// `Some` with [`ElementType::Null`], as after a look-up that found nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct Event<'a> {
+    /// The whole event.
+    pub raw: &'a [u8],
+    /// `_id`, the resume token document.
+    pub token: &'a [u8],
+    pub operation: Operation,
+    /// The server's `operationType` as sent.
+    pub operation_name: &'a str,
+    /// `ns.db`; empty on `invalidate`.
+    pub database: &'a str,
+    /// `ns.coll`; empty on `invalidate` and `dropDatabase`.
+    pub collection: &'a str,
+    pub cluster_time: Option<ClusterTime>,
+    /// `wallTime` in milliseconds since the Unix epoch (server 6.0+).
+    pub wall_time: Option<i64>,
+    pub document_key: Option<&'a [u8]>,
+    pub full_document: Option<Element<'a>>,
+    pub full_document_before_change: Option<Element<'a>>,
+    pub update_description: Option<&'a [u8]>,
+    /// `to` of a rename: the new namespace document.
+    pub rename_to: Option<&'a [u8]>,
+    /// `operationDescription` of an expanded event.
+    pub operation_description: Option<Element<'a>>,
+    pub lsid: Option<&'a [u8]>,
+    pub txn_number: Option<i64>,
+    /// `(fragment, of)` of an event that the server has split.
+    pub split: Option<(u32, u32)>,
+}
+
+impl<'a> Event<'a> {
+    /// Reads the event's fields in one pass.
+    ///
+    /// # Errors
+    /// [`Malformed`] when the bytes are not BSON or the event has no resume token.
+    pub fn parse(raw: &'a [u8]) -> Result<Self, Malformed> {
+        let mut event = Self {
+            raw,
+            token: &[],
+            operation: Operation::Other,
+            operation_name: "",
+            database: "",
+            collection: "",
+            cluster_time: None,
+            wall_time: None,
+            document_key: None,
+            full_document: None,
+            full_document_before_change: None,
+            update_description: None,
+            rename_to: None,
+            operation_description: None,
+            lsid: None,
+            txn_number: None,
+            split: None,
+        };
+        for element in raw::walk(raw)? {
+            let element = element?;
+            match element.name {
+                b"_id" => event.token = element.as_document().unwrap_or(&[]),
+                b"operationType" => {
+                    event.operation_name = element.as_str().unwrap_or("");
+                    event.operation = Operation::from_name(event.operation_name);
+                }
+                b"ns" => {
+                    for part in raw::walk(element.as_document().unwrap_or(EMPTY))? {
+                        let part = part?;
+                        match part.name {
+                            b"db" => event.database = part.as_str().unwrap_or(""),
+                            b"coll" => event.collection = part.as_str().unwrap_or(""),
+                            _ => {}
+                        }
+                    }
+                }
+                b"clusterTime" => {
+                    event.cluster_time =
+                        element.as_timestamp().map(|(s, i)| ClusterTime::new(s, i));
+                }
+                b"wallTime" => event.wall_time = element.as_date_millis(),
+                b"documentKey" => event.document_key = element.as_document(),
+                b"fullDocument" => event.full_document = Some(element),
+                b"fullDocumentBeforeChange" => event.full_document_before_change = Some(element),
+                b"updateDescription" => event.update_description = element.as_document(),
+                b"to" => event.rename_to = element.as_document(),
+                b"operationDescription" => event.operation_description = Some(element),
+                b"lsid" => event.lsid = element.as_document(),
+                b"txnNumber" => event.txn_number = element.as_i64(),
+                b"splitEvent" => event.split = split_of(element)?,
+                _ => {}
+            }
+        }
+        if event.token.is_empty() {
+            return Err(Malformed {
+                offset: 0,
+                len: raw.len(),
+            });
+        }
+        Ok(event)
+    }
+
+    /// The change's own time in milliseconds since the Unix epoch: `wallTime`, else `clusterTime`.
+    pub fn timestamp_millis(&self) -> Option<i64> {
+        self.wall_time
+            .or_else(|| self.cluster_time.map(ClusterTime::millis))
+    }
+
+    /// `documentKey._id`.
+    pub fn document_id(&self) -> Option<Element<'a>> {
+        raw::find(self.document_key?, "_id").ok().flatten()
+    }
+
+    /// The token's `_data` where it is a string, as on every supported server.
+    pub fn token_data(&self) -> Option<&'a str> {
+        raw::find(self.token, "_data").ok().flatten()?.as_str()
+    }
+
+    /// The token, copied out of the reply.
+    pub fn resume_token(&self) -> Option<ResumeToken> {
+        ResumeToken::from_bytes(self.token)
+    }
+
+    /// Whether the look-up of an update found a document.
+    pub fn has_full_document(&self) -> bool {
+        self.full_document
+            .is_some_and(|e| e.kind == ElementType::EmbeddedDocument)
+    }
+}
+
+const EMPTY: &[u8] = &[5, 0, 0, 0, 0];
+
+fn split_of(element: Element<'_>) -> Result<Option<(u32, u32)>, Malformed> {
+    let Some(document) = element.as_document() else {
+        return Ok(None);
+    };
+    let number = |name| -> Result<Option<u32>, Malformed> {
+        Ok(raw::find(document, name)?
+            .and_then(|e| e.as_i64())
+            .and_then(|n| u32::try_from(n).ok()))
+    };
+    Ok(number("fragment")?.zip(number("of")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bson::doc;
+
+    #[test]
+    fn an_update_is_read_field_by_field() {
+        let raw = bson::RawDocumentBuf::try_from(&doc! {
+            "_id": {"_data": "8265"}, "operationType": "update",
+            "clusterTime": bson::Timestamp { time: 7, increment: 2 },
+            "wallTime": bson::DateTime::from_millis(1234),
+            "fullDocument": null, "ns": {"db": "d", "coll": "c.x"},
+            "documentKey": {"shard": 1, "_id": "k"},
+            "updateDescription": {"updatedFields": {"a": 1}, "removedFields": []},
+            "splitEvent": {"fragment": 1, "of": 3},
+        })
+        .unwrap();
+        let event = Event::parse(raw.as_bytes()).unwrap();
+        assert_eq!(event.operation, Operation::Update);
+        assert_eq!((event.database, event.collection), ("d", "c.x"));
+        assert_eq!(event.timestamp_millis(), Some(1234));
+        assert_eq!(event.document_id().unwrap().as_str(), Some("k"));
+        assert_eq!(event.token_data(), Some("8265"));
+        assert_eq!(event.split, Some((1, 3)));
+        assert!(event.full_document.is_some() && !event.has_full_document());
+    }
+
+    #[test]
+    fn an_event_without_a_token_is_malformed() {
+        let raw = bson::RawDocumentBuf::try_from(&doc! {"operationType": "insert"}).unwrap();
+        assert!(Event::parse(raw.as_bytes()).is_err());
+    }
+}

@@ -1,0 +1,11 @@
+//! Tailwater carries every change of a MongoDB database to Kafka, in order, without losing one.
+//!
+//! `ARCHITECTURE.md` is the map of this crate and states the invariants its rooms keep.
+
+pub mod config;
+pub mod encode;
+pub mod error;
+pub mod event;
+pub mod position;
+pub mod raw;
+pub mod resume;
