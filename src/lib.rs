@@ -9,3 +9,4 @@ pub mod event;
 pub mod position;
 pub mod raw;
 pub mod resume;
+pub mod sink;

@@ -1,0 +1,3 @@
+//! Kafka: how it is reached, and how records get there.
+
+pub mod client;
