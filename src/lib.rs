@@ -10,6 +10,7 @@ pub mod pipeline;
 pub mod position;
 pub mod raw;
 pub mod resume;
+pub mod route;
 pub mod sink;
 pub mod source;
 pub mod watermark;

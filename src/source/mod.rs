@@ -1,4 +1,11 @@
-//! The change stream: one cursor for the database, raw replies in stream order.
+//! The change stream: what is watched and whether it can be, one cursor for the database, raw
+//! replies in stream order, and what the server's errors mean.
 
 pub mod batch_size;
+pub mod filter;
+pub mod fingerprint;
+pub mod pattern;
 pub mod reply;
+
+pub use filter::{Filter, Images, change_stream_options};
+pub use fingerprint::describe_change;

@@ -1,0 +1,132 @@
+//! A topic's name with placeholders: parsed once, rendered for each namespace that is new.
+
+use crate::event::Event;
+
+/// The longest topic name that Kafka accepts, in bytes (its `Topic.MAX_NAME_LENGTH`).
+pub const MAX_TOPIC_LEN: usize = 249;
+
+/// A topic name that may hold `{database}`, `{collection}` and `{operation}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Template {
+    parts: Vec<Part>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Part {
+    Literal(String),
+    Field(Field),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Field {
+    Database,
+    Collection,
+    Operation,
+}
+
+impl Field {
+    /// Every placeholder, as written in a template.
+    const ALL: [(&str, Field); 3] = [
+        ("{database}", Field::Database),
+        ("{collection}", Field::Collection),
+        ("{operation}", Field::Operation),
+    ];
+
+    /// What stands in this place for an event; a `dropDatabase` has no collection and gets `_`.
+    pub(super) fn of<'a>(self, event: &Event<'a>) -> &'a str {
+        let value = match self {
+            Field::Database => event.database,
+            Field::Collection => event.collection,
+            Field::Operation => event.operation_name,
+        };
+        if value.is_empty() { "_" } else { value }
+    }
+}
+
+impl Template {
+    /// Reads a template.
+    ///
+    /// # Errors
+    /// The sentence of what is wrong: a brace that belongs to no placeholder, or no name at all.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Err("a topic name cannot be empty".into());
+        }
+        let mut parts = Vec::new();
+        let mut rest = text;
+        while !rest.is_empty() {
+            let open = rest.find(['{', '}']).unwrap_or(rest.len());
+            let (literal, tail) = rest.split_at(open);
+            if !literal.is_empty() {
+                parts.push(Part::Literal(literal.to_owned()));
+            }
+            rest = tail;
+            if rest.is_empty() {
+                break;
+            }
+            let Some((name, field)) = Field::ALL.iter().find(|(name, _)| rest.starts_with(name))
+            else {
+                return Err(format!(
+                    "topic `{text}` has a brace that begins no placeholder; \
+                     {{database}}, {{collection}} and {{operation}} are known"
+                ));
+            };
+            parts.push(Part::Field(*field));
+            rest = &rest[name.len()..];
+        }
+        Ok(Self { parts })
+    }
+
+    /// Whether every event has the same topic.
+    pub fn is_fixed(&self) -> bool {
+        self.fields().next().is_none()
+    }
+
+    /// The placeholders in use.
+    pub(super) fn fields(&self) -> impl Iterator<Item = Field> + '_ {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Literal(_) => None,
+            Part::Field(field) => Some(*field),
+        })
+    }
+
+    /// The topic's name, with `_` for each character that Kafka does not allow; not yet checked.
+    /// Without an event only the fixed text is there.
+    pub(super) fn render(&self, event: Option<&Event<'_>>) -> String {
+        let mut name = String::new();
+        for part in &self.parts {
+            let text = match (part, event) {
+                (Part::Literal(literal), _) => literal.as_str(),
+                (Part::Field(field), Some(event)) => field.of(event),
+                (Part::Field(_), None) => "",
+            };
+            name.extend(text.chars().map(|c| if is_legal(c) { c } else { '_' }));
+        }
+        name
+    }
+}
+
+/// Kafka's own rule for the characters of a topic name.
+fn is_legal(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_brace_outside_a_placeholder_is_refused_with_the_known_ones() {
+        for wrong in ["a.{db}", "a.{collection", "a}", "{}", "{Database}"] {
+            let sentence = Template::parse(wrong).unwrap_err();
+            assert!(sentence.contains("{collection}"), "{sentence}");
+        }
+        assert!(Template::parse("").is_err());
+    }
+
+    #[test]
+    fn a_template_without_placeholders_is_fixed() {
+        assert!(Template::parse("database.insert").unwrap().is_fixed());
+        assert!(!Template::parse("cdc.{database}").unwrap().is_fixed());
+    }
+}

@@ -1,0 +1,249 @@
+use super::*;
+use bson::{Document, RawDocumentBuf, doc};
+use proptest::prelude::*;
+
+fn topics() -> config::Topics {
+    config::Topics {
+        insert: "database.insert".into(),
+        update: "database.update".into(),
+        replace: "database.update".into(),
+        delete: "database.delete".into(),
+        ddl: None,
+        dead_letter: None,
+    }
+}
+
+fn all(template: &str) -> config::Topics {
+    config::Topics {
+        insert: template.into(),
+        update: template.into(),
+        replace: template.into(),
+        delete: template.into(),
+        ddl: Some(template.into()),
+        dead_letter: None,
+    }
+}
+
+fn raw(operation: &str, database: &str, collection: &str) -> RawDocumentBuf {
+    let ns: Document = match collection {
+        "" => doc! {"db": database},
+        _ => doc! {"db": database, "coll": collection},
+    };
+    RawDocumentBuf::try_from(&doc! {"_id": {"_data": "82"}, "operationType": operation, "ns": ns})
+        .unwrap()
+}
+
+fn route(router: &mut Router, operation: &str, db: &str, coll: &str) -> Result<String, RouteError> {
+    let raw = raw(operation, db, coll);
+    let route = router.route(&Event::parse(raw.as_bytes()).unwrap())?;
+    Ok(match route {
+        Route::Topic(id) => router.table().get(id).name().to_owned(),
+        Route::Nowhere => "nowhere".into(),
+    })
+}
+
+#[test]
+fn each_operation_has_its_topic_and_replace_shares_the_one_of_update() {
+    let mut router = Router::new(&topics(), &[]).unwrap();
+    let mut topic = |operation: &str| route(&mut router, operation, "d", "c").unwrap();
+    assert_eq!(topic("insert"), "database.insert");
+    assert_eq!(topic("update"), "database.update");
+    assert_eq!(topic("replace"), "database.update");
+    assert_eq!(topic("delete"), "database.delete");
+    assert_eq!(router.table().all().len(), 3);
+}
+
+#[test]
+fn ddl_goes_nowhere_without_a_topic_of_its_own_and_invalidate_never_goes_anywhere() {
+    let mut router = Router::new(&topics(), &[]).unwrap();
+    for operation in ["drop", "rename", "dropDatabase", "create", "invalidate"] {
+        assert_eq!(route(&mut router, operation, "d", "c").unwrap(), "nowhere");
+    }
+    let ddl = config::Topics {
+        ddl: Some("ddl.{operation}".into()),
+        ..topics()
+    };
+    let mut router = Router::new(&ddl, &[]).unwrap();
+    assert_eq!(route(&mut router, "drop", "d", "c").unwrap(), "ddl.drop");
+    assert_eq!(
+        route(&mut router, "createIndexes", "d", "c").unwrap(),
+        "ddl.createIndexes"
+    );
+    assert_eq!(route(&mut router, "invalidate", "", "").unwrap(), "nowhere");
+}
+
+#[test]
+fn placeholders_are_filled_and_illegal_characters_become_underscores() {
+    let mut router = Router::new(&all("cdc.{database}.{collection}.{operation}"), &[]).unwrap();
+    let mut topic = |op: &str, db: &str, coll: &str| route(&mut router, op, db, coll).unwrap();
+    assert_eq!(topic("insert", "shop", "orders"), "cdc.shop.orders.insert");
+    assert_eq!(
+        topic("replace", "shop", "orders"),
+        "cdc.shop.orders.replace"
+    );
+    assert_eq!(
+        topic("delete", "shop", "a b/ü$\"1"),
+        "cdc.shop.a_b____1.delete"
+    );
+    assert_eq!(topic("dropDatabase", "shop", ""), "cdc.shop._.dropDatabase");
+}
+
+#[test]
+fn a_name_of_249_characters_is_the_longest() {
+    let mut router = Router::new(&all("{collection}"), &[]).unwrap();
+    let fits = "c".repeat(MAX_TOPIC_LEN);
+    assert_eq!(route(&mut router, "insert", "d", &fits).unwrap(), fits);
+    let error = route(&mut router, "insert", "d", &"c".repeat(MAX_TOPIC_LEN + 1)).unwrap_err();
+    assert!(
+        matches!(error, RouteError::TopicTooLong { len: 250, .. }),
+        "{error}"
+    );
+}
+
+#[test]
+fn dots_alone_are_no_name() {
+    let mut router = Router::new(&all("{collection}"), &[]).unwrap();
+    for name in [".", ".."] {
+        let error = route(&mut router, "insert", "d", name).unwrap_err();
+        assert_eq!(error, RouteError::TopicIllegal { name: name.into() });
+    }
+    assert!(
+        Router::new(
+            &config::Topics {
+                insert: "..".into(),
+                ..topics()
+            },
+            &[]
+        )
+        .is_err()
+    );
+}
+
+#[test]
+fn names_that_differ_in_dot_and_underscore_clash_at_the_start_where_they_are_known() {
+    let clash = config::Topics {
+        insert: "database_update".into(),
+        ..topics()
+    };
+    let error = Router::new(&clash, &[]).unwrap_err();
+    assert_eq!(error.code, Code::Config);
+    assert!(error.detail.contains("KAFKA_TOPIC_UPDATE"), "{error}");
+    assert!(error.detail.contains("`database_update`"), "{error}");
+}
+
+#[test]
+fn a_clash_that_shows_later_is_an_error_of_that_event_alone() {
+    let mut router = Router::new(&all("{collection}"), &[]).unwrap();
+    assert_eq!(route(&mut router, "insert", "d", "a.b").unwrap(), "a.b");
+    for _ in 0..2 {
+        let error = route(&mut router, "insert", "d", "a_b").unwrap_err();
+        assert_eq!(
+            error,
+            RouteError::TopicClash {
+                name: "a_b".into(),
+                other: "a.b".into()
+            }
+        );
+    }
+    assert_eq!(route(&mut router, "insert", "d", "a.b").unwrap(), "a.b");
+}
+
+#[test]
+fn two_namespaces_of_one_name_share_the_topic() {
+    let mut router = Router::new(&all("{database}.{collection}"), &[]).unwrap();
+    assert_eq!(route(&mut router, "insert", "d", "a b").unwrap(), "d.a_b");
+    assert_eq!(route(&mut router, "insert", "d", "a_b").unwrap(), "d.a_b");
+    assert_eq!(router.table().all().len(), 1);
+}
+
+#[test]
+fn no_record_goes_to_the_checkpoint_topic() {
+    let reserved = "tailwater.checkpoints";
+    let mut router = Router::new(&all("{database}.{collection}"), &[reserved]).unwrap();
+    let error = route(&mut router, "insert", "tailwater", "checkpoints").unwrap_err();
+    assert_eq!(
+        error,
+        RouteError::TopicReserved {
+            name: reserved.into()
+        }
+    );
+    let fixed = config::Topics {
+        ddl: Some(reserved.into()),
+        ..topics()
+    };
+    assert!(
+        Router::new(&fixed, &[reserved])
+            .unwrap_err()
+            .detail
+            .contains("KAFKA_TOPIC_DDL")
+    );
+}
+
+#[test]
+fn the_dead_letter_topic_may_be_a_template_too() {
+    let config = config::Topics {
+        dead_letter: Some("dlq.{collection}".into()),
+        ..topics()
+    };
+    let mut router = Router::new(&config, &[]).unwrap();
+    let raw = raw("insert", "d", "c");
+    let id = router
+        .dead_letter(&Event::parse(raw.as_bytes()).unwrap())
+        .unwrap()
+        .unwrap();
+    assert_eq!(router.table().get(id).name(), "dlq.c");
+    let mut router = Router::new(&topics(), &[]).unwrap();
+    assert_eq!(
+        router.dead_letter(&Event::parse(raw.as_bytes()).unwrap()),
+        Ok(None)
+    );
+}
+
+#[test]
+fn what_the_brokers_say_of_a_topic_is_seen_by_every_clone_of_the_router() {
+    let router = Router::new(&topics(), &[]).unwrap();
+    let clone = router.clone();
+    let topic = Arc::clone(&router.table().all()[0]);
+    assert_eq!(
+        (topic.partitions(), topic.max_message_bytes()),
+        (None, None)
+    );
+    topic.learned(12, Some(1_048_588));
+    let seen = clone.table().get(topic.id());
+    assert_eq!(
+        (seen.partitions(), seen.max_message_bytes()),
+        (Some(12), Some(1_048_588))
+    );
+}
+
+#[test]
+fn a_namespace_dropped_from_a_full_cache_finds_its_topic_again() {
+    let mut router = Router::new(&all("{database}"), &[]).unwrap();
+    let first = route(&mut router, "insert", "first", "c").unwrap();
+    for n in 0..CACHE_LIMIT {
+        route(&mut router, "insert", &format!("d{n}"), "c").unwrap();
+    }
+    assert!(router.cache.len() < CACHE_LIMIT);
+    assert_eq!(route(&mut router, "insert", "first", "c").unwrap(), first);
+    assert_eq!(router.table().all().len(), CACHE_LIMIT + 1);
+}
+
+proptest! {
+    /// Whatever the namespace is called: a name that Kafka takes, or an error of that event; and
+    /// asking again gives the same answer.
+    #[test]
+    fn every_name_is_legal_or_an_error(db in "[^\0]{1,20}", coll in "[^\0]{1,260}") {
+        let mut router = Router::new(&all("{collection}.{database}"), &[]).unwrap();
+        let first = route(&mut router, "insert", &db, &coll);
+        prop_assert_eq!(&first, &route(&mut router, "insert", &db, &coll));
+        match first {
+            Ok(name) => {
+                prop_assert!(name.len() <= MAX_TOPIC_LEN);
+                prop_assert!(name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)));
+                prop_assert!(!matches!(name.as_str(), "" | "." | ".."));
+            }
+            Err(RouteError::TopicTooLong { len, .. }) => prop_assert!(len > MAX_TOPIC_LEN),
+            Err(error) => prop_assert!(false, "{}", error),
+        }
+    }
+}

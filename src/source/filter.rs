@@ -1,0 +1,379 @@
+//! Which changes are wanted: as stages for the server, and the same decision in this process.
+//!
+//! The server filters, so that what is not wanted never crosses the wire. `ns.coll` with `$in` is
+//! compared because the server turns that into a cheap condition on the oplog entry itself; a
+//! pattern becomes an anchored regular expression. Exclude beats watch, `system.*` and Tailwater's
+//! own collections never count, and a rename is wanted when either of its names is.
+
+use super::pattern::{self, Pattern};
+use crate::config::{FullDocument, Mongo, PreImages, Scope};
+use crate::event::{Event, Operation};
+use crate::raw;
+use bson::{Bson, Document, doc};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Databases of the server itself: never watched.
+const INTERNAL: [&str; 3] = ["admin", "config", "local"];
+
+/// The operations that `WATCH_OPERATIONS` chooses from.
+const DOCUMENT_OPERATIONS: [&str; 4] = ["insert", "update", "replace", "delete"];
+
+/// A compiled filter. Immutable; reopening a stream uses the same one.
+#[derive(Debug, Clone)]
+pub struct Filter {
+    /// Patterns of databases; `None` when the stream is of one database.
+    pub(super) databases: Option<BTreeSet<Pattern>>,
+    /// The watched database, or `*`.
+    pub(super) scope: String,
+    /// Empty: everything.
+    pub(super) watch: BTreeSet<Namespaces>,
+    pub(super) exclude: BTreeSet<Namespaces>,
+    /// Tailwater's own collections, excluded as well.
+    pub(super) own: BTreeSet<Namespaces>,
+    /// Document operations that are not wanted. Whatever is no document operation always passes.
+    pub(super) unwanted: BTreeSet<&'static str>,
+    pub(super) expanded: bool,
+    pub(super) user_pipeline: Vec<Document>,
+}
+
+/// A pattern of namespaces; `database` is `None` when the stream is of one database.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Namespaces {
+    pub(super) database: Option<Pattern>,
+    pub(super) collection: Pattern,
+}
+
+impl Namespaces {
+    fn of_collection(text: &str) -> Self {
+        Self {
+            database: None,
+            collection: Pattern::new(text),
+        }
+    }
+
+    /// `db.collection`; a database's name holds no dot. Without a dot: the whole database.
+    fn of_namespace(text: &str) -> Self {
+        let (database, collection) = text.split_once('.').unwrap_or((text, "*"));
+        Self {
+            database: Some(Pattern::new(database)),
+            collection: Pattern::new(collection),
+        }
+    }
+
+    fn in_database(&self, database: &str) -> bool {
+        self.database
+            .as_ref()
+            .is_none_or(|pattern| pattern.matches(database))
+    }
+
+    fn matches(&self, database: &str, collection: &str) -> bool {
+        self.in_database(database) && self.collection.matches(collection)
+    }
+
+    fn is_literal(&self) -> bool {
+        self.database.as_ref().is_none_or(Pattern::is_literal) && self.collection.is_literal()
+    }
+
+    fn is_any(&self) -> bool {
+        self.database.as_ref().is_none_or(Pattern::is_any) && self.collection.is_any()
+    }
+}
+
+impl Filter {
+    /// Compiles the lists. `own` are the collections, as (database, collection), that Tailwater
+    /// itself writes.
+    pub fn new(mongo: &Mongo, own: &[(String, String)]) -> Self {
+        let (databases, parse): (_, fn(&str) -> Namespaces) = match &mongo.scope {
+            Scope::Database(_) => (None, Namespaces::of_collection),
+            Scope::Deployment { databases } => {
+                let patterns = databases.iter().map(|text| Pattern::new(text)).collect();
+                (Some(patterns), Namespaces::of_namespace)
+            }
+        };
+        let own = own
+            .iter()
+            .filter_map(|(database, collection)| match &mongo.scope {
+                // A `*` in such a name would exclude too much, which beats feeding on itself.
+                Scope::Database(watched) => {
+                    (watched == database).then(|| Namespaces::of_collection(collection))
+                }
+                Scope::Deployment { .. } => Some(Namespaces {
+                    database: Some(Pattern::new(database)),
+                    collection: Pattern::new(collection),
+                }),
+            })
+            .collect();
+        let wanted = |operation: &&str| mongo.operations.iter().any(|name| name == operation);
+        let mut filter = Self {
+            databases,
+            scope: mongo.scope.name().to_owned(),
+            watch: mongo.watch.iter().map(|text| parse(text)).collect(),
+            exclude: mongo.exclude.iter().map(|text| parse(text)).collect(),
+            own,
+            unwanted: match mongo.operations.as_slice() {
+                [] => BTreeSet::new(),
+                _ => DOCUMENT_OPERATIONS
+                    .into_iter()
+                    .filter(|op| !wanted(op))
+                    .collect(),
+            },
+            expanded: mongo.show_expanded_events,
+            user_pipeline: mongo.user_pipeline.clone(),
+        };
+        filter.reduce();
+        filter
+    }
+
+    /// Brings filters that mean the same to one form, which is also the cheapest for the server:
+    /// a list of plain names needs no exclusions, they are taken out of it here.
+    fn reduce(&mut self) {
+        if self.watch.is_empty() {
+            return;
+        }
+        if self.watch.iter().all(Namespaces::is_literal) {
+            let wanted = self.watch.iter().filter(|name| {
+                let database = name.database.as_ref().map_or("", Pattern::as_str);
+                self.watches(database, name.collection.as_str())
+            });
+            self.watch = wanted.cloned().collect();
+            if self.watch.is_empty() {
+                // No name is left, which must not come to mean every name.
+                self.watch.insert(Namespaces {
+                    database: self.databases.as_ref().map(|_| Pattern::new("")),
+                    collection: Pattern::new(""),
+                });
+            }
+            self.exclude.clear();
+            self.own.clear();
+        } else if self.watch.iter().any(Namespaces::is_any) {
+            self.watch.clear();
+        }
+    }
+
+    /// Whether no collection can match: every watched name is excluded as well.
+    pub fn watches_nothing(&self) -> bool {
+        !self.watch.is_empty()
+            && self
+                .watch
+                .iter()
+                .all(|name| name.collection.as_str().is_empty())
+    }
+
+    /// Whether changes of this collection are wanted.
+    pub fn watches(&self, database: &str, collection: &str) -> bool {
+        // An expanded event may be about no collection; no pattern speaks of it then.
+        let any = |patterns: &BTreeSet<Namespaces>| {
+            !collection.is_empty() && patterns.iter().any(|p| p.matches(database, collection))
+        };
+        self.watches_database(database)
+            && !collection.starts_with("system.")
+            && (self.watch.is_empty() || any(&self.watch))
+            && !any(&self.exclude)
+            && !any(&self.own)
+    }
+
+    fn watches_database(&self, database: &str) -> bool {
+        self.databases.as_ref().is_none_or(|patterns| {
+            !INTERNAL.contains(&database) && patterns.iter().any(|p| p.matches(database))
+        })
+    }
+
+    /// Decides as the server's `$match` does. The user's own stages are not looked at.
+    pub fn matches(&self, event: &Event<'_>) -> bool {
+        match event.operation {
+            Operation::Invalidate => true,
+            Operation::DropDatabase => {
+                self.watches_database(event.database)
+                    && (self.databases.is_none()
+                        || self.watch.is_empty()
+                        || self
+                            .watch
+                            .iter()
+                            .any(|name| name.in_database(event.database)))
+            }
+            Operation::Rename => {
+                let to = |name| {
+                    event
+                        .rename_to
+                        .and_then(|to| raw::find(to, name).ok().flatten()?.as_str())
+                };
+                !event.collection.starts_with("system.")
+                    && (self.watches(event.database, event.collection)
+                        || to("db")
+                            .zip(to("coll"))
+                            .is_some_and(|(db, coll)| self.watches(db, coll)))
+            }
+            _ => {
+                !self.unwanted.contains(event.operation_name)
+                    && self.watches(event.database, event.collection)
+            }
+        }
+    }
+
+    /// The stages after `$changeStream`: the filter, then the user's own.
+    pub fn stages(&self) -> Vec<Document> {
+        let mut stages = vec![doc! {"$match": self.condition()}];
+        stages.extend(self.user_pipeline.iter().cloned());
+        stages
+    }
+
+    fn condition(&self) -> Document {
+        let mut condition = Document::new();
+        if !self.unwanted.is_empty() {
+            let unwanted: Vec<&str> = self.unwanted.iter().copied().collect();
+            condition.insert("operationType", doc! {"$nin": unwanted});
+        }
+        let everything = self.databases.is_none()
+            && self.watch.is_empty()
+            && self.exclude.is_empty()
+            && self.own.is_empty();
+        if everything {
+            // Also matches events without `ns.coll`: dropDatabase and invalidate.
+            condition.insert("ns.coll", doc! {"$not": pattern::system()});
+            return condition;
+        }
+        let mut into = doc! {"operationType": "rename", "ns.coll": {"$not": pattern::system()}};
+        into.extend(self.namespace("to"));
+        let mut branches = vec![self.namespace("ns"), into];
+        if self.databases.is_none() {
+            branches.push(doc! {"operationType": {"$in": ["dropDatabase", "invalidate"]}});
+        } else {
+            let mut dropped = doc! {"operationType": "dropDatabase", "ns.db": self.database()};
+            if !self.watch.is_empty() {
+                let named = self
+                    .watch
+                    .iter()
+                    .filter_map(|name| name.database.as_ref()?.to_bson());
+                dropped.insert("$or", [doc! {"ns.db": {"$in": named.collect::<Vec<_>>()}}]);
+            }
+            branches.push(dropped);
+            branches.push(doc! {"operationType": "invalidate"});
+        }
+        condition.insert("$or", branches);
+        condition
+    }
+
+    /// The condition that the namespace under `field` (`ns` or `to`) is watched.
+    fn namespace(&self, field: &str) -> Document {
+        let (db, coll) = (format!("{field}.db"), format!("{field}.coll"));
+        let only_names = !self.watch.is_empty() && self.watch.iter().all(Namespaces::is_literal);
+        if self.databases.is_none() {
+            let mut condition = Document::new();
+            if !self.watch.is_empty() {
+                condition.insert("$in", names(&self.watch));
+            }
+            if !only_names {
+                let mut excluded = names(&self.exclude);
+                excluded.extend(names(&self.own));
+                excluded.push(pattern::system());
+                condition.insert("$nin", excluded);
+            }
+            return doc! {coll: condition};
+        }
+        let mut condition = Document::new();
+        if !only_names {
+            condition.insert(db.as_str(), self.database());
+            condition.insert(coll.as_str(), doc! {"$not": pattern::system()});
+            let excluded: BTreeSet<_> = self.exclude.union(&self.own).cloned().collect();
+            if !excluded.is_empty() {
+                condition.insert("$nor", grouped(&excluded, &db, &coll));
+            }
+        }
+        if !self.watch.is_empty() {
+            condition.insert("$or", grouped(&self.watch, &db, &coll));
+        }
+        condition
+    }
+
+    /// The condition on a database's name in a stream of the deployment.
+    fn database(&self) -> Document {
+        let patterns = self.databases.iter().flatten();
+        let mut condition = doc! {"$nin": INTERNAL.to_vec()};
+        if !patterns.clone().any(Pattern::is_any) {
+            condition.insert(
+                "$in",
+                patterns.filter_map(Pattern::to_bson).collect::<Vec<_>>(),
+            );
+        }
+        condition
+    }
+}
+
+fn names(patterns: &BTreeSet<Namespaces>) -> Vec<Bson> {
+    patterns
+        .iter()
+        .filter_map(|name| name.collection.to_bson())
+        .collect()
+}
+
+/// `db` and `coll` conditions, one for all databases that share their collections: hundreds of
+/// alternatives have slowed servers below their own write rate.
+fn grouped(patterns: &BTreeSet<Namespaces>, db: &str, coll: &str) -> Vec<Document> {
+    let mut collections: BTreeMap<&Pattern, BTreeSet<&Pattern>> = BTreeMap::new();
+    for name in patterns {
+        if let Some(database) = &name.database {
+            collections
+                .entry(database)
+                .or_default()
+                .insert(&name.collection);
+        }
+    }
+    let mut databases: BTreeMap<BTreeSet<&Pattern>, Vec<&Pattern>> = BTreeMap::new();
+    for (database, collections) in collections {
+        databases.entry(collections).or_default().push(database);
+    }
+    let list = |patterns: &mut dyn Iterator<Item = &Pattern>| -> Vec<Bson> {
+        patterns.filter_map(Pattern::to_bson).collect()
+    };
+    databases
+        .iter()
+        .map(|(collections, databases)| {
+            let mut condition = Document::new();
+            if !databases.iter().any(|database| database.is_any()) {
+                condition.insert(db, doc! {"$in": list(&mut databases.iter().copied())});
+            }
+            condition.insert(coll, doc! {"$in": list(&mut collections.iter().copied())});
+            condition
+        })
+        .collect()
+}
+
+/// Which images of the document the server shall send along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Images {
+    /// As `FULL_DOCUMENT` and `FULL_DOCUMENT_BEFORE_CHANGE` say.
+    Configured,
+    /// None: to get past an event that is too large with them.
+    Without,
+}
+
+/// The options of the `$changeStream` stage, without the point to start from.
+pub fn change_stream_options(mongo: &Mongo, images: Images) -> Document {
+    let mut options = Document::new();
+    if images == Images::Configured {
+        let full_document = match mongo.full_document {
+            FullDocument::Default => None,
+            FullDocument::UpdateLookup => Some("updateLookup"),
+            FullDocument::WhenAvailable => Some("whenAvailable"),
+            FullDocument::Required => Some("required"),
+        };
+        let before = match mongo.pre_images {
+            PreImages::Off => None,
+            PreImages::WhenAvailable => Some("whenAvailable"),
+            PreImages::Required => Some("required"),
+        };
+        // A server of before 6.0 refuses options that it does not know, even when off.
+        options.extend(full_document.map(|value| ("fullDocument".into(), value.into())));
+        options.extend(before.map(|value| ("fullDocumentBeforeChange".into(), value.into())));
+    }
+    if mongo.show_expanded_events {
+        options.insert("showExpandedEvents", true);
+    }
+    if matches!(mongo.scope, Scope::Deployment { .. }) {
+        options.insert("allChangesForCluster", true);
+    }
+    options
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

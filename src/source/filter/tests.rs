@@ -1,0 +1,227 @@
+use super::*;
+use crate::config::{Secret, StartAt};
+use bson::RawDocumentBuf;
+use std::time::Duration;
+
+fn texts(list: &[&str]) -> Vec<String> {
+    list.iter().map(|text| (*text).to_owned()).collect()
+}
+
+pub(crate) fn mongo(watch: &[&str], exclude: &[&str], operations: &[&str]) -> Mongo {
+    Mongo {
+        uri: Secret::new("mongodb://localhost/shop"),
+        scope: Scope::Database("shop".into()),
+        watch: texts(watch),
+        exclude: texts(exclude),
+        operations: texts(operations),
+        full_document: FullDocument::UpdateLookup,
+        pre_images: PreImages::Off,
+        user_pipeline: Vec::new(),
+        show_expanded_events: false,
+        start_at: StartAt::Now,
+        batch_bytes: 1 << 20,
+        reconnect_delay: Duration::from_secs(1),
+        reconnect_max_retries: 0,
+    }
+}
+
+pub(crate) fn deployment(databases: &[&str], watch: &[&str]) -> Mongo {
+    let scope = Scope::Deployment {
+        databases: texts(databases),
+    };
+    Mongo {
+        scope,
+        ..mongo(watch, &[], &[])
+    }
+}
+
+pub(crate) fn own() -> Vec<(String, String)> {
+    vec![("shop".into(), "changeStreamResumeTokens".into())]
+}
+
+fn event(document: Document) -> RawDocumentBuf {
+    let mut event = doc! {"_id": {"_data": "82"}};
+    event.extend(document);
+    RawDocumentBuf::try_from(&event).unwrap()
+}
+
+fn wants(filter: &Filter, document: Document) -> bool {
+    let raw = event(document);
+    filter.matches(&Event::parse(raw.as_bytes()).unwrap())
+}
+
+fn wants_insert(filter: &Filter, db: &str, coll: &str) -> bool {
+    wants(
+        filter,
+        doc! {"operationType": "insert", "ns": {"db": db, "coll": coll}},
+    )
+}
+
+#[test]
+fn exclude_beats_watch_and_system_and_own_collections_never_count() {
+    let filter = Filter::new(&mongo(&["*"], &["tmp_*", "secret"], &[]), &own());
+    for (name, wanted) in [
+        ("users", true),
+        ("tmp_x", false),
+        ("secret", false),
+        ("secret2", true),
+        ("system.views", false),
+        ("systems", true),
+        ("a.system.b", true),
+        ("changeStreamResumeTokens", false),
+    ] {
+        assert_eq!(wants_insert(&filter, "shop", name), wanted, "{name}");
+    }
+    let named = Filter::new(&mongo(&["a", "changeStreamResumeTokens"], &[], &[]), &own());
+    assert!(!wants_insert(&named, "shop", "changeStreamResumeTokens"));
+}
+
+#[test]
+fn own_collections_of_another_database_are_no_matter_to_this_stream() {
+    let elsewhere = [("ops".to_owned(), "tokens".to_owned())];
+    assert!(wants_insert(
+        &Filter::new(&mongo(&[], &[], &[]), &elsewhere),
+        "shop",
+        "tokens"
+    ));
+    let all = Filter::new(&deployment(&["*"], &[]), &elsewhere);
+    assert!(wants_insert(&all, "shop", "tokens") && !wants_insert(&all, "ops", "tokens"));
+}
+
+#[test]
+fn a_list_of_names_that_are_all_excluded_watches_nothing_and_not_everything() {
+    for filter in [
+        Filter::new(&mongo(&["a", "b"], &["*"], &[]), &[]),
+        Filter::new(
+            &Mongo {
+                exclude: texts(&["x.*"]),
+                ..deployment(&["x"], &["x.a"])
+            },
+            &[],
+        ),
+    ] {
+        assert!(filter.watches_nothing());
+        assert!(!wants_insert(&filter, "x", "a") && !wants_insert(&filter, "x", "c"));
+    }
+    assert!(!Filter::new(&mongo(&["a"], &["b"], &[]), &[]).watches_nothing());
+}
+
+#[test]
+fn what_is_no_document_operation_passes_whatever_operations_are_watched() {
+    let filter = Filter::new(&mongo(&["a"], &[], &["insert"]), &[]);
+    let ns = doc! {"db": "shop", "coll": "a"};
+    for (operation, wanted) in [
+        ("insert", true),
+        ("update", false),
+        ("replace", false),
+        ("delete", false),
+        ("drop", true),
+    ] {
+        let document = doc! {"operationType": operation, "ns": ns.clone()};
+        assert_eq!(wants(&filter, document), wanted, "{operation}");
+    }
+    assert!(wants(
+        &filter,
+        doc! {"operationType": "dropDatabase", "ns": {"db": "shop"}}
+    ));
+    assert!(wants(&filter, doc! {"operationType": "invalidate"}));
+}
+
+#[test]
+fn a_rename_into_or_out_of_a_watched_collection_is_seen() {
+    let filter = Filter::new(&mongo(&["a"], &[], &["insert"]), &[]);
+    let rename = |from: &str, to: &str| {
+        let document = doc! {
+            "operationType": "rename",
+            "ns": {"db": "shop", "coll": from}, "to": {"db": "shop", "coll": to},
+        };
+        wants(&filter, document)
+    };
+    assert!(rename("a", "z") && rename("z", "a") && !rename("y", "z"));
+}
+
+#[test]
+fn the_servers_own_databases_are_never_watched() {
+    let filter = Filter::new(&deployment(&["*"], &[]), &[]);
+    for database in INTERNAL {
+        assert!(!wants_insert(&filter, database, "a"));
+    }
+    assert!(wants_insert(&filter, "shop", "a"));
+}
+
+#[test]
+fn plain_names_become_one_list_that_is_cheap_for_the_server() {
+    let filter = Filter::new(&mongo(&["b", "a", "c"], &["c", "d*"], &[]), &own());
+    assert_eq!(
+        filter.stages(),
+        [doc! {"$match": {"$or": [
+            {"ns.coll": {"$in": ["a", "b"]}},
+            {"operationType": "rename", "ns.coll": {"$not": pattern::system()}, "to.coll": {"$in": ["a", "b"]}},
+            {"operationType": {"$in": ["dropDatabase", "invalidate"]}},
+        ]}}]
+    );
+    let filter = Filter::new(&mongo(&[], &[], &["insert"]), &[]);
+    assert_eq!(
+        filter.stages(),
+        [doc! {"$match": {
+            "operationType": {"$nin": ["delete", "replace", "update"]},
+            "ns.coll": {"$not": pattern::system()},
+        }}]
+    );
+}
+
+#[test]
+fn databases_with_the_same_collections_share_one_alternative() {
+    let watch = ["a.x", "a.y", "b.y", "b.x", "c.z"];
+    let stages = Filter::new(&deployment(&["*"], &watch), &[]).stages();
+    let branches = stages[0]
+        .get_document("$match")
+        .unwrap()
+        .get_array("$or")
+        .unwrap();
+    assert_eq!(
+        branches[0].as_document().unwrap(),
+        &doc! {"$or": [
+            {"ns.db": {"$in": ["a", "b"]}, "ns.coll": {"$in": ["x", "y"]}},
+            {"ns.db": {"$in": ["c"]}, "ns.coll": {"$in": ["z"]}},
+        ]}
+    );
+}
+
+#[test]
+fn the_users_stages_come_after_the_filter() {
+    let stage = doc! {"$match": {"fullDocument.a": 1}};
+    let filter = Filter::new(
+        &Mongo {
+            user_pipeline: vec![stage.clone()],
+            ..mongo(&[], &[], &[])
+        },
+        &[],
+    );
+    let stages = filter.stages();
+    assert_eq!((stages.len(), &stages[1]), (2, &stage));
+}
+
+#[test]
+fn only_options_that_differ_from_the_servers_own_are_sent() {
+    let mut config = mongo(&[], &[], &[]);
+    let options = |config: &Mongo, images| change_stream_options(config, images);
+    assert_eq!(
+        options(&config, Images::Configured),
+        doc! {"fullDocument": "updateLookup"}
+    );
+    config.pre_images = PreImages::Required;
+    config.full_document = FullDocument::WhenAvailable;
+    assert_eq!(
+        options(&config, Images::Configured),
+        doc! {"fullDocument": "whenAvailable", "fullDocumentBeforeChange": "required"}
+    );
+    config.show_expanded_events = true;
+    config.scope = Scope::Deployment {
+        databases: texts(&["*"]),
+    };
+    assert_eq!(
+        options(&config, Images::Without),
+        doc! {"showExpandedEvents": true, "allChangesForCluster": true}
+    );
+}
