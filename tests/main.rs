@@ -1,0 +1,10 @@
+//! All integration tests, in one binary: a file per subject, real servers from [`support`].
+//!
+//! `scripts/test` runs them; so does a bare `cargo test`, which then starts the servers itself.
+
+// A failed test is what an `unwrap` is for here.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+mod servers;

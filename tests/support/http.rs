@@ -1,0 +1,49 @@
+//! As much of HTTP as asking a health endpoint takes.
+
+use std::net::SocketAddr;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// What an endpoint answered.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    pub status: u16,
+    /// Header names in lower case.
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+impl Reply {
+    /// The body as JSON.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body)
+            .unwrap_or_else(|error| panic!("not JSON ({error}): {}", self.body))
+    }
+}
+
+/// `GET path`.
+///
+/// # Errors
+/// When nobody answers, or not in HTTP.
+pub async fn get(addr: SocketAddr, path: &str) -> std::io::Result<Reply> {
+    let mut stream = TcpStream::connect(addr).await?;
+    let request = format!("GET {path} HTTP/1.0\r\nhost: {addr}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply).await?;
+    let reply = String::from_utf8_lossy(&reply);
+    parse(&reply).ok_or_else(|| std::io::Error::other(format!("not an HTTP reply: {reply}")))
+}
+
+fn parse(reply: &str) -> Option<Reply> {
+    let (head, body) = reply.split_once("\r\n\r\n")?;
+    let mut lines = head.lines();
+    Some(Reply {
+        status: lines.next()?.split(' ').nth(1)?.parse().ok()?,
+        headers: lines
+            .filter_map(|line| line.split_once(": "))
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+            .collect(),
+        body: body.to_owned(),
+    })
+}

@@ -1,0 +1,317 @@
+//! Kafka: one broker for all tests, and dedicated ones to be broken.
+
+use super::consumer::{self, Isolation, Record};
+use super::process::{self, Process};
+use super::{PATIENCE, Proxy, cache, eventually, ports};
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::{ClientContext, DefaultClientContext};
+use rdkafka::error::KafkaError;
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+use rustix::process::Signal;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use tokio::sync::OnceCell;
+
+/// The broker that all tests of this run share: the one of `TAILWATER_TEST_KAFKA_BROKERS`, else
+/// one started at the first call.
+pub async fn kafka() -> &'static Kafka {
+    static SHARED: OnceCell<Kafka> = OnceCell::const_new();
+    SHARED
+        .get_or_init(|| async {
+            match std::env::var("TAILWATER_TEST_KAFKA_BROKERS") {
+                Ok(brokers) if !brokers.is_empty() => Kafka {
+                    brokers,
+                    local: None,
+                },
+                _ => Kafka::dedicated(&[]).await,
+            }
+        })
+        .await
+}
+
+/// A running broker.
+pub struct Kafka {
+    brokers: String,
+    local: Option<Local>,
+}
+
+/// A broker of our own.
+struct Local {
+    process: Process,
+    properties: PathBuf,
+}
+
+impl Kafka {
+    /// A broker for one test alone, with lines of `server.properties`:
+    /// `message.max.bytes=2000000`… It ends when it is dropped.
+    pub async fn dedicated(properties: &[&str]) -> Self {
+        Self::start(ports::free(), None, properties).await
+    }
+
+    /// A dedicated broker and a fault proxy. Who connects to [`Proxy::addr`] is told the proxy's
+    /// address for all that follows; [`Kafka::brokers`] goes past it, so that a test can look at
+    /// the records while the proxy is cut.
+    pub async fn behind_proxy(properties: &[&str]) -> (Self, Proxy) {
+        let proxied = ports::free();
+        let proxy = Proxy::to(SocketAddr::from((Ipv4Addr::LOCALHOST, proxied))).await;
+        let kafka = Self::start(ports::free(), Some((proxied, proxy.addr())), properties).await;
+        (kafka, proxy)
+    }
+
+    async fn start(port: u16, proxied: Option<(u16, SocketAddr)>, properties: &[&str]) -> Self {
+        let folder = process::folder("kafka");
+        let controller = ports::free();
+        let mut listeners =
+            format!("PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}");
+        let mut advertised = format!("PLAINTEXT://127.0.0.1:{port}");
+        if let Some((port, proxy)) = proxied {
+            listeners += &format!(",PROXIED://127.0.0.1:{port}");
+            advertised += &format!(",PROXIED://{proxy}");
+        }
+        let text = format!(
+            "{}\nlisteners={listeners}\nadvertised.listeners={advertised}\n\
+             controller.quorum.voters=1@127.0.0.1:{controller}\nlog.dirs={}\n{}\n",
+            include_str!("kafka.properties"),
+            folder.join("data").display(),
+            properties.join("\n"),
+        );
+        let file = folder.join("server.properties");
+        std::fs::write(&file, text).expect("the temporary folder is writable");
+        format_data(&file);
+        let mut kafka = Self {
+            brokers: format!("127.0.0.1:{port}"),
+            local: Some(Local {
+                process: spawn(&file),
+                properties: file,
+            }),
+        };
+        kafka.wait_until_it_answers().await;
+        kafka
+    }
+
+    /// `host:port,…`, for clients.
+    pub fn brokers(&self) -> &str {
+        &self.brokers
+    }
+
+    /// Everything that is in these topics now, committed or not. A topic that does not exist holds
+    /// nothing. Records of one partition are in order; partitions and topics follow each other.
+    pub async fn records(&self, topics: &[&str]) -> Vec<Record> {
+        consumer::read_to_end(&self.brokers, topics, Isolation::ReadUncommitted).await
+    }
+
+    /// As [`Kafka::records`], without what belongs to open or aborted transactions.
+    pub async fn committed_records(&self, topics: &[&str]) -> Vec<Record> {
+        consumer::read_to_end(&self.brokers, topics, Isolation::ReadCommitted).await
+    }
+
+    /// Reads these topics from their beginnings until at least `count` records are there.
+    ///
+    /// # Panics
+    /// When that takes longer than [`PATIENCE`].
+    pub async fn wait_for_records(&self, topics: &[&str], count: usize) -> Vec<Record> {
+        let what = format!("{count} records");
+        self.wait_until(topics, &what, |records| records.len() >= count)
+            .await
+    }
+
+    /// Reads these topics from their beginnings, as records come, until `enough` says so of all
+    /// read so far.
+    ///
+    /// # Panics
+    /// When that takes longer than [`PATIENCE`], naming `what` was awaited and what was there.
+    pub async fn wait_until(
+        &self,
+        topics: &[&str],
+        what: &str,
+        enough: impl FnMut(&[Record]) -> bool,
+    ) -> Vec<Record> {
+        consumer::read_until(
+            &self.brokers,
+            topics,
+            Isolation::ReadUncommitted,
+            what,
+            enough,
+        )
+        .await
+    }
+
+    /// Creates a topic with `name=value` settings.
+    pub async fn create_topic(&self, name: &str, partitions: i32, settings: &[(&str, &str)]) {
+        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        for (key, value) in settings {
+            topic = topic.set(key, value);
+        }
+        let results = self
+            .admin()
+            .create_topics([&topic], &AdminOptions::new())
+            .await;
+        for result in results.expect("the broker answers") {
+            result.unwrap_or_else(|(name, error)| panic!("cannot create {name}: {error}"));
+        }
+    }
+
+    pub async fn delete_topic(&self, name: &str) {
+        let results = self
+            .admin()
+            .delete_topics(&[name], &AdminOptions::new())
+            .await;
+        for result in results.expect("the broker answers") {
+            result.unwrap_or_else(|(name, error)| panic!("cannot delete {name}: {error}"));
+        }
+    }
+
+    /// Writes one record and waits until it is acknowledged.
+    ///
+    /// # Panics
+    /// When the broker refuses it.
+    pub async fn produce(&self, topic: &str, key: &str, value: &str) {
+        let producer: BaseProducer<LastError> = self
+            .client_config()
+            .create_with_context(LastError::default())
+            .expect("a plain configuration is valid");
+        let record = BaseRecord::to(topic).key(key).payload(value);
+        producer
+            .send(record)
+            .map_err(|(error, _)| error)
+            .expect("an empty queue takes it");
+        let flushed = tokio::task::spawn_blocking(move || {
+            producer.flush(PATIENCE)?;
+            let error = producer
+                .context()
+                .0
+                .lock()
+                .expect("no holder panics")
+                .take();
+            error.map_or(Ok(()), Err)
+        });
+        let result = flushed.await.expect("flushing does not panic");
+        result.unwrap_or_else(|error| panic!("not produced to {topic}: {error}"));
+    }
+
+    /// How many partitions a topic has; `None` when it does not exist.
+    pub async fn partitions(&self, topic: &str) -> Option<usize> {
+        consumer::partitions(&self.brokers, topic).await
+    }
+
+    /// A client for everything else that an administrator may ask.
+    pub fn admin(&self) -> AdminClient<DefaultClientContext> {
+        self.client_config()
+            .create()
+            .expect("a plain configuration is valid")
+    }
+
+    /// The configuration every client of this broker begins with.
+    pub fn client_config(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.brokers);
+        config
+    }
+
+    /// Kills it as a crash does; [`Kafka::restart`] brings it back.
+    pub fn kill9(&mut self) {
+        self.local_mut().process.kill9();
+    }
+
+    /// Freezes it: connections stay, nothing answers.
+    pub fn stop_signal(&mut self) {
+        self.local_mut().process.signal(Signal::STOP);
+    }
+
+    /// Ends [`Kafka::stop_signal`].
+    pub fn cont(&mut self) {
+        self.local_mut().process.signal(Signal::CONT);
+    }
+
+    /// Starts it again (killing it first where it still runs), on the same data and ports.
+    pub async fn restart(&mut self) {
+        let local = self.local_mut();
+        local.process.kill9();
+        local.process = spawn(&local.properties);
+        self.wait_until_it_answers().await;
+    }
+
+    /// The broker's own log: warnings and errors.
+    pub fn log(&self) -> String {
+        let local = self.local.as_ref().expect(NOT_OURS);
+        local.process.output()
+    }
+
+    async fn wait_until_it_answers(&mut self) {
+        let brokers = self.brokers.clone();
+        eventually(PATIENCE, "kafka answers", async || {
+            let process = &mut self.local_mut().process;
+            if let Some(status) = process.exit_status() {
+                panic!("kafka ended with {status}:\n{}", process.output());
+            }
+            consumer::answers(&brokers).await.then_some(())
+        })
+        .await;
+    }
+
+    fn local_mut(&mut self) -> &mut Local {
+        self.local.as_mut().expect(NOT_OURS)
+    }
+}
+
+/// What the last delivery report complained of.
+#[derive(Default)]
+struct LastError(Mutex<Option<KafkaError>>);
+
+impl ClientContext for LastError {}
+
+impl ProducerContext for LastError {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, report: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, _)) = report {
+            *self.0.lock().expect("no holder panics") = Some(error.clone());
+        }
+    }
+}
+
+const NOT_OURS: &str = "the shared broker is not to be broken: use Kafka::dedicated";
+
+/// A virtual machine that starts fast and stays small: throughput is not what tests are about.
+fn java() -> Command {
+    let mut java = Command::new("java");
+    java.args([
+        "-XX:TieredStopAtLevel=1",
+        "-XX:+UseSerialGC",
+        "-XX:-UsePerfData",
+        "-Xshare:auto",
+        "-Xmx512m",
+        "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+        "-cp",
+        &cache::programs().kafka_classpath,
+    ]);
+    java
+}
+
+fn format_data(properties: &Path) {
+    let output = java()
+        .args([
+            "kafka.tools.StorageTool",
+            "format",
+            "-t",
+            "tailwaterTestCluster00",
+            "-c",
+        ])
+        .arg(properties)
+        .stdin(Stdio::null())
+        .output()
+        .expect("java 17 is installed");
+    assert!(
+        output.status.success(),
+        "kafka cannot format its folder:\n{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+fn spawn(properties: &Path) -> Process {
+    Process::spawn("kafka", java().arg("kafka.Kafka").arg(properties))
+}
