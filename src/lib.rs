@@ -8,6 +8,7 @@ pub mod error;
 pub mod event;
 pub mod pipeline;
 pub mod position;
+pub mod preflight;
 pub mod raw;
 pub mod resume;
 pub mod route;

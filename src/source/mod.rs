@@ -2,8 +2,10 @@
 //! replies in stream order, and what the server's errors mean.
 
 pub mod batch_size;
+pub mod errors;
 pub mod filter;
 pub mod fingerprint;
+pub mod identity;
 pub mod pattern;
 pub mod reply;
 
