@@ -1,33 +1,290 @@
 //! Checkpoints: where a stream goes on after a stop.
+//!
+//! A [`Store`] is opened for one stream. Opening it *claims* the stream: the instance that ran it
+//! before can no longer write (it is fenced), and only then the checkpoint is read. A stream that
+//! has no checkpoint is `None`; a checkpoint that could not be read is an error, never `None`.
+//!
+//! The rules that hold for every backend are kept here: a position behind the committed one is never
+//! written, and a checkpoint of another source or database is refused before anyone is fenced. The
+//! backends only read and write [`Record`]s, and know who leads. `docs/checkpoints.md` shows what is
+//! stored.
 
-use crate::position::Position;
+mod codec;
+mod commit;
+mod file;
+pub mod kafka;
+mod mongodb;
+mod record;
+mod verify;
 
-/// What is stored for one stream.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Checkpoint {
-    /// The stream id.
-    pub stream: String,
+pub use commit::CommitError;
+pub use record::{Checkpoint, Filter, Record};
+pub use verify::{Decision, verify};
+
+use crate::config::{Config, ResumeBackend};
+use crate::error::Error;
+use crate::position::{Position, ResumeToken, Seq};
+use std::time::{Duration, Instant};
+
+/// Who opens a store, and for what: written into every checkpoint.
+#[derive(Debug, Clone)]
+pub struct StoreContext {
+    /// A name for this process, told to the instance that it takes the stream from.
+    pub instance: String,
     /// The database, or `*`.
     pub namespace: String,
-    /// The replica set's or cluster's identity: a token of another source is refused.
+    /// The replica set's or cluster's identity.
     pub source: String,
-    /// Fingerprint of the server-side filter and, readable, what it watches.
+    /// The filter in force.
     pub filter: Filter,
-    /// Which instance wrote it.
-    pub instance: String,
-    /// Counts the instances that have claimed the stream; a lower one is fenced.
-    pub epoch: u64,
-    /// From where to go on.
-    pub position: Position,
-    /// When it was written, in milliseconds since the Unix epoch.
-    pub updated_at_millis: i64,
+    /// The source's client, so that the `mongodb` store shares its connections; without it the store
+    /// connects by itself.
+    pub mongo: Option<::mongodb::Client>,
 }
 
-/// The filter a checkpoint was made under.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Filter {
-    /// A short hash: equal filters have equal fingerprints.
-    pub fingerprint: String,
-    /// The filter in words, for the warning that names what is new.
-    pub summary: String,
+/// The claim an instance holds on a stream, and all that its checkpoints have in common.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    pub stream: String,
+    pub namespace: String,
+    pub source: String,
+    pub filter: Filter,
+    pub instance: String,
+    /// One more than the claim before.
+    pub epoch: u64,
+}
+
+impl Claim {
+    /// The claim that follows on what the store holds.
+    pub fn after(previous: Option<&Record>, stream: &str, context: &StoreContext) -> Self {
+        Self {
+            stream: stream.to_owned(),
+            namespace: context.namespace.clone(),
+            source: context.source.clone(),
+            filter: context.filter.clone(),
+            instance: context.instance.clone(),
+            epoch: previous.map_or(0, |record| record.epoch) + 1,
+        }
+    }
+
+    /// A checkpoint of this claim at `position`, as of now.
+    pub fn checkpoint(&self, position: Position) -> Checkpoint {
+        Checkpoint {
+            stream: self.stream.clone(),
+            namespace: self.namespace.clone(),
+            source: self.source.clone(),
+            filter: self.filter.clone(),
+            instance: self.instance.clone(),
+            epoch: self.epoch,
+            position,
+            updated_at_millis: record::now_millis(),
+        }
+    }
+}
+
+/// The checkpoints of one stream, claimed by this process.
+#[derive(Debug)]
+pub struct Store {
+    claim: Claim,
+    backend: Backend,
+    /// The newest position that is known to be stored.
+    committed: Option<Position>,
+    /// When it was written by us; `None` before our first write.
+    written: Option<Instant>,
+    /// An idle move that was not worth a write of its own yet.
+    deferred: Option<Checkpoint>,
+}
+
+#[derive(Debug)]
+enum Backend {
+    Kafka(kafka::Store),
+    MongoDb(mongodb::Store),
+    File(file::Store),
+}
+
+/// In MongoDB each write makes an oplog entry, which the stream itself then has to pass: while only
+/// idle tokens move, one in this time is enough.
+const IDLE_WRITE_INTERVAL: Duration = Duration::from_secs(10);
+
+impl Store {
+    /// Claims the stream `config.stream_id`, fencing the instance that held it, and reads its
+    /// checkpoint: `None` only when it was read that there is none.
+    ///
+    /// # Errors
+    /// [`SinkUnavailable`](crate::error::Code::SinkUnavailable) and
+    /// [`SourceUnavailable`](crate::error::Code::SourceUnavailable) for what may heal by waiting,
+    /// [`TokenInvalid`](crate::error::Code::TokenInvalid) for a checkpoint of another source or
+    /// database (nobody is fenced then), [`Fenced`](crate::error::Code::Fenced) when a still newer
+    /// instance took over meanwhile, else
+    /// [`CheckpointFailed`](crate::error::Code::CheckpointFailed).
+    pub async fn open(
+        config: &Config,
+        context: StoreContext,
+    ) -> Result<(Self, Option<Checkpoint>), Error> {
+        let stream = config.stream_id.as_str();
+        // Looked at before anyone is fenced: a misconfigured instance must not stop a healthy one.
+        if let Some(checkpoint) = read(config, context.mongo.as_ref(), stream).await? {
+            verify(
+                &checkpoint,
+                &context.source,
+                &context.namespace,
+                &context.filter,
+            )?;
+        }
+        let (backend, claim, previous) = match &config.resume.backend {
+            ResumeBackend::Kafka { topic } => {
+                let (store, claim, previous) =
+                    kafka::Store::open(&config.kafka, topic, stream, &context).await?;
+                (Backend::Kafka(store), claim, previous)
+            }
+            ResumeBackend::MongoDb { .. } => {
+                let collection = mongodb::Collection::open(config, context.mongo.as_ref()).await?;
+                collection.ensure_expiry().await;
+                let (store, claim, previous) =
+                    mongodb::Store::claim(collection, stream, &context).await?;
+                (Backend::MongoDb(store), claim, previous)
+            }
+            ResumeBackend::File { path } => {
+                let (store, claim, previous) = file::Store::open(path, stream, &context).await?;
+                (Backend::File(store), claim, previous)
+            }
+        };
+        let checkpoint = previous.and_then(Record::into_checkpoint);
+        let store = Self {
+            claim,
+            backend,
+            committed: checkpoint.as_ref().map(|found| found.position.clone()),
+            written: None,
+            deferred: None,
+        };
+        Ok((store, checkpoint))
+    }
+
+    /// What this process holds: the epoch counts the claims on the stream.
+    pub fn claim(&self) -> &Claim {
+        &self.claim
+    }
+
+    /// A checkpoint of this claim at `position`, to be given to [`commit`](Self::commit).
+    pub fn checkpoint(&self, position: Position) -> Checkpoint {
+        self.claim.checkpoint(position)
+    }
+
+    /// Stores the checkpoint durably.
+    ///
+    /// A move of an idle stream (the same sequence number) may be held back for some seconds where a
+    /// write has a price; [`close`](Self::close) stores it.
+    ///
+    /// # Errors
+    /// [`CommitError`] says whether to try again. Trying the same checkpoint again is always safe.
+    pub async fn commit(&mut self, checkpoint: &Checkpoint) -> Result<(), CommitError> {
+        commit::check(&self.claim, self.committed.as_ref(), checkpoint)?;
+        if self.may_wait(checkpoint) {
+            self.deferred = Some(checkpoint.clone());
+            return Ok(());
+        }
+        self.write(&Record::from(checkpoint.clone())).await
+    }
+
+    fn may_wait(&self, checkpoint: &Checkpoint) -> bool {
+        matches!(self.backend, Backend::MongoDb(_))
+            && self.committed.as_ref().map(|position| position.seq) == Some(checkpoint.position.seq)
+            && self
+                .written
+                .is_some_and(|at| at.elapsed() < IDLE_WRITE_INTERVAL)
+    }
+
+    async fn write(&mut self, record: &Record) -> Result<(), CommitError> {
+        match &mut self.backend {
+            Backend::Kafka(store) => store.write(record).await?,
+            Backend::MongoDb(store) => store.write(record).await?,
+            Backend::File(store) => store.write(record).await?,
+        }
+        self.committed.clone_from(&record.position);
+        self.written = Some(Instant::now());
+        self.deferred = None;
+        Ok(())
+    }
+
+    /// Begins a new incarnation of the stream at `token`, which may lie behind the committed one.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit).
+    pub async fn set(&mut self, token: ResumeToken) -> Result<Checkpoint, CommitError> {
+        let seq = Seq::renewed(self.committed.as_ref().map(|position| position.seq));
+        let time_millis = token.cluster_time().map(|time| time.millis());
+        let checkpoint = self.checkpoint(Position {
+            token,
+            seq,
+            time_millis,
+        });
+        self.write(&Record::from(checkpoint.clone())).await?;
+        Ok(checkpoint)
+    }
+
+    /// Forgets the position: the next start is a first start.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit).
+    pub async fn reset(&mut self) -> Result<(), CommitError> {
+        let record = Record::without_position(&self.claim);
+        self.write(&record).await
+    }
+
+    /// Stores what was held back and lets go of the stream.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit); the store is closed in any case.
+    pub async fn close(mut self) -> Result<(), CommitError> {
+        let stored = match self.deferred.take() {
+            Some(checkpoint) => self.write(&Record::from(checkpoint)).await,
+            None => Ok(()),
+        };
+        if let Backend::Kafka(store) = self.backend {
+            store.close().await;
+        }
+        stored
+    }
+}
+
+/// Reads a stream's checkpoint without claiming it.
+///
+/// # Errors
+/// As [`Store::open`].
+pub async fn read(
+    config: &Config,
+    mongo: Option<&::mongodb::Client>,
+    stream: &str,
+) -> Result<Option<Checkpoint>, Error> {
+    let record = match &config.resume.backend {
+        ResumeBackend::Kafka { topic } => kafka::read(&config.kafka, topic, stream).await?,
+        ResumeBackend::MongoDb { .. } => {
+            let collection = mongodb::Collection::open(config, mongo).await?;
+            collection.read(stream).await?
+        }
+        ResumeBackend::File { path } => file::read(path, stream).await?,
+    };
+    Ok(record.and_then(Record::into_checkpoint))
+}
+
+/// All checkpoints in the store, in no order: to find one of this source under another id.
+///
+/// # Errors
+/// As [`Store::open`].
+pub async fn list(
+    config: &Config,
+    mongo: Option<&::mongodb::Client>,
+) -> Result<Vec<Checkpoint>, Error> {
+    let records = match &config.resume.backend {
+        ResumeBackend::Kafka { topic } => kafka::list(&config.kafka, topic).await?,
+        ResumeBackend::MongoDb { .. } => {
+            let collection = mongodb::Collection::open(config, mongo).await?;
+            collection.list().await?
+        }
+        ResumeBackend::File { path } => file::list(path).await?,
+    };
+    Ok(records
+        .into_iter()
+        .filter_map(Record::into_checkpoint)
+        .collect())
 }

@@ -1,0 +1,156 @@
+//! Does a checkpoint fit what is configured now?
+
+use super::{Checkpoint, Filter};
+use crate::error::{Code, Error};
+use crate::position::Seq;
+
+/// How to go on from a checkpoint that fits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// Go on from its position.
+    Continue,
+    /// Go on from its token, but number the events from `seq`, and log the warning.
+    FilterChanged { seq: Seq, warning: String },
+}
+
+/// Compares the checkpoint with the source, the namespace (a database or `*`) and the filter of now.
+///
+/// What a checkpoint does not know (an empty field, as after an import) is not compared.
+///
+/// # Errors
+/// [`Code::TokenInvalid`] when it is of another source or database: its token means nothing here.
+pub fn verify(
+    checkpoint: &Checkpoint,
+    source: &str,
+    namespace: &str,
+    filter: &Filter,
+) -> Result<Decision, Error> {
+    let differs = |stored: &str, now: &str| !stored.is_empty() && stored != now;
+    if differs(&checkpoint.source, source) {
+        return Err(Error::new(
+            Code::TokenInvalid,
+            format!(
+                "the checkpoint of stream {} is of another MongoDB deployment ({}; this one is {source}), \
+                 where its resume token means nothing: choose another STREAM_ID, \
+                 or forget the checkpoint to start anew",
+                checkpoint.stream, checkpoint.source
+            ),
+        ));
+    }
+    if differs(&checkpoint.namespace, namespace) {
+        return Err(Error::new(
+            Code::TokenInvalid,
+            format!(
+                "the checkpoint of stream {} is of {}, and {} is to be watched: choose another \
+                 STREAM_ID, or forget the checkpoint to start anew",
+                checkpoint.stream,
+                spoken(&checkpoint.namespace),
+                spoken(namespace)
+            ),
+        ));
+    }
+    if !differs(&checkpoint.filter.fingerprint, &filter.fingerprint) {
+        return Ok(Decision::Continue);
+    }
+    Ok(Decision::FilterChanged {
+        seq: Seq::renewed(Some(checkpoint.position.seq)),
+        warning: format!(
+            "the filter is another than the checkpoint's: what is new in it ({}) is watched from the \
+             checkpoint on, earlier changes of it are not fetched; it was: {}",
+            news(&checkpoint.filter.summary, &filter.summary),
+            checkpoint.filter.summary
+        ),
+    })
+}
+
+fn spoken(namespace: &str) -> String {
+    match namespace {
+        "*" => "the whole deployment".into(),
+        database => format!("database {database}"),
+    }
+}
+
+/// The parts of the new summary that the old one does not have; all of it where none stands out.
+fn news(old: &str, new: &str) -> String {
+    let parts = |summary: &str| -> Vec<String> {
+        summary
+            .split([',', ';'])
+            .map(|part| part.trim().to_owned())
+            .filter(|part| !part.is_empty())
+            .collect()
+    };
+    let known = parts(old);
+    let fresh: Vec<_> = parts(new)
+        .into_iter()
+        .filter(|part| !known.contains(part))
+        .collect();
+    match fresh.as_slice() {
+        [] => new.to_owned(),
+        fresh => fresh.join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::position::{Position, ResumeToken};
+
+    fn checkpoint() -> Checkpoint {
+        Checkpoint {
+            stream: "watcher:shop".into(),
+            namespace: "shop".into(),
+            source: "rs0/65f0".into(),
+            filter: Filter {
+                fingerprint: "aa".into(),
+                summary: "users, orders".into(),
+            },
+            instance: "one".into(),
+            epoch: 1,
+            position: Position {
+                token: ResumeToken::from_data("8265"),
+                seq: Seq(u64::MAX / 4),
+                time_millis: None,
+            },
+            updated_at_millis: 0,
+        }
+    }
+
+    fn filter(fingerprint: &str, summary: &str) -> Filter {
+        Filter {
+            fingerprint: fingerprint.into(),
+            summary: summary.into(),
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_of_another_source_or_database_is_refused_with_both_names() {
+        let same = filter("aa", "users, orders");
+        let source = verify(&checkpoint(), "rs0/77aa", "shop", &same).unwrap_err();
+        assert_eq!(source.code, Code::TokenInvalid);
+        assert!(source.detail.contains("rs0/65f0") && source.detail.contains("rs0/77aa"));
+        let database = verify(&checkpoint(), "rs0/65f0", "*", &same).unwrap_err();
+        assert_eq!(database.code, Code::TokenInvalid);
+        assert!(database.detail.contains("shop") && database.detail.contains("whole deployment"));
+    }
+
+    #[test]
+    fn a_changed_filter_goes_on_with_a_new_number_and_names_what_is_new() {
+        let changed = filter("bb", "users, orders, invoices");
+        match verify(&checkpoint(), "rs0/65f0", "shop", &changed).unwrap() {
+            Decision::FilterChanged { seq, warning } => {
+                assert!(seq > checkpoint().position.seq);
+                assert!(warning.contains("new in it (invoices)"), "{warning}");
+            }
+            Decision::Continue => panic!("the change was missed"),
+        }
+    }
+
+    #[test]
+    fn what_the_checkpoint_does_not_know_is_not_compared() {
+        let mut imported = checkpoint();
+        imported.source.clear();
+        imported.filter = Filter::default();
+        let decision = verify(&imported, "rs9", "shop", &filter("bb", "x")).unwrap();
+        assert_eq!(decision, Decision::Continue);
+    }
+}
