@@ -1,3 +1,12 @@
-//! From an event to the bytes of its record.
+//! From an event to the bytes of its record: value ([`envelope`]), [`key`] and [`headers`].
+//!
+//! Everything appends to buffers the caller keeps and reads the event in place; nothing is allocated
+//! per event once the buffers have grown. `docs/formats.md` describes the result for users.
 
+pub mod envelope;
+pub mod headers;
 pub mod json;
+pub mod key;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,117 @@
+//! The record's headers: who it is, where it stands in the stream, what happened where and when.
+
+use super::json::{JsonMode, write_document};
+use crate::event::Event;
+use crate::position::Seq;
+
+/// The change's identity: the resume token's `_data`, the same on every redelivery.
+pub const ID: &str = "tw-id";
+/// The event's number in its stream, in decimal digits; grows with each event.
+pub const SEQ: &str = "tw-seq";
+/// The server's `operationType`.
+pub const OPERATION: &str = "tw-op";
+/// `database.collection`, or only the database.
+pub const NAMESPACE: &str = "tw-ns";
+/// The change's time in milliseconds since the Unix epoch, in decimal digits.
+pub const TIMESTAMP: &str = "tw-ts";
+/// The stream id.
+pub const STREAM: &str = "tw-stream";
+
+/// What a tombstone's `tw-id` ends with: it is a record of its own beside the delete's.
+pub const TOMBSTONE_SUFFIX: &[u8] = b"-t";
+
+/// How many headers a record has at most.
+pub const COUNT: usize = 6;
+
+/// The headers of one event, borrowed from it and from a [`Scratch`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Headers<'a> {
+    /// The token with the tombstone's suffix.
+    tombstone_id: &'a [u8],
+    is_tombstone: bool,
+    seq: &'a [u8],
+    operation: &'a [u8],
+    namespace: &'a [u8],
+    timestamp: &'a [u8],
+    stream: &'a [u8],
+}
+
+impl<'a> Headers<'a> {
+    /// The same headers for the tombstone that follows a delete.
+    #[must_use]
+    pub fn of_tombstone(self) -> Self {
+        Self {
+            is_tombstone: true,
+            ..self
+        }
+    }
+
+    /// The value of `tw-id`.
+    pub fn id(&self) -> &'a [u8] {
+        let suffix = if self.is_tombstone {
+            0
+        } else {
+            TOMBSTONE_SUFFIX.len()
+        };
+        &self.tombstone_id[..self.tombstone_id.len() - suffix]
+    }
+
+    /// Names and values, in a fixed order. A change without a time has no `tw-ts`.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &'a [u8])> {
+        let all: [_; COUNT] = [
+            (ID, self.id()),
+            (SEQ, self.seq),
+            (OPERATION, self.operation),
+            (NAMESPACE, self.namespace),
+            (TIMESTAMP, self.timestamp),
+            (STREAM, self.stream),
+        ];
+        all.into_iter()
+            .filter(|(name, value)| *name != TIMESTAMP || !value.is_empty())
+    }
+}
+
+/// Room for the header values that are not slices of the event; kept and used again.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    text: Vec<u8>,
+}
+
+impl Scratch {
+    /// The headers of `event`, which is number `seq` of `stream`.
+    pub fn headers<'a>(&'a mut self, event: &Event<'a>, seq: Seq, stream: &'a str) -> Headers<'a> {
+        let text = &mut self.text;
+        text.clear();
+        match event.token_data() {
+            Some(data) => text.extend_from_slice(data.as_bytes()),
+            // No supported server sends such a token; should one do, its whole document is its identity.
+            None => {
+                let _ = write_document(text, JsonMode::Relaxed, event.token);
+            }
+        }
+        text.extend_from_slice(TOMBSTONE_SUFFIX);
+        let id_end = text.len();
+        text.extend_from_slice(itoa::Buffer::new().format(seq.0).as_bytes());
+        let seq_end = text.len();
+        text.extend_from_slice(event.database.as_bytes());
+        if !event.collection.is_empty() {
+            text.push(b'.');
+            text.extend_from_slice(event.collection.as_bytes());
+        }
+        let namespace_end = text.len();
+        if let Some(millis) = event.timestamp_millis() {
+            text.extend_from_slice(itoa::Buffer::new().format(millis).as_bytes());
+        }
+
+        let text = &self.text[..];
+        Headers {
+            tombstone_id: &text[..id_end],
+            is_tombstone: false,
+            seq: &text[id_end..seq_end],
+            operation: event.operation_name.as_bytes(),
+            namespace: &text[seq_end..namespace_end],
+            timestamp: &text[namespace_end..],
+            stream: stream.as_bytes(),
+        }
+    }
+}

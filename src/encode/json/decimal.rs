@@ -1,0 +1,69 @@
+//! Decimal128 as text, by MongoDB's BSON Decimal128 specification.
+//!
+//! Trailing zeros are kept (`1.50` is not `1.5`); a NaN has neither sign nor payload; a coefficient
+//! over 34 digits is read as zero, as IEEE 754-2008 has it.
+
+use super::number;
+use super::output::Output;
+
+const LARGEST_COEFFICIENT: u128 = 9_999_999_999_999_999_999_999_999_999_999_999;
+const BIAS: i32 = 6176;
+
+/// Appends the number, without quotes.
+pub(super) fn decimal(out: &mut Output<'_>, bytes: &[u8; 16]) {
+    let bits = u128::from_le_bytes(*bytes);
+    let (negative, combination) = (bits >> 127 == 1, (bits >> 122) as u8 & 0b1_1111);
+    if combination == 0b1_1111 {
+        return out.extend(b"NaN");
+    }
+    if negative {
+        out.push(b'-');
+    }
+    if combination == 0b1_1110 {
+        return out.extend(b"Infinity");
+    }
+    // With both leading bits set the coefficient would begin with 100 and has over 34 digits.
+    let (biased, coefficient) = if combination >> 3 == 0b11 {
+        ((bits >> 111) & 0x3fff, 0)
+    } else {
+        ((bits >> 113) & 0x3fff, bits & ((1 << 113) - 1))
+    };
+    let coefficient = if coefficient > LARGEST_COEFFICIENT {
+        0
+    } else {
+        coefficient
+    };
+    finite(out, coefficient, biased as i32 - BIAS);
+}
+
+fn finite(out: &mut Output<'_>, coefficient: u128, exponent: i32) {
+    let mut buffer = itoa::Buffer::new();
+    let digits = buffer.format(coefficient).as_bytes();
+    let adjusted = exponent + digits.len() as i32 - 1;
+    if exponent <= 0 && adjusted >= -6 {
+        let fraction = exponent.unsigned_abs() as usize;
+        if fraction == 0 {
+            out.extend(digits);
+        } else if fraction >= digits.len() {
+            out.extend(b"0.");
+            out.extend(&b"000000"[..fraction - digits.len()]);
+            out.extend(digits);
+        } else {
+            let (whole, fraction) = digits.split_at(digits.len() - fraction);
+            out.extend(whole);
+            out.push(b'.');
+            out.extend(fraction);
+        }
+        return;
+    }
+    out.extend(&digits[..1]);
+    if digits.len() > 1 {
+        out.push(b'.');
+        out.extend(&digits[1..]);
+    }
+    out.push(b'E');
+    if adjusted >= 0 {
+        out.push(b'+');
+    }
+    number::integer(out, adjusted);
+}
