@@ -1,9 +1,10 @@
 //! The sink's settings.
 
 use super::Secret;
+use std::fmt;
 use std::path::PathBuf;
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Kafka {
     /// `KAFKA_BROKERS`: `host:port,…`.
     pub brokers: String,
@@ -21,6 +22,39 @@ pub struct Kafka {
     pub record_timestamp: RecordTimestamp,
     /// `TOMBSTONES`: a null value after each delete.
     pub tombstones: bool,
+}
+
+/// Properties may hold secrets, so of those only the names are shown.
+impl fmt::Debug for Kafka {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            brokers,
+            client_id,
+            topics,
+            creation,
+            security_protocol,
+            sasl,
+            ssl_ca_location,
+            properties,
+            delivery,
+            record_timestamp,
+            tombstones,
+        } = self;
+        let properties: Vec<_> = properties.iter().map(|(name, _)| name).collect();
+        f.debug_struct("Kafka")
+            .field("brokers", brokers)
+            .field("client_id", client_id)
+            .field("topics", topics)
+            .field("creation", creation)
+            .field("security_protocol", security_protocol)
+            .field("sasl", sasl)
+            .field("ssl_ca_location", ssl_ca_location)
+            .field("properties", &properties)
+            .field("delivery", delivery)
+            .field("record_timestamp", record_timestamp)
+            .field("tombstones", tombstones)
+            .finish()
+    }
 }
 
 /// Topic names; each may hold `{database}`, `{collection}`, `{operation}`.

@@ -1,16 +1,37 @@
 //! The typed configuration: environment variables, read once, validated all together.
 
+mod check;
+mod env;
 mod kafka;
 mod mongo;
+mod patterns;
 mod pipeline;
+mod problem;
+mod properties;
+mod report;
 mod secret;
+mod stages;
+pub mod table;
+#[cfg(test)]
+mod tests;
+mod typo;
+mod uri;
+mod validate;
+mod variable;
 
+pub use env::Origin;
 pub use kafka::{Delivery, Kafka, RecordTimestamp, Sasl, SecurityProtocol, TopicCreation, Topics};
 pub use mongo::{FullDocument, Mongo, PreImages, Scope, StartAt};
 pub use pipeline::{Batching, OnHistoryLost, OnRecordError, Pipeline, Resume, ResumeBackend};
+pub use problem::{ConfigErrors, Problem, Warning};
+pub use report::{Setting, example_env, reference, text};
 pub use secret::Secret;
+pub use variable::{Fallback, Form, Group, Unit, Variable};
 
 pub use crate::encode::json::JsonMode;
+use env::Environment;
+use std::ffi::OsString;
+use std::path::Path;
 use std::time::Duration;
 
 /// Everything a run needs, checked.
@@ -26,10 +47,86 @@ pub struct Config {
     pub enabled: bool,
     pub http: Http,
     pub log: Log,
+    /// `ADMIN_TOKEN`: reserved for calls that change something.
+    pub admin_token: Option<Secret>,
     /// `STATUS_INTERVAL_SECONDS`.
     pub status_interval: Duration,
     /// `SHUTDOWN_TIMEOUT_MS`: how long a graceful stop may take.
     pub shutdown_timeout: Duration,
+}
+
+/// A configuration that is right, with what an operator may want to know of it.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    pub config: Config,
+    /// Each variable's effective value and where it came from, without secrets.
+    pub settings: Vec<Setting>,
+    /// To be logged once logging is up.
+    pub warnings: Vec<Warning>,
+}
+
+impl Config {
+    /// Reads the process's environment and, where it exists, `.env` in the working directory.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn from_env() -> Result<Loaded, ConfigErrors> {
+        Self::from_sources(std::env::vars_os(), Some(Path::new(".env")))
+    }
+
+    /// Reads these variables and no others.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn from_vars<N, V>(vars: impl IntoIterator<Item = (N, V)>) -> Result<Loaded, ConfigErrors>
+    where
+        N: Into<OsString>,
+        V: Into<OsString>,
+    {
+        Self::from_sources(
+            vars.into_iter()
+                .map(|(name, value)| (name.into(), value.into())),
+            None,
+        )
+    }
+
+    /// Reads these variables, and those of a `.env` file that they do not set.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn from_sources(
+        vars: impl IntoIterator<Item = (OsString, OsString)>,
+        dotenv: Option<&Path>,
+    ) -> Result<Loaded, ConfigErrors> {
+        let environment = Environment::read(vars, dotenv);
+        let (config, warnings) = validate::build(&environment)?;
+        let settings = report::settings(&environment, &config);
+        Ok(Loaded {
+            config,
+            settings,
+            warnings,
+        })
+    }
+}
+
+/// Where the HTTP server of an instance with this environment listens; the rest of the
+/// configuration may be wrong.
+///
+/// # Errors
+/// What is wrong with `HTTP_ADDR`.
+pub fn http_from_env() -> Result<Http, ConfigErrors> {
+    let environment = Environment::read(std::env::vars_os(), Some(Path::new(".env")));
+    let mut check = check::Check::new(&environment);
+    check.problems.clear();
+    let http = validate::http(&mut check);
+    if check.problems.is_empty() {
+        Ok(http)
+    } else {
+        Err(ConfigErrors {
+            problems: check.problems,
+            warnings: Vec::new(),
+        })
+    }
 }
 
 /// Where the HTTP server listens.

@@ -1,0 +1,84 @@
+//! Name lists with `*`: what can be seen of them without a server.
+
+/// Whether every name that `inner` matches is matched by `outer`. `*` stands for any run of
+/// characters; everything else, `?` and `[` too, for itself.
+///
+/// Matching `inner` as if it were a name is enough: its `*` can only be met by a `*` of `outer`.
+pub(super) fn covers(outer: &str, inner: &str) -> bool {
+    let mut parts = outer.split('*');
+    let Some(mut rest) = inner.strip_prefix(parts.next().unwrap_or_default()) else {
+        return false;
+    };
+    let mut parts: Vec<_> = parts.collect();
+    let Some(last) = parts.pop() else {
+        return rest.is_empty();
+    };
+    for part in parts {
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+/// Whether `pattern` is one name and no glob.
+pub(super) fn is_literal(pattern: &str) -> bool {
+    !pattern.contains('*')
+}
+
+/// What is wrong with the name of a database, if anything.
+pub(super) fn database_problem(name: &str) -> Option<&'static str> {
+    if name.len() > 63 {
+        return Some("a database's name has at most 63 bytes");
+    }
+    if name.contains(['/', '\\', '.', ' ', '"', '$', '\0']) {
+        return Some("a database's name holds none of / \\ . \" $ and no space");
+    }
+    if matches!(name, "admin" | "local" | "config") {
+        return Some("MongoDB's own databases cannot be watched");
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::covers;
+
+    #[test]
+    fn a_glob_covers_names_and_narrower_globs() {
+        for (outer, inner) in [
+            ("*", "users"),
+            ("*", "a*"),
+            ("*", "*"),
+            ("user*", "users"),
+            ("user*", "users_*"),
+            ("*_log", "audit_log"),
+            ("a*b*c", "a-b-b-c"),
+            ("a*b*c", "abc"),
+            ("a**", "a"),
+            ("?", "?"),
+            ("[x]", "[x]"),
+            ("é*", "été*"),
+        ] {
+            let expected = (outer, inner) != ("é*", "été*") || "été*".starts_with('é');
+            assert_eq!(covers(outer, inner), expected, "{outer} {inner}");
+        }
+    }
+
+    #[test]
+    fn a_glob_covers_no_more_than_it_matches() {
+        for (outer, inner) in [
+            ("users", "user"),
+            ("user*", "use*"),
+            ("user", "user*"),
+            ("a*b*c", "acb"),
+            ("ab*ba", "aba"),
+            ("?", "a"),
+            ("[ab]", "a"),
+            ("*.x", "x"),
+        ] {
+            assert!(!covers(outer, inner), "{outer} {inner}");
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! Every environment variable, in one table.
+
+use super::variable::Fallback::{Required, Value, Words};
+use super::variable::Group::{Checkpoints, Flow, Kafka, Operations, Records, Source, Topics};
+use super::variable::{Form, Unit, Variable};
+use serde::Deserialize;
+
+/// Declares each variable once: a static of its own, its place in [`ALL`], and its field in the
+/// flat struct that `envy` fills.
+macro_rules! variables {
+    ($($name:ident $field:ident: $group:expr, $form:expr, $default:expr, $example:literal, $doc:literal;)*) => {
+        $(pub static $name: Variable = Variable {
+            name: stringify!($name),
+            group: $group,
+            form: $form,
+            default: $default,
+            example: $example,
+            doc: $doc,
+        };)*
+
+        /// All variables, in the order of the reference table.
+        pub static ALL: &[&Variable] = &[$(&$name),*];
+
+        /// What the environment holds, as text: validation is ours, so that all errors are told at
+        /// once and no secret is echoed.
+        #[derive(Deserialize, Default)]
+        pub(super) struct Raw {
+            $($field: Option<String>,)*
+        }
+
+        impl Raw {
+            pub(super) fn get(&self, variable: &Variable) -> Option<&str> {
+                match variable.name {
+                    $(stringify!($name) => self.$field.as_deref(),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+const fn count(min: u64, max: u64) -> Form {
+    number(Unit::Count, min, max)
+}
+
+const fn millis(min: u64, max: u64) -> Form {
+    number(Unit::Milliseconds, min, max)
+}
+
+const fn number(unit: Unit, min: u64, max: u64) -> Form {
+    Form::Number { unit, min, max }
+}
+
+const fn bytes(min: u64, max: u64) -> Form {
+    Form::Bytes { min, max }
+}
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+const TOPIC: Form = Form::Text(
+    "a topic name of letters, digits, ., _ and -, which may hold {database}, {collection}, {operation}",
+);
+const PLAIN_TOPIC: Form = Form::Text("a topic name of letters, digits, ., _ and -");
+const NAMES: Form =
+    Form::Text("names separated by commas, in which * stands for any run of characters");
+
+variables! {
+    MONGODB_URI mongodb_uri: Source, Form::Uri, Required,
+        "mongodb://localhost:27017/dashboard",
+        "Where MongoDB is, with the database to watch in the path. It must be a replica set or a sharded cluster.";
+    MONGODB_DATABASE mongodb_database: Source, Form::Text("the name of one database"), Words("the URI's path"),
+        "dashboard",
+        "The database to watch, where the URI's path is the one to authenticate against.";
+    WATCH_DATABASES watch_databases: Source, NAMES, Words("one database"),
+        "dashboard,tenant_*",
+        "Watches these databases of the whole deployment in one stream. Name no database elsewhere then.";
+    WATCH_COLLECTIONS watch_collections: Source, NAMES, Words("every collection"),
+        "users,organizations,audit_*",
+        "The collections to watch; with WATCH_DATABASES as database.collection. The server filters, so that others cost nothing.";
+    EXCLUDE_COLLECTIONS exclude_collections: Source, NAMES, Words("none"),
+        "sessions,migrations",
+        "Collections to leave out; beats WATCH_COLLECTIONS. system.* and Tailwater's own are always left out.";
+    WATCH_OPERATIONS watch_operations: Source, Form::Text("operations separated by commas: insert, update, replace, delete"), Words("all four"),
+        "insert,update,replace,delete",
+        "Which changes of documents to carry.";
+    FULL_DOCUMENT full_document: Source, Form::Choice(&["default", "updateLookup", "whenAvailable", "required"]), Value("updateLookup"),
+        "updateLookup",
+        "What an update carries beside its description: default spares the look-up, whenAvailable and required use post-images.";
+    FULL_DOCUMENT_BEFORE_CHANGE full_document_before_change: Source, Form::Choice(&["off", "whenAvailable", "required"]), Value("off"),
+        "whenAvailable",
+        "Adds the document as it was before. The collection must keep pre-images (changeStreamPreAndPostImages).";
+    CHANGE_STREAM_PIPELINE change_stream_pipeline: Source, Form::Text("a JSON array of stages: $match, $addFields, $set, $project, $replaceRoot, $replaceWith, $redact, $unset"), Words("none"),
+        r#"[{"$match":{"fullDocument.tenant":"acme"}}]"#,
+        "Stages of your own, run by the server after the filter, in Extended JSON. They must keep _id, operationType, ns and documentKey.";
+    SHOW_EXPANDED_EVENTS show_expanded_events: Source, Form::Flag, Value("false"),
+        "true",
+        "Also shows create, createIndexes, shardCollection and their like (MongoDB 6.0 and later).";
+    START_AT start_at: Source, Form::Text("now, earliest, a time as 2024-01-31T12:00:00Z, or token:<hex digits>"), Value("now"),
+        "2024-01-31T12:00:00Z",
+        "Where a stream without a checkpoint begins; with one, the checkpoint decides.";
+    SOURCE_BATCH_BYTES source_batch_bytes: Source, bytes(16 * KIB, 16 * MIB), Value("1MiB"),
+        "1MiB",
+        "About how much one reply of MongoDB should hold; the batch size follows the size of the events.";
+    RECONNECT_DELAY_MS reconnect_delay_ms: Source, millis(1, 30_000), Value("1000"),
+        "1000",
+        "The first wait before connecting again; doubles with jitter, up to 30 s.";
+    RECONNECT_MAX_RETRIES reconnect_max_retries: Source, count(0, 1_000_000), Value("0"),
+        "10",
+        "After how many failures in a row to give up; 0 never does.";
+
+    KAFKA_BROKERS kafka_brokers: Kafka, Form::Text("host:port pairs separated by commas"), Required,
+        "localhost:9092",
+        "Brokers to ask first for the cluster's members.";
+    KAFKA_CLIENT_ID kafka_client_id: Kafka, Form::Text("a name without spaces or control characters, of 1 to 200 characters"), Value("tailwater"),
+        "database-watcher",
+        "This instance's name at the brokers, and the first half of the stream's id.";
+    KAFKA_SECURITY_PROTOCOL kafka_security_protocol: Kafka, Form::Choice(&["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"]), Value("plaintext"),
+        "sasl_ssl",
+        "How brokers are talked to: TLS with ssl, log-in with sasl_*.";
+    KAFKA_SASL_MECHANISM kafka_sasl_mechanism: Kafka, Form::Choice(&["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]), Words("none"),
+        "SCRAM-SHA-512",
+        "How to log in, with sasl_plaintext or sasl_ssl.";
+    KAFKA_SASL_USERNAME kafka_sasl_username: Kafka, Form::Text("a user name"), Words("none"),
+        "tailwater",
+        "The user to log in as.";
+    KAFKA_SASL_PASSWORD kafka_sasl_password: Kafka, Form::Secret, Words("none"),
+        "…",
+        "The user's password.";
+    KAFKA_SSL_CA_LOCATION kafka_ssl_ca_location: Kafka, Form::Text("the path of a PEM file or folder"), Words("the system's store"),
+        "/etc/ssl/certs/kafka-ca.pem",
+        "The authorities that may have signed the brokers' certificates.";
+
+    KAFKA_DB_CHANGES_TOPIC kafka_db_changes_topic: Topics, TOPIC, Words("a topic per operation"),
+        "database.changes",
+        "One topic for all operations: keeps each document's changes in order. Wins over the four below.";
+    KAFKA_TOPIC_INSERT kafka_topic_insert: Topics, TOPIC, Value("database.insert"),
+        "database.insert",
+        "The topic of inserts.";
+    KAFKA_TOPIC_UPDATE kafka_topic_update: Topics, TOPIC, Value("database.update"),
+        "database.update",
+        "The topic of updates.";
+    KAFKA_TOPIC_REPLACE kafka_topic_replace: Topics, TOPIC, Words("the update topic"),
+        "database.replace",
+        "The topic of replacements.";
+    KAFKA_TOPIC_DELETE kafka_topic_delete: Topics, TOPIC, Value("database.delete"),
+        "database.delete",
+        "The topic of deletes.";
+    KAFKA_TOPIC_DDL kafka_topic_ddl: Topics, TOPIC, Words("logged and counted only"),
+        "database.ddl",
+        "The topic of drop, rename, dropDatabase and expanded events.";
+    KAFKA_DLQ_TOPIC kafka_dlq_topic: Topics, TOPIC, Words("none"),
+        "database.dead-letters",
+        "Where records go that cannot be delivered, with ON_RECORD_ERROR=dlq.";
+    KAFKA_CREATE_TOPICS kafka_create_topics: Topics, Form::Flag, Value("true"),
+        "false",
+        "Creates topics that are missing. When false, a missing topic stops the start.";
+    KAFKA_TOPIC_PARTITIONS kafka_topic_partitions: Topics, count(1, 10_000), Words("the broker's default"),
+        "6",
+        "Partitions of a topic created here. Growing them later moves keys to other partitions.";
+    KAFKA_TOPIC_REPLICATION kafka_topic_replication: Topics, count(1, 100), Words("the broker's default"),
+        "3",
+        "Copies of a topic created here; at most the number of brokers.";
+    KAFKA_TOPIC_CONFIG kafka_topic_config: Topics, Form::Text("name=value pairs separated by commas"), Words("the broker's defaults"),
+        "retention.ms=604800000,max.message.bytes=16777216",
+        "Settings of a topic created here.";
+
+    JSON_MODE json_mode: Records, Form::Choice(&["simple", "relaxed", "canonical"]), Value("simple"),
+        "relaxed",
+        "How BSON becomes JSON: plain values, or MongoDB Extended JSON v2 relaxed or canonical.";
+    TOMBSTONES tombstones: Records, Form::Flag, Value("false"),
+        "true",
+        "Sends a null value after each delete, for compacted topics. Needs one topic for all operations.";
+    RECORD_TIMESTAMP record_timestamp: Records, Form::Choice(&["change", "now"]), Value("change"),
+        "now",
+        "The record's time: the change's own, or that of producing, so that a late catch-up does not fall to retention.";
+
+    BATCH_SIZE batch_size: Flow, count(1, 100_000), Value("50"),
+        "50",
+        "How many events close a batch. A batch also closes when nothing more is ready.";
+    BATCH_BYTES batch_bytes: Flow, bytes(KIB, 64 * MIB), Value("1MiB"),
+        "1MiB",
+        "How many bytes of records close a batch.";
+    BATCH_TIMEOUT_MS batch_timeout_ms: Flow, millis(0, 60_000), Value("20"),
+        "20",
+        "How long after its first event a batch closes at the latest.";
+    MAX_IN_FLIGHT_BYTES max_in_flight_bytes: Flow, bytes(MIB, 64 * GIB), Value("32MiB"),
+        "32MiB",
+        "The memory budget: what was read and is not yet acknowledged. MongoDB is read no further when it is full.";
+    DELIVERY delivery: Flow, Form::Choice(&["at_least_once", "exactly_once"]), Value("at_least_once"),
+        "exactly_once",
+        "exactly_once writes records and checkpoint in one Kafka transaction; needs RESUME_STORE=kafka and consumers that read committed.";
+    ON_RECORD_ERROR on_record_error: Flow, Form::Choice(&["stop", "dlq", "skip"]), Value("stop"),
+        "dlq",
+        "What to do about a record Kafka will never take (too large, no legal topic): stop, send it to KAFKA_DLQ_TOPIC, or leave it out.";
+    ON_HISTORY_LOST on_history_lost: Flow, Form::Choice(&["stop", "earliest", "latest"]), Value("stop"),
+        "earliest",
+        "What to do when the oplog no longer holds the checkpoint: stop, or go on with a gap from its oldest entry or from now.";
+
+    RESUME_STORE resume_store: Checkpoints, Form::Choice(&["kafka", "mongodb", "file"]), Value("kafka"),
+        "file",
+        "Where checkpoints live.";
+    RESUME_TOPIC resume_topic: Checkpoints, PLAIN_TOPIC, Value("tailwater.checkpoints"),
+        "tailwater.checkpoints",
+        "With RESUME_STORE=kafka: the compacted topic of checkpoints.";
+    RESUME_DATABASE resume_database: Checkpoints, Form::Text("the name of one database"), Words("the watched database"),
+        "tailwater",
+        "With RESUME_STORE=mongodb: the database that holds the checkpoints.";
+    RESUME_COLLECTION resume_collection: Checkpoints, Form::Text("the name of one collection"), Value("changeStreamResumeTokens"),
+        "changeStreamResumeTokens",
+        "With RESUME_STORE=mongodb: the collection that holds the checkpoints.";
+    RESUME_TTL_DAYS resume_ttl_days: Checkpoints, number(Unit::Days, 1, 3650), Words("kept for ever"),
+        "30",
+        "With RESUME_STORE=mongodb: removes checkpoints of streams not used for so long.";
+    RESUME_FILE resume_file: Checkpoints, Form::Text("the path of a file in a folder that exists"), Value("tailwater.checkpoint.json"),
+        "/var/lib/tailwater/checkpoint.json",
+        "With RESUME_STORE=file: the file that holds the checkpoint.";
+    STREAM_ID stream_id: Checkpoints, Form::Text("a name without spaces or control characters, of 1 to 200 characters"), Words("<KAFKA_CLIENT_ID>:<database or *>"),
+        "database-watcher:dashboard",
+        "The stream's name: the key of its checkpoint. Two instances with one id fence each other.";
+    COMMIT_INTERVAL_MS commit_interval_ms: Checkpoints, millis(10, 60_000), Value("1000"),
+        "1000",
+        "How often the checkpoint is written at most; a crash repeats at most so much.";
+
+    ENABLE_CHANGE_STREAMS enable_change_streams: Operations, Form::Flag, Value("true"),
+        "false",
+        "When false the process stays up, idle, and says so.";
+    HTTP_ADDR http_addr: Operations, Form::Text("an IP address with a port, or off"), Value("127.0.0.1:3001"),
+        "0.0.0.0:3001",
+        "Where health and metrics are served. When the default is taken and none was asked for, it is done without.";
+    ADMIN_TOKEN admin_token: Operations, Form::Secret, Words("none"),
+        "…",
+        "Reserved: the token that calls which change something will have to bring.";
+    LOG_LEVEL log_level: Operations, Form::Choice(&["error", "warn", "info", "debug", "trace"]), Value("info"),
+        "debug",
+        "How much is logged.";
+    LOG_FORMAT log_format: Operations, Form::Choice(&["text", "json"]), Value("text"),
+        "json",
+        "Lines for people or for a log store.";
+    DEBUG debug: Operations, Form::Flag, Value("false"),
+        "true",
+        "true is LOG_LEVEL=debug.";
+    STATUS_INTERVAL_SECONDS status_interval_seconds: Operations, number(Unit::Seconds, 1, 86_400), Value("30"),
+        "30",
+        "How often the status line is logged.";
+    SHUTDOWN_TIMEOUT_MS shutdown_timeout_ms: Operations, millis(100, 600_000), Value("8000"),
+        "8000",
+        "How long a graceful stop may take; below the 10 s after which Docker kills.";
+}

@@ -1,0 +1,192 @@
+//! Batches, memory, failures, checkpoints.
+
+use crate::config::check::Check;
+use crate::config::patterns::database_problem;
+use crate::config::variable::{Variable, size};
+use crate::config::{
+    Batching, Delivery, JsonMode, Kafka, Mongo, OnHistoryLost, OnRecordError, Pipeline, Resume,
+    ResumeBackend, Scope, table,
+};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub(super) fn pipeline(check: &mut Check<'_>, mongo: &Mongo) -> Pipeline {
+    let json_modes = [
+        ("simple", JsonMode::Simple),
+        ("relaxed", JsonMode::Relaxed),
+        ("canonical", JsonMode::Canonical),
+    ];
+    let on_record_error = [
+        ("stop", OnRecordError::Stop),
+        ("dlq", OnRecordError::DeadLetter),
+        ("skip", OnRecordError::Skip),
+    ];
+    let pipeline = Pipeline {
+        json_mode: check
+            .choose(&table::JSON_MODE, &json_modes)
+            .unwrap_or(JsonMode::Simple),
+        batching: Batching {
+            events: check.number(&table::BATCH_SIZE).unwrap_or(1),
+            bytes: check.bytes(&table::BATCH_BYTES),
+            timeout: check.millis(&table::BATCH_TIMEOUT_MS),
+        },
+        max_in_flight_bytes: check.bytes(&table::MAX_IN_FLIGHT_BYTES),
+        commit_interval: check.millis(&table::COMMIT_INTERVAL_MS),
+        on_record_error: check
+            .choose(&table::ON_RECORD_ERROR, &on_record_error)
+            .unwrap_or(OnRecordError::Stop),
+        on_history_lost: on_history_lost(check),
+    };
+    let budget = pipeline.max_in_flight_bytes;
+    for (variable, bytes) in [
+        (&table::BATCH_BYTES, pipeline.batching.bytes),
+        (&table::SOURCE_BATCH_BYTES, mongo.batch_bytes),
+    ] {
+        if bytes > budget {
+            check.wrong(
+                variable,
+                format!(
+                    "is more than MAX_IN_FLIGHT_BYTES ({}) allows in memory; lower it or raise \
+                     MAX_IN_FLIGHT_BYTES",
+                    size(budget as u64)
+                ),
+            );
+        }
+    }
+    pipeline
+}
+
+fn on_history_lost(check: &mut Check<'_>) -> OnHistoryLost {
+    let variable = &table::ON_HISTORY_LOST;
+    if check
+        .given(variable)
+        .is_some_and(|text| text.eq_ignore_ascii_case("snapshot"))
+    {
+        check.wrong(
+            variable,
+            "this version cannot take snapshots yet; give stop, earliest or latest",
+        );
+        return OnHistoryLost::Stop;
+    }
+    let policies = [
+        ("stop", OnHistoryLost::Stop),
+        ("earliest", OnHistoryLost::Earliest),
+        ("latest", OnHistoryLost::Latest),
+    ];
+    check
+        .choose(variable, &policies)
+        .unwrap_or(OnHistoryLost::Stop)
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Store {
+    Kafka,
+    MongoDb,
+    File,
+}
+
+pub(super) fn resume(check: &mut Check<'_>, mongo: &Mongo, kafka: &Kafka) -> Resume {
+    let stores = [
+        ("kafka", Store::Kafka),
+        ("mongodb", Store::MongoDb),
+        ("file", Store::File),
+    ];
+    let store = check
+        .choose(&table::RESUME_STORE, &stores)
+        .unwrap_or(Store::Kafka);
+    warn_of_other_stores(check, store);
+    if kafka.delivery == Delivery::ExactlyOnce && store != Store::Kafka {
+        check.wrong(
+            &table::DELIVERY,
+            "the checkpoint must be in the same Kafka transaction as the records; set \
+             RESUME_STORE=kafka, or DELIVERY=at_least_once",
+        );
+    }
+    let backend = match store {
+        Store::Kafka => ResumeBackend::Kafka {
+            topic: text(check, &table::RESUME_TOPIC),
+        },
+        Store::MongoDb => mongodb(check, mongo),
+        Store::File => ResumeBackend::File { path: file(check) },
+    };
+    Resume { backend }
+}
+
+fn mongodb(check: &mut Check<'_>, mongo: &Mongo) -> ResumeBackend {
+    let variable = &table::RESUME_DATABASE;
+    let database = check.given(variable).map(str::to_owned);
+    match &database {
+        Some(name) => {
+            // `admin` may hold checkpoints, though it cannot be watched.
+            if let Some(problem) = database_problem(name).filter(|_| name != "admin") {
+                check.wrong(variable, format!("{problem}; {}", variable.right()));
+            }
+        }
+        None if matches!(mongo.scope, Scope::Deployment { .. }) => check.wrong(
+            variable,
+            "is not set, and with WATCH_DATABASES there is no one watched database to hold the \
+             checkpoints; give the name of one database, such as tailwater",
+        ),
+        None => {}
+    }
+    let collection = text(check, &table::RESUME_COLLECTION);
+    if collection.contains(['$', '\0']) || collection.starts_with("system.") {
+        check.wrong(
+            &table::RESUME_COLLECTION,
+            format!(
+                "MongoDB allows no collection of this name; {}",
+                table::RESUME_COLLECTION.right()
+            ),
+        );
+    }
+    let days = check.number::<u64>(&table::RESUME_TTL_DAYS);
+    ResumeBackend::MongoDb {
+        database,
+        collection,
+        ttl: days.map(|days| Duration::from_secs(days * 86_400)),
+    }
+}
+
+fn file(check: &mut Check<'_>) -> PathBuf {
+    let variable = &table::RESUME_FILE;
+    let path = PathBuf::from(text(check, variable));
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    if path.is_dir() {
+        check.wrong(variable, format!("is a folder; {}", variable.right()));
+    } else if !folder.is_dir() {
+        check.wrong(
+            variable,
+            format!("its folder does not exist; {}", variable.right()),
+        );
+    }
+    path
+}
+
+fn warn_of_other_stores(check: &mut Check<'_>, store: Store) {
+    for (variable, of) in [
+        (&table::RESUME_TOPIC, Store::Kafka),
+        (&table::RESUME_DATABASE, Store::MongoDb),
+        (&table::RESUME_COLLECTION, Store::MongoDb),
+        (&table::RESUME_TTL_DAYS, Store::MongoDb),
+        (&table::RESUME_FILE, Store::File),
+    ] {
+        if of != store && check.given(variable).is_some() {
+            let name = match of {
+                Store::Kafka => "kafka",
+                Store::MongoDb => "mongodb",
+                Store::File => "file",
+            };
+            check.warn(
+                variable,
+                format!("has no effect without RESUME_STORE={name}"),
+            );
+        }
+    }
+}
+
+fn text(check: &Check<'_>, variable: &Variable) -> String {
+    check.text(variable).unwrap_or_default().to_owned()
+}

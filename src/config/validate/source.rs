@@ -1,0 +1,287 @@
+//! The source's part: what is watched, how it is read, where it begins.
+
+use crate::config::check::Check;
+use crate::config::patterns::{covers, database_problem, is_literal};
+use crate::config::{
+    FullDocument, Mongo, PreImages, Resume, ResumeBackend, Scope, Secret, StartAt,
+};
+use crate::config::{stages, table, uri};
+use crate::position::ResumeToken;
+
+pub(super) fn build(check: &mut Check<'_>) -> Mongo {
+    let uri = check.required(&table::MONGODB_URI);
+    let full_document = [
+        ("default", FullDocument::Default),
+        ("updateLookup", FullDocument::UpdateLookup),
+        ("whenAvailable", FullDocument::WhenAvailable),
+        ("required", FullDocument::Required),
+    ];
+    let pre_images = [
+        ("off", PreImages::Off),
+        ("whenAvailable", PreImages::WhenAvailable),
+        ("required", PreImages::Required),
+    ];
+    Mongo {
+        uri: Secret::new(uri),
+        scope: scope(check, uri),
+        watch: check.list(&table::WATCH_COLLECTIONS),
+        exclude: check.list(&table::EXCLUDE_COLLECTIONS),
+        operations: operations(check),
+        full_document: check
+            .choose(&table::FULL_DOCUMENT, &full_document)
+            .unwrap_or(FullDocument::UpdateLookup),
+        pre_images: check
+            .choose(&table::FULL_DOCUMENT_BEFORE_CHANGE, &pre_images)
+            .unwrap_or(PreImages::Off),
+        user_pipeline: user_pipeline(check),
+        show_expanded_events: check.flag(&table::SHOW_EXPANDED_EVENTS),
+        start_at: start_at(check),
+        batch_bytes: check.bytes(&table::SOURCE_BATCH_BYTES),
+        reconnect_delay: check.millis(&table::RECONNECT_DELAY_MS),
+        reconnect_max_retries: check
+            .number(&table::RECONNECT_MAX_RETRIES)
+            .unwrap_or_default(),
+    }
+}
+
+/// One database (`MONGODB_DATABASE`, else the URI's path) or those of `WATCH_DATABASES`.
+fn scope(check: &mut Check<'_>, uri: &str) -> Scope {
+    let in_path = match uri::database(uri) {
+        Ok(database) => database,
+        Err(sentence) => {
+            check.wrong(&table::MONGODB_URI, sentence);
+            // Whether it names a database cannot be known, so nothing more is said of that.
+            return Scope::Database(check.given(&table::MONGODB_DATABASE).unwrap_or("?").into());
+        }
+    };
+    let databases = check.list(&table::WATCH_DATABASES);
+    let named = check.given(&table::MONGODB_DATABASE);
+    if !databases.is_empty() {
+        let also = match (named, &in_path) {
+            (Some(_), _) => Some("MONGODB_DATABASE is set too; unset one of the two"),
+            (None, Some(_)) => Some(
+                "MONGODB_URI names a database in its path too; take it out, and where it is for \
+                 authentication write /?authSource=<database>",
+            ),
+            (None, None) => None,
+        };
+        if let Some(also) = also {
+            check.wrong(&table::WATCH_DATABASES, also);
+        }
+        for name in databases.iter().filter(|name| is_literal(name)) {
+            if let Some(problem) = database_problem(name) {
+                check.wrong(&table::WATCH_DATABASES, format!("{name}: {problem}"));
+            }
+        }
+        return Scope::Deployment { databases };
+    }
+    if let Some(name) = named {
+        if let Some(problem) = database_problem(name) {
+            check.wrong(
+                &table::MONGODB_DATABASE,
+                format!("{problem}; {}", table::MONGODB_DATABASE.right()),
+            );
+        }
+        return Scope::Database(name.to_owned());
+    }
+    let Some(name) = in_path else {
+        if check.given(&table::MONGODB_URI).is_some() {
+            check.wrong(
+                &table::MONGODB_URI,
+                "names no database; add it to the path as in mongodb://localhost:27017/dashboard, \
+                 or set MONGODB_DATABASE, or WATCH_DATABASES for several",
+            );
+        }
+        return Scope::Database("?".into());
+    };
+    if let Some(problem) = database_problem(&name) {
+        check.wrong(
+            &table::MONGODB_URI,
+            format!(
+                "its database is {name}: {problem}; set MONGODB_DATABASE to the one to watch, \
+                 where {name} is for authentication"
+            ),
+        );
+    }
+    Scope::Database(name)
+}
+
+fn operations(check: &mut Check<'_>) -> Vec<String> {
+    let known = ["insert", "update", "replace", "delete"];
+    let given = check.list(&table::WATCH_OPERATIONS);
+    let mut operations = Vec::new();
+    for name in given {
+        match known.iter().find(|known| known.eq_ignore_ascii_case(&name)) {
+            Some(known) => operations.push((*known).to_owned()),
+            None => check.wrong(
+                &table::WATCH_OPERATIONS,
+                format!(
+                    "{name} is no operation on a document; {}",
+                    table::WATCH_OPERATIONS.right()
+                ),
+            ),
+        }
+    }
+    operations
+}
+
+fn user_pipeline(check: &mut Check<'_>) -> Vec<bson::Document> {
+    let variable = &table::CHANGE_STREAM_PIPELINE;
+    let Some(text) = check.given(variable) else {
+        return Vec::new();
+    };
+    match stages::parse(text) {
+        Ok(stages) => stages,
+        Err(problems) => {
+            for problem in problems {
+                check.wrong(variable, problem);
+            }
+            Vec::new()
+        }
+    }
+}
+
+fn start_at(check: &mut Check<'_>) -> StartAt {
+    let variable = &table::START_AT;
+    let text = check.text(variable).unwrap_or("now");
+    if text.eq_ignore_ascii_case("now") {
+        return StartAt::Now;
+    }
+    if text.eq_ignore_ascii_case("earliest") {
+        return StartAt::Earliest;
+    }
+    if let Some(data) = text.strip_prefix("token:") {
+        if data.is_empty() || !data.bytes().all(|b| b.is_ascii_hexdigit()) {
+            check.wrong(
+                variable,
+                "the token is not in hexadecimal digits; give its _data, as in token:8265A1B2…",
+            );
+        }
+        return StartAt::Token(ResumeToken::from_data(data));
+    }
+    let Ok(time) = text.parse::<jiff::Timestamp>() else {
+        check.wrong(
+            variable,
+            format!(
+                "is neither a time nor one of these words; {}",
+                variable.right()
+            ),
+        );
+        return StartAt::Now;
+    };
+    match u32::try_from(time.as_second()) {
+        Ok(seconds) => {
+            if time > jiff::Timestamp::now() {
+                check.warn(variable, "is in the future: nothing is carried until then");
+            }
+            StartAt::Time(seconds)
+        }
+        Err(_) => {
+            check.wrong(
+                variable,
+                "is outside of what an oplog can hold; give a time from 1970 to 2106",
+            );
+            StartAt::Now
+        }
+    }
+}
+
+/// Says where the lists leave nothing to watch, or name what can never be watched.
+pub(super) fn check_reach(check: &mut Check<'_>, mongo: &Mongo, resume: &Resume) {
+    let deployment = match &mongo.scope {
+        Scope::Deployment { databases } => Some(databases),
+        Scope::Database(_) => None,
+    };
+    if let Some(databases) = deployment {
+        check_qualified(check, mongo, databases);
+    }
+    let everything = if deployment.is_some() { "*.*" } else { "*" };
+    if mongo
+        .exclude
+        .iter()
+        .any(|exclude| covers(exclude, everything))
+    {
+        check.wrong(
+            &table::EXCLUDE_COLLECTIONS,
+            "excludes every collection; name those to leave out",
+        );
+        return;
+    }
+    let own = own_collections(mongo, resume);
+    let excluded = |name: &String| {
+        mongo
+            .exclude
+            .iter()
+            .chain(&own)
+            .any(|exclude| covers(exclude, name))
+    };
+    let (lost, left): (Vec<_>, Vec<_>) = mongo.watch.iter().partition(|name| excluded(name));
+    if !lost.is_empty() && left.is_empty() {
+        check.wrong(
+            &table::WATCH_COLLECTIONS,
+            "nothing is left of it: all are in EXCLUDE_COLLECTIONS, or are system.* or Tailwater's \
+             own; name a collection that is not",
+        );
+    } else {
+        for name in lost {
+            check.warn(
+                &table::WATCH_COLLECTIONS,
+                format!("{name} is excluded, so it is not watched"),
+            );
+        }
+    }
+    if let Scope::Database(database) = &mongo.scope {
+        let prefix = format!("{database}.");
+        for name in mongo.watch.iter().filter(|name| name.starts_with(&prefix)) {
+            check.warn(
+                &table::WATCH_COLLECTIONS,
+                format!("{name} is taken for a collection whose name begins with {prefix}; with one database, names go without it"),
+            );
+        }
+    }
+}
+
+/// With several databases, a pattern names both.
+fn check_qualified(check: &mut Check<'_>, mongo: &Mongo, databases: &[String]) {
+    let lists = [
+        (&table::WATCH_COLLECTIONS, &mongo.watch),
+        (&table::EXCLUDE_COLLECTIONS, &mongo.exclude),
+    ];
+    for (variable, patterns) in lists {
+        for pattern in patterns {
+            let Some((database, _)) = pattern.split_once('.') else {
+                check.wrong(
+                    variable,
+                    format!("{pattern} names no database; with WATCH_DATABASES give database.collection, such as *.{pattern}"),
+                );
+                continue;
+            };
+            let meets = |known: &String| covers(known, database) || covers(database, known);
+            if (is_literal(database) || databases.iter().all(|known| is_literal(known)))
+                && !databases.iter().any(meets)
+            {
+                check.warn(variable, format!("{pattern} is in none of WATCH_DATABASES"));
+            }
+        }
+    }
+}
+
+/// What is always left out.
+fn own_collections(mongo: &Mongo, resume: &Resume) -> Vec<String> {
+    let qualify = |database: Option<&str>, collection: &str| match (&mongo.scope, database) {
+        (Scope::Deployment { .. }, Some(database)) => Some(format!("{database}.{collection}")),
+        (Scope::Deployment { .. }, None) => Some(format!("*.{collection}")),
+        (Scope::Database(watched), Some(database)) if watched != database => None,
+        (Scope::Database(_), _) => Some(collection.to_owned()),
+    };
+    let mut own = Vec::from_iter(qualify(None, "system.*"));
+    if let ResumeBackend::MongoDb {
+        database,
+        collection,
+        ..
+    } = &resume.backend
+    {
+        own.extend(qualify(database.as_deref(), collection));
+    }
+    own
+}
