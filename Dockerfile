@@ -1,0 +1,32 @@
+# syntax=docker/dockerfile:1
+
+FROM rust:1.95-slim-bookworm AS build
+# librdkafka and OpenSSL are built from source and linked statically.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends cmake g++ make perl pkg-config \
+    && rm -rf /var/lib/apt/lists/*
+WORKDIR /src
+COPY . .
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/src/target \
+    cargo build --release --locked --bin tailwater \
+    && install -D target/release/tailwater /out/tailwater
+
+FROM build AS build-demo
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/src/target \
+    cargo build --release --locked --example workload --example consumer \
+    && install -D target/release/examples/workload target/release/examples/consumer -t /out
+
+# The workload and the consumer of `docker compose --profile demo`.
+FROM gcr.io/distroless/cc-debian12:nonroot AS demo
+COPY --from=build-demo /out/workload /out/consumer /usr/local/bin/
+
+# Only glibc, the certificates of public authorities, and one binary; no shell, no root.
+FROM gcr.io/distroless/cc-debian12:nonroot
+COPY --from=build /out/tailwater /usr/local/bin/tailwater
+ENV HTTP_ADDR=0.0.0.0:3001
+EXPOSE 3001
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
+    CMD ["tailwater", "health"]
+ENTRYPOINT ["tailwater"]
