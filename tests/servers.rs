@@ -1,7 +1,8 @@
 //! The support itself: servers that may be broken and come back, and a network that may be cut.
 
 use crate::support::{self, Direction, Kafka, Mongo, PATIENCE, Proxy, eventually};
-use bson::doc;
+use bson::{Document, bson, doc};
+use mongodb::Client;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -60,6 +61,29 @@ async fn a_mongodb_that_was_killed_comes_back_with_its_data() {
     mongo.kill9();
     mongo.restart().await;
     assert_eq!(db.contents("users").await, [doc! {"_id": 1}]);
+}
+
+#[tokio::test]
+async fn a_mongodb_with_users_tells_them_apart() {
+    let mongo = Mongo::with_auth().await;
+    mongo
+        .add_user("reader", "pw", bson!([{"role": "read", "db": "one"}]))
+        .await;
+    mongo
+        .database_named("one")
+        .await
+        .documents("users")
+        .insert_one(doc! {})
+        .await
+        .unwrap();
+
+    let reader = Client::with_uri_str(mongo.uri_as("reader", "pw", "one"))
+        .await
+        .unwrap();
+    let users = |database| reader.database(database).collection::<Document>("users");
+    assert_eq!(users("one").count_documents(doc! {}).await.unwrap(), 1);
+    assert!(users("other").count_documents(doc! {}).await.is_err());
+    assert!(users("one").insert_one(doc! {}).await.is_err());
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use super::process::{self, Process};
 use super::{PATIENCE, Proxy, cache, eventually, ports, unique};
-use bson::{Document, doc};
+use bson::{Bson, Document, doc};
 use mongodb::{Client, Collection};
 use rustix::process::Signal;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -67,6 +67,39 @@ impl Mongo {
         };
         mongo.wait_until_writable().await;
         mongo
+    }
+
+    /// A server that asks who one is. [`Mongo::client`] and [`Mongo::database`] may do everything;
+    /// more users come with [`Mongo::add_user`].
+    pub async fn with_auth() -> Self {
+        let mut mongo = Self::dedicated(&[]).await;
+        let everything = bson::bson!([{"role": "root", "db": "admin"}]);
+        mongo.add_user("root", "root-secret", everything).await;
+        mongo.local_mut().args.push("--auth".to_owned());
+        mongo.restart().await;
+        mongo.uri = mongo.uri_as("root", "root-secret", "");
+        mongo
+    }
+
+    /// Creates a user in `admin` with roles such as `[{"role": "read", "db": "dashboard"}]`.
+    pub async fn add_user(&self, user: &str, password: &str, roles: Bson) {
+        let command = doc! {"createUser": user, "pwd": password, "roles": roles};
+        let created = self
+            .client()
+            .await
+            .database("admin")
+            .run_command(command)
+            .await;
+        created.unwrap_or_else(|error| panic!("cannot create the user {user}: {error}"));
+    }
+
+    /// The connection string of a user made by [`Mongo::add_user`].
+    pub fn uri_as(&self, user: &str, password: &str, database: &str) -> String {
+        let port = self.local().port;
+        format!(
+            "mongodb://{user}:{password}@127.0.0.1:{port}/{database}\
+             ?replicaSet=secantus&authSource=admin"
+        )
     }
 
     /// A fresh database of this server.
