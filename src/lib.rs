@@ -2,10 +2,12 @@
 //!
 //! `ARCHITECTURE.md` is the map of this crate and states the invariants its rooms keep.
 
+pub mod cli;
 pub mod config;
 pub mod encode;
 pub mod error;
 pub mod event;
+pub mod log;
 pub mod pipeline;
 pub mod position;
 pub mod preflight;

@@ -1,0 +1,181 @@
+//! The command line. Everything that a run needs to know comes from the environment.
+
+mod health;
+
+use crate::config::{self, ConfigErrors, Loaded};
+use crate::error::Code;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+/// Carries every change of a MongoDB database to Kafka, in order, without losing one
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, after_long_help = after_help())]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// What to do; `run` where nothing is said.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Watch the database and produce to Kafka until stopped (the default)
+    Run,
+    /// Check configuration, MongoDB and Kafka, say what is missing, and leave
+    Check,
+    /// Print the configuration in force, without secrets, and where each value came from
+    Config(ConfigArgs),
+    /// Ask the instance running here whether it is ready: exit code 0, else 1
+    Health,
+    /// Print a completion script for a shell
+    Completions {
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+pub struct ConfigArgs {
+    /// Print the table of all variables instead, in Markdown
+    #[arg(long, conflicts_with = "output")]
+    pub reference: bool,
+    /// How to print it
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    Text,
+    Json,
+}
+
+impl Cli {
+    /// Reads the arguments; a wrong one, `--help` and `--version` end the process.
+    pub fn parse() -> Self {
+        let matches = Self::command_line().get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
+    fn command_line() -> clap::Command {
+        <Self as CommandFactory>::command()
+    }
+
+    /// The command that was asked for.
+    pub fn command(self) -> Command {
+        self.command.unwrap_or(Command::Run)
+    }
+}
+
+impl Command {
+    /// Carries out the commands that need neither server nor runtime; the exit code where this
+    /// was one of them.
+    pub fn answer(&self) -> Option<u8> {
+        match self {
+            Command::Run | Command::Check => None,
+            Command::Config(args) if args.reference => Some(print(&config::reference())),
+            Command::Config(args) => Some(match config::Config::from_env() {
+                Ok(loaded) => print_config(&loaded, args.output),
+                Err(errors) => refuse(&errors),
+            }),
+            Command::Health => Some(match config::http_from_env() {
+                Ok(http) => match health::ask(&http) {
+                    Ok(answer) => print(&format!("{answer}\n")),
+                    Err(reason) => {
+                        complain(&reason);
+                        1
+                    }
+                },
+                Err(errors) => refuse(&errors),
+            }),
+            Command::Completions { shell } => {
+                let mut script = Vec::new();
+                let mut command_line = Cli::command_line();
+                clap_complete::generate(*shell, &mut command_line, NAME, &mut script);
+                Some(print(&String::from_utf8_lossy(&script)))
+            }
+        }
+    }
+}
+
+const NAME: &str = env!("CARGO_PKG_NAME");
+
+/// Prints the configuration in force; warnings go to the error output.
+pub fn print_config(loaded: &Loaded, output: Output) -> u8 {
+    match output {
+        Output::Text => {
+            for warning in &loaded.warnings {
+                complain(&format!("warning: {warning}"));
+            }
+            print(&config::text(&loaded.settings))
+        }
+        Output::Json => print(&config_json(loaded)),
+    }
+}
+
+fn config_json(loaded: &Loaded) -> String {
+    let warnings: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
+    let value = serde_json::json!({ "settings": loaded.settings, "warnings": warnings });
+    format!("{value:#}\n")
+}
+
+/// Says what is wrong with the configuration; gives the exit code.
+pub fn refuse(errors: &ConfigErrors) -> u8 {
+    complain(&errors.to_string());
+    Code::Config.exit_code()
+}
+
+fn complain(text: &str) {
+    // Where nobody listens there is nobody to tell.
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Prints an answer; a reader that has gone away (`| head`) is no failure.
+fn print(text: &str) -> u8 {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Code::Internal.exit_code(),
+        _ => 0,
+    }
+}
+
+fn after_help() -> String {
+    let mut out = String::from(
+        "Configuration is by environment variables alone, also from a file .env in the working \
+         directory:\n  MONGODB_URI=mongodb://localhost:27017/dashboard KAFKA_BROKERS=localhost:9092 \
+         tailwater\n`tailwater config --reference` lists them all; so does docs/configuration.md.\n\n\
+         Exit codes:\n    0  stopped gracefully\n",
+    );
+    let mut codes = Code::ALL;
+    codes.sort_by_key(|code| code.exit_code());
+    for code in codes {
+        // Writing to a string does not fail.
+        let _ = writeln!(out, "  {:>3}  {code}: {}", code.exit_code(), meaning(code));
+    }
+    out.push_str(
+        "  130  stopped at once by a second signal\n\ndocs/errors.md says what to do about each.",
+    );
+    out
+}
+
+fn meaning(code: Code) -> &'static str {
+    match code {
+        Code::Internal => "a bug, or the machine is exhausted",
+        Code::Config => "the configuration or the command line is wrong",
+        Code::SourceRefused => "MongoDB refuses: credentials, privileges, no replica set, version",
+        Code::SourceUnavailable => {
+            "MongoDB cannot be reached, and RECONNECT_MAX_RETRIES are used up"
+        }
+        Code::SinkRefused => "Kafka refuses: credentials, authorization, a missing topic",
+        Code::SinkUnavailable => "Kafka cannot be reached",
+        Code::TokenInvalid => "the resume token is malformed, or of another source or database",
+        Code::HistoryLost => "the oplog no longer holds the position to go on from",
+        Code::Fenced => "another instance has taken over this stream",
+        Code::RecordRefused => "a record cannot be delivered, and ON_RECORD_ERROR=stop",
+        Code::CheckpointFailed => "the checkpoint store cannot be read or written",
+        Code::DrainTimedOut => "stopping took longer than SHUTDOWN_TIMEOUT_MS; some will repeat",
+    }
+}
+
+#[cfg(test)]
+mod tests;

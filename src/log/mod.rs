@@ -1,0 +1,74 @@
+//! Log lines: text for people, JSON for a log store. They go to the error output, so that what a
+//! command answers stays alone on the standard one.
+
+mod json;
+
+use crate::config::{Log, LogFormat};
+use std::io::IsTerminal;
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, Registry, fmt, reload};
+
+/// Changes the level of a running process.
+#[derive(Debug, Clone)]
+pub struct Handle(reload::Handle<Targets, Registry>);
+
+impl Handle {
+    /// Shows what is at least this important from now on.
+    pub fn set_level(&self, level: Level) {
+        // It fails only when the subscriber is gone, and then there is nothing to filter.
+        let _ = self.0.reload(targets(level));
+    }
+}
+
+/// Sets up the process's logging. Only the first call has an effect.
+pub fn init(log: &Log) -> Handle {
+    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let (subscriber, handle) = subscriber(log, colour, std::io::stderr);
+    // A second subscriber in one process happens in tests only.
+    let _ = subscriber.try_init();
+    handle
+}
+
+fn subscriber<W>(
+    log: &Log,
+    colour: bool,
+    writer: W,
+) -> (impl tracing::Subscriber + Send + Sync, Handle)
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let (filter, handle) = reload::Layer::new(targets(log.level));
+    // Where the output is gone, a complaint about it would go to the same place, and panic there.
+    let lines = fmt::layer().log_internal_errors(false).with_writer(writer);
+    let lines = match log.format {
+        LogFormat::Text => lines
+            .with_ansi(colour)
+            .with_target(log.level >= Level::DEBUG)
+            .boxed(),
+        LogFormat::Json => lines.event_format(json::Json).with_ansi(false).boxed(),
+    };
+    (
+        tracing_subscriber::registry().with(lines.with_filter(filter)),
+        Handle(handle),
+    )
+}
+
+/// Our own lines at the level, those of libraries one step quieter.
+fn targets(level: Level) -> Targets {
+    let libraries = match level {
+        Level::TRACE => Level::DEBUG,
+        Level::DEBUG => Level::INFO,
+        Level::INFO | Level::WARN => Level::WARN,
+        Level::ERROR => Level::ERROR,
+    };
+    Targets::new()
+        .with_default(libraries)
+        .with_target(env!("CARGO_PKG_NAME"), level)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+use super::*;
+use std::io;
+use std::sync::{Arc, Mutex};
+use tracing::subscriber::with_default;
+use tracing::{debug, info, warn};
+
+#[derive(Clone, Default)]
+struct Memory(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Memory {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Memory {
+    fn take(&self) -> String {
+        String::from_utf8(std::mem::take(&mut self.0.lock().unwrap())).unwrap()
+    }
+}
+
+fn logged(level: Level, format: LogFormat, lines: impl FnOnce(&Handle, &Memory)) -> String {
+    let memory = Memory::default();
+    let writer = memory.clone();
+    let (subscriber, handle) = subscriber(&Log { level, format }, false, move || writer.clone());
+    with_default(subscriber, || lines(&handle, &memory));
+    memory.take()
+}
+
+#[test]
+fn a_json_line_holds_its_fields_flat_and_in_order() {
+    let line = logged(Level::INFO, LogFormat::Json, |_, _| {
+        info!(
+            target: "tailwater::pipeline::status",
+            isRunning = true, bufferSize = 3, lag = f64::NAN, database = "a\"b", error = %"no",
+            level = 1, "status"
+        );
+    });
+    let (start, rest) = line.split_at(line.find(",\"level\"").unwrap());
+    assert!(
+        start.starts_with("{\"timestamp\":\"2") && start.ends_with("Z\""),
+        "{line}"
+    );
+    assert_eq!(
+        rest,
+        ",\"level\":\"info\",\"component\":\"pipeline\",\"message\":\"status\",\"isRunning\":true,\
+         \"bufferSize\":3,\"lag\":null,\"database\":\"a\\\"b\",\"error\":\"no\",\"level_\":1}\n"
+    );
+    assert!(
+        serde_json::from_str::<serde_json::Value>(&line).is_ok(),
+        "{line}"
+    );
+}
+
+#[test]
+fn a_text_line_holds_level_message_and_fields_without_colour() {
+    let line = logged(Level::INFO, LogFormat::Text, |_, _| {
+        info!(events = 3, "status")
+    });
+    assert!(line.ends_with("INFO status events=3\n"), "{line:?}");
+}
+
+#[test]
+fn libraries_are_one_step_quieter_than_ourselves() {
+    let lines = logged(Level::DEBUG, LogFormat::Text, |_, _| {
+        debug!("ours");
+        debug!(target: "mongodb::command", "theirs");
+        info!(target: "librdkafka", "louder");
+    });
+    assert!(
+        lines.contains("ours") && lines.contains("louder"),
+        "{lines}"
+    );
+    assert!(!lines.contains("theirs"), "{lines}");
+    let quiet = logged(Level::INFO, LogFormat::Text, |_, _| {
+        info!(target: "librdkafka", "chatter");
+        warn!(target: "librdkafka", "matter");
+    });
+    assert!(
+        quiet.contains("matter") && !quiet.contains("chatter"),
+        "{quiet}"
+    );
+}
+
+#[test]
+fn the_level_can_be_changed_while_running() {
+    logged(Level::INFO, LogFormat::Text, |handle, memory| {
+        debug!("before");
+        assert_eq!(memory.take(), "");
+        handle.set_level(Level::DEBUG);
+        debug!("after");
+        assert!(memory.take().contains("after"));
+        handle.set_level(Level::ERROR);
+        warn!("quiet");
+        assert_eq!(memory.take(), "");
+    });
+}
