@@ -28,6 +28,14 @@ impl<'a> Output<'a> {
         self.bytes.extend_from_slice(bytes);
     }
 
+    /// Appends the first `len` bytes of a block, copied as a whole: faster than just as many.
+    #[inline(always)]
+    pub(super) fn extend_cut<const N: usize>(&mut self, block: &[u8; N], len: usize) {
+        let end = self.bytes.len() + len;
+        self.bytes.extend_from_slice(block);
+        self.bytes.truncate(end);
+    }
+
     /// Appends `len` bytes that `fill` then overwrites.
     #[inline]
     pub(super) fn extend_with(&mut self, len: usize, fill: impl FnOnce(&mut [u8])) {

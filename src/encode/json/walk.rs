@@ -5,7 +5,7 @@
 
 use super::output::Output;
 use super::{EncodeError, MAX_DEPTH, MAX_SCOPES, extended, text};
-use crate::raw::{Element, Malformed, value_len};
+use crate::raw::{Element, Malformed};
 use bson::spec::ElementType;
 
 /// What the types become that are not the same in every [`JsonMode`](super::JsonMode).
@@ -103,7 +103,7 @@ pub(super) fn container<D: Dialect>(
             len: bytes.len(),
         })
     };
-    if declared_len(bytes) != Some(bytes.len()) {
+    if document_len(bytes) != Some(bytes.len()) {
         return Err(malformed(0));
     }
 
@@ -115,31 +115,32 @@ pub(super) fn container<D: Dialect>(
         // `end` is the place of the closing zero; members lie before it.
         while at < end {
             let members = &bytes[at..end];
-            let kind = ElementType::from(members[0]).ok_or_else(|| malformed(at))?;
-            let name_len = memchr::memchr(0, &members[1..]).ok_or_else(|| malformed(at))?;
-            let body = &members[name_len + 2..];
-            let len = value_len(kind, body)
-                .filter(|len| *len <= body.len())
-                .ok_or_else(|| malformed(at))?;
-            if inside == Container::Document {
-                text::string(out, &members[1..=name_len]);
-                out.push(b':');
+            let name = &members[1..];
+            let name_len = match inside {
+                Container::Document => text::name(out, name),
+                Container::Array => name.iter().position(|byte| *byte == 0),
             }
-            let start = at + name_len + 2;
-            let nested = match kind {
-                ElementType::EmbeddedDocument => Container::Document,
-                ElementType::Array => Container::Array,
-                _ => {
-                    scalar::<D>(out, kind, &body[..len], scopes)?.ok_or_else(|| malformed(at))?;
+            .ok_or_else(|| malformed(at))?;
+            let body = &name[name_len + 1..];
+            let nested = match ElementType::from(members[0]) {
+                Some(ElementType::EmbeddedDocument) => Container::Document,
+                Some(ElementType::Array) => Container::Array,
+                Some(kind) => {
+                    let len = scalar::<D>(out, kind, body, scopes)?.ok_or_else(|| malformed(at))?;
                     out.push(b',');
-                    at = start + len;
+                    at += name_len + 2 + len;
                     continue;
                 }
+                None => return Err(malformed(at)),
             };
+            let len = document_len(body)
+                .filter(|len| *len <= body.len())
+                .ok_or_else(|| malformed(at))?;
             nest.push(end, inside)?;
             inside = nested;
-            end = start + len - 1;
-            at = start + 4;
+            at += name_len + 2;
+            end = at + len - 1;
+            at += 4;
             out.push(inside.open());
         }
         if bytes[end] != 0 {
@@ -160,108 +161,171 @@ pub(super) fn value<D: Dialect>(
     out: &mut Output<'_>,
     element: Element<'_>,
 ) -> Result<(), EncodeError> {
+    let bytes = element.value;
     match element.kind {
-        ElementType::EmbeddedDocument => container::<D>(out, element.value, Container::Document, 0),
-        ElementType::Array => container::<D>(out, element.value, Container::Array, 0),
-        kind => {
-            scalar::<D>(out, kind, element.value, 0)?.ok_or(EncodeError::Malformed(Malformed {
+        ElementType::EmbeddedDocument => container::<D>(out, bytes, Container::Document, 0),
+        ElementType::Array => container::<D>(out, bytes, Container::Array, 0),
+        kind => match scalar::<D>(out, kind, bytes, 0)? {
+            Some(len) if len == bytes.len() => Ok(()),
+            _ => Err(EncodeError::Malformed(Malformed {
                 offset: 0,
-                len: element.value.len(),
-            }))
-        }
+                len: bytes.len(),
+            })),
+        },
     }
 }
 
-/// Writes any value but a document or array; `None` when its bytes do not fit its type.
+/// Writes the value that begins `body`, any but a document or array, and returns how many bytes it
+/// has there; `None` when it is not whole or not what its type wants.
 #[inline(always)]
 fn scalar<D: Dialect>(
     out: &mut Output<'_>,
     kind: ElementType,
-    value: &[u8],
+    body: &[u8],
     scopes: usize,
-) -> Result<Option<()>, EncodeError> {
+) -> Result<Option<usize>, EncodeError> {
     if kind == ElementType::JavaScriptCodeWithScope {
-        return code_with_scope::<D>(out, value, scopes);
+        return code_with_scope::<D>(out, body, scopes);
     }
-    Ok(plain_scalar::<D>(out, kind, value))
+    Ok(plain_scalar::<D>(out, kind, body))
 }
 
 #[inline(always)]
-fn plain_scalar<D: Dialect>(out: &mut Output<'_>, kind: ElementType, value: &[u8]) -> Option<()> {
-    match kind {
-        ElementType::String => text::string(out, string(value)?),
-        ElementType::Int32 => D::int32(out, i32::from_le_bytes(value.try_into().ok()?)),
-        ElementType::Int64 => D::int64(out, i64::from_le_bytes(value.try_into().ok()?)),
-        ElementType::Double => D::double(out, f64::from_le_bytes(value.try_into().ok()?)),
-        ElementType::Boolean => match value.first()? {
-            0 => out.extend(b"false"),
-            _ => out.extend(b"true"),
-        },
-        ElementType::ObjectId => D::object_id(out, value.try_into().ok()?),
-        ElementType::DateTime => D::date(out, i64::from_le_bytes(value.try_into().ok()?)),
-        ElementType::Null => out.extend(b"null"),
-        ElementType::Decimal128 => D::decimal(out, value.try_into().ok()?),
-        ElementType::Binary => D::binary(out, *value.get(4)?, value.get(5..)?),
+fn plain_scalar<D: Dialect>(out: &mut Output<'_>, kind: ElementType, body: &[u8]) -> Option<usize> {
+    Some(match kind {
+        ElementType::String => {
+            let len = string_len(body)?;
+            text::terminated(out, &body[4..], len)?;
+            len + 5
+        }
+        ElementType::Int32 => {
+            D::int32(out, i32::from_le_bytes(*body.first_chunk()?));
+            4
+        }
+        ElementType::Int64 => {
+            D::int64(out, i64::from_le_bytes(*body.first_chunk()?));
+            8
+        }
+        ElementType::Double => {
+            D::double(out, f64::from_le_bytes(*body.first_chunk()?));
+            8
+        }
+        ElementType::Boolean => {
+            match body.first()? {
+                0 => out.extend(b"false"),
+                _ => out.extend(b"true"),
+            }
+            1
+        }
+        ElementType::ObjectId => {
+            D::object_id(out, body.first_chunk()?);
+            12
+        }
+        ElementType::DateTime => {
+            D::date(out, i64::from_le_bytes(*body.first_chunk()?));
+            8
+        }
+        ElementType::Null => {
+            out.extend(b"null");
+            0
+        }
+        ElementType::Decimal128 => {
+            D::decimal(out, body.first_chunk()?);
+            16
+        }
+        ElementType::Binary => {
+            let len = usize::try_from(i32::from_le_bytes(*body.first_chunk()?)).ok()?;
+            D::binary(out, *body.get(4)?, body.get(5..)?.get(..len)?);
+            len + 5
+        }
         ElementType::Timestamp => {
-            extended::timestamp(out, u64::from_le_bytes(value.try_into().ok()?));
+            extended::timestamp(out, u64::from_le_bytes(*body.first_chunk()?));
+            8
         }
         ElementType::RegularExpression => {
-            let pattern = memchr::memchr(0, value)?;
-            let options = value.get(pattern + 1..value.len().checked_sub(1)?)?;
-            extended::regex(out, &value[..pattern], options);
+            let pattern = memchr::memchr(0, body)?;
+            let rest = &body[pattern + 1..];
+            let options = memchr::memchr(0, rest)?;
+            extended::regex(out, &body[..pattern], &rest[..options]);
+            pattern + options + 2
         }
-        ElementType::JavaScriptCode => extended::code(out, string(value)?),
-        ElementType::Symbol => D::symbol(out, string(value)?),
+        ElementType::JavaScriptCode => {
+            let code = string(body)?;
+            extended::code(out, code);
+            code.len() + 5
+        }
+        ElementType::Symbol => {
+            let symbol = string(body)?;
+            D::symbol(out, symbol);
+            symbol.len() + 5
+        }
         ElementType::DbPointer => {
-            let (namespace, id) = value.split_last_chunk::<12>()?;
-            extended::db_pointer(out, string(namespace)?, id);
+            let namespace = string(body)?;
+            let id = body[namespace.len() + 5..].first_chunk()?;
+            extended::db_pointer(out, namespace, id);
+            namespace.len() + 17
         }
-        ElementType::Undefined => D::undefined(out),
-        ElementType::MinKey => extended::min_key(out),
-        ElementType::MaxKey => extended::max_key(out),
+        ElementType::Undefined => {
+            D::undefined(out);
+            0
+        }
+        ElementType::MinKey => {
+            extended::min_key(out);
+            0
+        }
+        ElementType::MaxKey => {
+            extended::max_key(out);
+            0
+        }
         ElementType::EmbeddedDocument
         | ElementType::Array
         | ElementType::JavaScriptCodeWithScope => return None,
-    }
-    Some(())
+    })
 }
 
 #[cold]
 fn code_with_scope<D: Dialect>(
     out: &mut Output<'_>,
-    value: &[u8],
+    body: &[u8],
     scopes: usize,
-) -> Result<Option<()>, EncodeError> {
+) -> Result<Option<usize>, EncodeError> {
     if scopes >= MAX_SCOPES {
         return Err(EncodeError::TooDeep);
     }
-    let Some((code, scope)) = code_and_scope(value) else {
+    let Some((code, scope, len)) = code_and_scope(body) else {
         return Ok(None);
     };
     extended::scoped_code(out, code, |out| {
         container::<D::Scope>(out, scope, Container::Document, scopes + 1)
-    })
-    .map(Some)
+    })?;
+    Ok(Some(len))
 }
 
-/// The text and the scope document of a code with scope: its own length, a string, a document.
-fn code_and_scope(value: &[u8]) -> Option<(&[u8], &[u8])> {
-    let body = value.get(4..)?;
-    let len = value_len(ElementType::String, body)?;
-    let (code, scope) = body.split_at_checked(len)?;
-    Some((string(code)?, scope))
+/// The text and the scope document of a code with scope, and the length of it all, which comes first.
+fn code_and_scope(body: &[u8]) -> Option<(&[u8], &[u8], usize)> {
+    let len = document_len(body)?;
+    let inner = body.get(4..len)?;
+    let code = string(inner)?;
+    Some((code, &inner[code.len() + 5..], len))
 }
 
-/// A string's bytes without its length prefix and closing zero; both must be right.
+/// The string that begins `body`, without its length prefix and closing zero; both must be right.
+fn string(body: &[u8]) -> Option<&[u8]> {
+    let len = string_len(body)?;
+    let (text, rest) = body[4..].split_at_checked(len)?;
+    (rest.first() == Some(&0)).then_some(text)
+}
+
+/// The length of the text of a string, from its prefix, which counts the closing zero too.
 #[inline(always)]
-fn string(value: &[u8]) -> Option<&[u8]> {
-    let (prefix, text) = value.split_first_chunk::<4>()?;
-    let (zero, text) = text.split_last()?;
-    (*zero == 0 && u32::from_le_bytes(*prefix) as usize == text.len() + 1).then_some(text)
+fn string_len(body: &[u8]) -> Option<usize> {
+    let declared = i32::from_le_bytes(*body.first_chunk()?);
+    usize::try_from(declared).ok()?.checked_sub(1)
 }
 
-/// The length a document claims for itself, where it can be one at all.
-fn declared_len(bytes: &[u8]) -> Option<usize> {
+/// The length a document, or what else counts its own prefix, claims; `None` where it cannot be one.
+#[inline(always)]
+fn document_len(bytes: &[u8]) -> Option<usize> {
     let declared = i32::from_le_bytes(*bytes.first_chunk::<4>()?);
     usize::try_from(declared).ok().filter(|len| *len >= 5)
 }
