@@ -7,4 +7,6 @@
 
 mod support;
 
+mod preflight;
+mod routing;
 mod servers;

@@ -6,7 +6,7 @@
 //! own collections never count, and a rename is wanted when either of its names is.
 
 use super::pattern::{self, Pattern};
-use crate::config::{FullDocument, Mongo, PreImages, Scope};
+use crate::config::{Config, FullDocument, Mongo, PreImages, Resume, ResumeBackend, Scope};
 use crate::event::{Event, Operation};
 use crate::raw;
 use bson::{Bson, Document, doc};
@@ -79,7 +79,37 @@ impl Namespaces {
     }
 }
 
+/// The collections, as (database, collection), that Tailwater writes itself: its changes to them
+/// would come back as events for ever.
+pub fn own_collections(mongo: &Mongo, resume: &Resume) -> Vec<(String, String)> {
+    let ResumeBackend::MongoDb {
+        database,
+        collection,
+        ..
+    } = &resume.backend
+    else {
+        return Vec::new();
+    };
+    let watched = match &mongo.scope {
+        Scope::Database(name) => Some(name),
+        Scope::Deployment { .. } => None,
+    };
+    let database = database.as_ref().or(watched);
+    database
+        .map(|database| (database.clone(), collection.clone()))
+        .into_iter()
+        .collect()
+}
+
 impl Filter {
+    /// The filter of a whole configuration.
+    pub fn of(config: &Config) -> Self {
+        Self::new(
+            &config.mongo,
+            &own_collections(&config.mongo, &config.resume),
+        )
+    }
+
     /// Compiles the lists. `own` are the collections, as (database, collection), that Tailwater
     /// itself writes.
     pub fn new(mongo: &Mongo, own: &[(String, String)]) -> Self {
@@ -172,7 +202,8 @@ impl Filter {
             && !any(&self.own)
     }
 
-    fn watches_database(&self, database: &str) -> bool {
+    /// Whether a stream of the deployment looks at this database at all.
+    pub(super) fn watches_database(&self, database: &str) -> bool {
         self.databases.as_ref().is_none_or(|patterns| {
             !INTERNAL.contains(&database) && patterns.iter().any(|p| p.matches(database))
         })

@@ -7,7 +7,8 @@ pub mod filter;
 pub mod fingerprint;
 pub mod identity;
 pub mod pattern;
+pub mod preflight;
 pub mod reply;
 
-pub use filter::{Filter, Images, change_stream_options};
+pub use filter::{Filter, Images, change_stream_options, own_collections};
 pub use fingerprint::describe_change;

@@ -171,6 +171,12 @@ impl Mongo {
         self.wait_until_writable().await;
     }
 
+    /// As [`Mongo::restart`], with other options: users are made first and `--auth` comes after.
+    pub async fn restart_with(&mut self, args: &[&str]) {
+        self.local_mut().args = args.iter().map(|arg| (*arg).to_owned()).collect();
+        self.restart().await;
+    }
+
     /// The server's own log.
     pub fn log(&self) -> String {
         self.local().process.output()

@@ -1,0 +1,273 @@
+//! Whether the change stream can be opened and kept, looked at before it is.
+//!
+//! Each look gives a [`Finding`]; the first that makes the rest pointless ends the report. Nothing
+//! is written, and what the user may not read is said to be unknown rather than wrong.
+
+mod data;
+mod oplog;
+mod reach;
+
+use super::errors::{self, Moment, SourceFault};
+use super::filter::{Filter, Images, change_stream_options};
+use crate::config::{Config, FullDocument, Mongo, PreImages, Scope};
+use crate::error::Code;
+use crate::preflight::{Finding, Report, Severity};
+use bson::{Document, doc};
+use mongodb::{Client, Database};
+use reach::Server;
+use std::time::Duration;
+
+/// How long one look may take after the server was reached.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Looks at everything the configured stream needs of MongoDB.
+///
+/// A server that cannot be reached costs the client's server selection time-out.
+pub async fn run(client: &Client, config: &Config) -> Report {
+    let mut report = Report::default();
+    let server = match reach::server(client, config).await {
+        Ok(server) => server,
+        Err(finding) => {
+            report.push(finding);
+            return report;
+        }
+    };
+    report.push(Finding::ok("mongodb.reachable", server.describe()));
+    report.extend(versions(&server, &config.mongo));
+    if report.severity() == Severity::Error {
+        return report;
+    }
+    let filter = Filter::of(config);
+    let privileges = within(privileges(client, config, &filter)).await;
+    let may_read = privileges
+        .as_ref()
+        .is_none_or(|f| f.severity != Severity::Error);
+    report.extend(privileges);
+    if !may_read {
+        return report;
+    }
+    report.extend(
+        within(data::run(client, config, &filter))
+            .await
+            .unwrap_or_default(),
+    );
+    if !server.is_sharded() {
+        report.extend(within(oplog::window(client)).await);
+    }
+    report
+}
+
+/// A look that takes too long is left out: what it would have said shows at the opening.
+async fn within<T>(look: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(PATIENCE, look).await.ok()
+}
+
+/// What the server is too old for.
+fn versions(server: &Server, mongo: &Mongo) -> Vec<Finding> {
+    const NAME: &str = "mongodb.version";
+    let refused = |sentence: String| Finding::error(NAME, Code::SourceRefused, sentence);
+    let version = &server.version;
+    if !server.is_at_least((4, 4, 0)) {
+        let sentence = format!("MongoDB {version} is too old: Tailwater needs 4.4 or later");
+        return vec![refused(sentence)];
+    }
+    if server.is_at_least((6, 0, 0)) {
+        let mut findings = vec![Finding::ok(NAME, format!("MongoDB {version}"))];
+        if !server.is_at_least((6, 0, 9)) {
+            findings.push(Finding::warn(
+                NAME,
+                "the server cannot split events over 16 MB (6.0.9 can): such an event goes by \
+                 ON_RECORD_ERROR",
+            ));
+        }
+        return findings;
+    }
+    let mut findings = Vec::new();
+    let mut needs_6 = |asked: bool, variable: &str, instead: &str| {
+        if asked {
+            findings.push(
+                refused(format!(
+                    "{variable} needs MongoDB 6.0, and this is {version}"
+                ))
+                .remedy(instead),
+            );
+        }
+    };
+    needs_6(
+        mongo.pre_images != PreImages::Off,
+        "FULL_DOCUMENT_BEFORE_CHANGE",
+        "set FULL_DOCUMENT_BEFORE_CHANGE=off",
+    );
+    needs_6(
+        matches!(
+            mongo.full_document,
+            FullDocument::WhenAvailable | FullDocument::Required
+        ),
+        "FULL_DOCUMENT=whenAvailable|required",
+        "set FULL_DOCUMENT=updateLookup",
+    );
+    needs_6(
+        mongo.show_expanded_events,
+        "SHOW_EXPANDED_EVENTS",
+        "set SHOW_EXPANDED_EVENTS=false",
+    );
+    findings.push(Finding::warn(
+        NAME,
+        format!(
+            "MongoDB {version} has no pre-images, no expanded events and no wallTime, and cannot \
+             split events over 16 MB; 6.0.9 or later has all of these"
+        ),
+    ));
+    findings
+}
+
+/// Opens the very stream the run would, and closes it again.
+async fn privileges(client: &Client, config: &Config, filter: &Filter) -> Finding {
+    const NAME: &str = "mongodb.privileges";
+    let options = change_stream_options(&config.mongo, Images::Configured);
+    // A stream that starts now, whatever the checkpoint says: only the privilege is in question.
+    let stream = doc! {"$changeStream": options};
+    let mut pipeline = vec![stream];
+    pipeline.extend(filter.stages());
+    let database = watched(client, &config.mongo.scope);
+    let command = doc! {"aggregate": 1, "pipeline": pipeline, "cursor": {"batchSize": 0}};
+    match database.run_command(command).await {
+        Ok(reply) => {
+            close(&database, &reply).await;
+            Finding::ok(
+                NAME,
+                match &config.mongo.scope {
+                    Scope::Database(name) => format!("may watch and read database {name}"),
+                    Scope::Deployment { .. } => "may watch and read all databases".into(),
+                },
+            )
+        }
+        Err(error) => {
+            refusal(
+                NAME,
+                config,
+                &error,
+                database.name(),
+                "opening the change stream",
+            )
+            .await
+        }
+    }
+}
+
+/// The database a change stream of this scope is opened on.
+fn watched(client: &Client, scope: &Scope) -> Database {
+    match scope {
+        Scope::Database(name) => client.database(name),
+        Scope::Deployment { .. } => client.database("admin"),
+    }
+}
+
+async fn close(database: &Database, reply: &Document) {
+    let id = reply
+        .get_document("cursor")
+        .and_then(|cursor| cursor.get_i64("id"));
+    if let Ok(id) = id
+        && id != 0
+    {
+        let command = doc! {"killCursors": "$cmd.aggregate", "cursors": [id]};
+        // Left open, it would time out by itself.
+        let _ = database.run_command(command).await;
+    }
+}
+
+/// What an error of the server amounts to, with the command that helps.
+async fn refusal(
+    name: &'static str,
+    config: &Config,
+    error: &mongodb::error::Error,
+    database: &str,
+    attempt: &str,
+) -> Finding {
+    let said = errors::describe(error);
+    let fault = errors::classify(error, Moment::Other);
+    let refused = |sentence: String| Finding::error(name, fault.code(), sentence);
+    let user = User::of(config).await;
+    let (role, on) = match &config.mongo.scope {
+        Scope::Database(name) => ("read", name.as_str()),
+        Scope::Deployment { .. } => ("readAnyDatabase", "admin"),
+    };
+    match fault {
+        SourceFault::Credentials => refused(format!(
+            "MongoDB refuses the credentials of {}: {said}",
+            user.or_none()
+        ))
+        .remedy(format!(
+            "check the user, the password and authSource in MONGODB_URI, or make the user:\n{}",
+            user.create(role, on)
+        )),
+        SourceFault::Unauthorized => {
+            let on_what = match &config.mongo.scope {
+                Scope::Database(name) => format!("database {name}"),
+                Scope::Deployment { .. } => "all databases".into(),
+            };
+            let lacks = "lacks the privileges changeStream and find on";
+            refused(format!("{} {lacks} {on_what}", user.or_none())).remedy(match user.is_given {
+                true => format!("grant the role that has both:\n{}", user.grant(role, on)),
+                false => format!(
+                    "make a user and put it into MONGODB_URI:\n{}",
+                    user.create(role, on)
+                ),
+            })
+        }
+        SourceFault::Standalone => reach::standalone(),
+        SourceFault::Resumable => {
+            Finding::not_yet(name, Code::SourceUnavailable, format!("{attempt}: {said}"))
+        }
+        _ => refused(format!(
+            "the server refuses a change stream on {database}: {said}"
+        ))
+        .remedy("check CHANGE_STREAM_PIPELINE, FULL_DOCUMENT and the names in the lists"),
+    }
+}
+
+/// Who Tailwater logs in as.
+struct User {
+    name: String,
+    source: String,
+    is_given: bool,
+}
+
+impl User {
+    async fn of(config: &Config) -> Self {
+        let options = mongodb::options::ClientOptions::parse(config.mongo.uri.expose()).await;
+        let credential = options.ok().and_then(|options| options.credential);
+        let source = credential.as_ref().and_then(|c| c.source.clone());
+        let name = credential.and_then(|credential| credential.username);
+        Self {
+            is_given: name.is_some(),
+            name: name.unwrap_or_else(|| "tailwater".into()),
+            source: source.unwrap_or_else(|| "admin".into()),
+        }
+    }
+
+    fn create(&self, role: &str, on: &str) -> String {
+        format!(
+            "db.getSiblingDB({:?}).createUser({{user: {:?}, pwd: passwordPrompt(), \
+             roles: [{{role: {role:?}, db: {on:?}}}]}})",
+            self.source, self.name
+        )
+    }
+
+    fn grant(&self, role: &str, on: &str) -> String {
+        format!(
+            "db.getSiblingDB({:?}).grantRolesToUser({:?}, [{{role: {role:?}, db: {on:?}}}])",
+            self.source, self.name
+        )
+    }
+
+    fn or_none(&self) -> String {
+        match self.is_given {
+            true => format!("user {}", self.name),
+            false => "a connection without a user".into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

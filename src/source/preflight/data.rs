@@ -1,0 +1,188 @@
+//! Whether what is to be watched is there, and keeps the images that were asked for.
+
+use crate::config::{Config, FullDocument, PreImages, Scope};
+use crate::error::Code;
+use crate::preflight::Finding;
+use crate::source::errors;
+use crate::source::filter::Filter;
+
+use futures_util::TryStreamExt;
+use mongodb::Client;
+use mongodb::results::{CollectionSpecification, CollectionType};
+
+/// How many databases of a deployment are looked into.
+const MAX_DATABASES: usize = 100;
+
+pub(super) async fn run(client: &Client, config: &Config, filter: &Filter) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let names = match &config.mongo.scope {
+        Scope::Database(name) => vec![name.clone()],
+        Scope::Deployment { .. } => match client.list_database_names().await {
+            Ok(names) => names
+                .into_iter()
+                .filter(|name| filter.watches_database(name))
+                .take(MAX_DATABASES)
+                .collect(),
+            Err(error) => {
+                let sentence = format!("may not list databases ({})", errors::describe(&error));
+                return vec![Finding::ok("mongodb.databases", sentence)];
+            }
+        },
+    };
+    let mut collections = Vec::new();
+    for name in &names {
+        match collections_of(client, name).await {
+            Ok(found) => collections.extend(found.into_iter().map(|found| (name.as_str(), found))),
+            Err(error) => {
+                let said = errors::describe(&error);
+                let sentence = format!("may not list the collections of {name} ({said})");
+                findings.push(Finding::ok("mongodb.collections", sentence));
+                return findings;
+            }
+        }
+    }
+    findings.push(databases(config, collections.is_empty(), &names));
+    let watched: Vec<_> = collections
+        .iter()
+        .filter(|(db, c)| {
+            c.collection_type == CollectionType::Collection && filter.watches(db, &c.name)
+        })
+        .collect();
+    findings.extend(missing(config, filter, &collections));
+    findings.extend(images(config, &watched));
+    findings
+}
+
+async fn collections_of(
+    client: &Client,
+    database: &str,
+) -> mongodb::error::Result<Vec<CollectionSpecification>> {
+    client
+        .database(database)
+        .list_collections()
+        .await?
+        .try_collect()
+        .await
+}
+
+fn databases(config: &Config, is_empty: bool, names: &[String]) -> Finding {
+    match &config.mongo.scope {
+        Scope::Database(name) if is_empty => Finding::warn(
+            "mongodb.database",
+            format!("database {name} does not exist yet; its first change will be seen"),
+        )
+        .remedy("check the name in MONGODB_URI or MONGODB_DATABASE"),
+        Scope::Database(name) => Finding::ok("mongodb.database", format!("database {name} exists")),
+        Scope::Deployment { .. } if names.is_empty() => Finding::warn(
+            "mongodb.database",
+            "no database matches WATCH_DATABASES yet; the first change of one will be seen",
+        ),
+        Scope::Deployment { .. } => Finding::ok(
+            "mongodb.database",
+            format!("databases watched: {}", list(names)),
+        ),
+    }
+}
+
+/// Watched names without a collection: no error, they may come later, but often a typing error.
+fn missing(
+    config: &Config,
+    filter: &Filter,
+    found: &[(&str, CollectionSpecification)],
+) -> Option<Finding> {
+    let is_there = |name: &String| match &config.mongo.scope {
+        Scope::Database(_) => found.iter().any(|(_, c)| c.name == *name),
+        Scope::Deployment { .. } => name.split_once('.').is_some_and(|(db, coll)| {
+            found
+                .iter()
+                .any(|(in_db, c)| *in_db == db && c.name == coll)
+        }),
+    };
+    if filter.watches_nothing() {
+        let sentence = "every collection of WATCH_COLLECTIONS is excluded: nothing is watched";
+        return Some(Finding::warn("mongodb.collections", sentence));
+    }
+    let absent: Vec<String> = config
+        .mongo
+        .watch
+        .iter()
+        .filter(|name| !name.contains('*') && !is_there(name))
+        .cloned()
+        .collect();
+    (!absent.is_empty()).then(|| {
+        let sentence = format!(
+            "watched collections that do not exist yet: {}",
+            list(&absent)
+        );
+        Finding::ok("mongodb.collections", sentence)
+    })
+}
+
+/// Collections that do not keep the images which the stream was told to send.
+fn images(config: &Config, watched: &[&(&str, CollectionSpecification)]) -> Option<Finding> {
+    const NAME: &str = "mongodb.pre_images";
+    let asked = [
+        (
+            config.mongo.pre_images == PreImages::Required,
+            true,
+            "FULL_DOCUMENT_BEFORE_CHANGE=required",
+        ),
+        (
+            config.mongo.full_document == FullDocument::Required,
+            true,
+            "FULL_DOCUMENT=required",
+        ),
+        (
+            config.mongo.pre_images == PreImages::WhenAvailable,
+            false,
+            "FULL_DOCUMENT_BEFORE_CHANGE=whenAvailable",
+        ),
+        (
+            config.mongo.full_document == FullDocument::WhenAvailable,
+            false,
+            "FULL_DOCUMENT=whenAvailable",
+        ),
+    ];
+    let (_, is_required, variable) = *asked.iter().find(|(is_asked, ..)| *is_asked)?;
+    let without: Vec<_> = watched.iter().filter(|(_, c)| !keeps_images(c)).collect();
+    let Some((database, first)) = without.first() else {
+        let sentence = "the watched collections keep pre- and post-images";
+        return Some(Finding::ok(NAME, sentence));
+    };
+    let names: Vec<String> = without.iter().map(|(_, c)| c.name.clone()).collect();
+    let sentence = format!("{variable}, but no images are kept of: {}", list(&names));
+    let finding = if is_required {
+        Finding::error(NAME, Code::SourceRefused, sentence)
+    } else {
+        Finding::warn(NAME, sentence)
+    };
+    Some(finding.remedy(format!(
+        "turn them on for each, as in:\n\
+         db.getSiblingDB({database:?}).runCommand({{collMod: {:?}, \
+         changeStreamPreAndPostImages: {{enabled: true}}}})",
+        first.name
+    )))
+}
+
+fn keeps_images(collection: &CollectionSpecification) -> bool {
+    collection
+        .options
+        .change_stream_pre_and_post_images
+        .as_ref()
+        .is_some_and(|images| images.enabled)
+}
+
+/// Names for a sentence: a list of hundreds is cut.
+fn list(names: &[String]) -> String {
+    const SHOWN: usize = 20;
+    let shown = names
+        .iter()
+        .take(SHOWN)
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .join(", ");
+    match names.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
