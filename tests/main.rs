@@ -7,6 +7,7 @@
 
 mod support;
 
+mod checkpoints;
 mod preflight;
 mod routing;
 mod servers;

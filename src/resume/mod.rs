@@ -97,7 +97,7 @@ pub struct Store {
 
 #[derive(Debug)]
 enum Backend {
-    Kafka(kafka::Store),
+    Kafka(Box<kafka::Store>),
     MongoDb(mongodb::Store),
     File(file::Store),
 }
@@ -123,7 +123,9 @@ impl Store {
     ) -> Result<(Self, Option<Checkpoint>), Error> {
         let stream = config.stream_id.as_str();
         // Looked at before anyone is fenced: a misconfigured instance must not stop a healthy one.
-        if let Some(checkpoint) = read(config, context.mongo.as_ref(), stream).await? {
+        // That look need not wait for anything: what it misses is only newer.
+        let ignore = kafka::OpenTransactions::Ignore;
+        if let Some(checkpoint) = look(config, context.mongo.as_ref(), stream, ignore).await? {
             verify(
                 &checkpoint,
                 &context.source,
@@ -135,7 +137,7 @@ impl Store {
             ResumeBackend::Kafka { topic } => {
                 let (store, claim, previous) =
                     kafka::Store::open(&config.kafka, topic, stream, &context).await?;
-                (Backend::Kafka(store), claim, previous)
+                (Backend::Kafka(Box::new(store)), claim, previous)
             }
             ResumeBackend::MongoDb { .. } => {
                 let collection = mongodb::Collection::open(config, context.mongo.as_ref()).await?;
@@ -256,8 +258,17 @@ pub async fn read(
     mongo: Option<&::mongodb::Client>,
     stream: &str,
 ) -> Result<Option<Checkpoint>, Error> {
+    look(config, mongo, stream, kafka::OpenTransactions::Await).await
+}
+
+async fn look(
+    config: &Config,
+    mongo: Option<&::mongodb::Client>,
+    stream: &str,
+    open: kafka::OpenTransactions,
+) -> Result<Option<Checkpoint>, Error> {
     let record = match &config.resume.backend {
-        ResumeBackend::Kafka { topic } => kafka::read(&config.kafka, topic, stream).await?,
+        ResumeBackend::Kafka { topic } => kafka::read(&config.kafka, topic, stream, open).await?,
         ResumeBackend::MongoDb { .. } => {
             let collection = mongodb::Collection::open(config, mongo).await?;
             collection.read(stream).await?

@@ -180,15 +180,21 @@ impl Store {
         stream: &str,
         context: &StoreContext,
     ) -> Result<(Self, Claim, Option<Record>), Error> {
-        let claimed = match Self::raise_epoch(&collection, stream, context).await {
+        let failed = |error| collection.failure("claiming the stream in", error);
+        let mut former = match Self::raise_epoch(&collection, stream, context).await {
             // Two first claims at one moment: the one that was late finds the document now.
             Err(error) if code_of(&error) == Some(DUPLICATE_KEY) => {
                 Self::raise_epoch(&collection, stream, context).await
             }
             other => other,
-        };
-        let previous = claimed
-            .map_err(|error| collection.failure("claiming the stream in", error))?
+        }
+        .map_err(failed)?;
+        if former.is_none() && !Self::is_first(&collection, stream, context).await? {
+            former = Self::raise_epoch(&collection, stream, context)
+                .await
+                .map_err(failed)?;
+        }
+        let previous = former
             .map(|document| collection.decode(&document))
             .transpose()?;
         let claim = Claim::after(previous.as_ref(), stream, context);
@@ -197,6 +203,23 @@ impl Store {
             claim: claim.clone(),
         };
         Ok((store, claim, previous))
+    }
+
+    /// Whether the document that our claim has made is still as we made it. "There was none" is what
+    /// both of two first claims at one moment may be told, and only one of them made it.
+    async fn is_first(
+        collection: &Collection,
+        stream: &str,
+        context: &StoreContext,
+    ) -> Result<bool, Error> {
+        match collection.read(stream).await? {
+            Some(found) if found.instance != context.instance => Err(CommitError::Fenced {
+                by: Some(found.instance),
+            }
+            .into()),
+            Some(found) => Ok(found.epoch == 1),
+            None => Ok(false),
+        }
     }
 
     async fn raise_epoch(

@@ -3,6 +3,7 @@
 use super::{Checkpoint, Filter};
 use crate::error::{Code, Error};
 use crate::position::Seq;
+use crate::source::{describe_change, identity::same_source};
 
 /// How to go on from a checkpoint that fits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,8 +26,7 @@ pub fn verify(
     namespace: &str,
     filter: &Filter,
 ) -> Result<Decision, Error> {
-    let differs = |stored: &str, now: &str| !stored.is_empty() && stored != now;
-    if differs(&checkpoint.source, source) {
+    if !same_source(&checkpoint.source, source) {
         return Err(Error::new(
             Code::TokenInvalid,
             format!(
@@ -37,7 +37,7 @@ pub fn verify(
             ),
         ));
     }
-    if differs(&checkpoint.namespace, namespace) {
+    if !checkpoint.namespace.is_empty() && checkpoint.namespace != namespace {
         return Err(Error::new(
             Code::TokenInvalid,
             format!(
@@ -49,17 +49,15 @@ pub fn verify(
             ),
         ));
     }
-    if !differs(&checkpoint.filter.fingerprint, &filter.fingerprint) {
-        return Ok(Decision::Continue);
-    }
-    Ok(Decision::FilterChanged {
-        seq: Seq::renewed(Some(checkpoint.position.seq)),
-        warning: format!(
-            "the filter is another than the checkpoint's: what is new in it ({}) is watched from the \
-             checkpoint on, earlier changes of it are not fetched; it was: {}",
-            news(&checkpoint.filter.summary, &filter.summary),
-            checkpoint.filter.summary
-        ),
+    Ok(match describe_change(&checkpoint.filter, filter) {
+        None => Decision::Continue,
+        Some(change) => Decision::FilterChanged {
+            seq: Seq::renewed(Some(checkpoint.position.seq)),
+            warning: format!(
+                "{change}; what is new is watched from the checkpoint on, earlier changes of it are \
+                 not fetched"
+            ),
+        },
     })
 }
 
@@ -67,26 +65,6 @@ fn spoken(namespace: &str) -> String {
     match namespace {
         "*" => "the whole deployment".into(),
         database => format!("database {database}"),
-    }
-}
-
-/// The parts of the new summary that the old one does not have; all of it where none stands out.
-fn news(old: &str, new: &str) -> String {
-    let parts = |summary: &str| -> Vec<String> {
-        summary
-            .split([',', ';'])
-            .map(|part| part.trim().to_owned())
-            .filter(|part| !part.is_empty())
-            .collect()
-    };
-    let known = parts(old);
-    let fresh: Vec<_> = parts(new)
-        .into_iter()
-        .filter(|part| !known.contains(part))
-        .collect();
-    match fresh.as_slice() {
-        [] => new.to_owned(),
-        fresh => fresh.join(", "),
     }
 }
 
@@ -99,10 +77,10 @@ mod tests {
         Checkpoint {
             stream: "watcher:shop".into(),
             namespace: "shop".into(),
-            source: "rs0/65f0".into(),
+            source: "replset:rs0:65bc9fb6c485f419a7a877fe".into(),
             filter: Filter {
                 fingerprint: "aa".into(),
-                summary: "users, orders".into(),
+                summary: r#"{"scope":"shop","watch":["users"]}"#.into(),
             },
             instance: "one".into(),
             epoch: 1,
@@ -124,22 +102,41 @@ mod tests {
 
     #[test]
     fn a_checkpoint_of_another_source_or_database_is_refused_with_both_names() {
-        let same = filter("aa", "users, orders");
-        let source = verify(&checkpoint(), "rs0/77aa", "shop", &same).unwrap_err();
+        let same = filter("aa", "");
+        let source = verify(
+            &checkpoint(),
+            "replset:rs0:77bc9fb6c485f419a7a877fe",
+            "shop",
+            &same,
+        )
+        .unwrap_err();
         assert_eq!(source.code, Code::TokenInvalid);
-        assert!(source.detail.contains("rs0/65f0") && source.detail.contains("rs0/77aa"));
-        let database = verify(&checkpoint(), "rs0/65f0", "*", &same).unwrap_err();
+        assert!(source.detail.contains(":65bc") && source.detail.contains(":77bc"));
+        let database = verify(
+            &checkpoint(),
+            "replset:rs0:65bc9fb6c485f419a7a877fe",
+            "*",
+            &same,
+        )
+        .unwrap_err();
         assert_eq!(database.code, Code::TokenInvalid);
         assert!(database.detail.contains("shop") && database.detail.contains("whole deployment"));
     }
 
     #[test]
     fn a_changed_filter_goes_on_with_a_new_number_and_names_what_is_new() {
-        let changed = filter("bb", "users, orders, invoices");
-        match verify(&checkpoint(), "rs0/65f0", "shop", &changed).unwrap() {
+        let changed = filter("bb", r#"{"scope":"shop","watch":["invoices","users"]}"#);
+        match verify(
+            &checkpoint(),
+            "replset:rs0:65bc9fb6c485f419a7a877fe",
+            "shop",
+            &changed,
+        )
+        .unwrap()
+        {
             Decision::FilterChanged { seq, warning } => {
                 assert!(seq > checkpoint().position.seq);
-                assert!(warning.contains("new in it (invoices)"), "{warning}");
+                assert!(warning.contains("invoices"), "{warning}");
             }
             Decision::Continue => panic!("the change was missed"),
         }
@@ -150,7 +147,7 @@ mod tests {
         let mut imported = checkpoint();
         imported.source.clear();
         imported.filter = Filter::default();
-        let decision = verify(&imported, "rs9", "shop", &filter("bb", "x")).unwrap();
+        let decision = verify(&imported, "replset:rs9", "shop", &filter("bb", "x")).unwrap();
         assert_eq!(decision, Decision::Continue);
     }
 }

@@ -1,0 +1,298 @@
+//! Checkpoints in a compacted Kafka topic, keyed by stream id, written in transactions.
+//!
+//! The transactional producer is what fences: who initialises it last, under the stream's own
+//! [`transactional_id`], is the only one whose records count. Two parties use it:
+//!
+//! - at least once, [`Store`] has a small producer of its own, with one transaction per commit;
+//! - exactly once, the sink's producer writes records and checkpoint in one transaction. It then
+//!   initialises its transactions itself, reads with [`latest`], writes [`Record::claimed`], and asks
+//!   [`successor`] whenever it finds itself fenced.
+//!
+//! [`Topic`] says where a stream's checkpoint is and what its record looks like, for both.
+
+mod partition;
+mod producer;
+mod read;
+mod topic;
+
+pub use topic::{CheckpointRecord, Topic};
+
+use super::{Claim, CommitError, Record, StoreContext};
+use crate::config::Kafka;
+use crate::error::{Code, Error};
+use producer::{Outcome, Producer};
+pub(super) use read::OpenTransactions;
+use read::Reader;
+use std::time::{Duration, Instant};
+use tracing::{info, warn};
+
+/// How long a read may take. A transaction of another stream that is open on the same partition hides
+/// what comes after it until it ends: for an instance that was killed, by Kafka's own time-out
+/// (`transaction.timeout.ms`, by default a minute).
+const READ_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// How long somebody who is fenced waits for the claim of who did it: between initialising its
+/// producer and writing its claim, an instance reads the checkpoint.
+const SUCCESSION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often a claim is tried again when it is fenced and nobody shows up as the one who did it.
+const CLAIM_ATTEMPTS: usize = 3;
+
+/// The id under which a stream's producer fences its predecessors: one per stream, for ever.
+pub fn transactional_id(stream: &str) -> String {
+    format!("tailwater-{stream}")
+}
+
+/// Reads the newest record of a stream that is committed, waiting for transactions that could hide a
+/// newer one. `None` is a fact: the stream has none.
+///
+/// # Errors
+/// [`Code::SinkUnavailable`] when Kafka cannot say now, [`Code::SinkRefused`] when it will not, and
+/// [`Code::CheckpointFailed`] for a record that cannot be decoded.
+pub async fn latest(kafka: &Kafka, topic: &Topic, stream: &str) -> Result<Option<Record>, Error> {
+    let (kafka, topic, stream) = (kafka.clone(), topic.clone(), stream.to_owned());
+    blocking(move || {
+        Reader::open(&kafka, &topic, READ_TIMEOUT)?.latest(&stream, OpenTransactions::Await)
+    })
+    .await?
+}
+
+/// Who has claimed the stream after `claim`; `None` when nobody did within some seconds: then it was
+/// not a newer instance that fenced `claim` but Kafka, which ended a transaction that was open for
+/// too long, and initialising again is right.
+///
+/// # Errors
+/// As [`latest`].
+pub async fn successor(
+    kafka: &Kafka,
+    topic: &Topic,
+    claim: &Claim,
+) -> Result<Option<String>, Error> {
+    let (kafka, topic, claim) = (kafka.clone(), topic.clone(), claim.clone());
+    blocking(move || {
+        await_successor(&kafka, &topic, &claim.stream, |found| {
+            supersedes(found, &claim)
+        })
+    })
+    .await?
+}
+
+/// Reads a stream's record without claiming the stream. A topic that does not exist holds none.
+pub(super) async fn read(
+    kafka: &Kafka,
+    topic: &str,
+    stream: &str,
+    open: OpenTransactions,
+) -> Result<Option<Record>, Error> {
+    let (kafka, topic, stream) = (kafka.clone(), topic.to_owned(), stream.to_owned());
+    blocking(move || {
+        let Some(topic) = Topic::find(&kafka, &topic)? else {
+            return Ok(None);
+        };
+        Reader::open(&kafka, &topic, READ_TIMEOUT)?.latest(&stream, open)
+    })
+    .await?
+}
+
+/// Reads the records of all streams.
+pub(super) async fn list(kafka: &Kafka, topic: &str) -> Result<Vec<Record>, Error> {
+    let (kafka, topic) = (kafka.clone(), topic.to_owned());
+    blocking(move || {
+        let Some(topic) = Topic::find(&kafka, &topic)? else {
+            return Ok(Vec::new());
+        };
+        Reader::open(&kafka, &topic, READ_TIMEOUT)?.all()
+    })
+    .await?
+}
+
+/// One stream, claimed through a transactional producer.
+#[derive(Debug)]
+pub(super) struct Store {
+    kafka: Kafka,
+    topic: Topic,
+    claim: Claim,
+    /// `None` after an error that it did not survive.
+    producer: Option<Producer>,
+}
+
+impl Store {
+    pub(super) async fn open(
+        kafka: &Kafka,
+        topic: &str,
+        stream: &str,
+        context: &StoreContext,
+    ) -> Result<(Self, Claim, Option<Record>), Error> {
+        let topic = Topic::prepare(kafka, topic).await?;
+        for _ in 0..CLAIM_ATTEMPTS {
+            let attempt = {
+                let (kafka, topic) = (kafka.clone(), topic.clone());
+                let (stream, context) = (stream.to_owned(), context.clone());
+                blocking(move || claim(&kafka, &topic, &stream, &context)).await??
+            };
+            if let Some((producer, claim, previous)) = attempt {
+                let store = Self {
+                    kafka: kafka.clone(),
+                    topic,
+                    claim: claim.clone(),
+                    producer: Some(producer),
+                };
+                return Ok((store, claim, previous));
+            }
+        }
+        Err(CommitError::Fenced { by: None }.into())
+    }
+
+    pub(super) async fn write(&mut self, record: &Record) -> Result<(), CommitError> {
+        let producer = match self.producer.take() {
+            Some(producer) => producer,
+            None => self.lead_again().await?,
+        };
+        // Dropped while this waits, the store has no producer and confirms who leads before its next
+        // write: what became of this one does not matter then.
+        let record = self.topic.record(record).map_err(CommitError::Failed)?;
+        let (producer, outcome) = blocking(move || {
+            let outcome = producer.transaction(&record);
+            (producer, outcome)
+        })
+        .await
+        .map_err(CommitError::Failed)?;
+        match outcome {
+            Outcome::Committed => {
+                self.producer = Some(producer);
+                Ok(())
+            }
+            Outcome::Aborted(error) => {
+                self.producer = Some(producer);
+                Err(healing(error))
+            }
+            Outcome::Broken(error) => {
+                dispose(producer).await;
+                Err(healing(error))
+            }
+            Outcome::Fenced => {
+                dispose(producer).await;
+                let by = successor(&self.kafka, &self.topic, &self.claim).await;
+                match by.map_err(healing)? {
+                    Some(by) => Err(CommitError::Fenced { by: Some(by) }),
+                    None => Err(CommitError::Transient(Error::new(
+                        Code::SinkUnavailable,
+                        "kafka ended the checkpoint's transaction; no other instance claims the stream",
+                    ))),
+                }
+            }
+        }
+    }
+
+    /// A new producer for the claim we hold. Initialising it fences whoever came after us: so it is
+    /// made sure before that nobody did, and once more after, for who came in between.
+    async fn lead_again(&mut self) -> Result<Producer, CommitError> {
+        self.topic = Topic::prepare(&self.kafka, self.topic.name())
+            .await
+            .map_err(healing)?;
+        self.confirm().await?;
+        let (kafka, stream) = (self.kafka.clone(), self.claim.stream.clone());
+        let producer = blocking(move || Producer::open(&kafka, &stream))
+            .await
+            .map_err(CommitError::Failed)?
+            .map_err(healing)?;
+        self.confirm().await?;
+        info!(stream = %self.claim.stream, "the checkpoint's producer was made anew");
+        Ok(producer)
+    }
+
+    async fn confirm(&self) -> Result<(), CommitError> {
+        let found = latest(&self.kafka, &self.topic, &self.claim.stream).await;
+        match found.map_err(healing)? {
+            Some(found) if supersedes(&found, &self.claim) => Err(CommitError::Fenced {
+                by: Some(found.instance),
+            }),
+            Some(_) => Ok(()),
+            None => {
+                warn!(
+                    stream = %self.claim.stream, topic = %self.topic.name(),
+                    "the checkpoint was removed by somebody; it is written anew"
+                );
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) async fn close(self) {
+        if let Some(producer) = self.producer {
+            dispose(producer).await;
+        }
+    }
+}
+
+/// One attempt to claim: `None` when it was fenced and nobody shows up who did it, so that trying
+/// again is right. The instance started last shall win.
+fn claim(
+    kafka: &Kafka,
+    topic: &Topic,
+    stream: &str,
+    context: &StoreContext,
+) -> Result<Option<(Producer, Claim, Option<Record>)>, Error> {
+    let producer = Producer::open(kafka, stream)?;
+    let reader = Reader::open(kafka, topic, READ_TIMEOUT)?;
+    let previous = reader.latest(stream, OpenTransactions::Await)?;
+    let claim = Claim::after(previous.as_ref(), stream, context);
+    let record = topic.record(&Record::claimed(previous.as_ref(), &claim))?;
+    match producer.transaction(&record) {
+        Outcome::Committed => Ok(Some((producer, claim, previous))),
+        Outcome::Aborted(error) | Outcome::Broken(error) => Err(error),
+        Outcome::Fenced => {
+            // Whoever was a moment later read the same predecessor and claims the same epoch.
+            let newer = |found: &Record| found.epoch >= claim.epoch;
+            match await_successor(kafka, topic, stream, newer)? {
+                Some(by) => Err(CommitError::Fenced { by: Some(by) }.into()),
+                None => Ok(None),
+            }
+        }
+    }
+}
+
+fn supersedes(found: &Record, claim: &Claim) -> bool {
+    found.epoch > claim.epoch || (found.epoch == claim.epoch && !found.is_of(claim))
+}
+
+fn await_successor(
+    kafka: &Kafka,
+    topic: &Topic,
+    stream: &str,
+    newer: impl Fn(&Record) -> bool,
+) -> Result<Option<String>, Error> {
+    let deadline = Instant::now() + SUCCESSION_TIMEOUT;
+    let reader = Reader::open(kafka, topic, SUCCESSION_TIMEOUT + READ_TIMEOUT)?;
+    loop {
+        let found = reader.latest(stream, OpenTransactions::Ignore)?;
+        if let Some(found) = found.filter(|found| newer(found)) {
+            return Ok(Some(found.instance));
+        }
+        if Instant::now() >= deadline {
+            return Ok(None);
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn healing(error: Error) -> CommitError {
+    match error.code {
+        Code::SinkUnavailable => CommitError::Transient(error),
+        _ => CommitError::Failed(error),
+    }
+}
+
+/// Ends a producer where blocking is allowed: it waits for its thread.
+async fn dispose(producer: Producer) {
+    // All that can go wrong is a panic of the drop, and there is nothing left to save.
+    let _ = blocking(move || drop(producer)).await;
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        Error::new(Code::Internal, "work on the checkpoint topic was abandoned").because(error)
+    })
+}

@@ -1,0 +1,306 @@
+//! Reading checkpoints: the newest committed one of a stream, or all.
+//!
+//! A consumer that reads committed stops at the first transaction that is still open, of whichever
+//! stream, and what lies behind it is hidden. So the end of the partition is asked of a client that
+//! reads uncommitted, and it counts as read only when the stable part reaches that far.
+
+use super::topic::Topic;
+use crate::config::Kafka;
+use crate::error::{Code, Error};
+use crate::resume::{Record, codec};
+use crate::sink::client::{self, Kind, Logging};
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::{Offset, TopicPartitionList};
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+use tracing::{info, warn};
+
+/// How many offsets before the end are looked at first; then eight times as many, and so on. With a
+/// commit a second of one stream it is the newest one or two, with a hundred streams on the partition
+/// still far within.
+const FIRST_WINDOW: i64 = 1_000;
+
+const POLL: Duration = Duration::from_millis(100);
+const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What to do about transactions that are open before the partition's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::resume) enum OpenTransactions {
+    /// Wait for their end: what they hide is part of the answer.
+    Await,
+    /// Read what is stable now.
+    Ignore,
+}
+
+/// A stretch of one partition, from the first offset to before the last.
+#[derive(Debug, Clone, Copy)]
+struct Stretch {
+    partition: i32,
+    from: i64,
+    until: i64,
+}
+
+/// Values by partition and key.
+type Values = HashMap<(i32, Vec<u8>), Vec<u8>>;
+
+/// Two consumers of the checkpoint topic. All methods block.
+pub(super) struct Reader<'a> {
+    topic: &'a Topic,
+    committed: BaseConsumer<Logging>,
+    uncommitted: BaseConsumer<Logging>,
+    deadline: Instant,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn open(kafka: &Kafka, topic: &'a Topic, timeout: Duration) -> Result<Self, Error> {
+        Ok(Self {
+            topic,
+            committed: consumer(kafka, "read_committed")?,
+            uncommitted: consumer(kafka, "read_uncommitted")?,
+            deadline: Instant::now() + timeout,
+        })
+    }
+
+    /// The stream's newest record.
+    pub(super) fn latest(
+        &self,
+        stream: &str,
+        open: OpenTransactions,
+    ) -> Result<Option<Record>, Error> {
+        let partition = self.topic.partition_of(stream);
+        let (low, end) = self.stable_range(partition, open)?;
+        let mut until = end;
+        let mut window = FIRST_WINDOW;
+        while until > low {
+            let from = end.saturating_sub(window).max(low);
+            let mut newest = None;
+            self.visit(
+                &[Stretch {
+                    partition,
+                    from,
+                    until,
+                }],
+                |message| {
+                    if message.key() == Some(stream.as_bytes()) {
+                        newest = Some(message.payload().map(<[u8]>::to_vec));
+                    }
+                },
+            )?;
+            match newest {
+                Some(Some(value)) => return self.decode(partition, &value).map(Some),
+                // Removed by somebody: that is the newest fact about this stream.
+                Some(None) => return Ok(None),
+                None => {}
+            }
+            until = from;
+            window = window.saturating_mul(8);
+        }
+        self.misplaced(stream, partition)
+    }
+
+    /// The number of partitions may have been changed since the stream was last seen: then its
+    /// checkpoint is where it was. Asked only of a stream that has none where it belongs.
+    fn misplaced(&self, stream: &str, home: i32) -> Result<Option<Record>, Error> {
+        let mut found: Option<Record> = None;
+        for ((partition, key), value) in self.newest_values(|partition| partition != home)? {
+            if key == stream.as_bytes() {
+                let record = self.decode(partition, &value)?;
+                found = found
+                    .filter(|found| found.epoch > record.epoch)
+                    .or(Some(record));
+            }
+        }
+        if let Some(found) = &found {
+            warn!(
+                stream,
+                epoch = found.epoch,
+                topic = self.topic.name(),
+                partitions = self.topic.partitions(),
+                "the checkpoint is on another partition than its own: the checkpoint topic's number of \
+                 partitions was changed; it moves to its new place"
+            );
+        }
+        Ok(found)
+    }
+
+    /// The newest record of each stream. One that cannot be decoded is left out, with a warning.
+    pub(super) fn all(&self) -> Result<Vec<Record>, Error> {
+        let mut newest: HashMap<String, Record> = HashMap::new();
+        for ((partition, _), value) in self.newest_values(|_| true)? {
+            match self.decode(partition, &value) {
+                Ok(record) => {
+                    // One stream can be on two partitions: see `misplaced`.
+                    let known = newest.get(&record.stream);
+                    if known.is_none_or(|known| known.epoch < record.epoch) {
+                        newest.insert(record.stream.clone(), record);
+                    }
+                }
+                Err(error) => warn!(error = %error, "left out a checkpoint"),
+            }
+        }
+        Ok(newest.into_values().collect())
+    }
+
+    /// The newest value of each key on each of these partitions, as far as they are stable.
+    fn newest_values(&self, wanted: impl Fn(i32) -> bool) -> Result<Values, Error> {
+        let mut stretches = Vec::new();
+        for partition in (0..self.topic.partitions()).filter(|partition| wanted(*partition)) {
+            let (from, until) = self.stable_range(partition, OpenTransactions::Ignore)?;
+            if until > from {
+                stretches.push(Stretch {
+                    partition,
+                    from,
+                    until,
+                });
+            }
+        }
+        let mut values = Values::new();
+        self.visit(&stretches, |message| {
+            let Some(key) = message.key() else { return };
+            let place = (message.partition(), key.to_vec());
+            match message.payload() {
+                Some(value) => values.insert(place, value.to_vec()),
+                None => values.remove(&place),
+            };
+        })?;
+        Ok(values)
+    }
+
+    fn decode(&self, partition: i32, value: &[u8]) -> Result<Record, Error> {
+        let place = format!("Kafka topic {}, partition {partition}", self.topic.name());
+        codec::decode(value, &place)
+    }
+
+    /// The first offset of a partition and the end of what is to be read of it.
+    fn stable_range(&self, partition: i32, open: OpenTransactions) -> Result<(i64, i64), Error> {
+        if open == OpenTransactions::Ignore {
+            return self.watermarks(&self.committed, partition);
+        }
+        let (_, end) = self.watermarks(&self.uncommitted, partition)?;
+        let begun = Instant::now();
+        let mut told = false;
+        loop {
+            let (low, stable) = self.watermarks(&self.committed, partition)?;
+            if stable >= end {
+                return Ok((low, end));
+            }
+            self.check_deadline("an open transaction hides the newest checkpoints")?;
+            if !told && begun.elapsed() > Duration::from_secs(1) {
+                told = true;
+                info!(
+                    topic = self.topic.name(),
+                    partition,
+                    "waiting for the end of a transaction that is open on the checkpoint's partition"
+                );
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn watermarks(
+        &self,
+        consumer: &BaseConsumer<Logging>,
+        partition: i32,
+    ) -> Result<(i64, i64), Error> {
+        let name = self.topic.name();
+        consumer
+            .fetch_watermarks(name, partition, QUERY_TIMEOUT)
+            .map_err(|error| {
+                client::error(format!("asking for the end of {name}/{partition}"), &error)
+            })
+    }
+
+    /// Visits all committed records of these stretches, in order within each.
+    fn visit(
+        &self,
+        stretches: &[Stretch],
+        mut each: impl FnMut(&BorrowedMessage<'_>),
+    ) -> Result<(), Error> {
+        let name = self.topic.name();
+        let failed = |error: &KafkaError| client::error(format!("reading the topic {name}"), error);
+        if stretches.is_empty() {
+            return Ok(());
+        }
+        let mut assignment = TopicPartitionList::new();
+        for stretch in stretches {
+            assignment
+                .add_partition_offset(name, stretch.partition, Offset::Offset(stretch.from))
+                .map_err(|error| failed(&error))?;
+        }
+        self.committed
+            .assign(&assignment)
+            .map_err(|error| failed(&error))?;
+        let ends: HashMap<i32, i64> = stretches
+            .iter()
+            .map(|stretch| (stretch.partition, stretch.until))
+            .collect();
+        let mut open: HashSet<i32> = ends.keys().copied().collect();
+        while !open.is_empty() {
+            match self.committed.poll(POLL) {
+                Some(Ok(message)) => {
+                    let (partition, offset) = (message.partition(), message.offset());
+                    let end = ends.get(&partition).copied().unwrap_or(0);
+                    if offset < end && open.contains(&partition) {
+                        each(&message);
+                    }
+                    if offset + 1 >= end {
+                        open.remove(&partition);
+                    }
+                }
+                // The stable part reached at least to the end of the stretch before we began: its end
+                // lies behind all that is looked for, also where the last records do not show.
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    open.remove(&partition);
+                }
+                Some(Err(error)) if is_lasting(&error) => return Err(failed(&error)),
+                // The client goes on by itself.
+                Some(Err(_)) | None => self.check_deadline("it takes too long")?,
+            }
+        }
+        self.committed.unassign().map_err(|error| failed(&error))
+    }
+
+    fn check_deadline(&self, why: &str) -> Result<(), Error> {
+        if Instant::now() < self.deadline {
+            return Ok(());
+        }
+        Err(Error::new(
+            Code::SinkUnavailable,
+            format!("reading the checkpoint topic {}: {why}", self.topic.name()),
+        ))
+    }
+}
+
+/// The group is only a name here: nothing is subscribed or committed, so not being allowed to use it
+/// does no harm.
+fn is_lasting(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() != Some(RDKafkaErrorCode::GroupAuthorizationFailed)
+        && client::code(error) == Code::SinkRefused
+}
+
+fn consumer(kafka: &Kafka, isolation: &str) -> Result<BaseConsumer<Logging>, Error> {
+    let mut config = client::client_config(kafka, Kind::Consumer);
+    for name in [
+        "auto.commit.enable",
+        "group.instance.id",
+        "group.protocol",
+        "statistics.interval.ms",
+    ] {
+        config.remove(name);
+    }
+    config
+        .set("group.id", "tailwater-checkpoint-reader")
+        .set("isolation.level", isolation)
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
+        // For an offset that is compacted away meanwhile.
+        .set("auto.offset.reset", "earliest")
+        // The end of a partition is told by an empty reply: it should not be held back.
+        .set("fetch.wait.max.ms", "20")
+        .set("fetch.min.bytes", "1");
+    BaseConsumer::from_config_and_context(&config, Logging)
+        .map_err(|error| client::error("creating a Kafka consumer", &error))
+}

@@ -1,0 +1,241 @@
+//! The MongoDB store.
+
+use super::{assert_fenced_by, commit, config, context, open, position};
+use crate::support::{self, Database};
+use bson::{Bson, Document, doc};
+use futures_util::TryStreamExt;
+use std::time::Duration;
+use tailwater::config::{Config, ResumeBackend, Scope, Secret};
+use tailwater::error::Code;
+use tailwater::position::Position;
+use tailwater::resume::{self, Store};
+
+const COLLECTION: &str = "changeStreamResumeTokens";
+
+async fn place() -> (Database, Config) {
+    let database = support::database().await;
+    let config = on(&database, None);
+    (database, config)
+}
+
+fn on(database: &Database, ttl: Option<Duration>) -> Config {
+    let mut config = config(ResumeBackend::MongoDb {
+        database: None,
+        collection: COLLECTION.into(),
+        ttl,
+    });
+    config.mongo.uri = Secret::new(database.uri());
+    config.mongo.scope = Scope::Database(database.name().into());
+    config
+}
+
+#[tokio::test]
+async fn absence_is_none_and_what_is_stored_comes_back() {
+    let (_database, config) = place().await;
+    super::absence_is_none_and_what_is_stored_comes_back(&config).await;
+}
+
+#[tokio::test]
+async fn a_claim_keeps_the_position_and_tells_who_holds_the_stream() {
+    let (_database, config) = place().await;
+    super::a_claim_keeps_the_position_and_tells_who_holds_the_stream(&config).await;
+}
+
+#[tokio::test]
+async fn the_instance_started_last_wins_and_the_other_says_by_whom() {
+    let (_database, config) = place().await;
+    super::the_instance_started_last_wins_and_the_other_says_by_whom(&config).await;
+}
+
+#[tokio::test]
+async fn a_checkpoint_never_moves_back() {
+    let (_database, config) = place().await;
+    super::a_checkpoint_never_moves_back(&config).await;
+}
+
+#[tokio::test]
+async fn a_new_incarnation_may_begin_earlier_with_a_higher_number() {
+    let (_database, config) = place().await;
+    super::a_new_incarnation_may_begin_earlier_with_a_higher_number(&config).await;
+}
+
+#[tokio::test]
+async fn a_misconfigured_instance_is_refused_without_fencing_the_healthy_one() {
+    let (_database, config) = place().await;
+    super::a_misconfigured_instance_is_refused_without_fencing_the_healthy_one(&config).await;
+}
+
+#[tokio::test]
+async fn all_checkpoints_are_listed_and_claims_without_one_are_not() {
+    let (_database, config) = place().await;
+    super::all_checkpoints_are_listed_and_claims_without_one_are_not(&config).await;
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_be_reached_is_unavailable() {
+    let config = config(ResumeBackend::MongoDb {
+        database: None,
+        collection: COLLECTION.into(),
+        ttl: None,
+    });
+    assert_eq!(
+        super::unreachable(&config).await.code,
+        Code::SourceUnavailable
+    );
+}
+
+#[tokio::test]
+async fn the_document_is_readable_in_a_shell() {
+    let (database, config) = place().await;
+    let (mut store, _) = open(&config, "one").await;
+    commit(&mut store, 1).await.unwrap();
+    let stored = database.contents(COLLECTION).await.remove(0);
+    assert_eq!(stored.get_str("_id").unwrap(), config.stream_id);
+    let token = stored.get_document("token").unwrap();
+    assert_eq!(token.get_str("_data").ok(), position(1).token.data());
+    for time in ["lastProcessedAt", "updatedAt"] {
+        assert!(
+            matches!(stored.get(time), Some(Bson::DateTime(_))),
+            "{time}"
+        );
+    }
+    assert_eq!(stored.get_str("instance").unwrap(), "one");
+    assert_eq!(stored.get_str("namespace").unwrap(), "shop");
+}
+
+#[tokio::test]
+async fn idle_moves_are_not_worth_a_write_each_but_the_last_is_kept() {
+    let (database, config) = place().await;
+    let (mut store, _) = open(&config, "one").await;
+    commit(&mut store, 1).await.unwrap();
+    let idle = |step| Position {
+        seq: position(1).seq,
+        ..position(step)
+    };
+    for step in 2..20 {
+        let checkpoint = store.checkpoint(idle(step));
+        store.commit(&checkpoint).await.unwrap();
+    }
+    let stored = database.contents(COLLECTION).await.remove(0);
+    let token = stored.get_document("token").unwrap();
+    assert_eq!(token.get_str("_data").ok(), position(1).token.data());
+    store.close().await.unwrap();
+    let read = resume::read(&config, None, &config.stream_id)
+        .await
+        .unwrap();
+    assert_eq!(read.unwrap().position, idle(19));
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_cannot_be_read_is_an_error_and_never_a_first_start() {
+    let (database, config) = place().await;
+    let (mut store, _) = open(&config, "one").await;
+    commit(&mut store, 1).await.unwrap();
+    let documents = database.documents(COLLECTION);
+    let everything = doc! {};
+    for damage in [
+        doc! { "$set": { "token": "8265" } },
+        doc! { "$set": { "token": { "_data": "82" } }, "$unset": { "seq": 1 } },
+        doc! { "$set": { "token": { "_data": "82" }, "seq": 1, "epoch": "many" } },
+    ] {
+        documents
+            .update_one(everything.clone(), damage)
+            .await
+            .unwrap();
+        assert_eq!(
+            super::unreachable(&config).await.code,
+            Code::CheckpointFailed
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_removed_document_is_written_anew_unless_somebody_else_claimed() {
+    let (database, config) = place().await;
+    let (mut one, _) = open(&config, "one").await;
+    commit(&mut one, 1).await.unwrap();
+    database
+        .documents(COLLECTION)
+        .delete_many(doc! {})
+        .await
+        .unwrap();
+    commit(&mut one, 2).await.unwrap();
+    let read = resume::read(&config, None, &config.stream_id)
+        .await
+        .unwrap();
+    assert_eq!(read.unwrap().position, position(2));
+
+    // Epochs begin anew with the document: the number alone does not tell one claim from another.
+    database
+        .documents(COLLECTION)
+        .delete_many(doc! {})
+        .await
+        .unwrap();
+    let (mut two, found) = open(&config, "two").await;
+    assert_eq!(found, None);
+    assert_eq!(two.claim().epoch, one.claim().epoch);
+    assert_fenced_by(commit(&mut one, 3).await, "two");
+    commit(&mut two, 4).await.unwrap();
+}
+
+#[tokio::test]
+async fn two_first_claims_at_one_moment_leave_one_leader() {
+    for _ in 0..10 {
+        let (_database, config) = place().await;
+        let start = |instance| Store::open(&config, context(instance));
+        let (one, two) = tokio::join!(start("one"), start("two"));
+        super::assert_one_leader([one, two]).await;
+    }
+}
+
+#[tokio::test]
+async fn the_expiry_of_unused_checkpoints_follows_the_configuration() {
+    let database = support::database().await;
+    let seconds = async || -> Vec<Option<u64>> {
+        let indexes: Vec<_> = database
+            .documents(COLLECTION)
+            .list_indexes()
+            .await
+            .unwrap()
+            .try_collect()
+            .await
+            .unwrap();
+        indexes
+            .into_iter()
+            .filter(|index| index.keys != doc! { "_id": 1 })
+            .map(|index| Some(index.options?.expire_after?.as_secs()))
+            .collect()
+    };
+    let days = |days: u64| Some(Duration::from_secs(days * 86_400));
+    for (ttl, expected) in [
+        (days(30), vec![Some(2_592_000)]),
+        (days(30), vec![Some(2_592_000)]),
+        (days(1), vec![Some(86_400)]),
+        (None, vec![]),
+    ] {
+        open(&on(&database, ttl), "one").await;
+        assert_eq!(seconds().await, expected, "{ttl:?}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_database_of_its_own_a_deployment_wide_stream_uses_a_neutral_one() {
+    let mongo = support::mongo().await;
+    let database = mongo.database_named("tailwater").await;
+    let mut config = config(ResumeBackend::MongoDb {
+        database: None,
+        collection: support::unique("checkpoints"),
+        ttl: None,
+    });
+    config.mongo.uri = Secret::new(mongo.uri());
+    config.mongo.scope = Scope::Deployment {
+        databases: vec!["*".into()],
+    };
+    let (mut store, _) = open(&config, "one").await;
+    commit(&mut store, 1).await.unwrap();
+    let ResumeBackend::MongoDb { collection, .. } = &config.resume.backend else {
+        unreachable!()
+    };
+    let stored: Vec<Document> = database.contents(collection).await;
+    assert_eq!(stored.len(), 1);
+}
