@@ -55,6 +55,8 @@ function read({ key, value, headers }) {
   };
 }
 
+// kafkajs reads uncompressed and gzip records by itself. Where KAFKA_PROP_COMPRESSION_TYPE is set to
+// snappy, lz4 or zstd, add a codec: https://kafka.js.org/docs/producing#compression
 const kafka = new Kafka({ clientId: 'tailwater-example', brokers, logLevel: logLevel.ERROR });
 const consumer = kafka.consumer({ groupId: 'tailwater-example-node' });
 
