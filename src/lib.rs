@@ -2,7 +2,11 @@
 //!
 //! `ARCHITECTURE.md` is the map of this crate and states the invariants its rooms keep.
 
+pub mod admin;
+pub mod app;
+pub mod batch;
 pub mod cli;
+pub mod commit;
 pub mod config;
 pub mod encode;
 pub mod error;
@@ -14,6 +18,8 @@ pub mod preflight;
 pub mod raw;
 pub mod resume;
 pub mod route;
+pub mod shutdown;
 pub mod sink;
 pub mod source;
+pub mod status;
 pub mod watermark;

@@ -1,1 +1,48 @@
-fn main() {}
+//! Parses, reads the configuration, builds the runtime, runs, and maps the result to an exit code.
+
+use std::process::ExitCode;
+use tailwater::cli::{self, Cli, Command};
+use tailwater::config::{Config, Loaded};
+use tailwater::error::{Code, Error};
+use tailwater::{app, log, shutdown};
+
+fn main() -> ExitCode {
+    let command = Cli::parse().command();
+    if let Some(exit) = command.answer() {
+        return ExitCode::from(exit);
+    }
+    let loaded = match Config::from_env() {
+        Ok(loaded) => loaded,
+        Err(errors) => return ExitCode::from(cli::refuse(&errors)),
+    };
+    log::init(&loaded.config.log);
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    match start(&command, loaded) {
+        Ok(exit) => ExitCode::from(exit),
+        Err(error) => {
+            let cause = error.source.as_ref().map(ToString::to_string);
+            tracing::error!(code = error.code.name(), cause, "{error}");
+            ExitCode::from(error.code.exit_code())
+        }
+    }
+}
+
+fn start(command: &Command, loaded: Loaded) -> Result<u8, Error> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::new(Code::Internal, "no runtime").because(error))?;
+    let result = runtime.block_on(async {
+        if *command == Command::Check {
+            return Ok(cli::print_report(&app::check(&loaded.config).await?));
+        }
+        let stop = shutdown::on_signal()
+            .map_err(|error| Error::new(Code::Internal, "no signal handlers").because(error))?;
+        app::run(loaded.config, stop).await.map(|()| 0)
+    });
+    // Threads that wait for a server which does not answer must not hold up the end.
+    runtime.shutdown_background();
+    result
+}

@@ -4,6 +4,7 @@ mod health;
 
 use crate::config::{self, ConfigErrors, Loaded};
 use crate::error::Code;
+use crate::preflight::Report;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -117,6 +118,13 @@ fn config_json(loaded: &Loaded) -> String {
     let warnings: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
     let value = serde_json::json!({ "settings": loaded.settings, "warnings": warnings });
     format!("{value:#}\n")
+}
+
+/// Prints what the checks found; the exit code is that of the first error.
+pub fn print_report(report: &Report) -> u8 {
+    let refused = report.refusal().or_else(|| report.waiting_for());
+    let printed = print(&report.to_string());
+    refused.map_or(printed, |error| error.code.exit_code())
 }
 
 /// Says what is wrong with the configuration; gives the exit code.

@@ -1,4 +1,8 @@
 //! Kafka: how it is reached, and how records get there.
 
 pub mod client;
+pub mod dead_letter;
 pub mod options;
+pub mod produce;
+pub mod producer;
+pub mod topics;

@@ -2,13 +2,17 @@
 //! replies in stream order, and what the server's errors mean.
 
 pub mod batch_size;
+pub mod cursor;
 pub mod errors;
 pub mod filter;
 pub mod fingerprint;
 pub mod identity;
 pub mod pattern;
 pub mod preflight;
+pub mod reader;
 pub mod reply;
+pub mod split;
+pub mod start;
 
 pub use filter::{Filter, Images, change_stream_options, own_collections};
 pub use fingerprint::describe_change;

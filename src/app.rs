@@ -1,0 +1,338 @@
+//! The composition root: waits for the servers, builds the rooms, starts the tasks.
+
+use crate::admin;
+use crate::config::{Config, ResumeBackend, Scope};
+use crate::error::{Code, Error, Policy};
+use crate::pipeline::{self, OPENING_BATCH, incarnation::Rooms};
+use crate::position::{Position, Seq};
+use crate::preflight::Report;
+use crate::resume::{self, Checkpoint, Decision, Store, StoreContext};
+use crate::route::Router;
+use crate::sink::topics::{self, Topics};
+use crate::source::cursor::{Cursor, Start, Watch};
+use crate::source::errors::{self, Moment, SourceFault};
+use crate::source::reader::Retry;
+use crate::source::{self, Filter, Images, identity, preflight, start};
+use crate::status::{Board, State, line};
+use mongodb::Client;
+use mongodb::options::ClientOptions;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// How long the driver looks for a server before it says that there is none.
+const SERVER_SELECTION: Duration = Duration::from_secs(5);
+
+/// Runs until asked to stop.
+///
+/// # Errors
+/// What made it impossible to go on; its code gives the exit code.
+pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
+    let board = Arc::new(Board::new(config.mongo.scope.name()));
+    let done = CancellationToken::new();
+    let http = admin::serve(&config.http, Arc::clone(&board), done.clone()).await?;
+    let status = tokio::spawn(line::run(
+        Arc::clone(&board),
+        config.status_interval,
+        done.clone(),
+    ));
+
+    let result = if config.enabled {
+        bridge(config, Arc::clone(&board), stop).await
+    } else {
+        board.enter(State::Disabled);
+        tracing::info!("ENABLE_CHANGE_STREAMS=false: nothing is watched");
+        stop.cancelled().await;
+        Ok(())
+    };
+    board.enter(State::Stopped);
+    done.cancel();
+    for task in [Some(status), http].into_iter().flatten() {
+        // Both only look on; a panic in them has been reported by the panic hook.
+        let _ = task.await;
+    }
+    result
+}
+
+/// Runs the checks alone, for `tailwater check`.
+///
+/// # Errors
+/// When the MongoDB client cannot be built from its URI.
+pub async fn check(config: &Config) -> Result<Report, Error> {
+    let client = connect(config).await?;
+    let mut report = preflight::run(&client, config).await;
+    report.extend(topics::check(config).await);
+    Ok(report)
+}
+
+async fn bridge(config: Config, board: Arc<Board>, stop: CancellationToken) -> Result<(), Error> {
+    let opened = tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        opened = open(config, board, stop.clone()) => opened?,
+    };
+    let Opened {
+        rooms,
+        cursor,
+        position,
+        store,
+    } = opened;
+    let store = pipeline::supervise(&rooms, cursor, position, store).await?;
+    store.close().await?;
+    tracing::info!("stopped; everything delivered is committed");
+    Ok(())
+}
+
+/// All that a run begins with.
+struct Opened {
+    rooms: Rooms,
+    cursor: Cursor,
+    position: Position,
+    store: Store,
+}
+
+async fn open(config: Config, board: Arc<Board>, stop: CancellationToken) -> Result<Opened, Error> {
+    let retry = Retry {
+        first: config.mongo.reconnect_delay,
+        most: config.mongo.reconnect_max_retries,
+    };
+    let client = connect(&config).await?;
+    until_passed(retry, "mongodb", async || {
+        Ok(preflight::run(&client, &config).await)
+    })
+    .await?;
+    board.mongo_connected.set(true);
+    let reserved = match &config.resume.backend {
+        ResumeBackend::Kafka { topic } => Some(topic.as_str()),
+        ResumeBackend::MongoDb { .. } | ResumeBackend::File { .. } => None,
+    };
+    let router = Router::new(&config.kafka.topics, reserved.as_slice())?;
+    let topics = Topics::new(&config.kafka)?;
+    let known = router.table().all();
+    until_passed(retry, "kafka", async || {
+        Ok(Report {
+            findings: topics.ensure(&known).await,
+        })
+    })
+    .await?;
+    board.kafka_connected.set(true);
+
+    let filter = Filter::of(&config);
+    let source = healing(retry, async || identity::identify(&client).await)
+        .await?
+        .to_string();
+    let context = StoreContext {
+        instance: instance(),
+        namespace: config.mongo.scope.name().to_owned(),
+        source,
+        filter: filter.identity(),
+        mongo: Some(client.clone()),
+    };
+    let (store, checkpoint) =
+        healing(retry, async || Store::open(&config, context.clone()).await).await?;
+
+    let watch = Watch {
+        database: match &config.mongo.scope {
+            Scope::Database(name) => Some(name.clone()),
+            Scope::Deployment { .. } => None,
+        },
+        options: source::change_stream_options(&config.mongo, Images::Configured),
+        stages: filter.stages(),
+        split_large: true,
+    };
+    let mut rooms = Rooms {
+        config,
+        client,
+        watch,
+        router,
+        topics,
+        board,
+        stop,
+    };
+    let (cursor, position, store) = match checkpoint {
+        Some(checkpoint) => go_on(&mut rooms, &context, checkpoint, store).await?,
+        None => begin(&mut rooms, store).await?,
+    };
+    rooms.board.checkpoint_loaded.set(true);
+    Ok(Opened {
+        rooms,
+        cursor,
+        position,
+        store,
+    })
+}
+
+/// Goes on from a checkpoint.
+async fn go_on(
+    rooms: &mut Rooms,
+    context: &StoreContext,
+    checkpoint: Checkpoint,
+    store: Store,
+) -> Result<(Cursor, Position, Store), Error> {
+    let decision = resume::verify(
+        &checkpoint,
+        &context.source,
+        &context.namespace,
+        &context.filter,
+    )?;
+    let mut position = checkpoint.position;
+    if let Decision::FilterChanged { seq, warning } = decision {
+        tracing::warn!("{warning}");
+        position.seq = seq;
+    }
+    let (cursor, _) = open_cursor(rooms, &Start::After(position.token.clone())).await?;
+    tracing::info!(
+        written_by = checkpoint.instance,
+        seq = position.seq.0,
+        "going on from the checkpoint"
+    );
+    rooms.board.set_committed(position.clone());
+    Ok((cursor, position, store))
+}
+
+/// Begins a stream that has no checkpoint, and stores its first position before any event is read.
+async fn begin(rooms: &mut Rooms, mut store: Store) -> Result<(Cursor, Position, Store), Error> {
+    let retry = rooms.retry();
+    let start_at = rooms.config.mongo.start_at.clone();
+    let start = healing(retry, async || {
+        start::without_checkpoint(&rooms.client, &start_at).await
+    })
+    .await?;
+    let (cursor, first) = open_cursor(rooms, &start).await?;
+    let token = match (first, &start) {
+        (Some(token), _) => token,
+        (None, Start::After(token)) => token.clone(),
+        (None, _) => {
+            return Err(Error::new(
+                Code::SourceRefused,
+                "the server gives no post-batch resume token; MongoDB 4.2 or later is needed",
+            ));
+        }
+    };
+    let time_millis = token.cluster_time().map(|time| time.millis());
+    let position = Position {
+        token,
+        seq: Seq::renewed(None),
+        time_millis,
+    };
+    let mut delays = retry.delays();
+    while let Err(error) = store.commit(&store.checkpoint(position.clone())).await {
+        let error = Error::from(error);
+        heal(&error, &mut delays).await.ok_or(error)?;
+    }
+    rooms.board.set_committed(position.clone());
+    tracing::info!(start_at = ?start_at, "no checkpoint: a first start, its position is stored");
+    Ok((cursor, position, store))
+}
+
+/// Opens the cursor, waiting for what heals by itself; goes without splitting where the server does
+/// not know it.
+async fn open_cursor(
+    rooms: &mut Rooms,
+    start: &Start,
+) -> Result<(Cursor, Option<crate::position::ResumeToken>), Error> {
+    let mut delays = rooms.retry().delays();
+    loop {
+        let error = match Cursor::open(&rooms.client, &rooms.watch, start, OPENING_BATCH).await {
+            Ok((cursor, first)) => return Ok((cursor, first.post_batch_token())),
+            Err(error) => error,
+        };
+        let moment = match start {
+            Start::After(_) => Moment::Resuming,
+            Start::At(_) | Start::Now => Moment::Other,
+        };
+        if rooms.watch.split_large && errors::classify(&error, moment) == SourceFault::Refused {
+            tracing::info!("this server does not split events over 16 MiB; going on without");
+            rooms.watch.split_large = false;
+            continue;
+        }
+        let error = errors::error("opening the change stream", &error, moment);
+        heal(&error, &mut delays).await.ok_or(error)?;
+    }
+}
+
+/// Builds the MongoDB client; nothing is sent yet.
+///
+/// # Errors
+/// [`Code::Config`] for a URI that the driver refuses.
+pub async fn connect(config: &Config) -> Result<Client, Error> {
+    let mut options = ClientOptions::parse(config.mongo.uri.expose())
+        .await
+        .map_err(|error| {
+            Error::new(
+                Code::Config,
+                format!("MONGODB_URI: {}", errors::describe(&error)),
+            )
+        })?;
+    options
+        .app_name
+        .get_or_insert_with(|| format!("tailwater {}", config.stream_id));
+    options
+        .server_selection_timeout
+        .get_or_insert(SERVER_SELECTION);
+    Client::with_options(options).map_err(|error| {
+        Error::new(
+            Code::Config,
+            format!("MONGODB_URI: {}", errors::describe(&error)),
+        )
+    })
+}
+
+/// Repeats the checks until nothing is left to wait for.
+async fn until_passed(
+    retry: Retry,
+    server: &'static str,
+    check: impl AsyncFn() -> Result<Report, Error>,
+) -> Result<(), Error> {
+    let mut delays = retry.delays();
+    let mut said = String::new();
+    loop {
+        let report = check().await?;
+        if let Some(error) = report.refusal() {
+            return Err(error);
+        }
+        let Some(waiting) = report.waiting_for() else {
+            for finding in &report.findings {
+                tracing::info!(check = finding.name, "{}", finding.sentence);
+            }
+            return Ok(());
+        };
+        if waiting.detail != said {
+            tracing::warn!(server, "not ready yet, waiting: {}", waiting.detail);
+            said.clone_from(&waiting.detail);
+        }
+        tokio::time::sleep(delays.next().ok_or(waiting)?).await;
+    }
+}
+
+/// Repeats what fails with a code that heals by itself.
+async fn healing<T>(retry: Retry, attempt: impl AsyncFn() -> Result<T, Error>) -> Result<T, Error> {
+    let mut delays = retry.delays();
+    loop {
+        match attempt().await {
+            Ok(value) => return Ok(value),
+            Err(error) => heal(&error, &mut delays).await.ok_or(error)?,
+        }
+    }
+}
+
+/// Waits before the next attempt; none when there should be no other.
+async fn heal(error: &Error, delays: &mut impl Iterator<Item = Duration>) -> Option<()> {
+    if error.code.policy() == Policy::Stop {
+        return None;
+    }
+    let delay = delays.next()?;
+    tracing::warn!(code = error.code.name(), %error, "trying again");
+    tokio::time::sleep(delay).await;
+    Some(())
+}
+
+/// A name for this process, which the one that takes over its stream is told of.
+fn instance() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname");
+    let host = host
+        .as_deref()
+        .map(str::trim)
+        .ok()
+        .filter(|host| !host.is_empty());
+    format!("{}/{}", host.unwrap_or("localhost"), std::process::id())
+}

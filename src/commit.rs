@@ -1,0 +1,86 @@
+//! Stores the watermark's position at most every `COMMIT_INTERVAL_MS`, and at the end.
+
+use crate::error::{Code, Error};
+use crate::pipeline::tracker::Tracker;
+use crate::position::Position;
+use crate::resume::{CommitError, Store};
+use crate::status::Board;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+/// How long checkpoints may fail before the process gives up. Until then events are delivered on, and
+/// the instance is unhealthy; a crash would repeat what was delivered since the last good checkpoint.
+pub const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Commits for one incarnation of the pipeline, and hands the store on to the next.
+pub struct Committer {
+    pub store: Store,
+    pub tracker: Arc<Tracker>,
+    pub board: Arc<Board>,
+    pub interval: Duration,
+    /// The newest position behind which all is acknowledged, stored or not.
+    pub newest: Position,
+    pub failing_since: Option<Instant>,
+}
+
+impl Committer {
+    /// Commits until `halt`, then once more.
+    pub async fn run(mut self, halt: CancellationToken) -> (Self, Result<(), Error>) {
+        let mut result = Ok(());
+        while result.is_ok() && !halt.is_cancelled() {
+            tokio::select! {
+                () = halt.cancelled() => {}
+                () = tokio::time::sleep(self.interval) => {}
+            }
+            result = self.commit().await;
+        }
+        (self, result)
+    }
+
+    /// Stores the newest position, if there is one that is not stored yet.
+    ///
+    /// # Errors
+    /// [`Code::Fenced`] when another instance has the stream; [`Code::CheckpointFailed`] when the store
+    /// refuses for good or has failed for longer than [`PATIENCE`].
+    pub async fn commit(&mut self) -> Result<(), Error> {
+        let Some(committable) = self.tracker.take_committable() else {
+            return Ok(());
+        };
+        let position = committable.position().clone();
+        self.newest = position.clone();
+        match self
+            .store
+            .commit(&self.store.checkpoint(position.clone()))
+            .await
+        {
+            Ok(()) => {
+                if let Some(since) = self.failing_since.take() {
+                    tracing::info!(after = ?since.elapsed(), "checkpoints are stored again");
+                }
+                self.board.checkpoint_failing.set(false);
+                self.board.set_committed(position);
+                Ok(())
+            }
+            Err(CommitError::Transient(error)) => {
+                self.tracker.put_back(committable);
+                let since = *self.failing_since.get_or_insert_with(|| {
+                    tracing::warn!(%error, "the checkpoint cannot be stored; trying again");
+                    Instant::now()
+                });
+                self.board.checkpoint_failing.set(true);
+                if since.elapsed() < PATIENCE {
+                    return Ok(());
+                }
+                Err(Error::new(
+                    Code::CheckpointFailed,
+                    format!(
+                        "no checkpoint could be stored for {} s: {error}",
+                        PATIENCE.as_secs()
+                    ),
+                ))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}

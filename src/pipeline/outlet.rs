@@ -1,0 +1,212 @@
+//! The way out of the pump: records go to the producer within the byte budget, batches to the tracker.
+
+use super::budget::Budget;
+use super::tracker::Tracker;
+use crate::batch::Fill;
+use crate::config::Batching;
+use crate::position::{Position, ResumeToken, Seq};
+use crate::sink::produce::Record;
+use crate::sink::producer::{Producer, Ticket};
+use crate::watermark::{EntryId, Seal};
+use rdkafka::error::RDKafkaErrorCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+/// Why a record did not get out.
+#[derive(Debug)]
+pub enum Blocked {
+    /// Asked to stop while waiting.
+    Stopped,
+    /// The producer must not go on.
+    Broken,
+    /// librdkafka refuses this record.
+    Refused(RDKafkaErrorCode),
+}
+
+/// The last place taken up: what a batch that is closed now gives out.
+#[derive(Debug, Clone)]
+pub struct Place {
+    pub seq: Seq,
+    pub token: Vec<u8>,
+    pub time_millis: Option<i64>,
+}
+
+/// Sends records and closes batches, for one incarnation.
+pub struct Outlet<'a> {
+    producer: &'a Producer,
+    tracker: Arc<Tracker>,
+    budget: Arc<Budget>,
+    limits: Batching,
+    stop: CancellationToken,
+    place: Place,
+    batch: Option<(EntryId, Fill)>,
+}
+
+impl<'a> Outlet<'a> {
+    /// `budget` is the records' half; `start` is the position the stream was opened at.
+    pub fn new(
+        producer: &'a Producer,
+        tracker: Arc<Tracker>,
+        budget: Arc<Budget>,
+        limits: Batching,
+        stop: CancellationToken,
+        start: &Position,
+    ) -> Self {
+        let place = Place {
+            seq: start.seq,
+            token: start.token.as_bytes().to_vec(),
+            time_millis: start.time_millis,
+        };
+        Self {
+            producer,
+            tracker,
+            budget,
+            limits,
+            stop,
+            place,
+            batch: None,
+        }
+    }
+
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    pub fn is_broken(&self) -> bool {
+        self.producer.is_broken()
+    }
+
+    /// Queues a record of the event that follows [`place`](Self::place), waiting for the byte budget
+    /// where that is used up.
+    ///
+    /// # Errors
+    /// [`Blocked`]; nothing was queued then.
+    pub async fn send(&mut self, record: &Record<'_>) -> Result<(), Blocked> {
+        let weight = record.weight();
+        if !self.budget.try_take(weight) {
+            // What is open must be closed, or its bytes would never come back.
+            self.seal();
+            self.unless_ended(self.budget.take(weight)).await?;
+        }
+        loop {
+            let (entry, fill) = self.open();
+            let ticket = Ticket {
+                entry,
+                index: fill.events,
+            };
+            let blocked = match self.producer.send(record, ticket) {
+                Ok(()) => {
+                    self.open().1.record(weight);
+                    return Ok(());
+                }
+                Err(RDKafkaErrorCode::QueueFull) => {
+                    // Only with KAFKA_PROP_QUEUE_*: our own queue is larger than the budget.
+                    let pause = tokio::time::sleep(Duration::from_millis(2));
+                    match self.unless_ended(pause).await {
+                        Ok(()) => continue,
+                        Err(blocked) => blocked,
+                    }
+                }
+                Err(
+                    code @ (RDKafkaErrorCode::MessageSizeTooLarge
+                    | RDKafkaErrorCode::InvalidArgument),
+                ) => Blocked::Refused(code),
+                Err(code) => {
+                    tracing::warn!(%code, "the kafka producer takes no more records");
+                    Blocked::Broken
+                }
+            };
+            self.budget.release(weight);
+            return Err(blocked);
+        }
+    }
+
+    /// Counts an event whose records were all sent, and closes the batch when it is full.
+    pub fn count(&mut self, token: &[u8], time_millis: Option<i64>) {
+        let limits = self.limits;
+        let (_, fill) = self.open();
+        fill.events += 1;
+        let is_full = fill.is_full(&limits, Instant::now());
+        self.place.seq = self.place.seq.next();
+        self.place.token.clear();
+        self.place.token.extend_from_slice(token);
+        self.place.time_millis = time_millis.or(self.place.time_millis);
+        if is_full {
+            self.seal();
+        }
+    }
+
+    /// Moves to a place behind the last event, in-band: committed only after what is before it.
+    pub fn pass(&mut self, token: ResumeToken, time_millis: Option<i64>) {
+        if token.as_bytes() == self.place.token {
+            return;
+        }
+        self.place.token.clear();
+        self.place.token.extend_from_slice(token.as_bytes());
+        self.place.time_millis = time_millis.or(self.place.time_millis);
+        // An open batch takes the place along when it is closed.
+        if self.batch.is_none() {
+            let Place {
+                seq, time_millis, ..
+            } = self.place;
+            self.tracker.pass(Position {
+                token,
+                seq,
+                time_millis,
+            });
+        }
+    }
+
+    /// Closes the open batch, if any. It gives out the last place whose event is complete, so that it
+    /// may also be closed between the records of one event.
+    pub fn seal(&mut self) {
+        let Some((entry, fill)) = self.batch.take() else {
+            return;
+        };
+        let Place {
+            seq, time_millis, ..
+        } = self.place;
+        let position = ResumeToken::from_bytes(&self.place.token).map(|token| Position {
+            token,
+            seq,
+            time_millis,
+        });
+        let seal = Seal {
+            records: fill.records,
+            bytes: fill.bytes,
+            position,
+        };
+        self.tracker.seal(entry, seal);
+    }
+
+    /// Closes the batch and waits until everything is acknowledged.
+    ///
+    /// # Errors
+    /// [`Blocked`] when that will not be.
+    pub async fn acknowledged(&mut self) -> Result<(), Blocked> {
+        self.seal();
+        self.unless_ended(self.tracker.drained()).await
+    }
+
+    /// Waits for `what`, unless it is time to end.
+    ///
+    /// # Errors
+    /// [`Blocked`] when it is.
+    pub async fn unless_ended<T>(&self, what: impl Future<Output = T>) -> Result<T, Blocked> {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Err(Blocked::Stopped),
+            () = self.producer.broken() => Err(Blocked::Broken),
+            done = what => Ok(done),
+        }
+    }
+
+    fn open(&mut self) -> (EntryId, &mut Fill) {
+        let (tracker, first) = (&self.tracker, self.place.seq.next());
+        let (entry, fill) = self
+            .batch
+            .get_or_insert_with(|| (tracker.open(first), Fill::new(Instant::now())));
+        (*entry, fill)
+    }
+}

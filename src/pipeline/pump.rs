@@ -1,0 +1,307 @@
+//! The stage between source and sink: each event of a reply is routed, encoded and produced.
+
+use super::encoder::Encoder;
+use super::outlet::{Blocked, Outlet};
+use crate::config::OnRecordError;
+use crate::error::{Code, Error};
+use crate::event::{Event, Operation};
+use crate::position::Seq;
+use crate::raw::Malformed;
+use crate::route::{Route, Router, Topic, TopicId};
+use crate::sink::dead_letter::{Reason, Refused};
+use crate::sink::produce::Record;
+use crate::sink::topics::Topics;
+use crate::source::reader::{Fault, Fetched};
+use crate::source::reply::Reply;
+use crate::source::split::Merger;
+use crate::status::Board;
+use rdkafka::error::RDKafkaErrorCode;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::sync::mpsc::{Receiver, error::TryRecvError};
+use tokio_util::sync::CancellationToken;
+
+/// Why the pump has ended.
+#[derive(Debug)]
+pub enum End {
+    /// Asked to stop; every event taken up so far is in a closed batch.
+    Stopped,
+    /// The source cannot go on; everything before is in closed batches.
+    Source(Fault),
+    /// The producer must not go on: see its faults.
+    Producer,
+    /// Something that only a person can mend.
+    Failed(Error),
+}
+
+impl From<Blocked> for End {
+    fn from(blocked: Blocked) -> Self {
+        match blocked {
+            Blocked::Stopped => Self::Stopped,
+            Blocked::Broken | Blocked::Refused(_) => Self::Producer,
+        }
+    }
+}
+
+/// What is known of single events from before a rebuild.
+#[derive(Debug, Clone, Default)]
+pub struct Knowledge {
+    /// Refused by the broker among others: sent alone, to learn which one it was.
+    pub suspects: BTreeSet<Seq>,
+    /// Refused alone: these go by the record-error policy.
+    pub refused: BTreeMap<Seq, RDKafkaErrorCode>,
+}
+
+/// One incarnation's pump.
+pub struct Pump<'a> {
+    pub encoder: Encoder,
+    pub router: Router,
+    /// The router's topics that are known to exist, by id.
+    pub ready: Vec<Arc<Topic>>,
+    pub topics: &'a Topics,
+    pub outlet: Outlet<'a>,
+    pub merger: Merger,
+    pub knowledge: &'a Knowledge,
+    pub board: Arc<Board>,
+    pub stop: CancellationToken,
+    /// `TOMBSTONES`.
+    pub tombstones: bool,
+    pub on_record_error: OnRecordError,
+}
+
+type Step<T = ()> = Result<T, End>;
+
+/// How often a long reply looks whether it is time to stop, in events.
+const LOOK_UP: u64 = 64;
+
+impl Pump<'_> {
+    /// Takes replies until one of the [`End`]s.
+    pub async fn run(mut self, mut replies: Receiver<Fetched>) -> End {
+        let end = loop {
+            if let Err(end) = self.next(&mut replies).await {
+                break end;
+            }
+        };
+        if !matches!(end, End::Producer) {
+            self.outlet.seal();
+        }
+        end
+    }
+
+    async fn next(&mut self, replies: &mut Receiver<Fetched>) -> Step {
+        let fetched = match replies.try_recv() {
+            Ok(fetched) => fetched,
+            Err(TryRecvError::Disconnected) => return Err(End::Stopped),
+            Err(TryRecvError::Empty) => {
+                // Nothing more ready: at rest nobody waits for a timer.
+                self.outlet.seal();
+                let next = self.outlet.unless_ended(replies.recv()).await?;
+                next.ok_or(End::Stopped)?
+            }
+        };
+        match fetched {
+            Fetched::Reply(reply) => self.reply(&reply).await,
+            Fetched::Failed(fault) => Err(End::Source(fault)),
+        }
+    }
+
+    async fn reply(&mut self, reply: &Reply) -> Step {
+        let mut count = 0;
+        let mut last = Operation::Other;
+        for raw in reply.events().map_err(malformed)? {
+            let raw = raw.map_err(malformed)?;
+            if count % LOOK_UP == 0 && self.stop.is_cancelled() {
+                return Err(End::Stopped);
+            }
+            count += 1;
+            let event = Event::parse(raw).map_err(|_| without_token())?;
+            last = event.operation;
+            match event.split {
+                None => self.event(&event).await?,
+                Some(split) => {
+                    if let Some(whole) = self.merger.push(raw, split).map_err(|error| {
+                        End::Failed(Error::new(Code::Internal, error.to_string()))
+                    })? {
+                        self.event(&Event::parse(&whole).map_err(malformed)?)
+                            .await?;
+                    }
+                }
+            }
+        }
+        self.board.events.add(count);
+        self.board.caught_up.set(count == 0);
+        // Behind the last event, unless that was a fragment, or an `invalidate`, behind which is nothing.
+        if !self.merger.is_open()
+            && last != Operation::Invalidate
+            && let Some(token) = reply.post_batch_token()
+        {
+            let time = (count == 0).then(|| {
+                let time = token.cluster_time().map(|time| time.millis());
+                time.or_else(|| {
+                    reply
+                        .operation_time()
+                        .map(|seconds| i64::from(seconds) * 1000)
+                })
+            });
+            self.outlet.pass(token, time.flatten());
+        }
+        Ok(())
+    }
+
+    async fn event(&mut self, event: &Event<'_>) -> Step {
+        if self.outlet.is_broken() {
+            return Err(End::Producer);
+        }
+        let seq = self.outlet.place().seq.next();
+        if let Some(code) = self.knowledge.refused.get(&seq).copied() {
+            self.refuse(event, seq, Reason::Broker(code)).await?;
+        } else if self.knowledge.suspects.contains(&seq) {
+            // With nothing else in flight, so that a refusal names its record.
+            self.outlet.acknowledged().await?;
+            self.take_up(event, seq).await?;
+            self.outlet.acknowledged().await?;
+        } else {
+            self.take_up(event, seq).await?;
+        }
+        let time = event.timestamp_millis();
+        if let Some(millis) = time {
+            self.board.last_seen_millis.store(millis, Ordering::Relaxed);
+        }
+        self.outlet.count(event.token, time);
+        Ok(())
+    }
+
+    async fn take_up(&mut self, event: &Event<'_>, seq: Seq) -> Step {
+        let outcome = match self.router.route(event) {
+            Ok(Route::Topic(id)) => self.produce(event, seq, id).await?,
+            Ok(Route::Nowhere) => {
+                self.pass_over(event);
+                Ok(())
+            }
+            Err(error) => Err(Reason::Topic(error.to_string())),
+        };
+        match outcome {
+            Ok(()) => Ok(()),
+            Err(reason) => self.refuse(event, seq, reason).await,
+        }
+    }
+
+    fn pass_over(&self, event: &Event<'_>) {
+        self.board.passed.add(1);
+        tracing::info!(
+            operation = event.operation_name,
+            database = event.database,
+            collection = event.collection,
+            "schema change without a record; KAFKA_TOPIC_DDL gives it one"
+        );
+    }
+
+    /// Encodes and queues the record, and the tombstone where there is one.
+    async fn produce(
+        &mut self,
+        event: &Event<'_>,
+        seq: Seq,
+        id: TopicId,
+    ) -> Step<Result<(), Reason>> {
+        let topic = self.topic(id).await?;
+        let encoded = match self.encoder.encode(event, seq) {
+            Ok(encoded) => encoded,
+            Err(error) => return Ok(Err(Reason::Encoding(error.to_string()))),
+        };
+        let headers = encoded.headers();
+        let record = encoded.record(topic.c_name(), &headers);
+        if let Some(limit) = topic.max_message_bytes()
+            && record.wire_size() > limit
+            && !self.topics.may_compress()
+        {
+            return Ok(Err(Reason::TooLarge {
+                bytes: record.wire_size(),
+                limit,
+            }));
+        }
+        let sent = send(&mut self.outlet, &record).await?;
+        if sent.is_err() || !self.tombstones || event.operation != Operation::Delete {
+            return Ok(sent);
+        }
+        let headers = encoded.tombstone_headers();
+        let tombstone = Record {
+            value: None,
+            headers: headers.as_slice(),
+            ..record
+        };
+        send(&mut self.outlet, &tombstone).await
+    }
+
+    /// The topic, once it is known to exist. A missing or forbidden topic is waited for: no event is
+    /// to blame for it.
+    async fn topic(&mut self, id: TopicId) -> Step<Arc<Topic>> {
+        if let Some(topic) = self.ready.get(id.index())
+            && topic.partitions().is_some()
+        {
+            return Ok(Arc::clone(topic));
+        }
+        self.outlet.seal();
+        let topic = self.router.table().get(id);
+        if topic.partitions().is_none() {
+            self.outlet
+                .unless_ended(self.topics.wait_for(&topic))
+                .await?;
+        }
+        self.ready = self.router.table().all();
+        Ok(topic)
+    }
+
+    /// Treats an event that can have no record by `ON_RECORD_ERROR`.
+    async fn refuse(&mut self, event: &Event<'_>, seq: Seq, reason: Reason) -> Step {
+        let refused = Refused {
+            event,
+            seq,
+            reason: &reason,
+        };
+        match self.on_record_error {
+            OnRecordError::Stop => return Err(End::Failed(refused.error())),
+            OnRecordError::Skip => {
+                refused.log("record skipped");
+                self.board.skipped.add(1);
+            }
+            OnRecordError::DeadLetter => {
+                let Ok(Some(id)) = self.router.dead_letter(event) else {
+                    return Err(End::Failed(refused.error()));
+                };
+                let topic = self.topic(id).await?;
+                for letter in refused.letters(topic.max_message_bytes()) {
+                    let headers = letter.headers();
+                    let record = letter.record(topic.c_name(), &headers);
+                    if send(&mut self.outlet, &record).await?.is_err() {
+                        return Err(End::Failed(refused.error()));
+                    }
+                }
+                refused.log("record dead-lettered");
+                self.board.dead_lettered.add(1);
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn send(outlet: &mut Outlet<'_>, record: &Record<'_>) -> Step<Result<(), Reason>> {
+    match outlet.send(record).await {
+        Ok(()) => Ok(Ok(())),
+        Err(Blocked::Refused(code)) => Ok(Err(Reason::Broker(code))),
+        Err(blocked) => Err(blocked.into()),
+    }
+}
+
+fn malformed(error: Malformed) -> End {
+    let detail = "the server's reply is not what a change stream sends";
+    End::Failed(Error::new(Code::Internal, detail).because(error))
+}
+
+fn without_token() -> End {
+    End::Failed(Error::new(
+        Code::Config,
+        "an event came without its resume token: a stage of CHANGE_STREAM_PIPELINE removes `_id`; keep \
+         `_id`, `operationType`, `ns` and `documentKey`",
+    ))
+}

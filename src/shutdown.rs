@@ -1,0 +1,45 @@
+//! Signals: the first asks to drain, the second ends the process at once.
+
+use std::time::{Duration, Instant};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// Exit code after a second signal, as shells give it for an interrupt.
+pub const ABORTED: i32 = 130;
+
+/// Supervisors often signal the process and its group: that is one request, not two.
+const SAME: Duration = Duration::from_secs(1);
+
+/// A token that the first SIGTERM or SIGINT cancels; the second one exits.
+///
+/// # Errors
+/// When the handlers cannot be installed.
+pub fn on_signal() -> std::io::Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let asked = stop.clone();
+    tokio::spawn(async move {
+        let mut since: Option<Instant> = None;
+        loop {
+            let name = tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+            };
+            match since {
+                Some(first) if first.elapsed() < SAME => continue,
+                Some(_) => {
+                    tracing::warn!(signal = name, "second signal, exiting at once");
+                    std::process::exit(ABORTED);
+                }
+                None => since = Some(Instant::now()),
+            }
+            tracing::info!(
+                signal = name,
+                "stopping: no more reading, waiting for the last acknowledgements"
+            );
+            asked.cancel();
+        }
+    });
+    Ok(stop)
+}

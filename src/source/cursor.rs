@@ -1,0 +1,160 @@
+//! Opens the change stream's cursor.
+
+use super::reply::Reply;
+use crate::position::{ClusterTime, ResumeToken};
+use bson::{Bson, Document, RawDocumentBuf, doc};
+use futures_util::StreamExt;
+use mongodb::Client;
+use mongodb::error::Error;
+use mongodb::options::{CursorType, RunCursorCommandOptions, SelectionCriteria};
+use mongodb::raw_batch_cursor::RawBatchCursor;
+use std::time::Duration;
+
+/// How long the server waits for an event before it answers with an idle token.
+pub const MAX_AWAIT: Duration = Duration::from_secs(1);
+
+/// From where a cursor reads.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Start {
+    /// After this token; also after an `invalidate`, which `resumeAfter` would refuse.
+    After(ResumeToken),
+    /// From this moment of the oplog on.
+    At(ClusterTime),
+    /// From now on. Only for a stream without a checkpoint.
+    Now,
+}
+
+/// What to watch, already put into the server's words.
+#[derive(Debug, Clone)]
+pub struct Watch {
+    /// The database; none watches the deployment.
+    pub database: Option<String>,
+    /// Options of the `$changeStream` stage, without the start.
+    pub options: Document,
+    /// The stages behind it: our filter, then the user's.
+    pub stages: Vec<Document>,
+    /// Whether the server splits events over 16 MiB (`$changeStreamSplitLargeEvent`, 6.0.9+).
+    pub split_large: bool,
+}
+
+impl Watch {
+    /// The aggregate command that opens a cursor; its first batch is empty, so that the position it
+    /// starts from is known before any event is read.
+    pub fn command(&self, start: &Start) -> Document {
+        let mut change_stream = self.options.clone();
+        match start {
+            Start::After(token) => {
+                let token = Document::try_from(token.as_raw()).unwrap_or_default();
+                change_stream.insert("startAfter", token);
+            }
+            Start::At(time) => {
+                let time = bson::Timestamp {
+                    time: time.seconds,
+                    increment: time.increment,
+                };
+                change_stream.insert("startAtOperationTime", time);
+            }
+            Start::Now => {}
+        }
+        let mut pipeline = vec![Bson::from(doc! { "$changeStream": change_stream })];
+        pipeline.extend(self.stages.iter().cloned().map(Bson::from));
+        if self.split_large {
+            pipeline.push(Bson::from(doc! { "$changeStreamSplitLargeEvent": {} }));
+        }
+        doc! {
+            "aggregate": 1,
+            "pipeline": pipeline,
+            "cursor": { "batchSize": 0 },
+            // What was not replicated to a majority may be rolled back: never an event.
+            "readConcern": { "level": "majority" },
+        }
+    }
+
+    /// The database the command is sent to.
+    pub fn command_database(&self) -> &str {
+        self.database.as_deref().unwrap_or("admin")
+    }
+}
+
+/// An open cursor.
+pub struct Cursor {
+    inner: RawBatchCursor,
+}
+
+impl Cursor {
+    /// Opens the cursor and returns it with the empty first reply, whose post-batch token is the
+    /// position it starts from.
+    ///
+    /// # Errors
+    /// The driver's error; `errors::classify` says what it means.
+    pub async fn open(
+        client: &Client,
+        watch: &Watch,
+        start: &Start,
+        batch_events: u32,
+    ) -> Result<(Self, Reply), Error> {
+        let command = RawDocumentBuf::try_from(&watch.command(start))?;
+        let mut options = RunCursorCommandOptions::default();
+        options.cursor_type = Some(CursorType::TailableAwait);
+        options.batch_size = Some(batch_events);
+        options.max_time = Some(MAX_AWAIT);
+        // A command of our own takes no read preference from the URI by itself.
+        options.selection_criteria = client.selection_criteria().cloned().or_else(primary);
+        let mut inner = client
+            .database(watch.command_database())
+            .run_raw_cursor_command(command)
+            .with_options(options)
+            .batch()
+            .await?;
+        let first = inner.next().await.transpose()?;
+        let first = first.ok_or_else(|| {
+            Error::from(std::io::Error::other(
+                "the server closed the cursor before its first reply",
+            ))
+        })?;
+        Ok((Self { inner }, Reply::new(first, None)))
+    }
+
+    /// Waits for the next reply; none when the server has closed the cursor.
+    ///
+    /// # Errors
+    /// The driver's error.
+    pub async fn next(&mut self) -> Result<Option<mongodb::raw_batch_cursor::RawBatch>, Error> {
+        self.inner.next().await.transpose()
+    }
+}
+
+fn primary() -> Option<SelectionCriteria> {
+    Some(SelectionCriteria::ReadPreference(
+        mongodb::options::ReadPreference::Primary,
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cursor_always_starts_after_and_never_resumes_after() {
+        let watch = Watch {
+            database: Some("d".into()),
+            options: doc! { "fullDocument": "updateLookup" },
+            stages: vec![doc! { "$match": {} }],
+            split_large: true,
+        };
+        let command = watch.command(&Start::After(ResumeToken::from_data("82")));
+        let pipeline = command.get_array("pipeline").unwrap();
+        let first = pipeline[0]
+            .as_document()
+            .unwrap()
+            .get_document("$changeStream")
+            .unwrap();
+        assert_eq!(
+            first.get_document("startAfter").unwrap(),
+            &doc! { "_data": "82" }
+        );
+        assert!(!first.contains_key("resumeAfter"));
+        let last = pipeline.last().unwrap().as_document().unwrap();
+        assert!(last.contains_key("$changeStreamSplitLargeEvent"));
+    }
+}

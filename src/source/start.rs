@@ -1,0 +1,52 @@
+//! Where a stream begins when there is no checkpoint: `START_AT`.
+
+use super::cursor::Start;
+use super::errors::{self, Moment};
+use crate::config::StartAt;
+use crate::error::{Code, Error};
+use crate::position::ClusterTime;
+use bson::{Document, doc};
+use mongodb::Client;
+
+/// The start for a stream without a checkpoint.
+///
+/// # Errors
+/// [`Code::SourceRefused`] when `earliest` needs the oplog and it may not be read.
+pub async fn without_checkpoint(client: &Client, start_at: &StartAt) -> Result<Start, Error> {
+    Ok(match start_at {
+        StartAt::Now => Start::Now,
+        StartAt::Time(seconds) => Start::At(ClusterTime::new(*seconds, 1)),
+        StartAt::Token(token) => Start::After(token.clone()),
+        StartAt::Earliest => Start::At(oldest(client).await?),
+    })
+}
+
+/// The time of the oplog's oldest entry.
+///
+/// # Errors
+/// What the server answers, with the privilege it takes.
+pub async fn oldest(client: &Client) -> Result<ClusterTime, Error> {
+    let oplog = client.database("local").collection::<Document>("oplog.rs");
+    let first = oplog
+        .find_one(doc! {})
+        .sort(doc! { "$natural": 1 })
+        .projection(doc! { "ts": 1 })
+        .await
+        .map_err(|error| {
+            errors::error(
+                "START_AT=earliest reads local.oplog.rs (grant the role `read` on `local`, or give a time)",
+                &error,
+                Moment::Other,
+            )
+        })?;
+    let entry = first
+        .as_ref()
+        .and_then(|entry| entry.get_timestamp("ts").ok());
+    let time = entry.ok_or_else(|| {
+        Error::new(
+            Code::SourceRefused,
+            "START_AT=earliest finds no oplog here (a sharded cluster has one per shard); give a time instead",
+        )
+    })?;
+    Ok(ClusterTime::new(time.time, time.increment))
+}

@@ -1,0 +1,195 @@
+//! The board: what the tasks last saw, for the status line, the health endpoints and the metrics.
+
+pub mod line;
+
+use crate::position::Position;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// What the process is doing. One state at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Waiting for servers, reading the checkpoint, opening the stream.
+    Starting,
+    /// `ENABLE_CHANGE_STREAMS=false`.
+    Disabled,
+    /// The stream is open.
+    Running,
+    /// The stream broke and is being set up again.
+    Recovering,
+    /// Reading has stopped; waiting for the last acknowledgements.
+    Draining,
+    Stopped,
+}
+
+impl State {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Disabled => "disabled",
+            Self::Running => "running",
+            Self::Recovering => "recovering",
+            Self::Draining => "draining",
+            Self::Stopped => "stopped",
+        }
+    }
+
+    /// Whether events are taken from the source in this state.
+    pub fn is_running(self) -> bool {
+        matches!(self, Self::Running | Self::Recovering)
+    }
+}
+
+/// A count that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    pub fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Something that is so or not.
+#[derive(Debug, Default)]
+pub struct Flag(AtomicBool);
+
+impl Flag {
+    pub fn set(&self, value: bool) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    pub fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Shared by all tasks of a process; every value is what was last seen.
+#[derive(Debug)]
+pub struct Board {
+    started: Instant,
+    /// The database, or `*`.
+    pub namespace: String,
+    state: Mutex<State>,
+    /// The last call to MongoDB succeeded.
+    pub mongo_connected: Flag,
+    /// A broker is connected.
+    pub kafka_connected: Flag,
+    /// The checkpoint, or its absence, was read.
+    pub checkpoint_loaded: Flag,
+    /// The last attempts to store the checkpoint failed.
+    pub checkpoint_failing: Flag,
+    /// The last reply of the source was empty: nothing more to read now.
+    pub caught_up: Flag,
+    pub replies: Counter,
+    /// Events that came from the stream.
+    pub events: Counter,
+    /// Events that no record was made of: filtered, or DDL without a topic.
+    pub passed: Counter,
+    /// Records handed to the producer and acknowledged.
+    pub produced: Counter,
+    pub acked: Counter,
+    pub reconnects: Counter,
+    pub skipped: Counter,
+    pub dead_lettered: Counter,
+    /// Time of the last event or idle token read, ms since the epoch; 0 before the first.
+    pub last_seen_millis: AtomicI64,
+    committed: Mutex<Option<Committed>>,
+}
+
+/// The last position stored.
+#[derive(Debug, Clone)]
+pub struct Committed {
+    pub position: Position,
+    pub at: Instant,
+}
+
+impl Board {
+    pub fn new(namespace: &str) -> Self {
+        Self {
+            started: Instant::now(),
+            namespace: namespace.to_owned(),
+            state: Mutex::new(State::Starting),
+            mongo_connected: Flag::default(),
+            kafka_connected: Flag::default(),
+            checkpoint_loaded: Flag::default(),
+            checkpoint_failing: Flag::default(),
+            caught_up: Flag::default(),
+            replies: Counter::default(),
+            events: Counter::default(),
+            passed: Counter::default(),
+            produced: Counter::default(),
+            acked: Counter::default(),
+            reconnects: Counter::default(),
+            skipped: Counter::default(),
+            dead_lettered: Counter::default(),
+            last_seen_millis: AtomicI64::new(0),
+            committed: Mutex::new(None),
+        }
+    }
+
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    pub fn state(&self) -> State {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Moves to a state; one log line for each change.
+    pub fn enter(&self, next: State) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if *state != next {
+            tracing::info!(from = state.name(), to = next.name(), "state");
+            *state = next;
+        }
+    }
+
+    /// Whether the instance does its work now: cursor open, Kafka reachable, checkpoint loaded.
+    pub fn is_ready(&self) -> bool {
+        self.state() == State::Running
+            && self.mongo_connected.get()
+            && self.kafka_connected.get()
+            && self.checkpoint_loaded.get()
+    }
+
+    /// Records waiting for their acknowledgement.
+    pub fn in_flight(&self) -> u64 {
+        self.produced.get().saturating_sub(self.acked.get())
+    }
+
+    pub fn committed(&self) -> Option<Committed> {
+        self.committed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub fn set_committed(&self, position: Position) {
+        let committed = Committed {
+            position,
+            at: Instant::now(),
+        };
+        *self
+            .committed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(committed);
+    }
+
+    /// How far delivery is behind the change's own time; zero at rest.
+    pub fn lag(&self) -> Duration {
+        let seen = self.last_seen_millis.load(Ordering::Relaxed);
+        if seen == 0 || (self.caught_up.get() && self.in_flight() == 0) {
+            return Duration::ZERO;
+        }
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        now.saturating_sub(Duration::from_millis(u64::try_from(seen).unwrap_or(0)))
+    }
+}
