@@ -38,8 +38,11 @@ pub enum Command {
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 pub struct ConfigArgs {
     /// Print the table of all variables instead, in Markdown
-    #[arg(long, conflicts_with = "output")]
+    #[arg(long, conflicts_with_all = ["output", "example"])]
     pub reference: bool,
+    /// Print an example .env file with all variables instead
+    #[arg(long, conflicts_with = "output")]
+    pub example: bool,
     /// How to print it
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
@@ -75,6 +78,7 @@ impl Command {
         match self {
             Command::Run | Command::Check => None,
             Command::Config(args) if args.reference => Some(print(&config::reference())),
+            Command::Config(args) if args.example => Some(print(&config::example_env())),
             Command::Config(args) => Some(match config::Config::from_env() {
                 Ok(loaded) => print_config(&loaded, args.output),
                 Err(errors) => refuse(&errors),

@@ -105,6 +105,9 @@ impl<'a> Check<'a> {
             return Vec::new();
         };
         let mut names: Vec<String> = Vec::new();
+        if self.refuse_uri(variable) {
+            return names;
+        }
         for name in text
             .split(',')
             .map(str::trim)
@@ -118,6 +121,20 @@ impl<'a> Check<'a> {
             self.wrong(variable, format!("names nothing; {}", variable.right()));
         }
         names
+    }
+
+    /// Notes a URI where there can be none. Whatever is said of its parts could be of a password.
+    pub fn refuse_uri(&mut self, variable: &Variable) -> bool {
+        let uri = self
+            .given(variable)
+            .is_some_and(|text| text.contains("://"));
+        if uri {
+            self.wrong(
+                variable,
+                format!("holds ://, as only a URI does; {}", variable.right()),
+            );
+        }
+        uri
     }
 
     fn read<T>(

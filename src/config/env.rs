@@ -6,7 +6,7 @@ use super::problem::{Problem, Warning};
 use super::table::{self, Raw};
 use super::typo;
 use super::variable::{Form, Variable};
-use super::{properties, uri};
+use super::{dotenv_file, properties, uri};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt;
@@ -94,7 +94,7 @@ impl Environment {
         }
         entries.retain(|name, entry| !is_empty(name, &entry.value));
         if let Some(path) = dotenv {
-            match read_dotenv(path) {
+            match dotenv_file::read(path) {
                 Ok(pairs) => {
                     for (name, value) in pairs {
                         if !is_empty(&name, &value) {
@@ -144,7 +144,10 @@ impl Environment {
             let Some(entry) = entries.remove(&file_variable) else {
                 continue;
             };
-            let name = file_variable.trim_end_matches("_FILE").to_owned();
+            let name = file_variable
+                .strip_suffix("_FILE")
+                .unwrap_or_default()
+                .to_owned();
             if entries.contains_key(&name) {
                 self.problems.push(Problem {
                     variable: file_variable,
@@ -216,27 +219,60 @@ impl Environment {
                 sentence: "cannot be read".into(),
             }),
         }
+        for (name, harmless) in NOT_YET {
+            if let Some(entry) = entries.remove(name)
+                && !entry.value.trim().eq_ignore_ascii_case(harmless)
+            {
+                self.problems.push(Problem {
+                    variable: name.to_owned(),
+                    given: Some(quote(&entry.value)),
+                    sentence: "this version cannot do that yet; unset it".into(),
+                });
+            }
+        }
         let unknown: BTreeSet<String> = entries.into_keys().collect();
         self.warnings.extend(typo::warnings(&unknown));
     }
 }
+
+/// Variables of rooms that are not built yet, with the value that asks for nothing: who sets them
+/// counts on what they do, so that ignoring them would be wrong.
+const NOT_YET: [(&str, &str); 3] = [
+    ("COORDINATION", "none"),
+    ("STREAMS", ""),
+    ("LISTENERS_COLLECTION", ""),
+];
 
 /// A value as it may be shown beside its variable.
 pub(super) fn shown(variable: &Variable, value: &str) -> String {
     match variable.form {
         Form::Secret => "***".to_owned(),
         Form::Uri => uri::redact(value),
-        _ => shorten(&uri::scrub(value)),
+        _ => quote(value),
     }
 }
 
-/// Cuts a long text; a resume token at once, since it holds a document's key.
-pub(super) fn shorten(text: &str) -> String {
-    let limit = if text.starts_with("token:") { 14 } else { 200 };
-    match text.char_indices().nth(limit) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
+/// A value, or a part of one, as it may be shown in a sentence: on one line, not too long, without
+/// credentials pasted into the wrong place, and of a resume token only the beginning, since the rest
+/// holds a document's key.
+pub(super) fn quote(text: &str) -> String {
+    let scrubbed = uri::scrub(text);
+    let is_token = scrubbed
+        .get(..6)
+        .is_some_and(|start| start.eq_ignore_ascii_case("token:"));
+    let limit = if is_token { 14 } else { 200 };
+    let mut shown = String::new();
+    for c in scrubbed.chars().take(limit) {
+        if c.is_control() {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
     }
+    if scrubbed.chars().nth(limit).is_some() {
+        shown.push('…');
+    }
+    shown
 }
 
 fn is_empty(name: &str, value: &str) -> bool {
@@ -272,39 +308,4 @@ fn read_secret(path: &Path) -> Result<String, String> {
     } else {
         Ok(text)
     }
-}
-
-fn read_dotenv(path: &Path) -> Result<Vec<(String, String)>, Problem> {
-    let problem = |sentence: String| Problem {
-        variable: path.display().to_string(),
-        given: None,
-        sentence,
-    };
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => {
-            return Err(problem(format!(
-                "cannot be read: {error}; correct it or remove it"
-            )));
-        }
-    };
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let mut pairs = Vec::new();
-    for item in dotenvy::from_read_iter(text.as_bytes()) {
-        match item {
-            Ok(pair) => pairs.push(pair),
-            // The error holds the line, which may hold a secret: only where it is may be told.
-            Err(dotenvy::Error::LineParse(line, _)) => {
-                let before = text.find(line.as_str()).unwrap_or_default();
-                let number = text[..before].matches('\n').count() + 1;
-                return Err(problem(format!(
-                    "line {number} cannot be read; give NAME=value, and put a value with spaces, \
-                     quotes, $ or # in single quotes"
-                )));
-            }
-            Err(_) => return Err(problem("cannot be read".into())),
-        }
-    }
-    Ok(pairs)
 }

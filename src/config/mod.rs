@@ -1,6 +1,7 @@
 //! The typed configuration: environment variables, read once, validated all together.
 
 mod check;
+mod dotenv_file;
 mod env;
 mod kafka;
 mod mongo;

@@ -59,10 +59,9 @@ mod tests {
             ("a**", "a"),
             ("?", "?"),
             ("[x]", "[x]"),
-            ("é*", "été*"),
+            ("ét*", "été*"),
         ] {
-            let expected = (outer, inner) != ("é*", "été*") || "été*".starts_with('é');
-            assert_eq!(covers(outer, inner), expected, "{outer} {inner}");
+            assert!(covers(outer, inner), "{outer} {inner}");
         }
     }
 

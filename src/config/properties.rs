@@ -1,9 +1,8 @@
 //! `KAFKA_PROP_*`: librdkafka's own properties, and those that are not the user's to set.
 
 use super::check::Check;
-use super::env::{Origin, shorten};
+use super::env::{Origin, quote};
 use super::problem::Problem;
-use super::uri::scrub;
 use crate::sink::options::validate_property;
 
 pub(super) const PREFIX: &str = "KAFKA_PROP_";
@@ -36,7 +35,7 @@ pub(super) fn shown(name: &str, value: &str) -> String {
     if is_secret(name) {
         "***".to_owned()
     } else {
-        shorten(&scrub(value))
+        quote(value)
     }
 }
 
@@ -74,7 +73,11 @@ fn verdict(name: &str, value: &str, budget: usize) -> Result<(), String> {
         } else {
             reason
         };
-        format!("{reason}; the names are in librdkafka's CONFIGURATION.md, with _ for each dot")
+        if reason.starts_with("No such") {
+            format!("{reason}; its names are in librdkafka's CONFIGURATION.md, with _ for each dot")
+        } else {
+            format!("{reason}; give what librdkafka's CONFIGURATION.md says of {name}")
+        }
     })?;
     match name {
         "max.in.flight" | "max.in.flight.requests.per.connection"

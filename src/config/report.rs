@@ -25,20 +25,20 @@ pub(super) fn settings(environment: &Environment, config: &Config) -> Vec<Settin
     let mut settings: Vec<_> = table::ALL
         .iter()
         .map(|variable| {
-            let origin = environment.origin(variable);
-            match (environment.get(variable), derived(variable, config)) {
-                (_, Some(value)) if environment.get(variable) != Some(value.as_str()) => Setting {
-                    variable: variable.name.to_owned(),
-                    value: Some(value),
-                    origin: Origin::Derived,
-                },
-                (given, _) => Setting {
-                    variable: variable.name.to_owned(),
-                    value: given
-                        .or(variable.default_value())
-                        .map(|value| shown(variable, value)),
-                    origin,
-                },
+            let written = environment.get(variable).or(variable.default_value());
+            let derived = derived(variable, config)
+                .filter(|value| !written.is_some_and(|w| w.eq_ignore_ascii_case(value)));
+            let (value, origin) = match derived {
+                Some(value) => (Some(value), Origin::Derived),
+                None => (
+                    written.map(|value| shown(variable, value)),
+                    environment.origin(variable),
+                ),
+            };
+            Setting {
+                variable: variable.name.to_owned(),
+                value,
+                origin,
             }
         })
         .collect();
@@ -54,6 +54,7 @@ pub(super) fn settings(environment: &Environment, config: &Config) -> Vec<Settin
 fn derived(variable: &Variable, config: &Config) -> Option<String> {
     let topics = &config.kafka.topics;
     Some(match variable.name {
+        "LOG_LEVEL" => config.log.level.as_str().to_ascii_lowercase(),
         "STREAM_ID" => config.stream_id.clone(),
         "MONGODB_DATABASE" => match &config.mongo.scope {
             super::Scope::Database(name) => name.clone(),
@@ -65,7 +66,6 @@ fn derived(variable: &Variable, config: &Config) -> Option<String> {
         "KAFKA_TOPIC_DELETE" => topics.delete.clone(),
         _ => return None,
     })
-    .filter(|value| variable.default_value() != Some(value))
 }
 
 /// The settings as an aligned table for a terminal.

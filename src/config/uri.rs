@@ -15,6 +15,10 @@ pub(super) fn redact(uri: &str) -> String {
         Some((userinfo, place)) => (Some(userinfo), place),
         None => (None, rest),
     };
+    if userinfo.is_some_and(|userinfo| userinfo.contains('?')) {
+        // Either the password holds a `?` or an option an `@`: nothing tells which.
+        return format!("{scheme}://***");
+    }
     let (hosts, options) = match place.split_once('?') {
         Some((hosts, options)) => (hosts, Some(options)),
         None => (place, None),
@@ -26,7 +30,7 @@ pub(super) fn redact(uri: &str) -> String {
                 shown.push_str(user);
                 shown.push_str(":***@");
             }
-            None if userinfo.contains(['/', '?']) => shown.push_str("***@"),
+            None if userinfo.contains('/') => shown.push_str("***@"),
             None => {
                 shown.push_str(userinfo);
                 shown.push('@');
@@ -37,20 +41,29 @@ pub(super) fn redact(uri: &str) -> String {
         Some((addresses, path)) => (addresses, Some(path)),
         None => (hosts, None),
     };
-    // `user:password` with the host forgotten looks like a host with an odd port.
-    if addresses.split(',').all(is_address) {
-        shown.push_str(addresses);
-    } else {
+    // `user:password` with the host forgotten looks like a host with an odd port, and what follows
+    // may then still be the password.
+    if !addresses.split(',').all(is_address) {
         shown.push_str("***");
+        return shown;
     }
+    shown.push_str(addresses);
     if let Some(path) = path {
         shown.push('/');
         shown.push_str(path);
     }
-    if let Some(options) = options {
-        let options: Vec<_> = options.split('&').map(redact_option).collect();
-        shown.push('?');
-        shown.push_str(&options.join("&"));
+    let mut mark = '?';
+    for option in options.into_iter().flat_map(|options| options.split('&')) {
+        shown.push(mark);
+        mark = '&';
+        let name = option.split('=').next().unwrap_or_default();
+        if is_secret_option(name) {
+            // An unescaped `&` in the secret would make the rest of it an option of its own.
+            shown.push_str(name);
+            shown.push_str("=***");
+            break;
+        }
+        shown.push_str(option);
     }
     shown
 }
@@ -64,26 +77,28 @@ fn is_address(address: &str) -> bool {
         .is_none_or(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
 }
 
-fn redact_option(option: &str) -> String {
-    let name = option.split('=').next().unwrap_or_default();
-    let lower = name.to_ascii_lowercase();
-    let secret = ["password", "mechanismproperties", "secret", "token"]
+fn is_secret_option(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["password", "mechanismproperties", "secret", "token"]
         .iter()
-        .any(|word| lower.contains(word));
-    if secret {
-        format!("{name}=***")
-    } else {
-        option.to_owned()
-    }
+        .any(|word| name.contains(word))
 }
 
-/// Hides the credentials of any connection string inside a text, such as one pasted into the
+/// Hides what could be credentials inside any text, such as a connection string pasted into the
 /// wrong variable.
 pub(super) fn scrub(text: &str) -> String {
-    if text.contains("://") && text.contains('@') {
-        redact(text)
-    } else {
-        text.to_owned()
+    let Some((before, after)) = text.rsplit_once('@') else {
+        return text.to_owned();
+    };
+    let start = before.find("://").map(|at| at + "://".len());
+    // Without a scheme, JSON may well hold a colon and then an `@`.
+    if start.is_none() && text.starts_with(['[', '{']) {
+        return text.to_owned();
+    }
+    let (scheme, userinfo) = before.split_at(start.unwrap_or_default());
+    match userinfo.split_once(':') {
+        Some((user, _)) => format!("{scheme}{user}:***@{after}"),
+        None => text.to_owned(),
     }
 }
 
@@ -94,14 +109,29 @@ pub(super) fn scrub(text: &str) -> String {
 pub(super) fn database(uri: &str) -> Result<Option<String>, String> {
     structure(uri)?;
     let parsed = mongodb::options::ConnectionString::parse(uri).map_err(|error| {
-        let mut reason = match &*error.kind {
+        let reason = match &*error.kind {
             mongodb::error::ErrorKind::InvalidArgument { message, .. } => message.clone(),
             other => other.to_string(),
         };
-        for secret in secrets(uri) {
-            reason = reason.replace(&secret, "***");
+        // The driver quotes the option it dislikes, which may be the rest of a secret one.
+        let secret_option = uri
+            .split_once('?')
+            .is_some_and(|(_, options)| options.split(['&', '=']).any(is_secret_option));
+        if secret_option {
+            "one of the options is wrong, or is there twice; check their names and values (a & in \
+             a secret is written %26)"
+                .to_owned()
+        } else {
+            let password = uri
+                .rsplit_once('@')
+                .and_then(|(before, _)| Some(before.split_once("://")?.1.split_once(':')?.1))
+                .filter(|password| !password.is_empty());
+            let reason = match password {
+                Some(password) => reason.replace(password, "***"),
+                None => reason,
+            };
+            format!("{reason}; give mongodb://host:port/database")
         }
-        format!("{reason}; give mongodb://host:port/database")
     })?;
     Ok(parsed.default_database)
 }
@@ -123,9 +153,10 @@ fn structure(uri: &str) -> Result<(), String> {
     let escaped = userinfo.is_none_or(|userinfo| {
         !userinfo.contains(['/', '@', '[', ']', '#', ' ']) && userinfo.matches(':').count() <= 1
     });
-    if !escaped || (userinfo.is_none() && options.contains('@')) {
+    // An `@` among the options may as well be the end of a password with a `?`.
+    if !escaped || options.contains('@') {
         return Err(
-            "the user name or password holds a character that has a meaning in a URI; \
+            "the user name, password or an option holds a character that has a meaning in a URI; \
              write : as %3A, / as %2F, ? as %3F, # as %23, @ as %40, % as %25"
                 .into(),
         );
@@ -155,27 +186,4 @@ fn structure(uri: &str) -> Result<(), String> {
         );
     }
     Ok(())
-}
-
-/// What must not appear in a message about this string.
-fn secrets(uri: &str) -> Vec<String> {
-    let mut secrets = Vec::new();
-    let rest = uri.split_once("://").map_or(uri, |(_, rest)| rest);
-    if let Some((userinfo, _)) = rest.rsplit_once('@')
-        && let Some((_, password)) = userinfo.split_once(':')
-        && !password.is_empty()
-    {
-        secrets.push(password.to_owned());
-    }
-    if let Some((_, options)) = rest.split_once('?') {
-        for option in options.split('&') {
-            if redact_option(option) != option
-                && let Some((_, value)) = option.split_once('=')
-                && !value.is_empty()
-            {
-                secrets.push(value.to_owned());
-            }
-        }
-    }
-    secrets
 }

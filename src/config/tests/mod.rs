@@ -1,6 +1,9 @@
 //! What the environment does to the configuration.
 
 mod reading;
+mod secrets;
+mod values;
+mod written;
 mod wrong;
 
 use super::*;

@@ -76,6 +76,9 @@ pub(super) fn admin_token(check: &mut Check<'_>) -> Option<Secret> {
 
 /// A name that becomes a key in Kafka, a document's `_id` and a transactional id.
 pub(super) fn name(check: &mut Check<'_>, variable: &Variable, text: &str) -> String {
+    if check.refuse_uri(variable) {
+        return String::new();
+    }
     if text.len() > 200 || text.chars().any(|c| c.is_control() || c.is_whitespace()) {
         check.wrong(variable, format!("is no such name; {}", variable.right()));
     }

@@ -2,6 +2,7 @@
 
 use super::operations;
 use crate::config::check::Check;
+use crate::config::env::quote;
 use crate::config::properties;
 use crate::config::variable::Variable;
 use crate::config::{
@@ -72,9 +73,6 @@ fn brokers(check: &mut Check<'_>) -> String {
 }
 
 fn broker_problem(broker: &str) -> Option<&'static str> {
-    if broker.contains("://") {
-        return Some("a broker is given without a scheme");
-    }
     if broker.contains('@') {
         return Some("a broker is given without credentials: those go into KAFKA_SASL_*");
     }
@@ -213,6 +211,9 @@ fn creation(check: &mut Check<'_>) -> TopicCreation {
 fn topic_config(check: &mut Check<'_>) -> Vec<(String, String)> {
     let variable = &table::KAFKA_TOPIC_CONFIG;
     let mut pairs: Vec<(String, String)> = Vec::new();
+    if check.refuse_uri(variable) {
+        return pairs;
+    }
     for part in check
         .given(variable)
         .unwrap_or_default()
@@ -226,7 +227,7 @@ fn topic_config(check: &mut Check<'_>) -> Vec<(String, String)> {
                 if name.is_empty() || value.is_empty() || !name.chars().all(legal) {
                     check.wrong(
                         variable,
-                        format!("{part} is no name=value; {}", variable.right()),
+                        format!("{} is no name=value; {}", quote(part), variable.right()),
                     );
                 } else if pairs.iter().any(|(known, _)| known == name) {
                     check.wrong(variable, format!("{name} is given twice; give it once"));
@@ -242,7 +243,7 @@ fn topic_config(check: &mut Check<'_>) -> Vec<(String, String)> {
             (None, _) => {
                 check.wrong(
                     variable,
-                    format!("{part} is no name=value; {}", variable.right()),
+                    format!("{} is no name=value; {}", quote(part), variable.right()),
                 );
             }
         }

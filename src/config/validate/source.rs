@@ -1,6 +1,7 @@
 //! The source's part: what is watched, how it is read, where it begins.
 
 use crate::config::check::Check;
+use crate::config::env::quote;
 use crate::config::patterns::{covers, database_problem, is_literal};
 use crate::config::{
     FullDocument, Mongo, PreImages, Resume, ResumeBackend, Scope, Secret, StartAt,
@@ -70,7 +71,10 @@ fn scope(check: &mut Check<'_>, uri: &str) -> Scope {
         }
         for name in databases.iter().filter(|name| is_literal(name)) {
             if let Some(problem) = database_problem(name) {
-                check.wrong(&table::WATCH_DATABASES, format!("{name}: {problem}"));
+                check.wrong(
+                    &table::WATCH_DATABASES,
+                    format!("{}: {problem}", quote(name)),
+                );
             }
         }
         return Scope::Deployment { databases };
@@ -116,7 +120,8 @@ fn operations(check: &mut Check<'_>) -> Vec<String> {
             None => check.wrong(
                 &table::WATCH_OPERATIONS,
                 format!(
-                    "{name} is no operation on a document; {}",
+                    "{} is no operation on a document; {}",
+                    quote(&name),
                     table::WATCH_OPERATIONS.right()
                 ),
             ),
@@ -226,7 +231,7 @@ pub(super) fn check_reach(check: &mut Check<'_>, mongo: &Mongo, resume: &Resume)
         for name in lost {
             check.warn(
                 &table::WATCH_COLLECTIONS,
-                format!("{name} is excluded, so it is not watched"),
+                format!("{} is excluded, so it is not watched", quote(name)),
             );
         }
     }
@@ -235,7 +240,11 @@ pub(super) fn check_reach(check: &mut Check<'_>, mongo: &Mongo, resume: &Resume)
         for name in mongo.watch.iter().filter(|name| name.starts_with(&prefix)) {
             check.warn(
                 &table::WATCH_COLLECTIONS,
-                format!("{name} is taken for a collection whose name begins with {prefix}; with one database, names go without it"),
+                format!(
+                    "{} is taken for a collection whose name begins with {prefix}; with one \
+                     database, names go without it",
+                    quote(name)
+                ),
             );
         }
     }
@@ -249,10 +258,14 @@ fn check_qualified(check: &mut Check<'_>, mongo: &Mongo, databases: &[String]) {
     ];
     for (variable, patterns) in lists {
         for pattern in patterns {
+            let shown = quote(pattern);
             let Some((database, _)) = pattern.split_once('.') else {
                 check.wrong(
                     variable,
-                    format!("{pattern} names no database; with WATCH_DATABASES give database.collection, such as *.{pattern}"),
+                    format!(
+                        "{shown} names no database; with WATCH_DATABASES give \
+                         database.collection, such as *.{shown}"
+                    ),
                 );
                 continue;
             };
@@ -260,7 +273,7 @@ fn check_qualified(check: &mut Check<'_>, mongo: &Mongo, databases: &[String]) {
             if (is_literal(database) || databases.iter().all(|known| is_literal(known)))
                 && !databases.iter().any(meets)
             {
-                check.warn(variable, format!("{pattern} is in none of WATCH_DATABASES"));
+                check.warn(variable, format!("{shown} is in none of WATCH_DATABASES"));
             }
         }
     }

@@ -59,17 +59,26 @@ pub(super) fn check(check: &mut Check<'_>, mongo: &Mongo, topics: &Topics, resum
         }
     }
 
-    let mut checked: Vec<&str> = Vec::new();
+    // One variable may stand for several operations; it is told of its faults once.
+    let mut verdicts: BTreeMap<&str, bool> = BTreeMap::new();
     let mut names: BTreeMap<String, (String, &Variable)> = BTreeMap::new();
     let mut clashes: Vec<String> = Vec::new();
     for (variable, operation, template) in uses {
-        if !checked.contains(&variable.name) {
-            checked.push(variable.name);
-            if let Some(problem) = problem(template) {
-                check.wrong(variable, format!("{problem}; {}", variable.right()));
-            }
-        }
-        for name in expansions(template, operation, mongo) {
+        let legal = *verdicts
+            .entry(variable.name)
+            .or_insert_with(|| match problem(template) {
+                Some(problem) => {
+                    check.wrong(variable, format!("{problem}; {}", variable.right()));
+                    false
+                }
+                None => true,
+            });
+        let expansions = if legal {
+            expansions(template, operation, mongo)
+        } else {
+            Vec::new()
+        };
+        for name in expansions {
             // Kafka's metrics write `.` as `_`, so that it refuses the second of such a pair.
             let key = name.replace('.', "_");
             let (other, theirs) = names.entry(key).or_insert((name.clone(), variable));
@@ -120,13 +129,13 @@ fn problem(template: &str) -> Option<String> {
     for placeholder in PLACEHOLDERS {
         literal = literal.replace(placeholder, "");
     }
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '{' | '}');
+    if let Some(illegal) = literal.chars().find(|c| !legal(*c)) {
+        return Some(format!("Kafka allows no {illegal:?} in a topic's name"));
+    }
     if let Some(at) = literal.find(['{', '}']) {
         let shown: String = literal[at..].chars().take(20).collect();
         return Some(format!("{shown} is no placeholder"));
-    }
-    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if let Some(illegal) = literal.chars().find(|c| !legal(*c)) {
-        return Some(format!("Kafka allows no {illegal:?} in a topic's name"));
     }
     if literal.len() > MAX_LEN {
         return Some(format!(
