@@ -13,8 +13,15 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct Store {
     path: Arc<PathBuf>,
-    /// Held, never read: dropping it lets the next process in.
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        // Closing alone would not do while a child that was just forked still has the file open. That
+        // unlocking fails is not to be expected, and the lock ends with the process anyway.
+        let _ = self.lock.unlock();
+    }
 }
 
 impl Store {
@@ -48,6 +55,7 @@ impl Store {
                 ),
             ));
         }
+        context.check(previous.as_ref())?;
         let claim = Claim::after(previous.as_ref(), stream, context);
         // Written at once: a folder that cannot be written is found now, not at the first commit.
         let record = Record::claimed(previous.as_ref(), &claim);
@@ -55,7 +63,7 @@ impl Store {
             .map_err(|error| unusable(&path, "written", error))?;
         let store = Self {
             path: Arc::new(path),
-            _lock: lock,
+            lock,
         };
         Ok((store, claim, previous))
     }

@@ -42,6 +42,17 @@ pub struct StoreContext {
     pub mongo: Option<::mongodb::Client>,
 }
 
+impl StoreContext {
+    /// Refuses a record that is not of this source and namespace. The stores ask before they fence
+    /// anyone: a misconfigured instance must not stop a healthy one.
+    pub(crate) fn check(&self, found: Option<&Record>) -> Result<(), Error> {
+        match found.cloned().and_then(Record::into_checkpoint) {
+            Some(found) => verify(&found, &self.source, &self.namespace, &self.filter).map(|_| ()),
+            None => Ok(()),
+        }
+    }
+}
+
 /// The claim an instance holds on a stream, and all that its checkpoints have in common.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
@@ -122,17 +133,6 @@ impl Store {
         context: StoreContext,
     ) -> Result<(Self, Option<Checkpoint>), Error> {
         let stream = config.stream_id.as_str();
-        // Looked at before anyone is fenced: a misconfigured instance must not stop a healthy one.
-        // That look need not wait for anything: what it misses is only newer.
-        let ignore = kafka::OpenTransactions::Ignore;
-        if let Some(checkpoint) = look(config, context.mongo.as_ref(), stream, ignore).await? {
-            verify(
-                &checkpoint,
-                &context.source,
-                &context.namespace,
-                &context.filter,
-            )?;
-        }
         let (backend, claim, previous) = match &config.resume.backend {
             ResumeBackend::Kafka { topic } => {
                 let (store, claim, previous) =
@@ -258,17 +258,8 @@ pub async fn read(
     mongo: Option<&::mongodb::Client>,
     stream: &str,
 ) -> Result<Option<Checkpoint>, Error> {
-    look(config, mongo, stream, kafka::OpenTransactions::Await).await
-}
-
-async fn look(
-    config: &Config,
-    mongo: Option<&::mongodb::Client>,
-    stream: &str,
-    open: kafka::OpenTransactions,
-) -> Result<Option<Checkpoint>, Error> {
     let record = match &config.resume.backend {
-        ResumeBackend::Kafka { topic } => kafka::read(&config.kafka, topic, stream, open).await?,
+        ResumeBackend::Kafka { topic } => kafka::read(&config.kafka, topic, stream).await?,
         ResumeBackend::MongoDb { .. } => {
             let collection = mongodb::Collection::open(config, mongo).await?;
             collection.read(stream).await?

@@ -180,6 +180,7 @@ impl Store {
         stream: &str,
         context: &StoreContext,
     ) -> Result<(Self, Claim, Option<Record>), Error> {
+        context.check(collection.read(stream).await?.as_ref())?;
         let failed = |error| collection.failure("claiming the stream in", error);
         let mut former = match Self::raise_epoch(&collection, stream, context).await {
             // Two first claims at one moment: the one that was late finds the document now.

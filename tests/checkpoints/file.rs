@@ -50,9 +50,16 @@ async fn a_new_incarnation_may_begin_earlier_with_a_higher_number() {
 }
 
 #[tokio::test]
-async fn a_misconfigured_instance_is_refused_without_fencing_the_healthy_one() {
-    let (_folder, config) = place();
-    super::a_misconfigured_instance_is_refused_without_fencing_the_healthy_one(&config).await;
+async fn a_misconfigured_instance_is_refused_and_leaves_the_file_as_it_is() {
+    let (folder, config) = place();
+    let (mut store, _) = open(&config, "one").await;
+    commit(&mut store, 1).await.unwrap();
+    store.close().await.unwrap();
+    let file = folder.path().join("checkpoint.json");
+    let before = std::fs::read(&file).unwrap();
+    let opened = Store::open(&config, super::elsewhere("lost")).await;
+    assert_eq!(opened.map(|_| ()).unwrap_err().code, Code::TokenInvalid);
+    assert_eq!(std::fs::read(&file).unwrap(), before);
 }
 
 #[tokio::test]

@@ -404,3 +404,26 @@ async fn a_broker_that_is_away_for_a_while_is_survived() {
     assert_eq!(found.unwrap().position, position(3));
     assert_fenced_by(commit(&mut store, 4).await, "two");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_deleted_under_way_is_made_and_written_anew() {
+    let (kafka, config) = place().await;
+    let (mut store, _) = open(&config, "one").await;
+    commit(&mut store, 1).await.unwrap();
+    kafka.delete_topic(topic_of(&config)).await;
+    eventually(
+        2 * PATIENCE,
+        "the checkpoint is stored",
+        async || match commit(&mut store, 2).await {
+            Ok(()) => Some(()),
+            Err(CommitError::Transient(_)) => None,
+            Err(other) => panic!("{other}"),
+        },
+    )
+    .await;
+    let read = resume::read(&config, None, &config.stream_id)
+        .await
+        .unwrap();
+    assert_eq!(read.unwrap().position, position(2));
+    assert_eq!(kafka.partitions(topic_of(&config)).await, Some(16));
+}

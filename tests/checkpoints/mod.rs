@@ -42,6 +42,14 @@ fn context(instance: &str) -> StoreContext {
     }
 }
 
+/// Another replica set.
+fn elsewhere(instance: &str) -> StoreContext {
+    StoreContext {
+        source: "replset:rs0:77bc9fb6c485f419a7a877fe".into(),
+        ..context(instance)
+    }
+}
+
 async fn open(config: &Config, instance: &str) -> (Store, Option<Checkpoint>) {
     Store::open(config, context(instance))
         .await
@@ -201,11 +209,7 @@ async fn a_new_incarnation_may_begin_earlier_with_a_higher_number(config: &Confi
 async fn a_misconfigured_instance_is_refused_without_fencing_the_healthy_one(config: &Config) {
     let (mut healthy, _) = open(config, "healthy").await;
     commit(&mut healthy, 1).await.unwrap();
-    let elsewhere = StoreContext {
-        source: "replset:rs0:77bc9fb6c485f419a7a877fe".into(),
-        ..context("lost")
-    };
-    let refused = Store::open(config, elsewhere)
+    let refused = Store::open(config, elsewhere("lost"))
         .await
         .map(|_| ())
         .unwrap_err();

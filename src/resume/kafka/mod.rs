@@ -20,16 +20,10 @@ pub use topic::{CheckpointRecord, Topic};
 use super::{Claim, CommitError, Record, StoreContext};
 use crate::config::Kafka;
 use crate::error::{Code, Error};
-use producer::{Outcome, Producer};
-pub(super) use read::OpenTransactions;
-use read::Reader;
+use producer::{Outcome, Prepared, Producer};
+use read::{OpenTransactions, Reader};
 use std::time::{Duration, Instant};
 use tracing::{info, warn};
-
-/// How long a read may take. A transaction of another stream that is open on the same partition hides
-/// what comes after it until it ends: for an instance that was killed, by Kafka's own time-out
-/// (`transaction.timeout.ms`, by default a minute).
-const READ_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// How long somebody who is fenced waits for the claim of who did it: between initialising its
 /// producer and writing its claim, an instance reads the checkpoint.
@@ -51,10 +45,7 @@ pub fn transactional_id(stream: &str) -> String {
 /// [`Code::CheckpointFailed`] for a record that cannot be decoded.
 pub async fn latest(kafka: &Kafka, topic: &Topic, stream: &str) -> Result<Option<Record>, Error> {
     let (kafka, topic, stream) = (kafka.clone(), topic.clone(), stream.to_owned());
-    blocking(move || {
-        Reader::open(&kafka, &topic, READ_TIMEOUT)?.latest(&stream, OpenTransactions::Await)
-    })
-    .await?
+    blocking(move || Reader::open(&kafka, &topic)?.latest(&stream, OpenTransactions::Await)).await?
 }
 
 /// Who has claimed the stream after `claim`; `None` when nobody did within some seconds: then it was
@@ -70,9 +61,8 @@ pub async fn successor(
 ) -> Result<Option<String>, Error> {
     let (kafka, topic, claim) = (kafka.clone(), topic.clone(), claim.clone());
     blocking(move || {
-        await_successor(&kafka, &topic, &claim.stream, |found| {
-            supersedes(found, &claim)
-        })
+        let reader = Reader::open(&kafka, &topic)?;
+        await_successor(&reader, &claim.stream, |found| supersedes(found, &claim))
     })
     .await?
 }
@@ -82,14 +72,12 @@ pub(super) async fn read(
     kafka: &Kafka,
     topic: &str,
     stream: &str,
-    open: OpenTransactions,
 ) -> Result<Option<Record>, Error> {
     let (kafka, topic, stream) = (kafka.clone(), topic.to_owned(), stream.to_owned());
     blocking(move || {
-        let Some(topic) = Topic::find(&kafka, &topic)? else {
-            return Ok(None);
-        };
-        Reader::open(&kafka, &topic, READ_TIMEOUT)?.latest(&stream, open)
+        Reader::find(&kafka, &topic)?.map_or(Ok(None), |reader| {
+            reader.latest(&stream, OpenTransactions::Await)
+        })
     })
     .await?
 }
@@ -97,13 +85,8 @@ pub(super) async fn read(
 /// Reads the records of all streams.
 pub(super) async fn list(kafka: &Kafka, topic: &str) -> Result<Vec<Record>, Error> {
     let (kafka, topic) = (kafka.clone(), topic.to_owned());
-    blocking(move || {
-        let Some(topic) = Topic::find(&kafka, &topic)? else {
-            return Ok(Vec::new());
-        };
-        Reader::open(&kafka, &topic, READ_TIMEOUT)?.all()
-    })
-    .await?
+    blocking(move || Reader::find(&kafka, &topic)?.map_or(Ok(Vec::new()), |reader| reader.all()))
+        .await?
 }
 
 /// One stream, claimed through a transactional producer.
@@ -123,24 +106,40 @@ impl Store {
         stream: &str,
         context: &StoreContext,
     ) -> Result<(Self, Claim, Option<Record>), Error> {
+        let prepared = Prepared::new(kafka, stream)?;
         let topic = Topic::prepare(kafka, topic).await?;
-        for _ in 0..CLAIM_ATTEMPTS {
-            let attempt = {
-                let (kafka, topic) = (kafka.clone(), topic.clone());
-                let (stream, context) = (stream.to_owned(), context.clone());
-                blocking(move || claim(&kafka, &topic, &stream, &context)).await??
-            };
-            if let Some((producer, claim, previous)) = attempt {
-                let store = Self {
-                    kafka: kafka.clone(),
-                    topic,
-                    claim: claim.clone(),
-                    producer: Some(producer),
-                };
-                return Ok((store, claim, previous));
-            }
-        }
-        Err(CommitError::Fenced { by: None }.into())
+        let claimed = {
+            let (kafka, topic) = (kafka.clone(), topic.clone());
+            let (stream, context) = (stream.to_owned(), context.clone());
+            let runtime = tokio::runtime::Handle::current();
+            blocking(move || {
+                let reader = Reader::open(&kafka, &topic)?;
+                // Before anyone is fenced; what this look misses can only be newer.
+                let found = reader.latest(&stream, OpenTransactions::Ignore)?;
+                context.check(found.as_ref())?;
+                let mut claimed = claim(prepared, &reader, &topic, &stream, &context)?;
+                for _ in 1..CLAIM_ATTEMPTS {
+                    if claimed.is_none() {
+                        let prepared = Prepared::new(&kafka, &stream)?;
+                        claimed = claim(prepared, &reader, &topic, &stream, &context)?;
+                    }
+                }
+                // It takes its time to close, and nobody needs to wait for that.
+                runtime.spawn_blocking(move || drop(reader));
+                Ok::<_, Error>(claimed)
+            })
+            .await??
+        };
+        let Some((producer, claim, previous)) = claimed else {
+            return Err(CommitError::Fenced { by: None }.into());
+        };
+        let store = Self {
+            kafka: kafka.clone(),
+            topic,
+            claim: claim.clone(),
+            producer: Some(producer),
+        };
+        Ok((store, claim, previous))
     }
 
     pub(super) async fn write(&mut self, record: &Record) -> Result<(), CommitError> {
@@ -190,9 +189,9 @@ impl Store {
         self.topic = Topic::prepare(&self.kafka, self.topic.name())
             .await
             .map_err(healing)?;
+        let prepared = Prepared::new(&self.kafka, &self.claim.stream).map_err(healing)?;
         self.confirm().await?;
-        let (kafka, stream) = (self.kafka.clone(), self.claim.stream.clone());
-        let producer = blocking(move || Producer::open(&kafka, &stream))
+        let producer = blocking(move || prepared.take_over())
             .await
             .map_err(CommitError::Failed)?
             .map_err(healing)?;
@@ -228,14 +227,15 @@ impl Store {
 /// One attempt to claim: `None` when it was fenced and nobody shows up who did it, so that trying
 /// again is right. The instance started last shall win.
 fn claim(
-    kafka: &Kafka,
+    prepared: Prepared,
+    reader: &Reader,
     topic: &Topic,
     stream: &str,
     context: &StoreContext,
 ) -> Result<Option<(Producer, Claim, Option<Record>)>, Error> {
-    let producer = Producer::open(kafka, stream)?;
-    let reader = Reader::open(kafka, topic, READ_TIMEOUT)?;
+    let producer = prepared.take_over()?;
     let previous = reader.latest(stream, OpenTransactions::Await)?;
+    context.check(previous.as_ref())?;
     let claim = Claim::after(previous.as_ref(), stream, context);
     let record = topic.record(&Record::claimed(previous.as_ref(), &claim))?;
     match producer.transaction(&record) {
@@ -244,7 +244,7 @@ fn claim(
         Outcome::Fenced => {
             // Whoever was a moment later read the same predecessor and claims the same epoch.
             let newer = |found: &Record| found.epoch >= claim.epoch;
-            match await_successor(kafka, topic, stream, newer)? {
+            match await_successor(reader, stream, newer)? {
                 Some(by) => Err(CommitError::Fenced { by: Some(by) }.into()),
                 None => Ok(None),
             }
@@ -257,13 +257,11 @@ fn supersedes(found: &Record, claim: &Claim) -> bool {
 }
 
 fn await_successor(
-    kafka: &Kafka,
-    topic: &Topic,
+    reader: &Reader,
     stream: &str,
     newer: impl Fn(&Record) -> bool,
 ) -> Result<Option<String>, Error> {
     let deadline = Instant::now() + SUCCESSION_TIMEOUT;
-    let reader = Reader::open(kafka, topic, SUCCESSION_TIMEOUT + READ_TIMEOUT)?;
     loop {
         let found = reader.latest(stream, OpenTransactions::Ignore)?;
         if let Some(found) = found.filter(|found| newer(found)) {

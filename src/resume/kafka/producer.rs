@@ -9,7 +9,7 @@ use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{
-    BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer,
+    BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext, PurgeConfig,
 };
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -34,8 +34,47 @@ pub(super) enum Outcome {
     Fenced,
 }
 
+/// How finely the wait for a delivery is cut. The client's own flush looks every 100 ms only.
+const DELIVERY_POLL: Duration = Duration::from_millis(2);
+
+/// A client that connects already, but has fenced nobody.
+///
+/// Made early, it has found its broker when it is wanted; else the first look for the transaction
+/// coordinator comes too soon, and the next one only half a second later.
+pub(super) struct Prepared {
+    producer: BaseProducer<Context>,
+    id: String,
+}
+
+impl Prepared {
+    pub(super) fn new(kafka: &Kafka, stream: &str) -> Result<Self, Error> {
+        let producer = configuration(kafka, stream)
+            .create_with_context(Context)
+            .map_err(|error| client::error("creating the producer of checkpoints", &error))?;
+        Ok(Self {
+            producer,
+            id: transactional_id(stream),
+        })
+    }
+
+    /// Blocks until the stream's former producer is fenced and its open transaction ended.
+    pub(super) fn take_over(self) -> Result<Producer, Error> {
+        match self.producer.init_transactions(INIT_TIMEOUT) {
+            Ok(()) => Ok(Producer(self.producer)),
+            Err(error) => {
+                let attempt = format!("initialising the transactions of {}", self.id);
+                let mut error = client::error(attempt, &error);
+                if error.code == Code::SinkRefused {
+                    error.detail += "; the user needs Write and Describe on this transactional id";
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
 /// A producer whose transactions are initialised: whoever held the stream's id before is fenced.
-pub(super) struct Producer(ThreadedProducer<Context>);
+pub(super) struct Producer(BaseProducer<Context>);
 
 impl fmt::Debug for Producer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -44,26 +83,6 @@ impl fmt::Debug for Producer {
 }
 
 impl Producer {
-    /// Blocks until the stream's former producer is fenced and its open transaction ended.
-    pub(super) fn open(kafka: &Kafka, stream: &str) -> Result<Self, Error> {
-        let failed = |error: KafkaError| {
-            let attempt = format!(
-                "initialising transactions as {} for the checkpoints",
-                transactional_id(stream)
-            );
-            let mut error = client::error(attempt, &error);
-            if error.code == Code::SinkRefused {
-                error.detail += "; the user needs Write and Describe on this transactional id";
-            }
-            error
-        };
-        let producer: ThreadedProducer<Context> = configuration(kafka, stream)
-            .create_with_context(Context)
-            .map_err(failed)?;
-        producer.init_transactions(INIT_TIMEOUT).map_err(failed)?;
-        Ok(Self(producer))
-    }
-
     /// Writes one record in a transaction of its own. Blocks until its fate is known, or for
     /// [`COMMIT_TIMEOUT`] and what aborting takes.
     pub(super) fn transaction(&self, record: &CheckpointRecord) -> Outcome {
@@ -84,6 +103,7 @@ impl Producer {
             )
             .map_err(|(error, _)| error)?;
         let deadline = Instant::now() + COMMIT_TIMEOUT;
+        self.await_delivery(deadline);
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.0.commit_transaction(left) {
@@ -91,6 +111,13 @@ impl Producer {
                 Err(KafkaError::Transaction(error)) if error.is_retriable() && !left.is_zero() => {}
                 other => return other,
             }
+        }
+    }
+
+    /// Serves delivery reports until there is none to come.
+    fn await_delivery(&self, deadline: Instant) {
+        while self.0.in_flight_count() > 0 && Instant::now() < deadline {
+            self.0.poll(DELIVERY_POLL);
         }
     }
 
@@ -110,6 +137,9 @@ impl Producer {
         if !abortable {
             return Outcome::Broken(told);
         }
+        // Aborting waits for the reports of what it throws away, and serves none itself.
+        self.0.purge(PurgeConfig::default().queue().inflight());
+        self.await_delivery(Instant::now() + ABORT_TIMEOUT);
         match self.0.abort_transaction(ABORT_TIMEOUT) {
             Ok(()) => Outcome::Aborted(told),
             Err(error) if self.is_fenced(&error) => Outcome::Fenced,

@@ -9,7 +9,7 @@ use crate::config::Kafka;
 use crate::error::{Code, Error};
 use crate::resume::{Record, codec};
 use crate::sink::client::{self, Kind, Logging};
-use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
@@ -17,6 +17,11 @@ use rdkafka::{Offset, TopicPartitionList};
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 use tracing::{info, warn};
+
+/// How long a read may take. A transaction of another stream that is open on the same partition hides
+/// what comes after it until it ends: for an instance that was killed, by Kafka's own time-out
+/// (`transaction.timeout.ms`, by default a minute).
+const READ_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// How many offsets before the end are looked at first; then eight times as many, and so on. With a
 /// commit a second of one stream it is the newest one or two, with a hundred streams on the partition
@@ -28,7 +33,7 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What to do about transactions that are open before the partition's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::resume) enum OpenTransactions {
+pub(super) enum OpenTransactions {
     /// Wait for their end: what they hide is part of the answer.
     Await,
     /// Read what is stable now.
@@ -46,22 +51,33 @@ struct Stretch {
 /// Values by partition and key.
 type Values = HashMap<(i32, Vec<u8>), Vec<u8>>;
 
-/// Two consumers of the checkpoint topic. All methods block.
-pub(super) struct Reader<'a> {
-    topic: &'a Topic,
+/// Two clients that read the checkpoint topic. All methods block.
+pub(super) struct Reader {
+    topic: Topic,
     committed: BaseConsumer<Logging>,
     uncommitted: BaseConsumer<Logging>,
-    deadline: Instant,
 }
 
-impl<'a> Reader<'a> {
-    pub(super) fn open(kafka: &Kafka, topic: &'a Topic, timeout: Duration) -> Result<Self, Error> {
+impl Reader {
+    pub(super) fn open(kafka: &Kafka, topic: &Topic) -> Result<Self, Error> {
         Ok(Self {
-            topic,
-            committed: consumer(kafka, "read_committed")?,
-            uncommitted: consumer(kafka, "read_uncommitted")?,
-            deadline: Instant::now() + timeout,
+            topic: topic.clone(),
+            committed: committed(kafka)?,
+            uncommitted: uncommitted(kafka)?,
         })
+    }
+
+    /// A reader of the topic of that name; `None` when it does not exist.
+    pub(super) fn find(kafka: &Kafka, topic: &str) -> Result<Option<Self>, Error> {
+        let uncommitted = uncommitted(kafka)?;
+        let Some(topic) = Topic::find(uncommitted.client(), topic)? else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            topic,
+            committed: committed(kafka)?,
+            uncommitted,
+        }))
     }
 
     /// The stream's newest record.
@@ -70,8 +86,9 @@ impl<'a> Reader<'a> {
         stream: &str,
         open: OpenTransactions,
     ) -> Result<Option<Record>, Error> {
+        let deadline = Instant::now() + READ_TIMEOUT;
         let partition = self.topic.partition_of(stream);
-        let (low, end) = self.stable_range(partition, open)?;
+        let (low, end) = self.stable_range(partition, open, deadline)?;
         let mut until = end;
         let mut window = FIRST_WINDOW;
         while until > low {
@@ -83,6 +100,7 @@ impl<'a> Reader<'a> {
                     from,
                     until,
                 }],
+                deadline,
                 |message| {
                     if message.key() == Some(stream.as_bytes()) {
                         newest = Some(message.payload().map(<[u8]>::to_vec));
@@ -146,9 +164,10 @@ impl<'a> Reader<'a> {
 
     /// The newest value of each key on each of these partitions, as far as they are stable.
     fn newest_values(&self, wanted: impl Fn(i32) -> bool) -> Result<Values, Error> {
+        let deadline = Instant::now() + READ_TIMEOUT;
         let mut stretches = Vec::new();
         for partition in (0..self.topic.partitions()).filter(|partition| wanted(*partition)) {
-            let (from, until) = self.stable_range(partition, OpenTransactions::Ignore)?;
+            let (from, until) = self.watermarks(&self.committed, partition)?;
             if until > from {
                 stretches.push(Stretch {
                     partition,
@@ -158,7 +177,7 @@ impl<'a> Reader<'a> {
             }
         }
         let mut values = Values::new();
-        self.visit(&stretches, |message| {
+        self.visit(&stretches, deadline, |message| {
             let Some(key) = message.key() else { return };
             let place = (message.partition(), key.to_vec());
             match message.payload() {
@@ -175,7 +194,12 @@ impl<'a> Reader<'a> {
     }
 
     /// The first offset of a partition and the end of what is to be read of it.
-    fn stable_range(&self, partition: i32, open: OpenTransactions) -> Result<(i64, i64), Error> {
+    fn stable_range(
+        &self,
+        partition: i32,
+        open: OpenTransactions,
+        deadline: Instant,
+    ) -> Result<(i64, i64), Error> {
         if open == OpenTransactions::Ignore {
             return self.watermarks(&self.committed, partition);
         }
@@ -187,7 +211,7 @@ impl<'a> Reader<'a> {
             if stable >= end {
                 return Ok((low, end));
             }
-            self.check_deadline("an open transaction hides the newest checkpoints")?;
+            self.check(deadline, "an open transaction hides the newest checkpoints")?;
             if !told && begun.elapsed() > Duration::from_secs(1) {
                 told = true;
                 info!(
@@ -206,17 +230,26 @@ impl<'a> Reader<'a> {
         partition: i32,
     ) -> Result<(i64, i64), Error> {
         let name = self.topic.name();
-        consumer
-            .fetch_watermarks(name, partition, QUERY_TIMEOUT)
-            .map_err(|error| {
-                client::error(format!("asking for the end of {name}/{partition}"), &error)
-            })
+        let deadline = Instant::now() + QUERY_TIMEOUT;
+        loop {
+            match consumer.fetch_watermarks(name, partition, QUERY_TIMEOUT) {
+                Ok(range) => return Ok(range),
+                Err(error) if is_settling(&error) && Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                Err(error) => {
+                    let attempt = format!("asking for the end of {name}/{partition}");
+                    return Err(client::error(attempt, &error));
+                }
+            }
+        }
     }
 
     /// Visits all committed records of these stretches, in order within each.
     fn visit(
         &self,
         stretches: &[Stretch],
+        deadline: Instant,
         mut each: impl FnMut(&BorrowedMessage<'_>),
     ) -> Result<(), Error> {
         let name = self.topic.name();
@@ -257,14 +290,14 @@ impl<'a> Reader<'a> {
                 }
                 Some(Err(error)) if is_lasting(&error) => return Err(failed(&error)),
                 // The client goes on by itself.
-                Some(Err(_)) | None => self.check_deadline("it takes too long")?,
+                Some(Err(_)) | None => self.check(deadline, "it takes too long")?,
             }
         }
         self.committed.unassign().map_err(|error| failed(&error))
     }
 
-    fn check_deadline(&self, why: &str) -> Result<(), Error> {
-        if Instant::now() < self.deadline {
+    fn check(&self, deadline: Instant, why: &str) -> Result<(), Error> {
+        if Instant::now() < deadline {
             return Ok(());
         }
         Err(Error::new(
@@ -274,6 +307,20 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// A topic that was just made, or whose leader was just elected, is not known everywhere at once.
+fn is_settling(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::NotLeaderForPartition
+                | RDKafkaErrorCode::LeaderNotAvailable
+                | RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::UnknownPartition
+                | RDKafkaErrorCode::UnknownTopic
+        )
+    )
+}
+
 /// The group is only a name here: nothing is subscribed or committed, so not being allowed to use it
 /// does no harm.
 fn is_lasting(error: &KafkaError) -> bool {
@@ -281,7 +328,32 @@ fn is_lasting(error: &KafkaError) -> bool {
         && client::code(error) == Code::SinkRefused
 }
 
-fn consumer(kafka: &Kafka, isolation: &str) -> Result<BaseConsumer<Logging>, Error> {
+/// Reads records.
+fn committed(kafka: &Kafka) -> Result<BaseConsumer<Logging>, Error> {
+    let mut config = consumer_config(kafka);
+    config
+        .set("isolation.level", "read_committed")
+        .set("group.id", "tailwater-checkpoint-reader")
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
+        // For an offset that is compacted away meanwhile.
+        .set("auto.offset.reset", "earliest")
+        // The end of a partition is told by an empty reply: it should not be held back.
+        .set("fetch.wait.max.ms", "20")
+        .set("fetch.min.bytes", "1");
+    create(&config)
+}
+
+/// Only asks where partitions end: it has no group, and reads no record.
+fn uncommitted(kafka: &Kafka) -> Result<BaseConsumer<Logging>, Error> {
+    let mut config = consumer_config(kafka);
+    config
+        .remove("group.id")
+        .set("isolation.level", "read_uncommitted");
+    create(&config)
+}
+
+fn consumer_config(kafka: &Kafka) -> ClientConfig {
     let mut config = client::client_config(kafka, Kind::Consumer);
     for name in [
         "auto.commit.enable",
@@ -292,15 +364,9 @@ fn consumer(kafka: &Kafka, isolation: &str) -> Result<BaseConsumer<Logging>, Err
         config.remove(name);
     }
     config
-        .set("group.id", "tailwater-checkpoint-reader")
-        .set("isolation.level", isolation)
-        .set("enable.auto.commit", "false")
-        .set("enable.partition.eof", "true")
-        // For an offset that is compacted away meanwhile.
-        .set("auto.offset.reset", "earliest")
-        // The end of a partition is told by an empty reply: it should not be held back.
-        .set("fetch.wait.max.ms", "20")
-        .set("fetch.min.bytes", "1");
-    BaseConsumer::from_config_and_context(&config, Logging)
+}
+
+fn create(config: &ClientConfig) -> Result<BaseConsumer<Logging>, Error> {
+    BaseConsumer::from_config_and_context(config, Logging)
         .map_err(|error| client::error("creating a Kafka consumer", &error))
 }

@@ -7,6 +7,7 @@ use crate::error::{Code, Error};
 use crate::resume::codec;
 use crate::sink::client::{self, Kind, Logging};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::client::Client;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::time::{Duration, Instant};
@@ -61,7 +62,7 @@ impl Topic {
         let runtime = tokio::runtime::Handle::current();
         blocking(move || {
             let admin = admin(&kafka)?;
-            let topic = match Self::look(&admin, &name)? {
+            let topic = match Self::find(admin.inner(), &name)? {
                 Some(topic) => topic,
                 None => {
                     runtime.block_on(Self::create(&admin, &kafka, &name))?;
@@ -69,21 +70,18 @@ impl Topic {
                 }
             };
             runtime.block_on(topic.check_policy(&admin))?;
+            // It waits for a thread of its own.
+            runtime.spawn_blocking(move || drop(admin));
             Ok(topic)
         })
         .await?
     }
 
     /// The topic as it is; `None` when it does not exist.
-    pub(super) fn find(kafka: &Kafka, name: &str) -> Result<Option<Self>, Error> {
-        Self::look(&admin(kafka)?, name)
-    }
-
-    fn look(admin: &AdminClient<Logging>, name: &str) -> Result<Option<Self>, Error> {
+    pub(super) fn find(client: &Client<Logging>, name: &str) -> Result<Option<Self>, Error> {
         let failed =
             |error: &KafkaError| client::error(format!("looking for the topic {name}"), error);
-        let metadata = admin
-            .inner()
+        let metadata = client
             .fetch_metadata(Some(name), METADATA_TIMEOUT)
             .map_err(|error| failed(&error))?;
         let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == name) else {
@@ -164,7 +162,7 @@ impl Topic {
     fn await_leaders(admin: &AdminClient<Logging>, name: &str) -> Result<Self, Error> {
         let deadline = Instant::now() + CREATION_TIMEOUT;
         loop {
-            let problem = match Self::look(admin, name) {
+            let problem = match Self::find(admin.inner(), name) {
                 Ok(Some(topic)) => return Ok(topic),
                 Ok(None) => Error::new(
                     Code::SinkUnavailable,
