@@ -11,3 +11,4 @@ mod checkpoints;
 mod preflight;
 mod routing;
 mod servers;
+mod topics;

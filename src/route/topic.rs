@@ -277,6 +277,16 @@ impl Router {
         &self.table
     }
 
+    /// Whether some topics are known only when their first event comes.
+    pub fn has_templates(&self) -> bool {
+        let always = [&self.insert, &self.update, &self.replace, &self.delete];
+        let optional = self.ddl.iter().chain(&self.dead_letter);
+        always
+            .into_iter()
+            .chain(optional)
+            .any(|slot| slot.fixed.is_none())
+    }
+
     /// The topic of an event.
     ///
     /// # Errors

@@ -1,0 +1,198 @@
+//! What `tailwater check` says of Kafka. Nothing is created: whether it could be is asked.
+
+use super::cluster::{Creation, State};
+use super::{REACH_PATIENCE, TopicInfo, TopicProblem, Topics};
+use crate::config::{Config, ResumeBackend, TopicCreation};
+use crate::error::{Code, Error};
+use crate::preflight::Finding;
+use crate::route::Router;
+use rdkafka::error::RDKafkaErrorCode;
+
+const NAME: &str = "kafka.topics";
+
+/// Looks at everything the configuration needs of Kafka: that a broker answers, takes the log-in,
+/// and has, or would let us make, each topic that is known without an event.
+pub async fn check(config: &Config) -> Vec<Finding> {
+    let refused = |error: Error| vec![Finding::error("kafka.config", error.code, error.detail)];
+    let topics = match Topics::new(&config.kafka) {
+        Ok(topics) => topics,
+        Err(error) => return refused(error),
+    };
+    let reserved = match &config.resume.backend {
+        ResumeBackend::Kafka { topic } => Some(topic.as_str()),
+        ResumeBackend::MongoDb { .. } | ResumeBackend::File { .. } => None,
+    };
+    let router = match Router::new(&config.kafka.topics, reserved.as_slice()) {
+        Ok(router) => router,
+        Err(error) => return refused(error),
+    };
+    let findings = look_at(&topics, &router, config).await;
+    // A client's end waits for its threads.
+    let _ = tokio::task::spawn_blocking(move || drop(topics)).await;
+    findings
+}
+
+async fn look_at(topics: &Topics, router: &Router, config: &Config) -> Vec<Finding> {
+    if let Err(unreachable) = topics.cluster.reach(REACH_PATIENCE).await {
+        return vec![unreachable.finding()];
+    }
+    let brokers = &config.kafka.brokers;
+    let mut findings = vec![Finding::ok(
+        "kafka.reachable",
+        format!("Kafka answers at {brokers}"),
+    )];
+    let mut missing = Vec::new();
+    for topic in router.table().all() {
+        match topics.look(topic.name()).await {
+            Ok(Look::Ready(info)) => findings.push(ready(topic.name(), info)),
+            Ok(Look::WouldBeCreated) => findings.push(Finding::ok(
+                NAME,
+                format!("{} does not exist yet and will be created", topic.name()),
+            )),
+            Err(TopicProblem::Missing { name }) => missing.push(name),
+            Err(problem) => findings.push(problem.finding()),
+        }
+    }
+    if !missing.is_empty() {
+        findings.push(self::missing(&missing, &config.kafka.creation, brokers));
+    }
+    if router.has_templates() {
+        let made = match config.kafka.creation.enabled {
+            true => "made",
+            false => "looked for",
+        };
+        let sentence = format!("topics with placeholders are {made} at their first event");
+        findings.push(Finding::ok(NAME, sentence));
+    }
+    findings
+}
+
+enum Look {
+    Ready(TopicInfo),
+    WouldBeCreated,
+}
+
+impl Topics {
+    /// As [`Topics::ensure_one`], without making anything.
+    async fn look(&self, name: &str) -> Result<Look, TopicProblem> {
+        let owned = || name.to_owned();
+        match self.cluster.look(name).await {
+            Ok(State::Ready { partitions }) => {
+                let max_message_bytes = self.cluster.max_message_bytes(name).await;
+                Ok(Look::Ready(TopicInfo {
+                    partitions,
+                    max_message_bytes,
+                }))
+            }
+            Ok(State::Leaderless { partition }) => Err(TopicProblem::NoLeader {
+                name: owned(),
+                partition,
+            }),
+            Ok(State::Forbidden) => Err(TopicProblem::Forbidden { name: owned() }),
+            Ok(State::Missing) if !self.creation.enabled => {
+                Err(TopicProblem::Missing { name: owned() })
+            }
+            Ok(State::Missing) => {
+                let trial = self
+                    .cluster
+                    .create(name, &self.creation, Creation::Trial)
+                    .await;
+                match trial.map_err(|error| self.unreachable(&error))? {
+                    Ok(()) | Err(RDKafkaErrorCode::TopicAlreadyExists) => Ok(Look::WouldBeCreated),
+                    Err(code) => Err(TopicProblem::not_created(name, code, &self.creation)),
+                }
+            }
+            Err(error) => Err(self.unreachable(&error)),
+        }
+    }
+}
+
+/// The finding of a topic that can be written to.
+pub(super) fn ready(name: &str, info: TopicInfo) -> Finding {
+    let partitions = match info.partitions {
+        1 => "1 partition".to_owned(),
+        count => format!("{count} partitions"),
+    };
+    let limit = match info.max_message_bytes {
+        Some(bytes) => format!("records up to {bytes} bytes"),
+        None => "its record limit may not be read".into(),
+    };
+    Finding::ok(NAME, format!("{name} has {partitions}, {limit}"))
+}
+
+/// The finding of all topics that are missing, with the commands that make them.
+pub(super) fn missing(names: &[String], wanted: &TopicCreation, brokers: &str) -> Finding {
+    let mut options = String::new();
+    for (option, number) in [
+        ("partitions", wanted.partitions),
+        ("replication-factor", wanted.replication),
+    ] {
+        if let Some(number) = number {
+            options += &format!(" --{option} {number}");
+        }
+    }
+    for (name, value) in &wanted.config {
+        options += &format!(" --config {name}={value}");
+    }
+    let commands = names.iter().map(|name| {
+        format!("kafka-topics.sh --bootstrap-server {brokers} --create --topic {name}{options}")
+    });
+    let (noun, verb) = if names.len() == 1 {
+        ("topic", "does")
+    } else {
+        ("topics", "do")
+    };
+    Finding::error(
+        NAME,
+        Code::SinkRefused,
+        format!(
+            "the {noun} {} {verb} not exist, and KAFKA_CREATE_TOPICS is false",
+            names.join(", ")
+        ),
+    )
+    .remedy(format!(
+        "create what is missing, or set KAFKA_CREATE_TOPICS=true:\n{}",
+        commands.collect::<Vec<_>>().join("\n")
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_missing_topics_are_named_with_the_commands_that_make_them() {
+        let wanted = TopicCreation {
+            enabled: false,
+            partitions: Some(6),
+            replication: None,
+            config: vec![("retention.ms".into(), "1000".into())],
+        };
+        let finding = missing(&["a".into(), "b".into()], &wanted, "kafka:9092");
+        assert_eq!(finding.code, Some(Code::SinkRefused));
+        assert!(
+            finding.sentence.starts_with("the topics a, b do not exist"),
+            "{finding}"
+        );
+        assert!(finding.remedy.unwrap().ends_with(
+            "kafka-topics.sh --bootstrap-server kafka:9092 --create --topic b --partitions 6 \
+                 --config retention.ms=1000"
+        ));
+    }
+
+    #[test]
+    fn brokers_that_are_still_starting_are_waited_for_and_settings_that_are_wrong_are_not() {
+        let wanted = TopicCreation {
+            enabled: true,
+            partitions: None,
+            replication: Some(3),
+            config: vec![("retention.ms".into(), "never".into())],
+        };
+        let of = |code| TopicProblem::not_created("a", code, &wanted).finding();
+        let replication = of(RDKafkaErrorCode::InvalidReplicationFactor);
+        assert!(replication.heals_by_itself && replication.sentence.contains("(3)"));
+        let setting = of(RDKafkaErrorCode::InvalidConfig);
+        assert!(!setting.heals_by_itself && setting.sentence.contains("retention.ms=never"));
+        assert_eq!(setting.code, Some(Code::SinkRefused));
+    }
+}

@@ -1,0 +1,264 @@
+//! Asking the brokers: metadata through a consumer, which creates nothing by asking, and the rest
+//! through the admin client.
+
+use super::problem::Unreachable;
+use crate::config::{Kafka, TopicCreation};
+use crate::error::{Code, Error};
+use crate::sink::client::{self, Kind, client_config};
+use rdkafka::ClientContext;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long one question may take.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the metadata say of a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    Missing,
+    Forbidden,
+    Leaderless { partition: i32 },
+    Ready { partitions: i32 },
+}
+
+/// Whether to create, or only to ask whether it would be allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Creation {
+    Real,
+    Trial,
+}
+
+pub(super) struct Cluster {
+    consumer: Arc<BaseConsumer<Troubles>>,
+    admin: AdminClient<DefaultClientContext>,
+    troubles: Troubles,
+    brokers: String,
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster")
+            .field("brokers", &self.brokers)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Cluster {
+    pub(super) fn new(kafka: &Kafka) -> Result<Self, Error> {
+        let failed = |error: KafkaError| client::error("setting up the Kafka client", &error);
+        let troubles = Troubles::default();
+        // Log lines wait in the client's queue until somebody polls, which is seldom here and for
+        // the admin client never. What they would say, the callback and the answers say too.
+        let mut consumer = client_config(kafka, Kind::Consumer);
+        consumer
+            .remove("group.id")
+            .set_log_level(RDKafkaLogLevel::Emerg);
+        let mut admin = client_config(kafka, Kind::Admin);
+        admin.set_log_level(RDKafkaLogLevel::Emerg);
+        Ok(Self {
+            consumer: Arc::new(
+                consumer
+                    .create_with_context(troubles.clone())
+                    .map_err(failed)?,
+            ),
+            admin: admin.create().map_err(failed)?,
+            troubles,
+            brokers: kafka.brokers.clone(),
+        })
+    }
+
+    pub(super) fn brokers(&self) -> &str {
+        &self.brokers
+    }
+
+    /// Waits until a broker has introduced itself; sooner when the log-in is refused.
+    pub(super) async fn reach(&self, patience: Duration) -> Result<(), Unreachable> {
+        let step = Duration::from_millis(250);
+        let deadline = Instant::now() + patience;
+        loop {
+            let answered = self
+                .blocking(move |consumer| {
+                    while consumer.poll(Duration::ZERO).is_some() {}
+                    consumer.client().fetch_cluster_id(step).is_some()
+                })
+                .await;
+            if matches!(answered, Ok(true)) {
+                return Ok(());
+            }
+            let is_refused = self.troubles.with(|seen| seen.authentication.is_some());
+            if is_refused || Instant::now() >= deadline {
+                let timed_out = KafkaError::MetadataFetch(RDKafkaErrorCode::OperationTimedOut);
+                return Err(self.why(&timed_out));
+            }
+        }
+    }
+
+    /// Looks at one topic. Asking for a topic that does not exist does not create it.
+    pub(super) async fn look(&self, name: &str) -> Result<State, KafkaError> {
+        let name = name.to_owned();
+        let state = self
+            .blocking(move |consumer| {
+                let metadata = consumer.fetch_metadata(Some(&name), ANSWER_PATIENCE);
+                while consumer.poll(Duration::ZERO).is_some() {}
+                let metadata = metadata?;
+                let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == name)
+                else {
+                    return Ok(State::Missing);
+                };
+                match topic.error().map(RDKafkaErrorCode::from) {
+                    None => {}
+                    Some(
+                        RDKafkaErrorCode::UnknownTopicOrPartition
+                        | RDKafkaErrorCode::UnknownTopic
+                        | RDKafkaErrorCode::UnknownPartition,
+                    ) => return Ok(State::Missing),
+                    Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {
+                        return Ok(State::Forbidden);
+                    }
+                    Some(RDKafkaErrorCode::LeaderNotAvailable) => {
+                        return Ok(State::Leaderless { partition: 0 });
+                    }
+                    Some(code) => return Err(KafkaError::MetadataFetch(code)),
+                }
+                let leaderless = topic
+                    .partitions()
+                    .iter()
+                    .find(|partition| partition.leader() < 0);
+                Ok(
+                    match (leaderless, i32::try_from(topic.partitions().len())) {
+                        (Some(partition), _) => State::Leaderless {
+                            partition: partition.id(),
+                        },
+                        (None, Ok(partitions @ 1..)) => State::Ready { partitions },
+                        // Just created, the metadata may name the topic before its partitions.
+                        (None, _) => State::Leaderless { partition: 0 },
+                    },
+                )
+            })
+            .await??;
+        // Whatever the client complained of before is over.
+        self.troubles.with(|seen| *seen = Seen::default());
+        Ok(state)
+    }
+
+    /// Makes a topic, or asks whether that would be allowed. The inner result is the broker's.
+    pub(super) async fn create(
+        &self,
+        name: &str,
+        wanted: &TopicCreation,
+        creation: Creation,
+    ) -> Result<Result<(), RDKafkaErrorCode>, KafkaError> {
+        // -1 leaves the choice to the broker.
+        let replication = TopicReplication::Fixed(wanted.replication.unwrap_or(-1));
+        let mut topic = NewTopic::new(name, wanted.partitions.unwrap_or(-1), replication);
+        for (key, value) in &wanted.config {
+            topic = topic.set(key, value);
+        }
+        let options = AdminOptions::new()
+            .request_timeout(Some(ANSWER_PATIENCE))
+            .operation_timeout(Some(ANSWER_PATIENCE))
+            .validate_only(creation == Creation::Trial);
+        let results = self.admin.create_topics([&topic], &options).await?;
+        Ok(match results.into_iter().next() {
+            Some(Err((_, code))) => Err(code),
+            Some(Ok(_)) | None => Ok(()),
+        })
+    }
+
+    /// The topic's effective `max.message.bytes`; `None` where asking is not permitted.
+    pub(super) async fn max_message_bytes(&self, name: &str) -> Option<usize> {
+        let options = AdminOptions::new().request_timeout(Some(ANSWER_PATIENCE));
+        let resource = [ResourceSpecifier::Topic(name)];
+        let described = self
+            .admin
+            .describe_configs(&resource, &options)
+            .await
+            .ok()?;
+        let config = described.into_iter().next()?.ok()?;
+        config
+            .get("max.message.bytes")?
+            .value
+            .as_ref()?
+            .parse()
+            .ok()
+    }
+
+    /// An error with what the client has complained of meanwhile: the error alone says "timed out".
+    pub(super) fn why(&self, error: &KafkaError) -> Unreachable {
+        let brokers = self.brokers.clone();
+        let seen = self.troubles.with(|seen| seen.clone());
+        if let Some(reason) = seen.authentication {
+            return Unreachable::Authentication { reason };
+        }
+        if let Some(reason) = seen.tls {
+            return Unreachable::Tls { brokers, reason };
+        }
+        if client::code(error) == Code::SinkRefused {
+            return Unreachable::Refused {
+                reason: client::describe(error),
+            };
+        }
+        match (seen.resolve, seen.transport) {
+            (_, Some(reason)) => Unreachable::Silent { brokers, reason },
+            (Some(reason), None) => Unreachable::Resolve { brokers, reason },
+            (None, None) => Unreachable::Silent {
+                brokers,
+                reason: client::describe(error),
+            },
+        }
+    }
+
+    /// Runs a question that blocks the thread on one that may be.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&BaseConsumer<Troubles>) -> T + Send + 'static,
+    ) -> Result<T, KafkaError> {
+        let consumer = Arc::clone(&self.consumer);
+        let asked = tokio::task::spawn_blocking(move || ask(&consumer)).await;
+        asked.map_err(|_| KafkaError::Canceled)
+    }
+}
+
+/// What the client has complained of, by kind: the last of each.
+#[derive(Debug, Clone, Default)]
+struct Seen {
+    authentication: Option<String>,
+    tls: Option<String>,
+    resolve: Option<String>,
+    transport: Option<String>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Troubles(Arc<Mutex<Seen>>);
+
+impl Troubles {
+    fn with<T>(&self, look: impl FnOnce(&mut Seen) -> T) -> T {
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl ClientContext for Troubles {
+    fn error(&self, error: KafkaError, reason: &str) {
+        client::log_error(&error, reason);
+        // Without how long it took and how often: the same trouble reads the same.
+        let reason = Some(reason.split(" (after ").next().unwrap_or(reason).to_owned());
+        self.with(|seen| match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed) => {
+                seen.authentication = reason;
+            }
+            Some(RDKafkaErrorCode::SSL) => seen.tls = reason,
+            Some(RDKafkaErrorCode::Resolve) => seen.resolve = reason,
+            // It only sums up what the others have said.
+            Some(RDKafkaErrorCode::AllBrokersDown) => {}
+            _ => seen.transport = reason,
+        });
+    }
+}
+
+impl ConsumerContext for Troubles {}
