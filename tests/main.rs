@@ -8,6 +8,7 @@
 mod support;
 
 mod checkpoints;
+mod configuration;
 mod preflight;
 mod routing;
 mod servers;

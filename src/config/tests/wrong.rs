@@ -33,6 +33,41 @@ fn every_variable_has_a_wrong_value_among_these() {
 }
 
 #[test]
+fn both_bounds_of_a_number_are_allowed_and_what_is_beyond_is_not() {
+    let with = |name: &'static str, value: u64| {
+        let mut vars = vec![("MAX_IN_FLIGHT_BYTES", "64GiB".to_owned())];
+        vars.push(("RESUME_STORE", "mongodb".to_owned()));
+        vars.push((name, value.to_string()));
+        let vars: Vec<_> = vars
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        load(&vars).err().map(|errors| errors.to_string())
+    };
+    for variable in table::ALL {
+        let (Form::Number { min, max, .. } | Form::Bytes { min, max }) = variable.form else {
+            continue;
+        };
+        assert_eq!(with(variable.name, min), None);
+        assert_eq!(with(variable.name, max), None);
+        let above = with(variable.name, max + 1);
+        assert!(
+            above.is_some_and(|e| e.contains("is too large")),
+            "{}",
+            variable.name
+        );
+        let below = min
+            .checked_sub(1)
+            .map(|below| with(variable.name, below).unwrap());
+        assert!(
+            below.is_none_or(|e| e.contains("is too small")),
+            "{}",
+            variable.name
+        );
+    }
+}
+
+#[test]
 fn all_errors_are_told_at_once() {
     let errors = errors(&[
         ("MONGODB_URI", "mongodb://localhost:27017"),
