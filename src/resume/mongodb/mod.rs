@@ -1,17 +1,21 @@
 //! Checkpoints in a MongoDB collection: one document per stream, majority writes, each conditional on
 //! the claim that writes it.
 
-use super::{Claim, CommitError, Filter, Record, StoreContext};
+mod document;
+mod failure;
+
+use super::{Claim, CommitError, Record, StoreContext};
 use crate::config::{Config, ResumeBackend, Scope};
 use crate::error::{Code, Error};
-use crate::position::{Position, ResumeToken, Seq};
 use ::mongodb::Client;
-use ::mongodb::error::{Error as MongoError, ErrorKind, WriteFailure};
+use ::mongodb::error::Error as MongoError;
 use ::mongodb::options::{
     Acknowledgment, CollectionOptions, IndexOptions, ReadConcern, ReadPreference, ReturnDocument,
     SelectionCriteria, WriteConcern,
 };
-use bson::{Bson, DateTime, Document, RawDocumentBuf, doc};
+use bson::{Bson, DateTime, Document, doc};
+use document::{as_i64, decode, encode, filter};
+use failure::{DUPLICATE_KEY, NAMESPACE_NOT_FOUND, code_of, failure};
 use futures_util::TryStreamExt;
 use std::time::Duration;
 use tracing::warn;
@@ -320,140 +324,4 @@ fn healing(error: Error) -> CommitError {
         Code::SourceUnavailable => CommitError::Transient(error),
         _ => CommitError::Failed(error),
     }
-}
-
-fn encode(record: &Record) -> Result<Document, Error> {
-    let invalid = || Error::new(Code::Internal, "the resume token is not valid BSON");
-    let mut fields = doc! {
-        "token": Bson::Null,
-        "seq": Bson::Null,
-        "lastProcessedAt": Bson::Null,
-        "updatedAt": DateTime::from_millis(record.updated_at_millis),
-        "instance": &record.instance,
-        "namespace": &record.namespace,
-        "source": &record.source,
-        "filter": filter(&record.filter),
-    };
-    if let Some(position) = &record.position {
-        let token = Document::try_from(position.token.as_raw()).map_err(|_| invalid())?;
-        fields.insert("token", token);
-        fields.insert("seq", as_i64(position.seq.0));
-        if let Some(millis) = position.time_millis {
-            fields.insert("lastProcessedAt", DateTime::from_millis(millis));
-        }
-    }
-    Ok(fields)
-}
-
-/// `None` when a field that must be there is missing or of another type.
-fn decode(document: &Document) -> Option<Record> {
-    let text = |name: &str| document.get_str(name).map(str::to_owned).ok();
-    // Only what a stream cannot go on without has to be there: people write such documents too.
-    let optional = |name: &str| text(name).unwrap_or_default();
-    let position = match document.get("token") {
-        None | Some(Bson::Null) => None,
-        Some(token) => {
-            let token = RawDocumentBuf::try_from(token.as_document()?).ok()?;
-            let seq = whole_number(document.get("seq")?)?;
-            Some(Position {
-                token: ResumeToken::from_bytes(token.as_bytes())?,
-                seq: Seq(seq),
-                time_millis: document
-                    .get_datetime("lastProcessedAt")
-                    .ok()
-                    .map(|time| time.timestamp_millis()),
-            })
-        }
-    };
-    let filter = document.get_document("filter").ok();
-    let filter_text = |name: &str| {
-        filter
-            .and_then(|filter| filter.get_str(name).ok())
-            .unwrap_or_default()
-            .to_owned()
-    };
-    Some(Record {
-        stream: text("_id")?,
-        namespace: optional("namespace"),
-        source: optional("source"),
-        filter: Filter {
-            fingerprint: filter_text("fingerprint"),
-            summary: filter_text("summary"),
-        },
-        instance: optional("instance"),
-        epoch: document.get("epoch").map_or(Some(0), whole_number)?,
-        position,
-        updated_at_millis: document
-            .get_datetime("updatedAt")
-            .map_or(0, |time| time.timestamp_millis()),
-    })
-}
-
-/// A number that is whole and not negative, in whichever type a shell or a driver has stored it.
-fn whole_number(value: &Bson) -> Option<u64> {
-    match value {
-        Bson::Int32(number) => u64::try_from(*number).ok(),
-        Bson::Int64(number) => u64::try_from(*number).ok(),
-        Bson::Double(number) if number.fract() == 0.0 && (0.0..9e15).contains(number) => {
-            Some(*number as u64)
-        }
-        _ => None,
-    }
-}
-
-fn filter(filter: &Filter) -> Document {
-    doc! { "fingerprint": &filter.fingerprint, "summary": &filter.summary }
-}
-
-fn as_i64(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-const UNAUTHORIZED: i32 = 13;
-const AUTHENTICATION_FAILED: i32 = 18;
-const NAMESPACE_NOT_FOUND: i32 = 26;
-const DUPLICATE_KEY: i32 = 11_000;
-
-/// Codes of a server that is restarting, electing, or too slow: MongoDB's list of retryable errors,
-/// the time-outs, and a majority that did not answer in time.
-const HEALING: [i32; 17] = [
-    6, 7, 50, 64, 79, 89, 91, 100, 134, 189, 262, 9001, 10_107, 11_600, 11_602, 13_435, 13_436,
-];
-
-fn code_of(error: &MongoError) -> Option<i32> {
-    match error.kind.as_ref() {
-        ErrorKind::Command(command) => Some(command.code),
-        ErrorKind::Write(WriteFailure::WriteError(write)) => Some(write.code),
-        ErrorKind::Write(WriteFailure::WriteConcernError(concern)) => Some(concern.code),
-        _ => None,
-    }
-}
-
-/// The error with our code. The server's own words are kept: they hold no document of ours but the
-/// checkpoint's id.
-fn failure(attempt: &str, error: MongoError) -> Error {
-    let code = match (error.kind.as_ref(), code_of(&error)) {
-        (ErrorKind::Authentication { .. }, _) | (_, Some(AUTHENTICATION_FAILED)) => {
-            Code::SourceRefused
-        }
-        (ErrorKind::InvalidArgument { .. } | ErrorKind::InvalidTlsConfig { .. }, _) => Code::Config,
-        (_, Some(code)) if HEALING.contains(&code) => Code::SourceUnavailable,
-        (_, Some(_)) => Code::CheckpointFailed,
-        (
-            ErrorKind::Io(_)
-            | ErrorKind::ServerSelection { .. }
-            | ErrorKind::ConnectionPoolCleared { .. }
-            | ErrorKind::DnsResolve { .. },
-            _,
-        ) => Code::SourceUnavailable,
-        _ => Code::CheckpointFailed,
-    };
-    let advice = match code_of(&error) {
-        Some(UNAUTHORIZED) => {
-            "; grant readWrite on it, name another with RESUME_DATABASE, or keep checkpoints in \
-             Kafka (RESUME_STORE=kafka)"
-        }
-        _ => "",
-    };
-    Error::new(code, format!("{attempt}: {error}{advice}")).because(error)
 }
