@@ -1,6 +1,7 @@
 //! The composition root: waits for the servers, builds the rooms, starts the tasks.
 
 use crate::admin;
+use crate::commit::Ledger;
 use crate::config::{Config, ResumeBackend, Scope};
 use crate::error::{Code, Error, Policy};
 use crate::pipeline::{self, OPENING_BATCH, incarnation::Rooms};
@@ -76,8 +77,9 @@ async fn bridge(config: Config, board: Arc<Board>, stop: CancellationToken) -> R
         position,
         store,
     } = opened;
-    let store = pipeline::supervise(&rooms, cursor, position, store).await?;
-    store.close().await?;
+    let ledger = Ledger::new(rooms.config.kafka.delivery, store).await?;
+    let ledger = pipeline::supervise(&rooms, cursor, position, ledger).await?;
+    ledger.close().await?;
     tracing::info!("stopped; everything delivered is committed");
     Ok(())
 }

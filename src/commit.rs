@@ -1,8 +1,13 @@
 //! Stores the watermark's position at most every `COMMIT_INTERVAL_MS`, and at the end.
+//!
+//! At least once, a [`Committer`] does that beside the pump; exactly once, the position is part of the
+//! records' own transactions (`sink::transaction`). A [`Ledger`] is what either of them writes to.
 
+use crate::config::Delivery;
 use crate::error::{Code, Error};
 use crate::pipeline::tracker::Tracker;
 use crate::position::Position;
+use crate::resume::kafka::Leader;
 use crate::resume::{CommitError, Store};
 use crate::status::Board;
 use std::sync::Arc;
@@ -12,6 +17,49 @@ use tokio_util::sync::CancellationToken;
 /// How long checkpoints may fail before the process gives up. Until then events are delivered on, and
 /// the instance is unhealthy; a crash would repeat what was delivered since the last good checkpoint.
 pub const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Where the positions of a claimed stream are stored.
+#[derive(Debug)]
+pub enum Ledger {
+    /// At least once: in a store, behind the records.
+    Store(Store),
+    /// Exactly once: in Kafka, together with the records.
+    Transactions(Leader),
+}
+
+impl Ledger {
+    /// The ledger of a stream that `store` has claimed.
+    ///
+    /// # Errors
+    /// [`Code::Internal`] for exactly once without checkpoints in Kafka, which the configuration
+    /// does not allow.
+    pub async fn new(delivery: Delivery, store: Store) -> Result<Self, Error> {
+        Ok(match delivery {
+            Delivery::AtLeastOnce => Self::Store(store),
+            Delivery::ExactlyOnce => Self::Transactions(store.hand_over().await?),
+        })
+    }
+
+    /// The position that is known to be stored, where this can tell.
+    pub fn committed(&self) -> Option<&Position> {
+        match self {
+            Self::Store(_) => None,
+            Self::Transactions(leader) => leader.committed(),
+        }
+    }
+
+    /// Lets go of the stream after a graceful stop.
+    ///
+    /// # Errors
+    /// When a position that was held back cannot be stored.
+    pub async fn close(self) -> Result<(), Error> {
+        match self {
+            Self::Store(store) => Ok(store.close().await?),
+            // The last transaction is committed, and nothing else was held.
+            Self::Transactions(_) => Ok(()),
+        }
+    }
+}
 
 /// Commits for one incarnation of the pipeline, and hands the store on to the next.
 pub struct Committer {

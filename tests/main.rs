@@ -9,6 +9,7 @@ mod support;
 
 mod checkpoints;
 mod configuration;
+mod delivery;
 mod operations;
 mod preflight;
 mod routing;

@@ -5,14 +5,16 @@ use super::encoder::Encoder;
 use super::outlet::Outlet;
 use super::pump::{End, Knowledge, Pump};
 use super::tracker::Tracker;
-use crate::commit::Committer;
+use crate::commit::{Committer, Ledger};
 use crate::config::Config;
 use crate::error::{Code, Error};
 use crate::position::Position;
-use crate::resume::Store;
+use crate::resume::CommitError;
+use crate::resume::kafka::Leader;
 use crate::route::Router;
-use crate::sink::producer::{Faults, Producer};
+use crate::sink::producer::{Faults, Producer, Sizes};
 use crate::sink::topics::Topics;
+use crate::sink::transaction::{self, Transactions};
 use crate::source::batch_size::BatchSize;
 use crate::source::cursor::{Cursor, Watch};
 use crate::source::reader::{Fetched, READ_AHEAD, Reader, Retry};
@@ -40,7 +42,7 @@ pub struct Outcome {
     /// From where the next one goes on: everything up to it is acknowledged.
     pub position: Position,
     /// Given back for the next one.
-    pub store: Store,
+    pub ledger: Ledger,
     /// Why the producer broke, if it did.
     pub faults: Faults,
     /// Whether everything taken up was acknowledged.
@@ -59,25 +61,34 @@ impl Rooms {
     /// Runs from an open cursor at `position` until the end.
     ///
     /// # Errors
-    /// When the producer cannot be built: the store is lost with it, since that is the configuration's
+    /// When the producer cannot be built: the ledger is lost with it, since that is the configuration's
     /// fault and the process stops.
     pub async fn run(
         &self,
         cursor: Cursor,
         position: Position,
-        store: Store,
+        mut ledger: Ledger,
         knowledge: &Knowledge,
     ) -> Result<Outcome, Error> {
+        let before = ledger.committed().cloned();
         let half = self.config.pipeline.max_in_flight_bytes / 2;
         let budget = Budget::new(half);
         let tracker = Tracker::new(Arc::clone(&budget));
-        let producer = Producer::start(
-            &self.config.kafka,
-            half,
-            None,
-            Arc::clone(&tracker),
-            Arc::clone(&self.board),
-        )?;
+        let producer = self.producer(half, &ledger, &tracker)?;
+        if let Ledger::Transactions(leader) = &mut ledger
+            && let Err(end) = self.take_over(leader, &producer).await
+        {
+            let position = stored_since(leader, before.as_ref()).unwrap_or(position);
+            let faults = producer.faults();
+            purge(producer).await?;
+            return Ok(Outcome {
+                end,
+                position,
+                ledger,
+                faults,
+                drained: true,
+            });
+        }
         // A position that the last incarnation could not store gets another chance.
         tracker.pass(position.clone());
 
@@ -96,21 +107,31 @@ impl Rooms {
             tokio::spawn(reader.run(cursor, position.token.clone(), halt_reading.clone()));
 
         let halt_committing = CancellationToken::new();
-        let committer = Committer {
-            store,
-            tracker: Arc::clone(&tracker),
-            board: Arc::clone(&self.board),
-            interval: self.config.pipeline.commit_interval,
-            newest: position.clone(),
-            failing_since: None,
+        let (mut committing, mut leader) = match ledger {
+            Ledger::Store(store) => {
+                let committer = Committer {
+                    store,
+                    tracker: Arc::clone(&tracker),
+                    board: Arc::clone(&self.board),
+                    interval: self.config.pipeline.commit_interval,
+                    newest: position.clone(),
+                    failing_since: None,
+                };
+                let committing = tokio::spawn(committer.run(halt_committing.clone()));
+                (Some(committing), None)
+            }
+            Ledger::Transactions(leader) => (None, Some(leader)),
         };
-        let mut committing = tokio::spawn(committer.run(halt_committing.clone()));
 
         self.board.enter(State::Running);
         // The pump stops with the process, or when checkpoints can no longer be written.
         let halt_pumping = self.stop.child_token();
-        let pump = self.pump(
+        let interval = self.config.pipeline.commit_interval;
+        let mut pump = self.pump(
             &producer,
+            leader
+                .as_mut()
+                .map(|leader| Transactions::new(&producer, leader, interval)),
             &tracker,
             budget,
             halt_pumping.clone(),
@@ -122,7 +143,7 @@ impl Rooms {
             let mut pumping = Box::pin(pump.run(replies));
             tokio::select! {
                 end = &mut pumping => end,
-                ended = &mut committing => {
+                ended = ended(&mut committing) => {
                     committed = Some(ended);
                     halt_pumping.cancel();
                     pumping.await
@@ -132,19 +153,31 @@ impl Rooms {
 
         let drained = match (&end, &committed) {
             (End::Producer, _) | (_, Some(_)) => false,
-            _ => self.drain(&producer, &tracker).await,
+            _ => self.drain(&mut pump).await,
         };
+        drop(pump);
         halt_reading.cancel();
         halt_committing.cancel();
-        let committed = match committed {
-            Some(ended) => ended,
-            None => committing.await,
-        };
+        if committed.is_none() && committing.is_some() {
+            committed = Some(ended(&mut committing).await);
+        }
         let faults = producer.faults();
-        // Waits for librdkafka's threads, which may take a moment.
-        let purged = tokio::task::spawn_blocking(move || producer.purge());
-        let (committer, stored) = committed.map_err(|error| panicked("commit", error))?;
-        purged.await.map_err(|error| panicked("producer", error))?;
+        let purged = purge(producer).await;
+        let (ledger, position, stored) = match (leader, committed) {
+            (Some(mut leader), _) => {
+                if faults.fenced {
+                    leader.doubt();
+                }
+                let position = stored_since(&leader, before.as_ref()).unwrap_or(position);
+                (Ledger::Transactions(leader), position, Ok(()))
+            }
+            (None, Some(ended)) => {
+                let (committer, stored) = ended.map_err(|error| panicked("commit", error))?;
+                (Ledger::Store(committer.store), committer.newest, stored)
+            }
+            (None, None) => return Err(Error::new(Code::Internal, "nobody kept the positions")),
+        };
+        purged?;
         reading.await.map_err(|error| panicked("reader", error))?;
         let end = match stored {
             Ok(()) => end,
@@ -152,16 +185,69 @@ impl Rooms {
         };
         Ok(Outcome {
             end,
-            position: committer.newest,
-            store: committer.store,
+            position,
+            ledger,
             faults,
             drained,
         })
     }
 
+    fn producer(
+        &self,
+        budget: usize,
+        ledger: &Ledger,
+        tracker: &Arc<Tracker>,
+    ) -> Result<Producer, Error> {
+        let topics = self.router.table().all();
+        let sizes = Sizes {
+            budget,
+            batch: topics.iter().filter_map(|t| t.max_message_bytes()).min(),
+        };
+        let transaction = match ledger {
+            Ledger::Store(_) => None,
+            Ledger::Transactions(leader) => Some(transaction::settings(
+                leader,
+                self.config.pipeline.commit_interval,
+            )),
+        };
+        Producer::start(
+            &self.config.kafka,
+            sizes,
+            transaction,
+            Arc::clone(tracker),
+            Arc::clone(&self.board),
+        )
+    }
+
+    /// Makes the producer the stream's only one, or says how to go on.
+    async fn take_over(&self, leader: &mut Leader, producer: &Producer) -> Result<(), End> {
+        let known = leader.committed().cloned();
+        let taken = tokio::select! {
+            () = self.stop.cancelled() => return Err(End::Stopped),
+            taken = transaction::take_over(leader, producer) => taken,
+        };
+        match taken {
+            Ok(()) if leader.committed() == known.as_ref() => Ok(()),
+            Ok(()) => {
+                tracing::info!("the last transaction had been committed after all");
+                Err(End::Producer)
+            }
+            Err(CommitError::Transient(error)) => {
+                tracing::warn!(%error, "kafka does not take the transactions now");
+                Err(End::Producer)
+            }
+            Err(error) => Err(End::Failed(error.into())),
+        }
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what differs between incarnations"
+    )]
     fn pump<'a>(
         &'a self,
         producer: &'a Producer,
+        transactions: Option<Transactions<'a>>,
         tracker: &Arc<Tracker>,
         budget: Arc<Budget>,
         stop: CancellationToken,
@@ -180,9 +266,11 @@ impl Rooms {
             topics: &self.topics,
             outlet: Outlet::new(
                 producer,
+                transactions,
                 Arc::clone(tracker),
                 budget,
                 pipeline.batching,
+                Arc::clone(&self.board),
                 stop.clone(),
                 position,
             ),
@@ -196,14 +284,35 @@ impl Rooms {
     }
 
     /// Waits for the last acknowledgements, no longer than a graceful stop may take.
-    async fn drain(&self, producer: &Producer, tracker: &Tracker) -> bool {
+    async fn drain(&self, pump: &mut Pump<'_>) -> bool {
         self.board.enter(State::Draining);
-        tokio::select! {
-            () = tracker.drained() => true,
-            () = producer.broken() => false,
-            () = tokio::time::sleep(self.config.shutdown_timeout) => false,
-        }
+        tokio::time::timeout(self.config.shutdown_timeout, pump.finish())
+            .await
+            .unwrap_or(false)
     }
+}
+
+/// The committer's end; never without one.
+async fn ended<T>(
+    task: &mut Option<tokio::task::JoinHandle<T>>,
+) -> Result<T, tokio::task::JoinError> {
+    match task {
+        Some(task) => task.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The position that a transaction has stored, if it is not the one known `before`.
+fn stored_since(leader: &Leader, before: Option<&Position>) -> Option<Position> {
+    let committed = leader.committed();
+    committed.filter(|now| Some(*now) != before).cloned()
+}
+
+/// Waits for librdkafka's threads, which may take a moment.
+async fn purge(producer: Producer) -> Result<(), Error> {
+    tokio::task::spawn_blocking(move || producer.purge())
+        .await
+        .map_err(|error| panicked("producer", error))
 }
 
 fn panicked(task: &str, error: tokio::task::JoinError) -> Error {

@@ -10,10 +10,10 @@ pub mod outlet;
 pub mod pump;
 pub mod tracker;
 
+use crate::commit::Ledger;
 use crate::config::OnHistoryLost;
 use crate::error::{Code, Error};
 use crate::position::Position;
-use crate::resume::Store;
 use crate::sink::producer::Faults;
 use crate::source::cursor::{Cursor, Start};
 use crate::source::errors::{self, Moment, SourceFault};
@@ -22,7 +22,7 @@ use crate::status::State;
 use incarnation::{Outcome, Rooms};
 use pump::{End, Knowledge};
 
-/// Runs incarnations from `start` until the process is asked to stop or cannot go on. Gives the store
+/// Runs incarnations from `start` until the process is asked to stop or cannot go on. Gives the ledger
 /// back after a graceful stop.
 ///
 /// # Errors
@@ -31,18 +31,18 @@ pub async fn supervise(
     rooms: &Rooms,
     cursor: Cursor,
     start: Position,
-    store: Store,
-) -> Result<Store, Error> {
+    ledger: Ledger,
+) -> Result<Ledger, Error> {
     let mut knowledge = Knowledge::default();
-    let mut next = Some((cursor, start, store));
+    let mut next = Some((cursor, start, ledger));
     let mut delays = rooms.retry().delays();
-    while let Some((cursor, start, store)) = next.take() {
+    while let Some((cursor, start, ledger)) = next.take() {
         let began = start.seq;
-        let outcome = rooms.run(cursor, start, store, &knowledge).await?;
+        let outcome = rooms.run(cursor, start, ledger, &knowledge).await?;
         let Outcome {
             end,
             position,
-            store,
+            ledger,
             faults,
             drained,
         } = outcome;
@@ -50,7 +50,7 @@ pub async fn supervise(
             delays = rooms.retry().delays();
         }
         match end {
-            End::Stopped if drained => return Ok(store),
+            End::Stopped if drained => return Ok(ledger),
             End::Stopped => {
                 return Err(Error::new(
                     Code::DrainTimedOut,
@@ -75,7 +75,7 @@ pub async fn supervise(
                 ));
             };
             tokio::select! {
-                () = rooms.stop.cancelled() => return Ok(store),
+                () = rooms.stop.cancelled() => return Ok(ledger),
                 () = tokio::time::sleep(delay) => {}
             }
             let start = Start::After(position.token.clone());
@@ -100,7 +100,7 @@ pub async fn supervise(
                 }
             }
         };
-        next = Some((cursor, position, store));
+        next = Some((cursor, position, ledger));
     }
     Err(Error::new(
         Code::Internal,

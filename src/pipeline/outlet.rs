@@ -1,12 +1,16 @@
 //! The way out of the pump: records go to the producer within the byte budget, batches to the tracker.
+//! Exactly once, it also begins and commits the transactions that they are in.
 
 use super::budget::Budget;
 use super::tracker::Tracker;
 use crate::batch::Fill;
 use crate::config::Batching;
+use crate::error::Error;
 use crate::position::{Position, ResumeToken, Seq};
 use crate::sink::produce::Record;
 use crate::sink::producer::{Producer, Ticket};
+use crate::sink::transaction::{Transactions, Uncommitted};
+use crate::status::Board;
 use crate::watermark::{EntryId, Seal};
 use rdkafka::error::RDKafkaErrorCode;
 use std::sync::Arc;
@@ -22,6 +26,17 @@ pub enum Blocked {
     Broken,
     /// librdkafka refuses this record.
     Refused(RDKafkaErrorCode),
+    /// There is nothing to try again.
+    Failed(Error),
+}
+
+impl From<Uncommitted> for Blocked {
+    fn from(uncommitted: Uncommitted) -> Self {
+        match uncommitted {
+            Uncommitted::Broken => Self::Broken,
+            Uncommitted::Failed(error) => Self::Failed(error),
+        }
+    }
 }
 
 /// The last place taken up: what a batch that is closed now gives out.
@@ -41,15 +56,26 @@ pub struct Outlet<'a> {
     stop: CancellationToken,
     place: Place,
     batch: Option<(EntryId, Fill)>,
+    /// Whether records were sent of the event that follows `place`.
+    is_within_event: bool,
+    /// None where positions are stored beside the records: at least once.
+    transactions: Option<Transactions<'a>>,
+    board: Arc<Board>,
 }
 
 impl<'a> Outlet<'a> {
     /// `budget` is the records' half; `start` is the position the stream was opened at.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is one of the outlet's own parts"
+    )]
     pub fn new(
         producer: &'a Producer,
+        transactions: Option<Transactions<'a>>,
         tracker: Arc<Tracker>,
         budget: Arc<Budget>,
         limits: Batching,
+        board: Arc<Board>,
         stop: CancellationToken,
         start: &Position,
     ) -> Self {
@@ -66,6 +92,9 @@ impl<'a> Outlet<'a> {
             stop,
             place,
             batch: None,
+            is_within_event: false,
+            transactions,
+            board,
         }
     }
 
@@ -89,6 +118,12 @@ impl<'a> Outlet<'a> {
             self.seal();
             self.unless_ended(self.budget.take(weight)).await?;
         }
+        if let Some(transactions) = &mut self.transactions
+            && let Err(uncommitted) = transactions.begin()
+        {
+            self.budget.release(weight);
+            return Err(uncommitted.into());
+        }
         loop {
             let (entry, fill) = self.open();
             let ticket = Ticket {
@@ -98,6 +133,7 @@ impl<'a> Outlet<'a> {
             let blocked = match self.producer.send(record, ticket) {
                 Ok(()) => {
                     self.open().1.record(weight);
+                    self.is_within_event = true;
                     return Ok(());
                 }
                 Err(RDKafkaErrorCode::QueueFull) => {
@@ -132,6 +168,7 @@ impl<'a> Outlet<'a> {
         self.place.token.clear();
         self.place.token.extend_from_slice(token);
         self.place.time_millis = time_millis.or(self.place.time_millis);
+        self.is_within_event = false;
         if is_full {
             self.seal();
         }
@@ -164,20 +201,23 @@ impl<'a> Outlet<'a> {
         let Some((entry, fill)) = self.batch.take() else {
             return;
         };
-        let Place {
-            seq, time_millis, ..
-        } = self.place;
-        let position = ResumeToken::from_bytes(&self.place.token).map(|token| Position {
-            token,
-            seq,
-            time_millis,
-        });
         let seal = Seal {
             records: fill.records,
             bytes: fill.bytes,
-            position,
+            position: self.position(),
         };
         self.tracker.seal(entry, seal);
+    }
+
+    fn position(&self) -> Option<Position> {
+        let Place {
+            seq, time_millis, ..
+        } = self.place;
+        ResumeToken::from_bytes(&self.place.token).map(|token| Position {
+            token,
+            seq,
+            time_millis,
+        })
     }
 
     /// Closes the batch and waits until everything is acknowledged.
@@ -187,6 +227,87 @@ impl<'a> Outlet<'a> {
     pub async fn acknowledged(&mut self) -> Result<(), Blocked> {
         self.seal();
         self.unless_ended(self.tracker.drained()).await
+    }
+
+    /// Waits for `what` until it is time to commit: none then.
+    ///
+    /// # Errors
+    /// [`Blocked`] when it is time to end.
+    pub async fn unless_due<T>(&self, what: impl Future<Output = T>) -> Result<Option<T>, Blocked> {
+        let Some(due) = self.due() else {
+            return self.unless_ended(what).await.map(Some);
+        };
+        let due = tokio::time::sleep_until(due.into());
+        self.unless_ended(async {
+            tokio::select! {
+                done = what => Some(done),
+                () = due => None,
+            }
+        })
+        .await
+    }
+
+    /// Commits the transaction when it has reached its length. Between two events, at least once a
+    /// no-op.
+    ///
+    /// # Errors
+    /// [`Blocked`] when it is time to end.
+    pub async fn commit_if_due(&mut self) -> Result<(), Blocked> {
+        match self.due() {
+            Some(due) if due <= Instant::now() => self.commit().await,
+            _ => Ok(()),
+        }
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.transactions.as_ref()?.due(&self.place.token)
+    }
+
+    /// Commits the transaction with all that is before this place, if there is anything to commit.
+    ///
+    /// # Errors
+    /// [`Blocked`] when it is time to end.
+    pub async fn commit(&mut self) -> Result<(), Blocked> {
+        if self.is_worth_committing() {
+            self.acknowledged().await?;
+            self.end_transaction().await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the last acknowledgements and commits them; whether that came about.
+    pub async fn finish(&mut self) -> bool {
+        self.seal();
+        let acknowledged = tokio::select! {
+            () = self.tracker.drained() => true,
+            () = self.producer.broken() => false,
+        };
+        if !acknowledged || !self.is_worth_committing() {
+            return acknowledged;
+        }
+        if self.is_within_event {
+            // Half an event must not be committed before a place that does not count it.
+            if let Some(transactions) = &mut self.transactions {
+                transactions.abandon().await;
+            }
+            return true;
+        }
+        self.end_transaction().await.is_ok()
+    }
+
+    fn is_worth_committing(&self) -> bool {
+        self.transactions
+            .as_ref()
+            .is_some_and(|transactions| transactions.is_worth_committing(&self.place.token))
+    }
+
+    async fn end_transaction(&mut self) -> Result<(), Blocked> {
+        let position = self.position();
+        if let (Some(transactions), Some(position)) = (&mut self.transactions, position) {
+            transactions.commit(position.clone()).await?;
+            self.board.set_committed(position);
+        }
+        Ok(())
     }
 
     /// Waits for `what`, unless it is time to end.

@@ -40,6 +40,7 @@ impl From<Blocked> for End {
         match blocked {
             Blocked::Stopped => Self::Stopped,
             Blocked::Broken | Blocked::Refused(_) => Self::Producer,
+            Blocked::Failed(error) => Self::Failed(error),
         }
     }
 }
@@ -77,16 +78,18 @@ const LOOK_UP: u64 = 64;
 
 impl Pump<'_> {
     /// Takes replies until one of the [`End`]s.
-    pub async fn run(mut self, mut replies: Receiver<Fetched>) -> End {
-        let end = loop {
+    pub async fn run(&mut self, mut replies: Receiver<Fetched>) -> End {
+        loop {
             if let Err(end) = self.next(&mut replies).await {
-                break end;
+                return end;
             }
-        };
-        if !matches!(end, End::Producer) {
-            self.outlet.seal();
         }
-        end
+    }
+
+    /// After the end: waits for the acknowledgements of what was taken up, and where the records are
+    /// in a transaction commits it; whether that came about.
+    pub async fn finish(&mut self) -> bool {
+        self.outlet.finish().await
     }
 
     async fn next(&mut self, replies: &mut Receiver<Fetched>) -> Step {
@@ -96,8 +99,10 @@ impl Pump<'_> {
             Err(TryRecvError::Empty) => {
                 // Nothing more ready: at rest nobody waits for a timer.
                 self.outlet.seal();
-                let next = self.outlet.unless_ended(replies.recv()).await?;
-                next.ok_or(End::Stopped)?
+                match self.outlet.unless_due(replies.recv()).await? {
+                    Some(next) => next.ok_or(End::Stopped)?,
+                    None => return Ok(self.outlet.commit().await?),
+                }
             }
         };
         match fetched {
@@ -169,7 +174,7 @@ impl Pump<'_> {
             self.board.last_seen_millis.store(millis, Ordering::Relaxed);
         }
         self.outlet.count(event.token, time);
-        Ok(())
+        Ok(self.outlet.commit_if_due().await?)
     }
 
     async fn take_up(&mut self, event: &Event<'_>, seq: Seq) -> Step {
@@ -244,6 +249,8 @@ impl Pump<'_> {
         self.outlet.seal();
         let topic = self.router.table().get(id);
         if topic.partitions().is_none() {
+            // That may take longer than Kafka keeps a transaction open.
+            self.outlet.commit().await?;
             self.outlet
                 .unless_ended(self.topics.wait_for(&topic))
                 .await?;

@@ -22,7 +22,7 @@ pub use record::{Checkpoint, Filter, Record};
 pub use verify::{Decision, verify};
 
 use crate::config::{Config, ResumeBackend};
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::position::{Position, ResumeToken, Seq};
 use std::time::{Duration, Instant};
 
@@ -231,6 +231,20 @@ impl Store {
     pub async fn reset(&mut self) -> Result<(), CommitError> {
         let record = Record::without_position(&self.claim);
         self.write(&record).await
+    }
+
+    /// Gives on the claim to a sink that stores checkpoints in its own transactions.
+    ///
+    /// # Errors
+    /// [`Code::Internal`](crate::error::Code::Internal) for a store that is not in Kafka.
+    pub async fn hand_over(self) -> Result<kafka::Leader, Error> {
+        match self.backend {
+            Backend::Kafka(store) => Ok(store.hand_over(self.committed).await),
+            Backend::MongoDb(_) | Backend::File(_) => Err(Error::new(
+                Code::Internal,
+                "only checkpoints in kafka can be part of its transactions",
+            )),
+        }
     }
 
     /// Stores what was held back and lets go of the stream.

@@ -6,3 +6,4 @@ pub mod options;
 pub mod produce;
 pub mod producer;
 pub mod topics;
+pub mod transaction;

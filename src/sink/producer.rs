@@ -12,7 +12,7 @@ use crate::pipeline::tracker::Tracker;
 use crate::position::Seq;
 use crate::status::Board;
 use crate::watermark::EntryId;
-use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext, PurgeConfig};
@@ -29,6 +29,11 @@ const LINGER_MS: &str = "1";
 const MESSAGE_MAX_BYTES: &str = "1000000000";
 /// How often librdkafka tells the state of its brokers.
 const STATISTICS_MS: &str = "2000";
+/// librdkafka's own default of `batch.size`.
+const BATCH_BYTES: usize = 1_000_000;
+/// How long a topic that was there may be unknown to a broker before it counts as missing. Topics are
+/// produced to only when each partition has a leader.
+const PROPAGATION_MS: &str = "10000";
 /// How often the events thread looks whether it should end.
 const POLL: Duration = Duration::from_millis(100);
 
@@ -40,8 +45,14 @@ pub struct Ticket {
     pub index: u32,
 }
 
+/// The opaque of a checkpoint, which belongs to no event.
+const CHECKPOINT: usize = usize::MAX;
+
+/// The property under which a batch that fails for good lets no later one pass.
+const GAPLESS: &str = "enable.gapless.guarantee";
+
 /// Most events that one entry may hold.
-pub const MAX_INDEX: u32 = (1 << 24) - 1;
+pub const MAX_INDEX: u32 = (1 << 24) - 2;
 
 impl Ticket {
     fn pack(self) -> usize {
@@ -51,7 +62,7 @@ impl Ticket {
     fn unpack(opaque: usize) -> Self {
         Self {
             entry: EntryId::from_opaque(opaque >> 24),
-            index: opaque as u32 & MAX_INDEX,
+            index: opaque as u32 & 0x00ff_ffff,
         }
     }
 }
@@ -65,6 +76,8 @@ pub struct Faults {
     pub topics: BTreeSet<String>,
     /// Anything else that ended the producer.
     pub fatal: Option<KafkaError>,
+    /// Somebody else, or Kafka itself, has taken the right to write from this producer.
+    pub fenced: bool,
 }
 
 /// Shared between the pump and the thread of delivery reports.
@@ -86,6 +99,10 @@ impl Reports {
 
 impl ClientContext for Reports {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        // Chosen knowingly and tested (`tests/delivery`): the warning is nothing to an operator.
+        if facility == "CONFWARN" && message.contains(GAPLESS) {
+            return;
+        }
         client::log(level, facility, message);
     }
 
@@ -115,6 +132,10 @@ impl ProducerContext for Reports {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, opaque: usize) {
+        if opaque == CHECKPOINT {
+            // Its fate is the transaction's.
+            return;
+        }
         let ticket = Ticket::unpack(opaque);
         let (error, message) = match result {
             Ok(_) => {
@@ -175,6 +196,70 @@ fn kind_of(code: RDKafkaErrorCode) -> Refusal {
     }
 }
 
+fn is_fencing(code: Option<RDKafkaErrorCode>) -> bool {
+    use RDKafkaErrorCode as E;
+    matches!(
+        code,
+        Some(E::Fenced | E::ProducerFenced | E::InvalidProducerEpoch)
+    )
+}
+
+/// How much a producer may hold and send.
+#[derive(Debug, Clone, Copy)]
+pub struct Sizes {
+    /// Bytes of records in flight: the queue holds twice as much, so that the budget decides.
+    pub budget: usize,
+    /// The smallest `max.message.bytes` of the topics, where one is known: it bounds whole batches,
+    /// which would be refused for it with every record in them.
+    pub batch: Option<usize>,
+}
+
+/// What makes a producer transactional.
+#[derive(Debug, Clone)]
+pub struct Transaction {
+    pub id: String,
+    /// After this Kafka ends a transaction by itself.
+    pub timeout: Duration,
+}
+
+fn configuration(kafka: &Kafka, sizes: Sizes, transaction: Option<Transaction>) -> ClientConfig {
+    let mut config = client::client_config(kafka, Kind::Producer);
+    for (name, value) in [
+        ("linger.ms", LINGER_MS),
+        ("statistics.interval.ms", STATISTICS_MS),
+        ("topic.metadata.propagation.max.ms", PROPAGATION_MS),
+    ] {
+        if config.get(name).is_none() {
+            config.set(name, value);
+        }
+    }
+    let asked = config.get("batch.size").and_then(|size| size.parse().ok());
+    let batch = sizes
+        .batch
+        .unwrap_or(usize::MAX)
+        .min(asked.unwrap_or(BATCH_BYTES));
+    let queue_kbytes = (sizes.budget / 512).clamp(64 * 1024, 2_000_000);
+    config
+        .set("acks", "all")
+        .set("enable.idempotence", "true")
+        .set("batch.size", batch.to_string())
+        .set("message.max.bytes", MESSAGE_MAX_BYTES)
+        .set("partitioner", "murmur2_random")
+        .set("queue.buffering.max.messages", "0")
+        .set("queue.buffering.max.kbytes", queue_kbytes.to_string());
+    match transaction {
+        // A failed batch fails the transaction. librdkafka gives a record up when Kafka would give
+        // up the transaction: no sooner.
+        Some(Transaction { id, timeout }) => config
+            .set("transactional.id", id)
+            .set("transaction.timeout.ms", timeout.as_millis().to_string()),
+        // A batch that fails for good must not let later ones pass; and a record is never given up:
+        // a time-out would drop it.
+        None => config.set(GAPLESS, "true").set("message.timeout.ms", "0"),
+    };
+    config
+}
+
 /// A producer and its thread of events.
 pub struct Producer {
     inner: Arc<BaseProducer<Reports>>,
@@ -183,15 +268,14 @@ pub struct Producer {
 }
 
 impl Producer {
-    /// Starts a producer whose queue holds twice `budget_bytes`, so that the budget decides and not the
-    /// queue. `transactional_id` makes it transactional.
+    /// Starts a producer.
     ///
     /// # Errors
     /// [`Code::Config`] when librdkafka refuses its configuration.
     pub fn start(
         kafka: &Kafka,
-        budget_bytes: usize,
-        transactional_id: Option<&str>,
+        sizes: Sizes,
+        transaction: Option<Transaction>,
         tracker: Arc<Tracker>,
         board: Arc<Board>,
     ) -> Result<Self, Error> {
@@ -202,39 +286,7 @@ impl Producer {
             faults: Mutex::default(),
             broke: Notify::new(),
         };
-        let mut config = client::client_config(kafka, Kind::Producer);
-        let queue_kbytes = (budget_bytes / 512).clamp(64 * 1024, 2_000_000);
-        for (name, value) in [
-            ("linger.ms", LINGER_MS),
-            ("statistics.interval.ms", STATISTICS_MS),
-        ] {
-            if config.get(name).is_none() {
-                config.set(name, value);
-            }
-        }
-        config
-            .set("acks", "all")
-            .set("enable.idempotence", "true")
-            // A batch that fails for good must not let later ones pass.
-            .set(
-                "enable.gapless.guarantee",
-                if transactional_id.is_none() {
-                    "true"
-                } else {
-                    "false"
-                },
-            )
-            .set("message.max.bytes", MESSAGE_MAX_BYTES)
-            .set("partitioner", "murmur2_random")
-            .set("queue.buffering.max.messages", "0")
-            .set("queue.buffering.max.kbytes", queue_kbytes.to_string());
-        match transactional_id {
-            // librdkafka bounds the time-out by the transaction's own then.
-            Some(id) => config.set("transactional.id", id),
-            // A record is never given up: a time-out would drop it.
-            None => config.set("message.timeout.ms", "0"),
-        };
-        let inner: BaseProducer<Reports> = config
+        let inner: BaseProducer<Reports> = configuration(kafka, sizes, transaction)
             .create_with_context(reports)
             .map_err(|error| client::error("starting the kafka producer", &error))?;
         let inner = Arc::new(inner);
@@ -289,16 +341,37 @@ impl Producer {
 
     /// What has gone wrong so far.
     pub fn faults(&self) -> Faults {
-        self.reports()
+        let mut faults = self
+            .reports()
             .faults
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+            .clone();
+        let fatal = self.inner.client().fatal_error();
+        faults.fenced |= is_fencing(fatal.map(|(code, _)| code));
+        faults
+    }
+
+    /// Queues a checkpoint into the open transaction, whose fate is also the checkpoint's.
+    ///
+    /// # Errors
+    /// librdkafka's code, when nothing was queued.
+    pub fn send_checkpoint(&self, record: &Record<'_>) -> Result<(), RDKafkaErrorCode> {
+        produce::produce(self.inner.client(), record, CHECKPOINT)
     }
 
     /// The client itself, for transactions.
-    pub fn client(&self) -> &BaseProducer<Reports> {
-        &self.inner
+    pub fn client(&self) -> Arc<BaseProducer<Reports>> {
+        Arc::clone(&self.inner)
+    }
+
+    /// Makes this producer broken for an error that came in no report.
+    pub fn fail(&self, error: KafkaError) {
+        let fenced = is_fencing(error.rdkafka_error_code());
+        self.reports().break_with(|faults| {
+            faults.fatal.get_or_insert(error);
+            faults.fenced |= fenced;
+        });
     }
 
     /// Drops everything that is not acknowledged, and ends. Blocks for a moment: not for async tasks.

@@ -4,22 +4,25 @@
 //! [`transactional_id`], is the only one whose records count. Two parties use it:
 //!
 //! - at least once, [`Store`] has a small producer of its own, with one transaction per commit;
-//! - exactly once, the sink's producer writes records and checkpoint in one transaction. It then
-//!   initialises its transactions itself, reads with [`latest`], writes [`Record::claimed`], and asks
-//!   [`successor`] whenever it finds itself fenced.
+//! - exactly once, the sink's producer writes records and checkpoint in one transaction. [`Store`] has
+//!   claimed the stream and read its checkpoint by then, and [hands it over](Store::hand_over) to a
+//!   [`Leader`], which says when initialising that producer is right.
 //!
 //! [`Topic`] says where a stream's checkpoint is and what its record looks like, for both.
 
+mod leader;
 mod partition;
 mod producer;
 mod read;
 mod topic;
 
+pub use leader::Leader;
 pub use topic::{CheckpointRecord, Topic};
 
 use super::{Claim, CommitError, Record, StoreContext};
 use crate::config::Kafka;
 use crate::error::{Code, Error};
+use crate::position::Position;
 use producer::{Outcome, Prepared, Producer};
 use read::{OpenTransactions, Reader};
 use std::time::{Duration, Instant};
@@ -201,20 +204,18 @@ impl Store {
     }
 
     async fn confirm(&self) -> Result<(), CommitError> {
-        let found = latest(&self.kafka, &self.topic, &self.claim.stream).await;
-        match found.map_err(healing)? {
-            Some(found) if supersedes(&found, &self.claim) => Err(CommitError::Fenced {
-                by: Some(found.instance),
-            }),
-            Some(_) => Ok(()),
-            None => {
-                warn!(
-                    stream = %self.claim.stream, topic = %self.topic.name(),
-                    "the checkpoint was removed by somebody; it is written anew"
-                );
-                Ok(())
-            }
+        let open = OpenTransactions::Await;
+        confirmed(&self.kafka, &self.topic, &self.claim, open)
+            .await
+            .map(|_| ())
+    }
+
+    /// Ends the producer of checkpoints and gives on the right to write them.
+    pub(super) async fn hand_over(self, committed: Option<Position>) -> Leader {
+        if let Some(producer) = self.producer {
+            dispose(producer).await;
         }
+        Leader::new(self.kafka, self.topic, self.claim, committed)
     }
 
     pub(super) async fn close(self) {
@@ -248,6 +249,32 @@ fn claim(
                 Some(by) => Err(CommitError::Fenced { by: Some(by) }.into()),
                 None => Ok(None),
             }
+        }
+    }
+}
+
+/// The stream's newest record, which nobody else has claimed.
+async fn confirmed(
+    kafka: &Kafka,
+    topic: &Topic,
+    claim: &Claim,
+    open: OpenTransactions,
+) -> Result<Option<Record>, CommitError> {
+    let found = {
+        let (kafka, topic, stream) = (kafka.clone(), topic.clone(), claim.stream.clone());
+        blocking(move || Reader::open(&kafka, &topic)?.latest(&stream, open)).await
+    };
+    match found.flatten().map_err(healing)? {
+        Some(found) if supersedes(&found, claim) => Err(CommitError::Fenced {
+            by: Some(found.instance),
+        }),
+        Some(found) => Ok(Some(found)),
+        None => {
+            warn!(
+                stream = %claim.stream, topic = %topic.name(),
+                "the checkpoint was removed by somebody; it is written anew"
+            );
+            Ok(None)
         }
     }
 }

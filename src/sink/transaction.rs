@@ -1,0 +1,216 @@
+//! Transactions that hold records and the position behind them: `DELIVERY=exactly_once`.
+//!
+//! One is open from the first record after the last commit, for about `COMMIT_INTERVAL_MS`. Whatever
+//! goes wrong with one breaks its producer: the next incarnation's producer ends it (Kafka aborts what
+//! a predecessor left open) and replays from the position that is really stored. So there is one way
+//! of recovery for an abortable error, a fatal one, and a commit whose answer was lost.
+
+use super::produce::Record;
+use super::producer::{Producer, Transaction};
+use crate::error::{Code, Error};
+use crate::position::Position;
+use crate::resume::CommitError;
+use crate::resume::kafka::Leader;
+use crate::sink::client;
+use rdkafka::error::KafkaError;
+use rdkafka::producer::{Producer as _, PurgeConfig};
+use std::ffi::CString;
+use std::time::{Duration, Instant};
+
+/// A transaction that only moves the position of a quiet stream is worth one in this time.
+const IDLE_INTERVAL: Duration = Duration::from_secs(10);
+/// How long Kafka keeps a transaction beyond its intended length, before it ends it by itself.
+const TIMEOUT_MARGIN: Duration = Duration::from_secs(30);
+/// The default of the brokers' `transaction.max.timeout.ms`.
+const MAX_TIMEOUT: Duration = Duration::from_secs(900);
+const INIT_TIMEOUT: Duration = Duration::from_secs(30);
+const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How finely the wait for the last deliveries is cut; librdkafka's own flush looks every 100 ms.
+const DELIVERY_POLL: Duration = Duration::from_millis(2);
+
+/// What the producer of a stream's transactions is started with; `interval` is their length.
+pub fn settings(leader: &Leader, interval: Duration) -> Transaction {
+    Transaction {
+        id: leader.transactional_id(),
+        timeout: (interval * 2 + TIMEOUT_MARGIN).min(MAX_TIMEOUT),
+    }
+}
+
+/// Makes `producer` the only one that may write for the stream. Ends the transaction that another one
+/// has left open.
+///
+/// # Errors
+/// [`CommitError::Fenced`] when a newer instance has claimed the stream.
+pub async fn take_over(leader: &mut Leader, producer: &Producer) -> Result<(), CommitError> {
+    leader.before_init().await?;
+    let inner = producer.client();
+    let initialised = blocking(move || inner.init_transactions(INIT_TIMEOUT)).await;
+    if let Err(error) = initialised.map_err(CommitError::Failed)? {
+        let mut told = client::error("initialising the transactions", &error);
+        if producer.faults().fenced {
+            leader.doubt();
+            return Err(CommitError::Transient(told));
+        }
+        if told.code == Code::SinkRefused {
+            told.detail += "; the user needs Write and Describe on the transactional id ";
+            told.detail += &leader.transactional_id();
+        }
+        return Err(match told.code {
+            Code::SinkUnavailable => CommitError::Transient(told),
+            _ => CommitError::Failed(told),
+        });
+    }
+    leader.after_init().await
+}
+
+/// Why a transaction was not committed.
+#[derive(Debug)]
+pub enum Uncommitted {
+    /// The producer must not go on: see its faults.
+    Broken,
+    /// There is nothing to try again.
+    Failed(Error),
+}
+
+/// The transactions of one producer, one after the other.
+pub struct Transactions<'a> {
+    producer: &'a Producer,
+    leader: &'a mut Leader,
+    /// `COMMIT_INTERVAL_MS`.
+    interval: Duration,
+    begun: Option<Instant>,
+    committed: Instant,
+}
+
+impl<'a> Transactions<'a> {
+    /// `producer` must have [taken over](take_over).
+    pub fn new(producer: &'a Producer, leader: &'a mut Leader, interval: Duration) -> Self {
+        Self {
+            producer,
+            leader,
+            interval,
+            begun: None,
+            committed: Instant::now(),
+        }
+    }
+
+    /// Begins a transaction, unless one is open. To be called before each record.
+    ///
+    /// # Errors
+    /// [`Uncommitted::Broken`] when librdkafka does not begin one.
+    pub fn begin(&mut self) -> Result<(), Uncommitted> {
+        if self.begun.is_none() {
+            // Only asks librdkafka's own thread: nothing is sent.
+            let begun = self.producer.client().begin_transaction();
+            begun.map_err(|error| self.broken(error))?;
+            self.begun = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// When the open transaction should be committed; without one, when the new position of a stream
+    /// without records should be stored.
+    pub fn due(&self, token: &[u8]) -> Option<Instant> {
+        match self.begun {
+            Some(begun) => Some(begun + self.interval),
+            None if self.has_moved(token) => {
+                Some(self.committed + self.interval.max(IDLE_INTERVAL))
+            }
+            None => None,
+        }
+    }
+
+    /// Whether there is anything to commit for a stream that stands at `token`.
+    pub fn is_worth_committing(&self, token: &[u8]) -> bool {
+        self.begun.is_some() || self.has_moved(token)
+    }
+
+    fn has_moved(&self, token: &[u8]) -> bool {
+        let committed = self.leader.committed();
+        committed.is_none_or(|position| position.token.as_bytes() != token)
+    }
+
+    /// Commits everything up to `position`, whose records must all be acknowledged.
+    ///
+    /// # Errors
+    /// [`Uncommitted`]; whether it was committed may be unknown.
+    pub async fn commit(&mut self, position: Position) -> Result<(), Uncommitted> {
+        self.begin()?;
+        let checkpoint = self.leader.record(position.clone());
+        let checkpoint = checkpoint.map_err(Uncommitted::Failed)?;
+        let topic = CString::new(checkpoint.topic).map_err(|error| {
+            let error = Error::new(Code::Internal, "the checkpoint topic's name").because(error);
+            Uncommitted::Failed(error)
+        })?;
+        let record = Record {
+            topic: &topic,
+            partition: Some(checkpoint.partition),
+            key: &checkpoint.key,
+            value: Some(&checkpoint.value),
+            timestamp_millis: 0,
+            headers: &[],
+        };
+        self.producer
+            .send_checkpoint(&record)
+            .map_err(|code| self.broken(KafkaError::MessageProduction(code)))?;
+        let deadline = Instant::now() + self.interval + TIMEOUT_MARGIN;
+        let inner = self.producer.client();
+        let committed = blocking(move || {
+            while inner.in_flight_count() > 0 && Instant::now() < deadline {
+                inner.poll(DELIVERY_POLL);
+            }
+            loop {
+                let left = deadline.saturating_duration_since(Instant::now());
+                match inner.commit_transaction(left) {
+                    // Asking again continues the same commit.
+                    Err(KafkaError::Transaction(error))
+                        if error.is_retriable() && !left.is_zero() => {}
+                    other => return other,
+                }
+            }
+        });
+        match committed.await.map_err(Uncommitted::Failed)? {
+            Ok(()) => {
+                self.begun = None;
+                self.committed = Instant::now();
+                self.leader.stored(position);
+                Ok(())
+            }
+            Err(error) => Err(self.broken(error)),
+        }
+    }
+
+    /// Ends the open transaction as if it had never been, so that consumers need not wait for Kafka's
+    /// own time-out. Kafka ends it by itself where this fails.
+    pub async fn abandon(&mut self) {
+        if self.begun.take().is_none() {
+            return;
+        }
+        let inner = self.producer.client();
+        let aborted = blocking(move || {
+            // Aborting waits for the reports of what it throws away, and serves none itself.
+            inner.purge(PurgeConfig::default().queue().inflight());
+            let deadline = Instant::now() + ABORT_TIMEOUT;
+            while inner.in_flight_count() > 0 && Instant::now() < deadline {
+                inner.poll(DELIVERY_POLL);
+            }
+            inner.abort_transaction(ABORT_TIMEOUT)
+        });
+        if let Ok(Err(error)) = aborted.await {
+            tracing::debug!(error = %client::describe(&error), "kafka will end the transaction");
+        }
+    }
+
+    fn broken(&self, error: KafkaError) -> Uncommitted {
+        self.producer.fail(error);
+        Uncommitted::Broken
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        Error::new(Code::Internal, "work on a transaction was abandoned").because(error)
+    })
+}
