@@ -1,0 +1,106 @@
+//! A measured child process: its CPU time and peak memory, as the kernel counts them.
+
+use crate::Fallible;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// What a process has used so far.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Usage {
+    /// User and system time.
+    pub cpu: Duration,
+    /// Largest resident set, in bytes.
+    pub peak_rss: u64,
+}
+
+/// Reads `/proc`; `pid` may be `self`.
+///
+/// # Errors
+/// When there is no such process.
+pub fn usage(pid: &str) -> Fallible<Usage> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let fields: Vec<&str> = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or("")
+        .split_whitespace()
+        .collect();
+    // Fields 14 and 15 of proc(5), in ticks of 10 ms; two are before the bracket.
+    let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let kib: u64 = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .and_then(|rest| rest.split_whitespace().next())
+        .unwrap_or("0")
+        .parse()?;
+    Ok(Usage {
+        cpu: Duration::from_millis(ticks * 10),
+        peak_rss: kib * 1024,
+    })
+}
+
+/// A child, ended when dropped.
+pub struct Measured {
+    child: Child,
+    pub began: Instant,
+    name: &'static str,
+}
+
+impl Measured {
+    /// Starts it with both outputs in `log`.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(name: &'static str, command: &mut Command, log: &Path) -> Fallible<Self> {
+        let log = std::fs::File::create(log)?;
+        command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        let began = Instant::now();
+        Ok(Self {
+            child: command.spawn()?,
+            began,
+            name,
+        })
+    }
+
+    /// What it has used so far.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn usage(&mut self) -> Fallible<Usage> {
+        if let Some(status) = self.child.try_wait()? {
+            return Err(format!("{} ended by itself with {status}: see its log", self.name).into());
+        }
+        usage(&self.child.id().to_string())
+    }
+
+    /// Asks it to end (SIGTERM) and waits until it has.
+    ///
+    /// # Errors
+    /// When it does not within 30 s.
+    pub async fn stop(mut self) -> Fallible {
+        let pid = i32::try_from(self.child.id())?;
+        if let Some(pid) = rustix::process::Pid::from_raw(pid) {
+            rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+        }
+        let end = Instant::now() + Duration::from_secs(30);
+        while self.child.try_wait()?.is_none() {
+            if Instant::now() > end {
+                return Err(format!("{} does not stop", self.name).into());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Measured {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
