@@ -69,11 +69,7 @@ impl Connector {
         let file = |suffix: &str| settings.folder.join(format!("{}.{suffix}", self.folder()));
         let mut worker = String::new();
         writeln!(worker, "bootstrap.servers={}", settings.kafka_brokers)?;
-        writeln!(
-            worker,
-            "plugin.path={}",
-            peers.join(self.folder()).display()
-        )?;
+        writeln!(worker, "plugin.path={}", peers.display())?;
         writeln!(
             worker,
             "offset.storage.file.filename={}",
