@@ -13,7 +13,7 @@ use crate::sink::topics::{self, Topics};
 use crate::source::cursor::{Cursor, Start, Watch};
 use crate::source::errors::{self, Moment, SourceFault};
 use crate::source::reader::Retry;
-use crate::source::{self, Filter, Images, identity, preflight, start};
+use crate::source::{self, Filter, Images, headroom, identity, preflight, start};
 use crate::status::{Board, State, line};
 use mongodb::Client;
 use mongodb::options::ClientOptions;
@@ -38,6 +38,11 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
         done.clone(),
     ));
 
+    let upkeep = {
+        let (board, done) = (Arc::clone(&board), done.clone());
+        tokio::spawn(async move { board.metrics.keep_up(done).await })
+    };
+
     let result = if config.enabled {
         bridge(config, Arc::clone(&board), stop).await
     } else {
@@ -48,7 +53,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
     };
     board.enter(State::Stopped);
     done.cancel();
-    for task in [Some(status), http].into_iter().flatten() {
+    for task in [Some(status), Some(upkeep), http].into_iter().flatten() {
         // Both only look on; a panic in them has been reported by the panic hook.
         let _ = task.await;
     }
@@ -77,6 +82,11 @@ async fn bridge(config: Config, board: Arc<Board>, stop: CancellationToken) -> R
         position,
         store,
     } = opened;
+    tokio::spawn(headroom::watch(
+        rooms.client.clone(),
+        Arc::clone(&rooms.board),
+        rooms.stop.clone(),
+    ));
     let ledger = Ledger::new(rooms.config.kafka.delivery, store).await?;
     let ledger = pipeline::supervise(&rooms, cursor, position, ledger).await?;
     ledger.close().await?;

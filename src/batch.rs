@@ -1,6 +1,7 @@
 //! When a batch of events closes: at a number of events, of bytes, or some time after its first.
 
 use crate::config::Batching;
+use crate::metrics::ClosedBy;
 use std::time::Instant;
 
 /// Counts the batch that is being filled.
@@ -29,11 +30,17 @@ impl Fill {
         self.bytes += bytes;
     }
 
-    /// Whether the batch must be closed before another event.
-    pub fn is_full(&self, limits: &Batching, now: Instant) -> bool {
-        self.events as usize >= limits.events
-            || self.bytes >= limits.bytes
-            || now.saturating_duration_since(self.opened) >= limits.timeout
+    /// What closes the batch before another event, if anything does.
+    pub fn closed_by(&self, limits: &Batching, now: Instant) -> Option<ClosedBy> {
+        if self.events as usize >= limits.events {
+            Some(ClosedBy::Events)
+        } else if self.bytes >= limits.bytes {
+            Some(ClosedBy::Bytes)
+        } else if now.saturating_duration_since(self.opened) >= limits.timeout {
+            Some(ClosedBy::Timeout)
+        } else {
+            None
+        }
     }
 }
 
@@ -54,18 +61,19 @@ mod tests {
     fn a_batch_closes_at_events_bytes_or_time_whichever_is_first() {
         let start = Instant::now();
         let mut fill = Fill::new(start);
-        assert!(!fill.is_full(&limits(), start));
+        assert_eq!(fill.closed_by(&limits(), start), None);
         fill.events = 3;
-        assert!(fill.is_full(&limits(), start));
+        assert_eq!(fill.closed_by(&limits(), start), Some(ClosedBy::Events));
 
         let mut fill = Fill::new(start);
         fill.record(60);
-        assert!(!fill.is_full(&limits(), start));
+        assert_eq!(fill.closed_by(&limits(), start), None);
         fill.record(40);
-        assert!(fill.is_full(&limits(), start));
+        assert_eq!(fill.closed_by(&limits(), start), Some(ClosedBy::Bytes));
 
         let fill = Fill::new(start);
-        assert!(!fill.is_full(&limits(), start + Duration::from_millis(19)));
-        assert!(fill.is_full(&limits(), start + Duration::from_millis(20)));
+        let at = |millis| start + Duration::from_millis(millis);
+        assert_eq!(fill.closed_by(&limits(), at(19)), None);
+        assert_eq!(fill.closed_by(&limits(), at(20)), Some(ClosedBy::Timeout));
     }
 }

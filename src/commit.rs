@@ -97,11 +97,13 @@ impl Committer {
         };
         let position = committable.position().clone();
         self.newest = position.clone();
-        match self
-            .store
-            .commit(&self.store.checkpoint(position.clone()))
-            .await
-        {
+        let began = Instant::now();
+        let checkpoint = self.store.checkpoint(position.clone());
+        let stored = self.store.commit(&checkpoint).await;
+        self.board
+            .metrics
+            .checkpoint(stored.is_ok(), began.elapsed());
+        match stored {
             Ok(()) => {
                 if let Some(since) = self.failing_since.take() {
                     tracing::info!(after = ?since.elapsed(), "checkpoints are stored again");

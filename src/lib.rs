@@ -12,6 +12,7 @@ pub mod encode;
 pub mod error;
 pub mod event;
 pub mod log;
+pub mod metrics;
 pub mod pipeline;
 pub mod position;
 pub mod preflight;

@@ -10,6 +10,7 @@ mod support;
 mod checkpoints;
 mod configuration;
 mod delivery;
+mod operable;
 mod operations;
 mod preflight;
 mod routing;

@@ -2,9 +2,11 @@
 
 use crate::config::Http;
 use crate::error::{Code, Error};
+use crate::metrics;
 use crate::status::Board;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Value, json};
@@ -44,6 +46,7 @@ pub async fn serve(
     let routes = Router::new()
         .route("/health/live", get(live))
         .route("/health/ready", get(ready))
+        .route("/metrics", get(scrape))
         .with_state(board);
     Ok(Some(tokio::spawn(async move {
         let served = axum::serve(listener, routes)
@@ -58,6 +61,12 @@ pub async fn serve(
 /// The process runs and answers.
 async fn live(State(board): State<Arc<Board>>) -> Json<Value> {
     Json(json!({ "status": "alive", "state": board.state().name() }))
+}
+
+/// Prometheus's text format.
+async fn scrape(State(board): State<Arc<Board>>) -> impl IntoResponse {
+    const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+    ([(header::CONTENT_TYPE, TEXT)], metrics::render(&board))
 }
 
 /// Cursor open, Kafka reachable, checkpoint loaded.

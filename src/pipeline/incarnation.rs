@@ -8,6 +8,7 @@ use super::tracker::Tracker;
 use crate::commit::{Committer, Ledger};
 use crate::config::Config;
 use crate::error::{Code, Error};
+use crate::metrics::events::EventCounts;
 use crate::position::Position;
 use crate::resume::CommitError;
 use crate::resume::kafka::Leader;
@@ -73,6 +74,8 @@ impl Rooms {
         let before = ledger.committed().cloned();
         let half = self.config.pipeline.max_in_flight_bytes / 2;
         let budget = Budget::new(half);
+        let replies_budget = Budget::new(half);
+        self.board.metrics.budgets(&replies_budget, &budget);
         let tracker = Tracker::new(Arc::clone(&budget));
         let producer = self.producer(half, &ledger, &tracker)?;
         if let Ledger::Transactions(leader) = &mut ledger
@@ -99,7 +102,7 @@ impl Rooms {
             watch: self.watch.clone(),
             retry: self.retry(),
             batch_size: BatchSize::new(self.config.mongo.batch_bytes),
-            budget: Budget::new(half),
+            budget: replies_budget,
             board: Arc::clone(&self.board),
             replies: sender,
         };
@@ -277,6 +280,7 @@ impl Rooms {
             merger: Merger::default(),
             knowledge,
             board: Arc::clone(&self.board),
+            counts: EventCounts::default(),
             stop,
             tombstones: self.config.kafka.tombstones,
             on_record_error: pipeline.on_record_error,

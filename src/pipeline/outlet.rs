@@ -6,6 +6,7 @@ use super::tracker::Tracker;
 use crate::batch::Fill;
 use crate::config::Batching;
 use crate::error::Error;
+use crate::metrics::ClosedBy;
 use crate::position::{Position, ResumeToken, Seq};
 use crate::sink::produce::Record;
 use crate::sink::producer::{Producer, Ticket};
@@ -106,16 +107,20 @@ impl<'a> Outlet<'a> {
         self.producer.is_broken()
     }
 
-    /// Queues a record of the event that follows [`place`](Self::place), waiting for the byte budget
-    /// where that is used up.
+    /// Queues a record of the event that follows [`place`](Self::place), whose own time is
+    /// `change_millis`, waiting for the byte budget where that is used up.
     ///
     /// # Errors
     /// [`Blocked`]; nothing was queued then.
-    pub async fn send(&mut self, record: &Record<'_>) -> Result<(), Blocked> {
+    pub async fn send(
+        &mut self,
+        record: &Record<'_>,
+        change_millis: Option<i64>,
+    ) -> Result<(), Blocked> {
         let weight = record.weight();
         if !self.budget.try_take(weight) {
             // What is open must be closed, or its bytes would never come back.
-            self.seal();
+            self.seal(ClosedBy::Budget);
             self.unless_ended(self.budget.take(weight)).await?;
         }
         if let Some(transactions) = &mut self.transactions
@@ -130,6 +135,9 @@ impl<'a> Outlet<'a> {
                 entry,
                 index: fill.events,
             };
+            if fill.records == 0 {
+                self.board.metrics.sent(entry, change_millis);
+            }
             let blocked = match self.producer.send(record, ticket) {
                 Ok(()) => {
                     self.open().1.record(weight);
@@ -163,14 +171,14 @@ impl<'a> Outlet<'a> {
         let limits = self.limits;
         let (_, fill) = self.open();
         fill.events += 1;
-        let is_full = fill.is_full(&limits, Instant::now());
+        let closed_by = fill.closed_by(&limits, Instant::now());
         self.place.seq = self.place.seq.next();
         self.place.token.clear();
         self.place.token.extend_from_slice(token);
         self.place.time_millis = time_millis.or(self.place.time_millis);
         self.is_within_event = false;
-        if is_full {
-            self.seal();
+        if let Some(by) = closed_by {
+            self.seal(by);
         }
     }
 
@@ -197,10 +205,11 @@ impl<'a> Outlet<'a> {
 
     /// Closes the open batch, if any. It gives out the last place whose event is complete, so that it
     /// may also be closed between the records of one event.
-    pub fn seal(&mut self) {
+    pub fn seal(&mut self, by: ClosedBy) {
         let Some((entry, fill)) = self.batch.take() else {
             return;
         };
+        self.board.metrics.batch_closed(by, fill.events);
         let seal = Seal {
             records: fill.records,
             bytes: fill.bytes,
@@ -225,7 +234,7 @@ impl<'a> Outlet<'a> {
     /// # Errors
     /// [`Blocked`] when that will not be.
     pub async fn acknowledged(&mut self) -> Result<(), Blocked> {
-        self.seal();
+        self.seal(ClosedBy::Wait);
         self.unless_ended(self.tracker.drained()).await
     }
 
@@ -277,7 +286,7 @@ impl<'a> Outlet<'a> {
 
     /// Waits for the last acknowledgements and commits them; whether that came about.
     pub async fn finish(&mut self) -> bool {
-        self.seal();
+        self.seal(ClosedBy::Wait);
         let acknowledged = tokio::select! {
             () = self.tracker.drained() => true,
             () = self.producer.broken() => false,
@@ -304,7 +313,11 @@ impl<'a> Outlet<'a> {
     async fn end_transaction(&mut self) -> Result<(), Blocked> {
         let position = self.position();
         if let (Some(transactions), Some(position)) = (&mut self.transactions, position) {
-            transactions.commit(position.clone()).await?;
+            let began = Instant::now();
+            let committed = transactions.commit(position.clone()).await;
+            let metrics = &self.board.metrics;
+            metrics.checkpoint(committed.is_ok(), began.elapsed());
+            committed?;
             self.board.set_committed(position);
         }
         Ok(())

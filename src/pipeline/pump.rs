@@ -5,6 +5,8 @@ use super::outlet::{Blocked, Outlet};
 use crate::config::OnRecordError;
 use crate::error::{Code, Error};
 use crate::event::{Event, Operation};
+use crate::metrics::ClosedBy;
+use crate::metrics::events::EventCounts;
 use crate::position::Seq;
 use crate::raw::Malformed;
 use crate::route::{Route, Router, Topic, TopicId};
@@ -65,6 +67,7 @@ pub struct Pump<'a> {
     pub merger: Merger,
     pub knowledge: &'a Knowledge,
     pub board: Arc<Board>,
+    pub counts: EventCounts,
     pub stop: CancellationToken,
     /// `TOMBSTONES`.
     pub tombstones: bool,
@@ -98,7 +101,7 @@ impl Pump<'_> {
             Err(TryRecvError::Disconnected) => return Err(End::Stopped),
             Err(TryRecvError::Empty) => {
                 // Nothing more ready: at rest nobody waits for a timer.
-                self.outlet.seal();
+                self.outlet.seal(ClosedBy::Idle);
                 match self.outlet.unless_due(replies.recv()).await? {
                     Some(next) => next.ok_or(End::Stopped)?,
                     None => return Ok(self.outlet.commit().await?),
@@ -134,6 +137,7 @@ impl Pump<'_> {
                 }
             }
         }
+        self.counts.flush();
         self.board.events.add(count);
         self.board.caught_up.set(count == 0);
         // Behind the last event, unless that was a fragment, or an `invalidate`, behind which is nothing.
@@ -158,6 +162,7 @@ impl Pump<'_> {
         if self.outlet.is_broken() {
             return Err(End::Producer);
         }
+        self.counts.event(&self.board.metrics, event);
         let seq = self.outlet.place().seq.next();
         if let Some(code) = self.knowledge.refused.get(&seq).copied() {
             self.refuse(event, seq, Reason::Broker(code)).await?;
@@ -225,7 +230,9 @@ impl Pump<'_> {
                 limit,
             }));
         }
-        let sent = send(&mut self.outlet, &record).await?;
+        let time = event.timestamp_millis();
+        let sent = send(&mut self.outlet, &record, time).await?;
+        self.counts.record(record.payload_bytes());
         if sent.is_err() || !self.tombstones || event.operation != Operation::Delete {
             return Ok(sent);
         }
@@ -235,7 +242,8 @@ impl Pump<'_> {
             headers: headers.as_slice(),
             ..record
         };
-        send(&mut self.outlet, &tombstone).await
+        self.counts.record(tombstone.payload_bytes());
+        send(&mut self.outlet, &tombstone, time).await
     }
 
     /// The topic, once it is known to exist. A missing or forbidden topic is waited for: no event is
@@ -246,7 +254,7 @@ impl Pump<'_> {
         {
             return Ok(Arc::clone(topic));
         }
-        self.outlet.seal();
+        self.outlet.seal(ClosedBy::Wait);
         let topic = self.router.table().get(id);
         if topic.partitions().is_none() {
             // That may take longer than Kafka keeps a transaction open.
@@ -271,29 +279,36 @@ impl Pump<'_> {
             OnRecordError::Skip => {
                 refused.log("record skipped");
                 self.board.skipped.add(1);
+                self.board.metrics.skipped(reason.name());
             }
             OnRecordError::DeadLetter => {
                 let Ok(Some(id)) = self.router.dead_letter(event) else {
                     return Err(End::Failed(refused.error()));
                 };
                 let topic = self.topic(id).await?;
+                let time = event.timestamp_millis();
                 for letter in refused.letters(topic.max_message_bytes()) {
                     let headers = letter.headers();
                     let record = letter.record(topic.c_name(), &headers);
-                    if send(&mut self.outlet, &record).await?.is_err() {
+                    if send(&mut self.outlet, &record, time).await?.is_err() {
                         return Err(End::Failed(refused.error()));
                     }
                 }
                 refused.log("record dead-lettered");
                 self.board.dead_lettered.add(1);
+                self.board.metrics.dead_lettered(reason.name());
             }
         }
         Ok(())
     }
 }
 
-async fn send(outlet: &mut Outlet<'_>, record: &Record<'_>) -> Step<Result<(), Reason>> {
-    match outlet.send(record).await {
+async fn send(
+    outlet: &mut Outlet<'_>,
+    record: &Record<'_>,
+    change_millis: Option<i64>,
+) -> Step<Result<(), Reason>> {
+    match outlet.send(record, change_millis).await {
         Ok(()) => Ok(Ok(())),
         Err(Blocked::Refused(code)) => Ok(Err(Reason::Broker(code))),
         Err(blocked) => Err(blocked.into()),

@@ -24,6 +24,14 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All names, for metrics.
+    pub const NAMES: [&'static str; 4] = [
+        "too_large",
+        "refused_by_broker",
+        "no_topic",
+        "not_encodable",
+    ];
+
     /// A stable name, for headers and metrics.
     pub fn name(&self) -> &'static str {
         match self {

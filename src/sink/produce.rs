@@ -32,15 +32,20 @@ pub struct Record<'a> {
 }
 
 impl Record<'_> {
-    /// What the record takes in memory until it is acknowledged, about: the payload and librdkafka's
-    /// own structures (a message of some 250 bytes, and some 80 for each header).
-    pub fn weight(&self) -> usize {
+    /// Bytes of key, value and headers.
+    pub fn payload_bytes(&self) -> usize {
         let headers: usize = self
             .headers
             .iter()
             .map(|(name, value)| name.len() + value.len())
             .sum();
-        self.key.len() + self.value.map_or(0, <[u8]>::len) + headers + 256 + 80 * self.headers.len()
+        self.key.len() + self.value.map_or(0, <[u8]>::len) + headers
+    }
+
+    /// What the record takes in memory until it is acknowledged, about: the payload and librdkafka's
+    /// own structures (a message of some 250 bytes, and some 80 for each header).
+    pub fn weight(&self) -> usize {
+        self.payload_bytes() + 256 + 80 * self.headers.len()
     }
 
     /// Upper bound of the record's size in a message batch of its own (the v2 format's overheads are

@@ -112,6 +112,7 @@ impl ClientContext for Reports {
             .values()
             .any(|b| b.nodeid >= 0 && b.state == "UP");
         self.board.kafka_connected.set(up);
+        self.board.metrics.kafka_client(&statistics);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -140,6 +141,9 @@ impl ProducerContext for Reports {
         let (error, message) = match result {
             Ok(_) => {
                 self.board.acked.add(1);
+                if ticket.index == 0 {
+                    self.board.metrics.acknowledged(ticket.entry);
+                }
                 self.tracker.acked(ticket.entry, 1);
                 return;
             }

@@ -6,6 +6,7 @@ pub mod cursor;
 pub mod errors;
 pub mod filter;
 pub mod fingerprint;
+pub mod headroom;
 pub mod identity;
 pub mod pattern;
 pub mod preflight;

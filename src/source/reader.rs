@@ -12,7 +12,7 @@ use crate::status::Board;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use mongodb::Client;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -173,6 +173,7 @@ impl Reader {
                 () = stop.cancelled() => return Left::Stopped,
                 taken = Reservation::take(&self.budget, expected) => taken,
             };
+            let asked = Instant::now();
             let next = tokio::select! {
                 () = stop.cancelled() => return Left::Stopped,
                 next = tokio::time::timeout(MAX_AWAIT + READ_GRACE, cursor.next()) => next,
@@ -199,6 +200,9 @@ impl Reader {
             let reply = Reply::new(batch, Some(reservation));
             expected = reply.len();
             let events = place.advance(&reply);
+            if events > 0 {
+                self.board.metrics.replied(asked.elapsed());
+            }
             let resize = self.batch_size.observe(events, reply.len()) && !place.in_split;
             self.board.replies.add(1);
             if self.replies.send(Fetched::Reply(reply)).await.is_err() {

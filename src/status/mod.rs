@@ -2,6 +2,7 @@
 
 pub mod line;
 
+use crate::metrics::Metrics;
 use crate::position::Position;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -24,6 +25,15 @@ pub enum State {
 }
 
 impl State {
+    pub const ALL: [Self; 6] = [
+        Self::Starting,
+        Self::Disabled,
+        Self::Running,
+        Self::Recovering,
+        Self::Draining,
+        Self::Stopped,
+    ];
+
     pub fn name(self) -> &'static str {
         match self {
             Self::Starting => "starting",
@@ -99,6 +109,8 @@ pub struct Board {
     pub dead_lettered: Counter,
     /// Time of the last event or idle token read, ms since the epoch; 0 before the first.
     pub last_seen_millis: AtomicI64,
+    /// What is counted and timed beyond what is here.
+    pub metrics: Metrics,
     committed: Mutex<Option<Committed>>,
 }
 
@@ -129,6 +141,7 @@ impl Board {
             skipped: Counter::default(),
             dead_lettered: Counter::default(),
             last_seen_millis: AtomicI64::new(0),
+            metrics: Metrics::new(),
             committed: Mutex::new(None),
         }
     }

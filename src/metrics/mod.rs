@@ -1,0 +1,322 @@
+//! What is counted and timed, for Prometheus. Names and meanings are in [`names`].
+//!
+//! What tasks count themselves goes through handles that are looked up once; what the [`Board`] knows
+//! anyway is read from it when somebody asks ([`scrape`]).
+//!
+//! [`Board`]: crate::status::Board
+
+pub mod events;
+mod flight;
+pub mod names;
+mod process;
+mod scrape;
+
+pub use scrape::render;
+
+use crate::pipeline::budget::Budget;
+use crate::watermark::EntryId;
+use flight::Flight;
+use metrics::{Counter, Histogram, Key, Label, Level, Metadata, Recorder};
+use metrics_exporter_prometheus::{
+    Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
+};
+use names::{Kind, Metric};
+use rdkafka::Statistics;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// Seconds, from a millisecond to a minute.
+const SECONDS: &[f64] = &[
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+];
+/// Events of a batch, up to the largest `BATCH_SIZE`.
+const EVENTS: &[f64] = &[
+    1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0, 10_000.0, 100_000.0,
+];
+/// How often samples are put into their buckets: until then each takes some bytes of memory.
+const UPKEEP: Duration = Duration::from_secs(1);
+
+/// What closed a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClosedBy {
+    /// `BATCH_SIZE`.
+    Events,
+    /// `BATCH_BYTES`.
+    Bytes,
+    /// `BATCH_TIMEOUT_MS`.
+    Timeout,
+    /// The source had nothing more ready.
+    Idle,
+    /// The memory budget was used up.
+    Budget,
+    /// Something had to be waited for: a topic, an acknowledgement, the end.
+    Wait,
+}
+
+impl ClosedBy {
+    const ALL: [Self; 6] = [
+        Self::Events,
+        Self::Bytes,
+        Self::Timeout,
+        Self::Idle,
+        Self::Budget,
+        Self::Wait,
+    ];
+
+    /// The label's value.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Events => "events",
+            Self::Bytes => "bytes",
+            Self::Timeout => "timeout",
+            Self::Idle => "idle",
+            Self::Budget => "budget",
+            Self::Wait => "wait",
+        }
+    }
+}
+
+/// Handles of everything that is counted where it happens.
+#[derive(Debug)]
+pub struct Metrics {
+    recorder: PrometheusRecorder,
+    handle: PrometheusHandle,
+    batch_events: Histogram,
+    closed: [Counter; ClosedBy::ALL.len()],
+    latency: Histogram,
+    ack_latency: Histogram,
+    get_more: Histogram,
+    checkpoint_seconds: Histogram,
+    checkpoint_stored: Counter,
+    checkpoint_failed: Counter,
+    flight: Flight,
+    last: Mutex<Last>,
+}
+
+/// What was last heard from somewhere, kept until it is asked for.
+#[derive(Debug, Default)]
+struct Last {
+    replies: Weak<Budget>,
+    records: Weak<Budget>,
+    headroom: Option<Duration>,
+    kafka: Option<KafkaClient>,
+}
+
+/// Of librdkafka's own statistics what helps on call.
+#[derive(Debug, Clone, Copy, Default)]
+struct KafkaClient {
+    queue_records: u64,
+    queue_bytes: u64,
+    brokers_up: usize,
+    round_trip: Option<Duration>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All metrics at zero.
+    pub fn new() -> Self {
+        let mut builder = PrometheusBuilder::new();
+        for metric in names::ALL.iter().filter(|m| m.kind == Kind::Histogram) {
+            let buckets = match metric.name == names::BATCH_EVENTS.name {
+                true => EVENTS,
+                false => SECONDS,
+            };
+            let matcher = Matcher::Full(metric.name.to_owned());
+            builder = builder
+                .set_buckets_for_metric(matcher, buckets)
+                .expect("the buckets are not empty");
+        }
+        let recorder = builder.build_recorder();
+        for metric in names::ALL {
+            let name = metric.name.into();
+            match metric.kind {
+                Kind::Counter => recorder.describe_counter(name, None, metric.help.into()),
+                Kind::Gauge => recorder.describe_gauge(name, None, metric.help.into()),
+                Kind::Histogram => recorder.describe_histogram(name, None, metric.help.into()),
+            }
+        }
+        for reason in crate::sink::dead_letter::Reason::NAMES {
+            // There from the start, so that the first one shows as an increase.
+            for metric in [&names::DEAD_LETTERED, &names::SKIPPED] {
+                counter(&recorder, metric, &[reason]).absolute(0);
+            }
+        }
+        Self {
+            handle: recorder.handle(),
+            batch_events: histogram(&recorder, &names::BATCH_EVENTS),
+            closed: ClosedBy::ALL.map(|by| counter(&recorder, &names::BATCHES, &[by.name()])),
+            latency: histogram(&recorder, &names::LATENCY),
+            ack_latency: histogram(&recorder, &names::ACK_LATENCY),
+            get_more: histogram(&recorder, &names::GET_MORE),
+            checkpoint_seconds: histogram(&recorder, &names::CHECKPOINT_SECONDS),
+            checkpoint_stored: counter(&recorder, &names::CHECKPOINT_WRITES, &["stored"]),
+            checkpoint_failed: counter(&recorder, &names::CHECKPOINT_WRITES, &["failed"]),
+            flight: Flight::default(),
+            last: Mutex::default(),
+            recorder,
+        }
+    }
+
+    /// The counters of one namespace and operation.
+    fn counters_of(&self, database: &str, collection: &str, operation: &str) -> events::Counters {
+        let labels = [database, collection, operation];
+        events::Counters {
+            events: counter(&self.recorder, &names::EVENTS, &labels),
+            event_bytes: counter(&self.recorder, &names::EVENT_BYTES, &labels),
+            record_bytes: counter(&self.recorder, &names::RECORD_BYTES, &labels),
+        }
+    }
+
+    /// A batch of `events` was closed.
+    pub fn batch_closed(&self, by: ClosedBy, events: u32) {
+        self.closed[by as usize].increment(1);
+        self.batch_events.record(f64::from(events));
+    }
+
+    /// The first record of a batch is about to be handed to the Kafka client.
+    pub fn sent(&self, batch: EntryId, change_millis: Option<i64>) {
+        self.flight.sent(batch, change_millis);
+    }
+
+    /// The first record of a batch was acknowledged.
+    pub fn acknowledged(&self, batch: EntryId) {
+        if let Some(took) = self.flight.acknowledged(batch) {
+            self.ack_latency.record(took.acknowledgement);
+            if let Some(end_to_end) = took.end_to_end {
+                self.latency.record(end_to_end);
+            }
+        }
+    }
+
+    /// A reply with events came, so long after it was asked for.
+    pub fn replied(&self, took: Duration) {
+        self.get_more.record(took);
+    }
+
+    /// An attempt to store the checkpoint has ended.
+    pub fn checkpoint(&self, is_stored: bool, took: Duration) {
+        match is_stored {
+            true => self.checkpoint_stored.increment(1),
+            false => self.checkpoint_failed.increment(1),
+        }
+        self.checkpoint_seconds.record(took);
+    }
+
+    /// An event was written to the dead-letter topic. Seldom enough for a look-up.
+    pub fn dead_lettered(&self, reason: &str) {
+        counter(&self.recorder, &names::DEAD_LETTERED, &[reason]).increment(1);
+    }
+
+    /// An event was left out.
+    pub fn skipped(&self, reason: &str) {
+        counter(&self.recorder, &names::SKIPPED, &[reason]).increment(1);
+    }
+
+    /// The budgets of the incarnation that runs now.
+    pub fn budgets(&self, replies: &Arc<Budget>, records: &Arc<Budget>) {
+        self.with_last(|last| {
+            last.replies = Arc::downgrade(replies);
+            last.records = Arc::downgrade(records);
+        });
+    }
+
+    /// How far the checkpoint is from the oplog's end; none when that could not be read.
+    pub fn headroom(&self, headroom: Option<Duration>) {
+        self.with_last(|last| last.headroom = headroom);
+    }
+
+    /// librdkafka's statistics came.
+    pub fn kafka_client(&self, statistics: &Statistics) {
+        let up = statistics
+            .brokers
+            .values()
+            .filter(|broker| broker.nodeid >= 0 && broker.state == "UP");
+        let slowest = up
+            .clone()
+            .filter_map(|broker| broker.rtt.as_ref())
+            .map(|window| window.p99)
+            .max();
+        let heard = KafkaClient {
+            queue_records: statistics.msg_cnt,
+            queue_bytes: statistics.msg_size,
+            brokers_up: up.count(),
+            round_trip: slowest
+                .and_then(|micros| u64::try_from(micros).ok())
+                .map(Duration::from_micros),
+        };
+        self.with_last(|last| last.kafka = Some(heard));
+    }
+
+    /// Puts samples into their buckets until `done`; memory would grow with every sample otherwise.
+    pub async fn keep_up(&self, done: CancellationToken) {
+        let mut ticks = tokio::time::interval(UPKEEP);
+        while done.run_until_cancelled(ticks.tick()).await.is_some() {
+            self.handle.run_upkeep();
+        }
+    }
+
+    /// What was counted where it happened, in the exposition format.
+    fn recorded(&self) -> String {
+        self.handle.render()
+    }
+
+    fn with_last<T>(&self, look: impl FnOnce(&mut Last) -> T) -> T {
+        look(&mut self.last.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+static METADATA: Metadata<'static> =
+    Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
+
+fn counter(recorder: &PrometheusRecorder, metric: &Metric, values: &[&str]) -> Counter {
+    recorder.register_counter(&key(metric, values), &METADATA)
+}
+
+fn histogram(recorder: &PrometheusRecorder, metric: &Metric) -> Histogram {
+    recorder.register_histogram(&key(metric, &[]), &METADATA)
+}
+
+fn key(metric: &Metric, values: &[&str]) -> Key {
+    let labels: Vec<_> = metric
+        .labels
+        .iter()
+        .zip(values)
+        .map(|(name, value)| Label::new(*name, (*value).to_owned()))
+        .collect();
+    Key::from_parts(metric.name, labels)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dead_letters_are_there_at_zero_before_the_first() {
+        let text = Metrics::new().recorded();
+        for reason in crate::sink::dead_letter::Reason::NAMES {
+            let line = format!("tailwater_dead_lettered_total{{reason=\"{reason}\"}} 0\n");
+            assert!(text.contains(&line), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_latency_reaches_from_a_millisecond_to_a_minute() {
+        let metrics = Metrics::new();
+        let batch = EntryId::from_opaque(7);
+        metrics.sent(batch, Some(1));
+        metrics.acknowledged(batch);
+        let text = metrics.recorded();
+        for le in ["0.001", "60", "+Inf"] {
+            let line = format!("tailwater_end_to_end_latency_seconds_bucket{{le=\"{le}\"}}");
+            assert!(text.contains(&line), "{text}");
+        }
+        assert!(text.contains("tailwater_end_to_end_latency_seconds_count 1"));
+        assert!(text.contains("tailwater_acknowledgement_latency_seconds_count 1"));
+    }
+}

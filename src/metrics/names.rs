@@ -1,0 +1,175 @@
+//! Every metric, described once. `docs/operations.md` holds the same table, and a test keeps it so.
+
+use std::fmt::Write as _;
+
+/// How a metric behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+impl Kind {
+    /// As in the exposition format's `# TYPE`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// A metric: its name, what it is, and its labels. Units are in the name, as Prometheus wants it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metric {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub labels: &'static [&'static str],
+    pub help: &'static str,
+}
+
+/// Labels of what is counted by namespace.
+pub const BY_NAMESPACE: &[&str] = &["database", "collection", "operation"];
+
+macro_rules! metrics {
+    ($($name:ident $text:literal $kind:ident $labels:expr, $help:literal;)*) => {
+        $(pub static $name: Metric = Metric {
+            name: $text,
+            kind: Kind::$kind,
+            labels: $labels,
+            help: $help,
+        };)*
+
+        /// All metrics, in the order of the reference table.
+        pub static ALL: &[&Metric] = &[$(&$name),*];
+    };
+}
+
+metrics! {
+    EVENTS "tailwater_events_total" Counter BY_NAMESPACE,
+        "Change events read";
+    EVENT_BYTES "tailwater_event_bytes_total" Counter BY_NAMESPACE,
+        "Bytes of change events read, as BSON";
+    RECORD_BYTES "tailwater_record_bytes_total" Counter BY_NAMESPACE,
+        "Bytes of keys, values and headers handed to the Kafka client";
+    WITHOUT_RECORD "tailwater_events_without_record_total" Counter &[],
+        "Events that no record is made of: filtered here, or a schema change without KAFKA_TOPIC_DDL";
+    PRODUCED "tailwater_records_produced_total" Counter &[],
+        "Records handed to the Kafka client";
+    ACKNOWLEDGED "tailwater_records_acknowledged_total" Counter &[],
+        "Records acknowledged by Kafka";
+    DEAD_LETTERED "tailwater_dead_lettered_total" Counter &["reason"],
+        "Events written to the dead-letter topic";
+    SKIPPED "tailwater_skipped_total" Counter &["reason"],
+        "Events left out by ON_RECORD_ERROR=skip";
+    BATCHES "tailwater_batches_total" Counter &["closed_by"],
+        "Batches, by what closed them";
+    BATCH_EVENTS "tailwater_batch_events" Histogram &[],
+        "Events in a batch";
+    LATENCY "tailwater_end_to_end_latency_seconds" Histogram &[],
+        "From the change's own time to Kafka's acknowledgement; one sample a batch, its first record";
+    ACK_LATENCY "tailwater_acknowledgement_latency_seconds" Histogram &[],
+        "From handing a record to the Kafka client to its acknowledgement; one sample a batch";
+    GET_MORE "tailwater_get_more_latency_seconds" Histogram &[],
+        "From asking MongoDB for events to its reply, for replies that hold events; at rest this is waiting for a change";
+    REPLIES "tailwater_source_replies_total" Counter &[],
+        "Replies of the change stream, idle ones included";
+    RECONNECTS "tailwater_source_reconnects_total" Counter &[],
+        "Times the change stream was interrupted and opened again";
+    LAG "tailwater_lag_seconds" Gauge &[],
+        "How far delivery is behind the changes' own time; 0 when all is delivered";
+    IN_FLIGHT_RECORDS "tailwater_in_flight_records" Gauge &[],
+        "Records waiting for their acknowledgement";
+    IN_FLIGHT_BYTES "tailwater_in_flight_bytes" Gauge &["half"],
+        "Bytes of the memory budget in use: replies read ahead, records not yet acknowledged";
+    IN_FLIGHT_LIMIT "tailwater_in_flight_limit_bytes" Gauge &["half"],
+        "The two halves of MAX_IN_FLIGHT_BYTES";
+    HEADROOM "tailwater_oplog_headroom_seconds" Gauge &[],
+        "How long until the checkpoint falls off the oplog if nothing moves, looked at once a minute; absent where local.oplog.rs may not be read";
+    CHECKPOINT_AGE "tailwater_checkpoint_age_seconds" Gauge &[],
+        "Time since the checkpoint was last written or confirmed";
+    CHECKPOINT_POSITION "tailwater_checkpoint_position_timestamp_seconds" Gauge &[],
+        "The time of the change (or idle token) the checkpoint stands at, Unix time";
+    CHECKPOINT_SEQ "tailwater_checkpoint_seq" Gauge &[],
+        "The tw-seq the checkpoint stands at";
+    CHECKPOINT_WRITES "tailwater_checkpoint_writes_total" Counter &["outcome"],
+        "Attempts to store the checkpoint";
+    CHECKPOINT_SECONDS "tailwater_checkpoint_write_seconds" Histogram &[],
+        "How long storing the checkpoint took";
+    STATE "tailwater_state" Gauge &["state"],
+        "1 for the state the process is in, 0 for the others";
+    READY "tailwater_ready" Gauge &[],
+        "1 when the stream is open, Kafka reachable and the checkpoint loaded";
+    MONGODB_CONNECTED "tailwater_mongodb_connected" Gauge &[],
+        "1 when the last call to MongoDB succeeded";
+    KAFKA_CONNECTED "tailwater_kafka_connected" Gauge &[],
+        "1 when a broker is connected";
+    CHECKPOINT_FAILING "tailwater_checkpoint_failing" Gauge &[],
+        "1 while the checkpoint cannot be stored";
+    KAFKA_QUEUE_RECORDS "tailwater_kafka_client_queue_records" Gauge &[],
+        "librdkafka: records in its queues or on the wire (every 2 s)";
+    KAFKA_QUEUE_BYTES "tailwater_kafka_client_queue_bytes" Gauge &[],
+        "librdkafka: bytes in its queues or on the wire";
+    KAFKA_BROKERS_UP "tailwater_kafka_brokers_up" Gauge &[],
+        "librdkafka: brokers with an open connection";
+    KAFKA_ROUND_TRIP "tailwater_kafka_round_trip_p99_seconds" Gauge &[],
+        "librdkafka: 99th percentile of a request's round trip, of the slowest broker";
+    BUILD_INFO "tailwater_build_info" Gauge &["version"],
+        "Always 1; the label says which version runs";
+    UPTIME "tailwater_uptime_seconds" Gauge &[],
+        "Time since the process started";
+    PROCESS_CPU "process_cpu_seconds_total" Counter &[],
+        "User and system CPU time of the process";
+    PROCESS_MEMORY "process_resident_memory_bytes" Gauge &[],
+        "Resident memory of the process";
+    PROCESS_START "process_start_time_seconds" Gauge &[],
+        "When the process started, Unix time";
+    PROCESS_FDS "process_open_fds" Gauge &[],
+        "Open file descriptors of the process";
+}
+
+/// The reference table in Markdown, as in `docs/operations.md`.
+pub fn reference() -> String {
+    let mut table = String::from("| Metric | Type | Labels | What it says |\n|---|---|---|---|\n");
+    for metric in ALL {
+        let labels: Vec<_> = metric.labels.iter().map(|l| format!("`{l}`")).collect();
+        // Writing to a string does not fail.
+        let _ = writeln!(
+            table,
+            "| `{}` | {} | {} | {} |",
+            metric.name,
+            metric.kind.name(),
+            labels.join(", "),
+            metric.help
+        );
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn names_are_distinct_and_follow_prometheus_conventions() {
+        let names: BTreeSet<_> = ALL.iter().map(|metric| metric.name).collect();
+        assert_eq!(names.len(), ALL.len());
+        for metric in ALL {
+            let name = metric.name;
+            assert!(
+                name.starts_with("tailwater_") || name.starts_with("process_"),
+                "{name}"
+            );
+            assert!(
+                name.bytes()
+                    .all(|b| b.is_ascii_lowercase() || b == b'_' || b.is_ascii_digit()),
+                "{name}"
+            );
+            let is_total = name.ends_with("_total");
+            assert_eq!(is_total, metric.kind == Kind::Counter, "{name}");
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The page at `/metrics`: what was counted, and what the board shows at this moment.
+
+use super::names::{self, Metric};
+use super::process::{Usage, unix_seconds};
+use crate::status::{Board, State};
+use std::fmt::{Display, Write as _};
+
+/// Everything, in Prometheus's text format.
+pub fn render(board: &Board) -> String {
+    let mut page = Page(board.metrics.recorded());
+    counts(&mut page, board);
+    gauges(&mut page, board);
+    checkpoint(&mut page, board);
+    kafka(&mut page, board);
+    process(&mut page, board);
+    page.0
+}
+
+fn counts(page: &mut Page, board: &Board) {
+    page.value(&names::WITHOUT_RECORD, board.passed.get());
+    page.value(&names::PRODUCED, board.produced.get());
+    page.value(&names::ACKNOWLEDGED, board.acked.get());
+    page.value(&names::REPLIES, board.replies.get());
+    page.value(&names::RECONNECTS, board.reconnects.get());
+}
+
+fn gauges(page: &mut Page, board: &Board) {
+    page.value(&names::LAG, board.lag().as_secs_f64());
+    page.value(&names::IN_FLIGHT_RECORDS, board.in_flight());
+    let (replies, records, headroom) = board.metrics.with_last(|last| {
+        let budgets = (last.replies.upgrade(), last.records.upgrade());
+        (budgets.0, budgets.1, last.headroom)
+    });
+    if let (Some(replies), Some(records)) = (replies, records) {
+        let halves = [("replies", replies), ("records", records)];
+        page.head(&names::IN_FLIGHT_BYTES);
+        for (half, budget) in &halves {
+            page.line(&names::IN_FLIGHT_BYTES, half, budget.used());
+        }
+        page.head(&names::IN_FLIGHT_LIMIT);
+        for (half, budget) in &halves {
+            page.line(&names::IN_FLIGHT_LIMIT, half, budget.limit());
+        }
+    }
+    if let Some(headroom) = headroom {
+        page.value(&names::HEADROOM, headroom.as_secs());
+    }
+    let now = board.state();
+    page.head(&names::STATE);
+    for state in State::ALL {
+        page.line(&names::STATE, state.name(), u8::from(state == now));
+    }
+    for (metric, is_so) in [
+        (&names::READY, board.is_ready()),
+        (&names::MONGODB_CONNECTED, board.mongo_connected.get()),
+        (&names::KAFKA_CONNECTED, board.kafka_connected.get()),
+        (&names::CHECKPOINT_FAILING, board.checkpoint_failing.get()),
+    ] {
+        page.value(metric, u8::from(is_so));
+    }
+}
+
+fn checkpoint(page: &mut Page, board: &Board) {
+    let Some(committed) = board.committed() else {
+        return;
+    };
+    page.value(&names::CHECKPOINT_AGE, committed.at.elapsed().as_secs_f64());
+    page.value(&names::CHECKPOINT_SEQ, committed.position.seq);
+    if let Some(millis) = committed.position.time_millis {
+        page.value(&names::CHECKPOINT_POSITION, millis as f64 / 1e3);
+    }
+}
+
+fn kafka(page: &mut Page, board: &Board) {
+    let Some(client) = board.metrics.with_last(|last| last.kafka) else {
+        return;
+    };
+    page.value(&names::KAFKA_QUEUE_RECORDS, client.queue_records);
+    page.value(&names::KAFKA_QUEUE_BYTES, client.queue_bytes);
+    page.value(&names::KAFKA_BROKERS_UP, client.brokers_up);
+    if let Some(round_trip) = client.round_trip {
+        page.value(&names::KAFKA_ROUND_TRIP, round_trip.as_secs_f64());
+    }
+}
+
+fn process(page: &mut Page, board: &Board) {
+    page.head(&names::BUILD_INFO);
+    page.line(&names::BUILD_INFO, env!("CARGO_PKG_VERSION"), 1);
+    let uptime = board.uptime().as_secs_f64();
+    page.value(&names::UPTIME, uptime);
+    page.value(&names::PROCESS_START, unix_seconds() - uptime);
+    let usage = Usage::read();
+    if let Some(seconds) = usage.cpu_seconds {
+        page.value(&names::PROCESS_CPU, seconds);
+    }
+    if let Some(bytes) = usage.resident_bytes {
+        page.value(&names::PROCESS_MEMORY, bytes);
+    }
+    if let Some(fds) = usage.open_fds {
+        page.value(&names::PROCESS_FDS, fds);
+    }
+}
+
+/// Text in the exposition format. Label values written here are our own words: nothing to escape.
+struct Page(String);
+
+impl Page {
+    fn head(&mut self, metric: &Metric) {
+        // Writing to a string does not fail.
+        let _ = writeln!(
+            self.0,
+            "# HELP {0} {1}\n# TYPE {0} {2}",
+            metric.name,
+            metric.help,
+            metric.kind.name()
+        );
+    }
+
+    /// A metric without labels.
+    fn value(&mut self, metric: &Metric, value: impl Display) {
+        self.head(metric);
+        let _ = writeln!(self.0, "{} {value}", metric.name);
+    }
+
+    /// One value of a metric with one label.
+    fn line(&mut self, metric: &Metric, label: &str, value: impl Display) {
+        let name = metric.labels.first().copied().unwrap_or_default();
+        let _ = writeln!(self.0, "{}{{{name}=\"{label}\"}} {value}", metric.name);
+    }
+}

@@ -1,0 +1,4 @@
+//! What the person on call sees, asks and does.
+
+mod exposition;
+mod metrics;
