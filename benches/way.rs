@@ -112,7 +112,7 @@ fn events_of_one_reply(bencher: Bencher<'_, '_>, text: usize) {
                 fill.events += 1;
                 tracker.acked(entry, 1);
                 seq = seq.next();
-                if fill.is_full(&BATCHING, Instant::now()) {
+                if fill.closed_by(&BATCHING, Instant::now()).is_some() {
                     let position = ResumeToken::from_bytes(event.token).map(|token| Position {
                         token,
                         seq,
