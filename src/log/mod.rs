@@ -51,8 +51,11 @@ where
             .boxed(),
         LogFormat::Json => lines.event_format(json::Json).with_ansi(false).boxed(),
     };
+    // A filter for all, not `with_filter`: a layer's own remembers that it refused a line until the
+    // next line, even when nothing but `log_enabled!` was asked, as rdkafka does before it makes each
+    // client. The line that came next would be swallowed.
     (
-        tracing_subscriber::registry().with(lines.with_filter(filter)),
+        tracing_subscriber::registry().with(filter).with(lines),
         Handle(handle),
     )
 }

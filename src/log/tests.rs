@@ -100,3 +100,23 @@ fn the_level_can_be_changed_while_running() {
         assert_eq!(memory.take(), "");
     });
 }
+
+/// As rdkafka asks, by `log_enabled!`, before it makes each client: outside of any cached interest.
+#[test]
+fn a_library_that_asks_whether_to_log_takes_no_line_of_ours_away() {
+    use tracing::{Callsite, callsite, dispatcher, metadata::Kind};
+    static THEIRS: callsite::DefaultCallsite = {
+        static METADATA: tracing::Metadata<'static> = tracing::metadata! {
+            name: "theirs", target: "rdkafka", level: Level::INFO, fields: &[],
+            callsite: &THEIRS, kind: Kind::EVENT,
+        };
+        callsite::DefaultCallsite::new(&METADATA)
+    };
+    let lines = logged(Level::INFO, LogFormat::Text, |_, _| {
+        for _ in 0..2 {
+            info!("ours");
+            dispatcher::get_default(|dispatch| dispatch.enabled(THEIRS.metadata()));
+        }
+    });
+    assert_eq!(lines.matches("ours").count(), 2, "{lines}");
+}
