@@ -17,12 +17,16 @@ use crate::source::{self, Filter, Images, headroom, identity, preflight, start};
 use crate::status::{Board, State, line};
 use mongodb::Client;
 use mongodb::options::ClientOptions;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// How long the driver looks for a server before it says that there is none.
 const SERVER_SELECTION: Duration = Duration::from_secs(5);
+
+/// How often the topics are looked at again.
+const TOPIC_REFRESH: Duration = Duration::from_secs(300);
 
 /// Runs until asked to stop.
 ///
@@ -88,10 +92,24 @@ async fn bridge(config: Config, board: Arc<Board>, stop: CancellationToken) -> R
         rooms.stop.clone(),
     ));
     let ledger = Ledger::new(rooms.config.kafka.delivery, store).await?;
-    let ledger = pipeline::supervise(&rooms, cursor, position, ledger).await?;
+    let ledger = tokio::select! {
+        ended = Box::pin(pipeline::supervise(&rooms, cursor, position, ledger)) => ended?,
+        never = watch_topics(&rooms) => match never {},
+    };
     ledger.close().await?;
     tracing::info!("stopped; everything delivered is committed");
     Ok(())
+}
+
+/// Looks again at the topics in use from time to time: limits change, and partitions are added, which
+/// moves keys.
+async fn watch_topics(rooms: &Rooms) -> Infallible {
+    loop {
+        tokio::time::sleep(TOPIC_REFRESH).await;
+        for notice in rooms.topics.refresh(&rooms.router.table().all()).await {
+            tracing::warn!("{notice}");
+        }
+    }
 }
 
 /// All that a run begins with.

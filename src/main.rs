@@ -40,7 +40,7 @@ fn start(command: &Command, loaded: Loaded) -> Result<u8, Error> {
         }
         let stop = shutdown::on_signal()
             .map_err(|error| Error::new(Code::Internal, "no signal handlers").because(error))?;
-        app::run(loaded.config, stop).await.map(|()| 0)
+        Box::pin(app::run(loaded.config, stop)).await.map(|()| 0)
     });
     // Threads that wait for a server which does not answer must not hold up the end.
     runtime.shutdown_background();

@@ -113,8 +113,8 @@ enum Backend {
     File(file::Store),
 }
 
-/// In MongoDB each write makes an oplog entry, which the stream itself then has to pass: while only
-/// idle tokens move, one in this time is enough.
+/// While only idle tokens move, one write in this time is enough: in MongoDB each makes an oplog entry,
+/// which the stream itself then has to pass, and in Kafka each is a transaction.
 const IDLE_WRITE_INTERVAL: Duration = Duration::from_secs(10);
 
 impl Store {
@@ -189,7 +189,7 @@ impl Store {
     }
 
     fn may_wait(&self, checkpoint: &Checkpoint) -> bool {
-        matches!(self.backend, Backend::MongoDb(_))
+        !matches!(self.backend, Backend::File(_))
             && self.committed.as_ref().map(|position| position.seq) == Some(checkpoint.position.seq)
             && self
                 .written

@@ -227,7 +227,7 @@ fn databases_with_the_same_collections_share_one_alternative() {
 
 #[test]
 fn the_users_stages_come_after_the_filter() {
-    let stage = doc! {"$match": {"fullDocument.a": 1}};
+    let stage = doc! {"$unset": "fullDocument.a"};
     let filter = Filter::new(
         &Mongo {
             user_pipeline: vec![stage.clone()],
@@ -261,4 +261,18 @@ fn only_options_that_differ_from_the_servers_own_are_sent() {
         options(&config, Images::Without),
         doc! {"showExpandedEvents": true, "allChangesForCluster": true}
     );
+}
+
+#[test]
+fn a_match_of_the_users_own_never_hides_an_invalidate_or_a_drop() {
+    let mut mongo = mongo(&[], &[], &[]);
+    mongo.user_pipeline = vec![
+        doc! {"$match": {"fullDocument.plan": "team"}},
+        doc! {"$unset": "fullDocument.secret"},
+    ];
+    let stages = Filter::new(&mongo, &[]).stages();
+    let always = doc! {"operationType": {"$in": ["invalidate", "drop", "rename", "dropDatabase"]}};
+    let theirs = doc! {"fullDocument.plan": "team"};
+    assert_eq!(stages[1], doc! {"$match": {"$or": [always, theirs]}});
+    assert_eq!(stages[2], doc! {"$unset": "fullDocument.secret"});
 }
