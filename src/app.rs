@@ -4,14 +4,15 @@ use crate::admin;
 use crate::commit::Ledger;
 use crate::config::{Config, ResumeBackend, Scope};
 use crate::error::{Code, Error, Policy};
-use crate::pipeline::{self, OPENING_BATCH, incarnation::Rooms};
+use crate::pipeline::opening::{self, OPENING_BATCH, Opened};
+use crate::pipeline::{self, history, incarnation::Rooms};
 use crate::position::{Position, Seq};
 use crate::preflight::Report;
 use crate::resume::{self, Checkpoint, Decision, Store, StoreContext};
 use crate::route::Router;
 use crate::sink::topics::{self, Topics};
 use crate::source::cursor::{Cursor, Start, Watch};
-use crate::source::errors::{self, Moment, SourceFault};
+use crate::source::errors::{self, SourceFault};
 use crate::source::reader::Retry;
 use crate::source::{self, Filter, Images, headroom, identity, preflight, start};
 use crate::status::{Board, State, line};
@@ -76,16 +77,13 @@ pub async fn check(config: &Config) -> Result<Report, Error> {
 }
 
 async fn bridge(config: Config, board: Arc<Board>, stop: CancellationToken) -> Result<(), Error> {
-    let opened = tokio::select! {
+    let (rooms, opened, store) = tokio::select! {
         () = stop.cancelled() => return Ok(()),
-        opened = open(config, board, stop.clone()) => opened?,
+        opened = open(config, board, stop.clone()) => match opened? {
+            Some(opened) => opened,
+            None => return Ok(()),
+        },
     };
-    let Opened {
-        rooms,
-        cursor,
-        position,
-        store,
-    } = opened;
     tokio::spawn(headroom::watch(
         rooms.client.clone(),
         Arc::clone(&rooms.board),
@@ -93,7 +91,7 @@ async fn bridge(config: Config, board: Arc<Board>, stop: CancellationToken) -> R
     ));
     let ledger = Ledger::new(rooms.config.kafka.delivery, store).await?;
     let ledger = tokio::select! {
-        ended = Box::pin(pipeline::supervise(&rooms, cursor, position, ledger)) => ended?,
+        ended = Box::pin(pipeline::supervise(&rooms, opened, ledger)) => ended?,
         never = watch_topics(&rooms) => match never {},
     };
     ledger.close().await?;
@@ -112,15 +110,12 @@ async fn watch_topics(rooms: &Rooms) -> Infallible {
     }
 }
 
-/// All that a run begins with.
-struct Opened {
-    rooms: Rooms,
-    cursor: Cursor,
-    position: Position,
-    store: Store,
-}
-
-async fn open(config: Config, board: Arc<Board>, stop: CancellationToken) -> Result<Opened, Error> {
+/// Waits for the servers and opens everything; none when asked to stop meanwhile.
+async fn open(
+    config: Config,
+    board: Arc<Board>,
+    stop: CancellationToken,
+) -> Result<Option<(Rooms, Opened, Store)>, Error> {
     let retry = Retry {
         first: config.mongo.reconnect_delay,
         most: config.mongo.reconnect_max_retries,
@@ -178,17 +173,13 @@ async fn open(config: Config, board: Arc<Board>, stop: CancellationToken) -> Res
         board,
         stop,
     };
-    let (cursor, position, store) = match checkpoint {
-        Some(checkpoint) => go_on(&mut rooms, &context, checkpoint, store).await?,
-        None => begin(&mut rooms, store).await?,
+    let mut store = store;
+    let opened = match checkpoint {
+        Some(checkpoint) => go_on(&mut rooms, &context, checkpoint).await?,
+        None => Some(begin(&mut rooms, &mut store).await?),
     };
     rooms.board.checkpoint_loaded.set(true);
-    Ok(Opened {
-        rooms,
-        cursor,
-        position,
-        store,
-    })
+    Ok(opened.map(|opened| (rooms, opened, store)))
 }
 
 /// Goes on from a checkpoint.
@@ -196,8 +187,7 @@ async fn go_on(
     rooms: &mut Rooms,
     context: &StoreContext,
     checkpoint: Checkpoint,
-    store: Store,
-) -> Result<(Cursor, Position, Store), Error> {
+) -> Result<Option<Opened>, Error> {
     let decision = resume::verify(
         &checkpoint,
         &context.source,
@@ -209,18 +199,29 @@ async fn go_on(
         tracing::warn!("{warning}");
         position.seq = seq;
     }
-    let (cursor, _) = open_cursor(rooms, &Start::After(position.token.clone())).await?;
+    rooms.board.set_committed(position.clone());
+    let opened = open_cursor(rooms, &Start::After(position.token.clone())).await;
+    let (cursor, _) = match opened {
+        Ok(opened) => opened,
+        Err(error) if error.code == Code::HistoryLost => {
+            return history::go_on(rooms, &position, error).await;
+        }
+        Err(error) => return Err(error),
+    };
     tracing::info!(
         written_by = checkpoint.instance,
         seq = position.seq.0,
         "going on from the checkpoint"
     );
-    rooms.board.set_committed(position.clone());
-    Ok((cursor, position, store))
+    Ok(Some(Opened {
+        cursor,
+        position,
+        gap: None,
+    }))
 }
 
 /// Begins a stream that has no checkpoint, and stores its first position before any event is read.
-async fn begin(rooms: &mut Rooms, mut store: Store) -> Result<(Cursor, Position, Store), Error> {
+async fn begin(rooms: &mut Rooms, store: &mut Store) -> Result<Opened, Error> {
     let retry = rooms.retry();
     let start_at = rooms.config.mongo.start_at.clone();
     let start = healing(retry, async || {
@@ -251,7 +252,11 @@ async fn begin(rooms: &mut Rooms, mut store: Store) -> Result<(Cursor, Position,
     }
     rooms.board.set_committed(position.clone());
     tracing::info!(start_at = ?start_at, "no checkpoint: a first start, its position is stored");
-    Ok((cursor, position, store))
+    Ok(Opened {
+        cursor,
+        position,
+        gap: None,
+    })
 }
 
 /// Opens the cursor, waiting for what heals by itself; goes without splitting where the server does
@@ -262,14 +267,12 @@ async fn open_cursor(
 ) -> Result<(Cursor, Option<crate::position::ResumeToken>), Error> {
     let mut delays = rooms.retry().delays();
     loop {
-        let error = match Cursor::open(&rooms.client, &rooms.watch, start, OPENING_BATCH).await {
-            Ok((cursor, first)) => return Ok((cursor, first.post_batch_token())),
-            Err(error) => error,
-        };
-        let moment = match start {
-            Start::After(_) => Moment::Resuming,
-            Start::At(_) | Start::Now => Moment::Other,
-        };
+        let error =
+            match Cursor::open(&rooms.client, &rooms.watch, start, OPENING_BATCH, false).await {
+                Ok((cursor, first)) => return Ok((cursor, first.post_batch_token())),
+                Err(error) => error,
+            };
+        let moment = opening::moment(start);
         if rooms.watch.split_large && errors::classify(&error, moment) == SourceFault::Refused {
             tracing::info!("this server does not split events over 16 MiB; going on without");
             rooms.watch.split_large = false;

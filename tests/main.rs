@@ -10,6 +10,7 @@ mod support;
 mod checkpoints;
 mod configuration;
 mod delivery;
+mod failures;
 mod filtering;
 mod operable;
 mod operations;

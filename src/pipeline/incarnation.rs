@@ -6,7 +6,7 @@ use super::outlet::Outlet;
 use super::pump::{End, Knowledge, Pump};
 use super::tracker::Tracker;
 use crate::commit::{Committer, Ledger};
-use crate::config::Config;
+use crate::config::{Config, OnHistoryLost};
 use crate::error::{Code, Error};
 use crate::metrics::events::EventCounts;
 use crate::position::Position;
@@ -18,6 +18,7 @@ use crate::sink::topics::Topics;
 use crate::sink::transaction::{self, Transactions};
 use crate::source::batch_size::BatchSize;
 use crate::source::cursor::{Cursor, Watch};
+use crate::source::errors::SourceFault;
 use crate::source::reader::{Fetched, READ_AHEAD, Reader, Retry};
 use crate::source::split::Merger;
 use crate::status::{Board, State};
@@ -92,8 +93,11 @@ impl Rooms {
                 drained: true,
             });
         }
-        // A position that the last incarnation could not store gets another chance.
-        tracker.pass(position.clone());
+        // A position that the last incarnation could not store gets another chance; one behind a gap is
+        // not passed before the gap was told.
+        if knowledge.gap.is_none() {
+            tracker.pass(position.clone());
+        }
 
         let (sender, replies) = mpsc::channel::<Fetched>(READ_AHEAD);
         let halt_reading = self.stop.child_token();
@@ -156,7 +160,7 @@ impl Rooms {
 
         let drained = match (&end, &committed) {
             (End::Producer, _) | (_, Some(_)) => false,
-            _ => self.drain(&mut pump).await,
+            (end, _) => self.drain(&mut pump, end).await,
         };
         drop(pump);
         halt_reading.cancel();
@@ -287,12 +291,22 @@ impl Rooms {
         }
     }
 
-    /// Waits for the last acknowledgements, no longer than a graceful stop may take.
-    async fn drain(&self, pump: &mut Pump<'_>) -> bool {
+    /// Waits for the last acknowledgements, no longer than a graceful stop may take. But what was read
+    /// before history was lost can never be read again: that waits for Kafka.
+    async fn drain(&self, pump: &mut Pump<'_>, end: &End) -> bool {
         self.board.enter(State::Draining);
-        tokio::time::timeout(self.config.shutdown_timeout, pump.finish())
-            .await
-            .unwrap_or(false)
+        let is_last_chance = matches!(end, End::Source(fault) if fault.kind == SourceFault::HistoryLost)
+            && self.config.pipeline.on_history_lost != OnHistoryLost::Stop;
+        let limit = async {
+            if is_last_chance {
+                self.stop.cancelled().await;
+            }
+            tokio::time::sleep(self.config.shutdown_timeout).await;
+        };
+        tokio::select! {
+            drained = pump.finish() => drained,
+            () = limit => false,
+        }
     }
 }
 

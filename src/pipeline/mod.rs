@@ -5,40 +5,45 @@
 
 pub mod budget;
 pub mod encoder;
+pub mod history;
 pub mod incarnation;
+pub mod opening;
 pub mod outlet;
 pub mod pump;
 pub mod tracker;
 
 use crate::commit::Ledger;
-use crate::config::OnHistoryLost;
 use crate::error::{Code, Error};
-use crate::position::Position;
 use crate::sink::producer::Faults;
-use crate::source::cursor::{Cursor, Start};
-use crate::source::errors::{self, Moment, SourceFault};
-use crate::source::reader::Fault;
+use crate::source::cursor::Start;
+use crate::source::errors::SourceFault;
 use crate::status::State;
 use incarnation::{Outcome, Rooms};
+use opening::Opened;
 use pump::{End, Knowledge};
 
-/// Runs incarnations from `start` until the process is asked to stop or cannot go on. Gives the ledger
+/// Runs incarnations from `opened` until the process is asked to stop or cannot go on. Gives the ledger
 /// back after a graceful stop.
 ///
 /// # Errors
 /// What ended it, by its code.
-pub async fn supervise(
-    rooms: &Rooms,
-    cursor: Cursor,
-    start: Position,
-    ledger: Ledger,
-) -> Result<Ledger, Error> {
+pub async fn supervise(rooms: &Rooms, opened: Opened, ledger: Ledger) -> Result<Ledger, Error> {
     let mut knowledge = Knowledge::default();
-    let mut next = Some((cursor, start, ledger));
     let mut delays = rooms.retry().delays();
-    while let Some((cursor, start, ledger)) = next.take() {
-        let began = start.seq;
-        let outcome = rooms.run(cursor, start, ledger, &knowledge).await?;
+    let mut next = (opened, ledger);
+    loop {
+        let (opened, ledger) = next;
+        let began = opened.position.seq;
+        if opened.gap.is_some() {
+            // A new numbering: what is known of the events of the old one means nothing.
+            knowledge = Knowledge {
+                gap: opened.gap,
+                ..Knowledge::default()
+            };
+        }
+        let outcome = rooms
+            .run(opened.cursor, opened.position, ledger, &knowledge)
+            .await?;
         let Outcome {
             end,
             position,
@@ -48,8 +53,10 @@ pub async fn supervise(
         } = outcome;
         if position.seq > began {
             delays = rooms.retry().delays();
+            // Its record is the first of its incarnation, so it is acknowledged.
+            knowledge.gap = None;
         }
-        match end {
+        let lost = match end {
             End::Stopped if drained => return Ok(ledger),
             End::Stopped => {
                 return Err(Error::new(
@@ -59,57 +66,54 @@ pub async fn supervise(
                 ));
             }
             End::Failed(error) => return Err(error),
-            End::Source(fault) => return Err(lost(rooms, fault, &position)),
-            End::Producer => learn(rooms, &mut knowledge, &faults),
-        }
-        rooms.board.enter(State::Recovering);
-        tracing::warn!(
-            seq = position.seq.0,
-            "starting again from the last acknowledged position"
-        );
-        let cursor = loop {
-            let Some(delay) = delays.next() else {
-                return Err(Error::new(
-                    Code::SinkUnavailable,
-                    "RECONNECT_MAX_RETRIES is used up",
-                ));
-            };
-            tokio::select! {
-                () = rooms.stop.cancelled() => return Ok(ledger),
-                () = tokio::time::sleep(delay) => {}
+            End::Source(fault) if fault.kind == SourceFault::HistoryLost => {
+                Some(Error::from(fault))
             }
-            let start = Start::After(position.token.clone());
-            let opened = Cursor::open(&rooms.client, &rooms.watch, &start, OPENING_BATCH).await;
-            match opened {
-                Ok((cursor, _)) => break cursor,
-                Err(error)
-                    if errors::classify(&error, Moment::Resuming) == SourceFault::Resumable =>
-                {
-                    rooms.board.mongo_connected.set(false);
-                    tracing::warn!(
-                        error = errors::describe(&error),
-                        "change stream not opened, trying again"
-                    );
-                }
-                Err(error) => {
-                    return Err(errors::error(
-                        "opening the change stream",
-                        &error,
-                        Moment::Resuming,
+            End::Source(fault) => return Err(fault.into()),
+            End::Producer => {
+                learn(rooms, &mut knowledge, &faults);
+                None
+            }
+        };
+        rooms.board.enter(State::Recovering);
+        let opened = match lost {
+            Some(error) => history::go_on(rooms, &position, error).await?,
+            None => {
+                tracing::warn!(
+                    seq = position.seq.0,
+                    "starting again from the last acknowledged position"
+                );
+                let Some(delay) = delays.next() else {
+                    return Err(Error::new(
+                        Code::SinkUnavailable,
+                        "RECONNECT_MAX_RETRIES is used up",
                     ));
+                };
+                tokio::select! {
+                    () = rooms.stop.cancelled() => return Ok(ledger),
+                    () = tokio::time::sleep(delay) => {}
+                }
+                let start = Start::After(position.token.clone());
+                match opening::cursor(rooms, &start, &mut delays).await {
+                    Ok(cursor) => cursor.map(|(cursor, _)| Opened {
+                        cursor,
+                        position,
+                        // What is still to be told is known already.
+                        gap: None,
+                    }),
+                    Err(error) if error.code == Code::HistoryLost => {
+                        history::go_on(rooms, &position, error).await?
+                    }
+                    Err(error) => return Err(error),
                 }
             }
         };
-        next = Some((cursor, position, ledger));
+        match opened {
+            Some(opened) => next = (opened, ledger),
+            None => return Ok(ledger),
+        }
     }
-    Err(Error::new(
-        Code::Internal,
-        "the pipeline ended without a reason",
-    ))
 }
-
-/// Batch size of a cursor before anything is known of the events.
-pub const OPENING_BATCH: u32 = 1_000;
 
 /// Takes from a broken producer's reports what the next incarnation must know.
 fn learn(rooms: &Rooms, knowledge: &mut Knowledge, faults: &Faults) {
@@ -137,29 +141,5 @@ fn learn(rooms: &Rooms, knowledge: &mut Knowledge, faults: &Faults) {
     }
     if let Some(error) = &faults.fatal {
         tracing::warn!(error = %crate::sink::client::describe(error), "the kafka producer is built anew");
-    }
-}
-
-/// The error for a stream that cannot go on.
-fn lost(rooms: &Rooms, fault: Fault, position: &Position) -> Error {
-    let history_lost = fault.kind == SourceFault::HistoryLost;
-    let error = Error::from(fault);
-    match rooms.config.pipeline.on_history_lost {
-        OnHistoryLost::Stop if history_lost => {
-            let since = position
-                .time_millis
-                .and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok());
-            let since = since.map_or_else(String::new, |time| {
-                format!(" Changes since {time} are missing.")
-            });
-            Error::new(
-                error.code,
-                format!(
-                    "{}.{since} Choose by name how to go on: ON_HISTORY_LOST=earliest or latest",
-                    error.detail
-                ),
-            )
-        }
-        _ => error,
     }
 }

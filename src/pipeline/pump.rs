@@ -17,6 +17,7 @@ use crate::source::reader::{Fault, Fetched};
 use crate::source::reply::Reply;
 use crate::source::split::Merger;
 use crate::status::Board;
+use bson::RawDocumentBuf;
 use rdkafka::error::RDKafkaErrorCode;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -54,6 +55,8 @@ pub struct Knowledge {
     pub suspects: BTreeSet<Seq>,
     /// Refused alone: these go by the record-error policy.
     pub refused: BTreeMap<Seq, RDKafkaErrorCode>,
+    /// The event that tells of lost history, until it is acknowledged: it goes first.
+    pub gap: Option<RawDocumentBuf>,
 }
 
 /// One incarnation's pump.
@@ -82,6 +85,9 @@ const LOOK_UP: u64 = 64;
 impl Pump<'_> {
     /// Takes replies until one of the [`End`]s.
     pub async fn run(&mut self, mut replies: Receiver<Fetched>) -> End {
+        if let Err(end) = self.announce().await {
+            return end;
+        }
         loop {
             if let Err(end) = self.next(&mut replies).await {
                 return end;
@@ -93,6 +99,18 @@ impl Pump<'_> {
     /// in a transaction commits it; whether that came about.
     pub async fn finish(&mut self) -> bool {
         self.outlet.finish().await
+    }
+
+    /// Tells of lost history before anything that comes behind it.
+    async fn announce(&mut self) -> Step {
+        let knowledge = self.knowledge;
+        match &knowledge.gap {
+            Some(gap) => {
+                let event = Event::parse(gap.as_bytes()).map_err(malformed)?;
+                self.event(&event).await
+            }
+            None => Ok(()),
+        }
     }
 
     async fn next(&mut self, replies: &mut Receiver<Fetched>) -> Step {

@@ -38,9 +38,9 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// The aggregate command that opens a cursor; its first batch is empty, so that the position it
-    /// starts from is known before any event is read.
-    pub fn command(&self, start: &Start) -> Document {
+    /// The aggregate command that opens a cursor; with a first batch of 0 events the position it starts
+    /// from is known before any event is read.
+    pub fn command(&self, start: &Start, first_batch: u32) -> Document {
         let mut change_stream = self.options.clone();
         match start {
             Start::After(token) => {
@@ -64,7 +64,7 @@ impl Watch {
         doc! {
             "aggregate": 1,
             "pipeline": pipeline,
-            "cursor": { "batchSize": 0 },
+            "cursor": { "batchSize": first_batch },
             // What was not replicated to a majority may be rolled back: never an event.
             "readConcern": { "level": "majority" },
         }
@@ -82,8 +82,8 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// Opens the cursor and returns it with the empty first reply, whose post-batch token is the
-    /// position it starts from.
+    /// Opens the cursor and returns it with the first reply: empty, with the position it starts from as
+    /// its post-batch token, unless `eager`.
     ///
     /// # Errors
     /// The driver's error; `errors::classify` says what it means.
@@ -92,8 +92,10 @@ impl Cursor {
         watch: &Watch,
         start: &Start,
         batch_events: u32,
+        eager: bool,
     ) -> Result<(Self, Reply), Error> {
-        let command = RawDocumentBuf::try_from(&watch.command(start))?;
+        let first_batch = if eager { batch_events } else { 0 };
+        let command = RawDocumentBuf::try_from(&watch.command(start, first_batch))?;
         let mut options = RunCursorCommandOptions::default();
         options.cursor_type = Some(CursorType::TailableAwait);
         options.batch_size = Some(batch_events);
@@ -142,7 +144,7 @@ mod tests {
             stages: vec![doc! { "$match": {} }],
             split_large: true,
         };
-        let command = watch.command(&Start::After(ResumeToken::from_data("82")));
+        let command = watch.command(&Start::After(ResumeToken::from_data("82")), 0);
         let pipeline = command.get_array("pipeline").unwrap();
         let first = pipeline[0]
             .as_document()

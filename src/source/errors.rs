@@ -43,6 +43,22 @@ impl SourceFault {
             Self::Fatal => Code::Internal,
         }
     }
+
+    /// What an operator does about it, where the server's words do not say.
+    fn remedy(self) -> &'static str {
+        match self {
+            Self::TokenInvalid => {
+                "; the resume token is damaged or of another stream, and nothing was skipped: restore the \
+                 checkpoint, or forget it to make this a first start"
+            }
+            Self::Unauthorized => {
+                "; the user lacks `changeStream` and `find` on what is watched: grant the role `read` on the \
+                 database (`readAnyDatabase` for a whole deployment)"
+            }
+            Self::Credentials => "; user, password or authSource in MONGODB_URI are wrong",
+            _ => "",
+        }
+    }
 }
 
 /// What was attempted: three codes of the server mean a bad token or a bad pipeline, depending.
@@ -185,10 +201,13 @@ const QUOTES_NOTHING: &[i32] = &[18, 20, 59, 73, 91, 189, 8000, 10107, 40324, 40
 
 /// Our error for one of the driver's: its code, and a sentence that begins with what was attempted.
 pub fn error(attempt: &str, error: &mongodb::error::Error, moment: Moment) -> Error {
-    Error::new(
-        classify(error, moment).code(),
-        format!("{attempt}: {}", describe(error)),
-    )
+    of_fault(attempt, classify(error, moment), error)
+}
+
+/// The same for an error that is sorted already.
+pub fn of_fault(attempt: &str, fault: SourceFault, error: &mongodb::error::Error) -> Error {
+    let detail = format!("{attempt}: {}{}", describe(error), fault.remedy());
+    Error::new(fault.code(), detail)
 }
 
 #[cfg(test)]

@@ -97,6 +97,9 @@ struct Place {
     invalidated: bool,
     /// The token a cursor was opened with is looked for at its first `getMore`.
     moment: Moment,
+    /// Whether the next cursor is asked for events with its first reply. One that is asked for none may
+    /// be closed with an empty reply when an `invalidate` is ahead, and would never get there.
+    eager: bool,
 }
 
 impl Reader {
@@ -108,6 +111,7 @@ impl Reader {
             in_split: false,
             invalidated: false,
             moment: Moment::Resuming,
+            eager: false,
         };
         let mut delays = self.retry.delays();
         loop {
@@ -129,6 +133,7 @@ impl Reader {
                     Err(error) => Left::Failed(error),
                 },
             };
+            let mut last_error = None;
             let pause = match left {
                 Left::Stopped => return,
                 Left::Reopen { pause } => pause,
@@ -143,13 +148,17 @@ impl Reader {
                         error = %errors::describe(&error),
                         "change stream interrupted, reconnecting"
                     );
+                    last_error = Some(error);
                     true
                 }
             };
             if pause {
                 let Some(delay) = delays.next() else {
-                    let error = std::io::Error::other("RECONNECT_MAX_RETRIES is used up").into();
-                    return self.fail(SourceFault::Fatal, error, place.last).await;
+                    let error = last_error.unwrap_or_else(|| {
+                        std::io::Error::other("the server closes the change stream again and again")
+                            .into()
+                    });
+                    return self.fail(SourceFault::Resumable, error, place.last).await;
                 };
                 tokio::select! {
                     () = stop.cancelled() => return,
@@ -167,6 +176,7 @@ impl Reader {
         stop: &CancellationToken,
     ) -> Left {
         let mut expected = 0;
+        let mut is_new = true;
         loop {
             // Before the reply is asked for: it is in memory as soon as it comes.
             let reservation = tokio::select! {
@@ -180,7 +190,12 @@ impl Reader {
             };
             let batch = match next {
                 Ok(Ok(Some(batch))) => batch,
+                Ok(Ok(None)) if is_new && !place.eager => {
+                    place.eager = true;
+                    return Left::Reopen { pause: false };
+                }
                 Ok(Ok(None)) => {
+                    place.eager = false;
                     tracing::info!(
                         invalidated = place.invalidated,
                         "the server closed the change stream, reopening it"
@@ -197,6 +212,7 @@ impl Reader {
             };
             self.board.mongo_connected.set(true);
             place.moment = Moment::Other;
+            is_new = false;
             let reply = Reply::new(batch, Some(reservation));
             expected = reply.len();
             let events = place.advance(&reply);
@@ -225,7 +241,13 @@ impl Reader {
     ) -> Result<Option<Cursor>, mongodb::error::Error> {
         place.moment = Moment::Resuming;
         let start = Start::After(place.last.clone());
-        let opening = Cursor::open(&self.client, &self.watch, &start, self.batch_size.events());
+        let opening = Cursor::open(
+            &self.client,
+            &self.watch,
+            &start,
+            self.batch_size.events(),
+            place.eager,
+        );
         let (cursor, first) = tokio::select! {
             () = stop.cancelled() => return Ok(None),
             opened = tokio::time::timeout(READ_GRACE, opening) => match opened {
@@ -235,8 +257,16 @@ impl Reader {
         };
         self.board.mongo_connected.set(true);
         place.invalidated = false;
+        if !place.eager {
+            // The position is where it was: an empty first reply says nothing about what is behind it.
+            return Ok(Some(cursor));
+        }
         place.advance(&first);
-        Ok(Some(cursor))
+        self.board.replies.add(1);
+        match self.replies.send(Fetched::Reply(first)).await {
+            Ok(()) => Ok(Some(cursor)),
+            Err(_) => Ok(None),
+        }
     }
 
     async fn fail(self, kind: SourceFault, error: mongodb::error::Error, last: ResumeToken) {
@@ -282,10 +312,11 @@ impl Place {
 
 impl From<Fault> for Error {
     fn from(fault: Fault) -> Self {
-        let detail = format!(
-            "reading the change stream: {}",
-            errors::describe(&fault.error)
-        );
-        Error::new(fault.kind.code(), detail)
+        if fault.kind == SourceFault::Resumable {
+            let last = errors::describe(&fault.error);
+            let detail = format!("RECONNECT_MAX_RETRIES is used up; the last: {last}");
+            return Error::new(fault.kind.code(), detail);
+        }
+        errors::of_fault("reading the change stream", fault.kind, &fault.error)
     }
 }

@@ -17,15 +17,15 @@ pub async fn without_checkpoint(client: &Client, start_at: &StartAt) -> Result<S
         StartAt::Now => Start::Now,
         StartAt::Time(seconds) => Start::At(ClusterTime::new(*seconds, 1)),
         StartAt::Token(token) => Start::After(token.clone()),
-        StartAt::Earliest => Start::At(oldest(client).await?),
+        StartAt::Earliest => Start::At(oldest(client, "START_AT=earliest").await?),
     })
 }
 
-/// The time of the oplog's oldest entry.
+/// The time of the oplog's oldest entry; `purpose` begins the sentence of an error.
 ///
 /// # Errors
 /// What the server answers, with the privilege it takes.
-pub async fn oldest(client: &Client) -> Result<ClusterTime, Error> {
+pub async fn oldest(client: &Client, purpose: &str) -> Result<ClusterTime, Error> {
     let oplog = client.database("local").collection::<Document>("oplog.rs");
     let first = oplog
         .find_one(doc! {})
@@ -33,11 +33,10 @@ pub async fn oldest(client: &Client) -> Result<ClusterTime, Error> {
         .projection(doc! { "ts": 1 })
         .await
         .map_err(|error| {
-            errors::error(
-                "START_AT=earliest reads local.oplog.rs (grant the role `read` on `local`, or give a time)",
-                &error,
-                Moment::Other,
-            )
+            let attempt = format!(
+                "{purpose} takes reading local.oplog.rs (grant the role `read` on `local`)"
+            );
+            errors::error(&attempt, &error, Moment::Other)
         })?;
     let entry = first
         .as_ref()
@@ -45,7 +44,7 @@ pub async fn oldest(client: &Client) -> Result<ClusterTime, Error> {
     let time = entry.ok_or_else(|| {
         Error::new(
             Code::SourceRefused,
-            "START_AT=earliest finds no oplog here (a sharded cluster has one per shard); give a time instead",
+            format!("{purpose}: there is no oplog here (a sharded cluster has one per shard)"),
         )
     })?;
     Ok(ClusterTime::new(time.time, time.increment))

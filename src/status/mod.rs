@@ -107,6 +107,8 @@ pub struct Board {
     pub reconnects: Counter,
     pub skipped: Counter,
     pub dead_lettered: Counter,
+    /// Times that history was lost and the stream went on behind the gap.
+    pub gaps: Counter,
     /// Time of the last event or idle token read, ms since the epoch; 0 before the first.
     pub last_seen_millis: AtomicI64,
     /// What is counted and timed beyond what is here.
@@ -140,6 +142,7 @@ impl Board {
             reconnects: Counter::default(),
             skipped: Counter::default(),
             dead_lettered: Counter::default(),
+            gaps: Counter::default(),
             last_seen_millis: AtomicI64::new(0),
             metrics: Metrics::new(),
             committed: Mutex::new(None),

@@ -1,0 +1,81 @@
+//! Opens the change stream for an incarnation, waiting for what heals by itself.
+
+use super::incarnation::Rooms;
+use crate::error::{Error, Policy};
+use crate::position::{Position, ResumeToken};
+use crate::source::cursor::{Cursor, Start};
+use crate::source::errors::{self, Moment};
+use bson::RawDocumentBuf;
+use std::time::Duration;
+
+/// Batch size of a cursor before anything is known of the events.
+pub const OPENING_BATCH: u32 = 1_000;
+
+/// What an incarnation begins with.
+pub struct Opened {
+    pub cursor: Cursor,
+    pub position: Position,
+    /// The event that tells of lost history, to go before all others.
+    pub gap: Option<RawDocumentBuf>,
+}
+
+/// Opens a cursor and gives it with the position it starts from; none when asked to stop.
+///
+/// # Errors
+/// What does not heal by itself, or not within `delays`.
+pub async fn cursor(
+    rooms: &Rooms,
+    start: &Start,
+    delays: &mut (impl Iterator<Item = Duration> + Send),
+) -> Result<Option<(Cursor, Option<ResumeToken>)>, Error> {
+    loop {
+        let opening = Cursor::open(&rooms.client, &rooms.watch, start, OPENING_BATCH, false);
+        let opened = tokio::select! {
+            () = rooms.stop.cancelled() => return Ok(None),
+            opened = opening => opened,
+        };
+        let error = match opened {
+            Ok((cursor, first)) => return Ok(Some((cursor, first.post_batch_token()))),
+            Err(error) => errors::error("opening the change stream", &error, moment(start)),
+        };
+        rooms.board.mongo_connected.set(false);
+        if !pause(rooms, &error, delays).await? {
+            return Ok(None);
+        }
+    }
+}
+
+/// What an error means for a stream that is being opened at `start`.
+pub fn moment(start: &Start) -> Moment {
+    match start {
+        Start::After(_) => Moment::Resuming,
+        Start::At(_) | Start::Now => Moment::Other,
+    }
+}
+
+/// Waits before the next attempt; false when asked to stop meanwhile.
+///
+/// # Errors
+/// The error itself, when there should be no other attempt.
+pub async fn pause(
+    rooms: &Rooms,
+    error: &Error,
+    delays: &mut (impl Iterator<Item = Duration> + Send),
+) -> Result<bool, Error> {
+    let refused = || Error::new(error.code, error.detail.clone());
+    if error.code.policy() == Policy::Stop {
+        return Err(refused());
+    }
+    let Some(delay) = delays.next() else {
+        let detail = format!(
+            "RECONNECT_MAX_RETRIES is used up; the last: {}",
+            error.detail
+        );
+        return Err(Error::new(error.code, detail));
+    };
+    tracing::warn!(code = error.code.name(), %error, "trying again");
+    Ok(tokio::select! {
+        () = rooms.stop.cancelled() => false,
+        () = tokio::time::sleep(delay) => true,
+    })
+}
