@@ -83,8 +83,7 @@ impl Rooms {
             && let Err(end) = self.take_over(leader, &producer).await
         {
             let position = stored_since(leader, before.as_ref()).unwrap_or(position);
-            let faults = producer.faults();
-            purge(producer).await?;
+            let faults = purge(producer).await?;
             return Ok(Outcome {
                 end,
                 position,
@@ -168,8 +167,7 @@ impl Rooms {
         if committed.is_none() && committing.is_some() {
             committed = Some(ended(&mut committing).await);
         }
-        let faults = producer.faults();
-        let purged = purge(producer).await;
+        let faults = purge(producer).await?;
         let (ledger, position, stored) = match (leader, committed) {
             (Some(mut leader), _) => {
                 if faults.fenced {
@@ -184,7 +182,6 @@ impl Rooms {
             }
             (None, None) => return Err(Error::new(Code::Internal, "nobody kept the positions")),
         };
-        purged?;
         reading.await.map_err(|error| panicked("reader", error))?;
         let end = match stored {
             Ok(()) => end,
@@ -327,7 +324,7 @@ fn stored_since(leader: &Leader, before: Option<&Position>) -> Option<Position> 
 }
 
 /// Waits for librdkafka's threads, which may take a moment.
-async fn purge(producer: Producer) -> Result<(), Error> {
+async fn purge(producer: Producer) -> Result<Faults, Error> {
     tokio::task::spawn_blocking(move || producer.purge())
         .await
         .map_err(|error| panicked("producer", error))

@@ -71,8 +71,12 @@ pub async fn supervise(rooms: &Rooms, opened: Opened, ledger: Ledger) -> Result<
             }
             End::Source(fault) => return Err(fault.into()),
             End::Producer => {
-                learn(rooms, &mut knowledge, &faults);
-                None
+                knowledge.forget(position.seq);
+                learn(rooms, &mut knowledge, &faults)?;
+                tokio::select! {
+                    () = rooms.stop.cancelled() => return Ok(ledger),
+                    () = look_again(rooms, &faults) => None,
+                }
             }
         };
         rooms.board.enter(State::Recovering);
@@ -116,13 +120,26 @@ pub async fn supervise(rooms: &Rooms, opened: Opened, ledger: Ledger) -> Result<
 }
 
 /// Takes from a broken producer's reports what the next incarnation must know.
-fn learn(rooms: &Rooms, knowledge: &mut Knowledge, faults: &Faults) {
+fn learn(rooms: &Rooms, knowledge: &mut Knowledge, faults: &Faults) -> Result<(), Error> {
     for (seq, code) in &faults.records {
-        if knowledge.suspects.insert(*seq) {
-            tracing::warn!(seq = seq.0, %code, "kafka refused a record; it is sent again alone");
-        } else {
+        if knowledge.refused.contains_key(seq) {
+            return Err(Error::new(
+                Code::RecordRefused,
+                format!(
+                    "the dead letter of the event with tw-seq {seq} is refused as well: {code}; see to the \
+                     topic KAFKA_DLQ_TOPIC, or choose ON_RECORD_ERROR=skip"
+                ),
+            ));
+        }
+        if !knowledge.suspects.insert(*seq) {
             knowledge.refused.insert(*seq, *code);
         }
+    }
+    if let Some((first, code)) = faults.records.first_key_value() {
+        tracing::warn!(
+            records = faults.records.len(), first = first.0, %code,
+            "kafka refused records; what was refused among others is sent again alone"
+        );
     }
     for name in &faults.topics {
         tracing::warn!(
@@ -141,5 +158,16 @@ fn learn(rooms: &Rooms, knowledge: &mut Knowledge, faults: &Faults) {
     }
     if let Some(error) = &faults.fatal {
         tracing::warn!(error = %crate::sink::client::describe(error), "the kafka producer is built anew");
+    }
+    Ok(())
+}
+
+/// A topic that refuses a record may have another limit than was learned: knowing it spares its
+/// batches, and the next such record, the same fate.
+async fn look_again(rooms: &Rooms, faults: &Faults) {
+    let mut topics = rooms.router.table().all();
+    topics.retain(|topic| faults.refusing.contains(topic.name()));
+    for notice in rooms.topics.refresh(&topics).await {
+        tracing::warn!("{notice}");
     }
 }

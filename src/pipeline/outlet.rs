@@ -8,6 +8,8 @@ use crate::config::Batching;
 use crate::error::Error;
 use crate::metrics::ClosedBy;
 use crate::position::{Position, ResumeToken, Seq};
+use crate::route::Topic;
+use crate::sink::first::Firsts;
 use crate::sink::produce::Record;
 use crate::sink::producer::{Producer, Ticket};
 use crate::sink::transaction::{Transactions, Uncommitted};
@@ -59,6 +61,7 @@ pub struct Outlet<'a> {
     batch: Option<(EntryId, Fill)>,
     /// Whether records were sent of the event that follows `place`.
     is_within_event: bool,
+    firsts: Firsts,
     /// None where positions are stored beside the records: at least once.
     transactions: Option<Transactions<'a>>,
     board: Arc<Board>,
@@ -94,6 +97,7 @@ impl<'a> Outlet<'a> {
             place,
             batch: None,
             is_within_event: false,
+            firsts: Firsts::default(),
             transactions,
             board,
         }
@@ -105,6 +109,18 @@ impl<'a> Outlet<'a> {
 
     pub fn is_broken(&self) -> bool {
         self.producer.is_broken()
+    }
+
+    /// Waits, before a record that others must not overtake, until it may follow what was sent to its
+    /// partition. In a transaction that fails as a whole, none can be overtaken.
+    ///
+    /// # Errors
+    /// [`Blocked`] when it is time to end.
+    pub async fn in_order(&mut self, topic: &Topic, key: &[u8]) -> Result<(), Blocked> {
+        if self.transactions.is_none() && self.firsts.must_wait(topic, key) {
+            self.acknowledged().await?;
+        }
+        Ok(())
     }
 
     /// Queues a record of the event that follows [`place`](Self::place), whose own time is
@@ -235,7 +251,9 @@ impl<'a> Outlet<'a> {
     /// [`Blocked`] when that will not be.
     pub async fn acknowledged(&mut self) -> Result<(), Blocked> {
         self.seal(ClosedBy::Wait);
-        self.unless_ended(self.tracker.drained()).await
+        self.unless_ended(self.tracker.drained()).await?;
+        self.firsts.acknowledged();
+        Ok(())
     }
 
     /// Waits for `what` until it is time to commit: none then.

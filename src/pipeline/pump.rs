@@ -59,6 +59,14 @@ pub struct Knowledge {
     pub gap: Option<RawDocumentBuf>,
 }
 
+impl Knowledge {
+    /// Forgets what lies at or before `done`, which is not read again.
+    pub fn forget(&mut self, done: Seq) {
+        self.suspects.retain(|seq| *seq > done);
+        self.refused.retain(|seq, _| *seq > done);
+    }
+}
+
 /// One incarnation's pump.
 pub struct Pump<'a> {
     pub encoder: Encoder,
@@ -249,6 +257,7 @@ impl Pump<'_> {
             }));
         }
         let time = event.timestamp_millis();
+        self.outlet.in_order(&topic, record.key).await?;
         let sent = send(&mut self.outlet, &record, time).await?;
         self.counts.record(record.payload_bytes());
         if sent.is_err() || !self.tombstones || event.operation != Operation::Delete {
@@ -260,6 +269,7 @@ impl Pump<'_> {
             headers: headers.as_slice(),
             ..record
         };
+        self.outlet.in_order(&topic, tombstone.key).await?;
         self.counts.record(tombstone.payload_bytes());
         send(&mut self.outlet, &tombstone, time).await
     }

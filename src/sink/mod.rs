@@ -2,7 +2,9 @@
 
 pub mod client;
 pub mod dead_letter;
+pub mod first;
 pub mod options;
+pub mod partition;
 pub mod produce;
 pub mod producer;
 pub mod topics;

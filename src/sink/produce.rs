@@ -48,16 +48,38 @@ impl Record<'_> {
         self.payload_bytes() + 256 + 80 * self.headers.len()
     }
 
-    /// Upper bound of the record's size in a message batch of its own (the v2 format's overheads are
-    /// 61 bytes for the batch and at most 21 for a record, and 5 for each length in it).
+    /// Size in bytes of a message batch that holds only this record, uncompressed: what the topic's
+    /// `max.message.bytes` is held against. Exact, as the record format v2 has it
+    /// (<https://kafka.apache.org/documentation/#recordbatch>).
     pub fn wire_size(&self) -> usize {
         let headers: usize = self
             .headers
             .iter()
-            .map(|(name, value)| name.len() + value.len() + 10)
+            .map(|(name, value)| with_length(name.len()) + with_length(value.len()))
             .sum();
-        self.key.len() + self.value.map_or(0, <[u8]>::len) + headers + 61 + 21 + 10
+        let value = self.value.map_or(LENGTH_OF_NULL, |v| with_length(v.len()));
+        let body = FIXED + with_length(self.key.len()) + value;
+        let body = body + varint(self.headers.len()) + headers;
+        BATCH_HEADER + with_length(body)
     }
+}
+
+/// The header of a message batch, in bytes.
+const BATCH_HEADER: usize = 61;
+/// Attributes, and the differences of time and offset to the batch's own, which are 0.
+const FIXED: usize = 3;
+/// Null is written as the length -1.
+const LENGTH_OF_NULL: usize = 1;
+
+/// Bytes of something with its length before it.
+fn with_length(len: usize) -> usize {
+    varint(len) + len
+}
+
+/// Bytes of a number as the format writes it: zigzag, seven bits a byte.
+fn varint(number: usize) -> usize {
+    let bits = usize::BITS - number.leading_zeros() + 1;
+    bits.div_ceil(7) as usize
 }
 
 /// Queues a record with `opaque` as its delivery report's tag. Never blocks.
@@ -121,6 +143,18 @@ pub fn produce<C: ClientContext>(
         } else {
             rd::rd_kafka_headers_destroy(headers);
             Err(error.into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::varint;
+
+    #[test]
+    fn numbers_take_seven_bits_a_byte_and_one_for_the_sign() {
+        for (number, bytes) in [(0, 1), (63, 1), (64, 2), (8_191, 2), (8_192, 3)] {
+            assert_eq!(varint(number), bytes, "{number}");
         }
     }
 }

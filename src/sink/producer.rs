@@ -20,7 +20,7 @@ use rdkafka::{ClientContext, Message, Statistics};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 /// How long librdkafka gathers records before it sends, in milliseconds.
@@ -34,6 +34,8 @@ const BATCH_BYTES: usize = 1_000_000;
 /// How long a topic that was there may be unknown to a broker before it counts as missing. Topics are
 /// produced to only when each partition has a leader.
 const PROPAGATION_MS: &str = "10000";
+/// How long the reports of what is purged may take.
+const LAST_REPORTS: Duration = Duration::from_secs(1);
 /// How often the events thread looks whether it should end.
 const POLL: Duration = Duration::from_millis(100);
 
@@ -72,6 +74,8 @@ impl Ticket {
 pub struct Faults {
     /// Events whose record was refused for what it is.
     pub records: BTreeMap<Seq, RDKafkaErrorCode>,
+    /// The topics of those records: their limits may be others now.
+    pub refusing: BTreeSet<String>,
     /// Topics that are missing or forbidden.
     pub topics: BTreeSet<String>,
     /// Anything else that ended the producer.
@@ -158,6 +162,7 @@ impl ProducerContext for Reports {
                     let seq = Seq(first.0 + u64::from(ticket.index));
                     self.break_with(|faults| {
                         faults.records.insert(seq, code);
+                        faults.refusing.insert(message.topic().to_owned());
                     });
                 }
             }
@@ -378,13 +383,19 @@ impl Producer {
         });
     }
 
-    /// Drops everything that is not acknowledged, and ends. Blocks for a moment: not for async tasks.
-    pub fn purge(mut self) {
+    /// Drops everything that is not acknowledged, ends, and says what had gone wrong: also what was
+    /// reported only now. Blocks for a moment: not for async tasks.
+    pub fn purge(mut self) -> Faults {
+        self.inner.purge(PurgeConfig::default().queue().inflight());
+        let deadline = Instant::now() + LAST_REPORTS;
+        while self.inner.in_flight_count() > 0 && Instant::now() < deadline {
+            self.inner.poll(Duration::from_millis(2));
+        }
         self.close();
+        self.faults()
     }
 
     fn close(&mut self) {
-        self.inner.purge(PurgeConfig::default().queue().inflight());
         self.stop.store(true, Ordering::Release);
         if let Some(thread) = self.thread.take() {
             // The thread only polls; a panic in it has been reported by the panic hook.
@@ -399,9 +410,7 @@ impl Producer {
 
 impl Drop for Producer {
     fn drop(&mut self) {
-        if self.thread.is_some() {
-            self.close();
-        }
+        self.close();
     }
 }
 

@@ -1,10 +1,11 @@
 //! What is delivered, in what order and how often, when something goes wrong on the way to Kafka.
 
 mod exactly_once;
+mod record_errors;
 
 use crate::support::{Database, Kafka, PATIENCE, Record, eventually};
 use bson::doc;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::task::JoinHandle;
@@ -101,4 +102,25 @@ fn assert_complete(records: &[Record], events: usize) {
         (events, events),
         "some are missing"
     );
+}
+
+/// Repeats aside, the records of each key are in order: a consumer that ignores numbers up to the
+/// last one seen misses none.
+#[track_caller]
+fn assert_first_in_order(records: &[Record]) {
+    let mut seen: BTreeMap<(i32, String), BTreeSet<u64>> = BTreeMap::new();
+    for record in records {
+        let of_key = (record.partition, record.key.to_string());
+        let seen = seen.entry(of_key).or_default();
+        let last = seen.last().copied();
+        if seen.insert(record.seq()) {
+            assert!(
+                last < Some(record.seq()),
+                "first occurrence of {} after {last:?}, offset {} of partition {}",
+                record.seq(),
+                record.offset,
+                record.partition
+            );
+        }
+    }
 }

@@ -4,7 +4,9 @@ use super::consumer::{self, Isolation, Record};
 use super::process::{self, Process};
 use super::{PATIENCE, Proxy, cache, eventually, ports};
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
@@ -151,6 +153,21 @@ impl Kafka {
             .await;
         for result in results.expect("the broker answers") {
             result.unwrap_or_else(|(name, error)| panic!("cannot create {name}: {error}"));
+        }
+    }
+
+    /// Sets `name=value` settings of a topic, at run time; its others go back to their defaults.
+    pub async fn alter_topic(&self, name: &str, settings: &[(&str, &str)]) {
+        let mut alteration = AlterConfig::new(ResourceSpecifier::Topic(name));
+        for (key, value) in settings {
+            alteration = alteration.set(key, value);
+        }
+        let results = self
+            .admin()
+            .alter_configs([&alteration], &AdminOptions::new())
+            .await;
+        for result in results.expect("the broker answers") {
+            result.unwrap_or_else(|(_, error)| panic!("cannot alter {name}: {error}"));
         }
     }
 

@@ -11,7 +11,6 @@
 //! [`Topic`] says where a stream's checkpoint is and what its record looks like, for both.
 
 mod leader;
-mod partition;
 mod producer;
 mod read;
 mod topic;

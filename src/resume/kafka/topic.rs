@@ -1,11 +1,11 @@
 //! The checkpoint topic: made when missing, checked when found.
 
-use super::partition::partition_of;
 use super::{Record, blocking};
 use crate::config::Kafka;
 use crate::error::{Code, Error};
 use crate::resume::codec;
 use crate::sink::client::{self, Kind, Logging};
+use crate::sink::partition::partition_of;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::Client;
 use rdkafka::config::FromClientConfigAndContext;

@@ -1,9 +1,8 @@
-//! Which partition a stream's checkpoint is in.
-//!
-//! The Java clients' rule, so that their tools look in the same place: the murmur2 hash of the key,
-//! without its sign, modulo the number of partitions.
+//! Which partition a key is in, by the Java clients' rule, which is also librdkafka's
+//! `murmur2_random`: the murmur2 hash of the key, without its sign, modulo the number of partitions.
 
-pub(super) fn partition_of(key: &[u8], partitions: i32) -> i32 {
+/// The partition of `key`, from 0 on; 0 where there are no partitions.
+pub fn partition_of(key: &[u8], partitions: i32) -> i32 {
     let positive = i32::try_from(murmur2(key) & 0x7fff_ffff).unwrap_or(i32::MAX);
     positive.checked_rem(partitions).unwrap_or(0)
 }
