@@ -15,6 +15,7 @@ mod filtering;
 mod operable;
 mod operations;
 mod preflight;
+mod property;
 mod restart;
 mod routing;
 mod servers;
