@@ -11,6 +11,7 @@ mod checkpoints;
 mod configuration;
 mod delivery;
 mod failures;
+mod documents;
 mod filtering;
 mod operable;
 mod operations;

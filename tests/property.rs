@@ -192,11 +192,15 @@ fn apply(document: &mut Value, description: &Value) {
         let field = cut["field"].as_str().unwrap();
         let size = &cut["newSize"]["$numberInt"];
         let size = size.as_str().unwrap().parse().unwrap();
-        let array = field.split('.').fold(&mut *document, |at, name| step(at, name));
+        let array = field
+            .split('.')
+            .fold(&mut *document, |at, name| step(at, name));
         array.as_array_mut().unwrap().truncate(size);
     }
     for (path, value) in description["updatedFields"].as_object().unwrap() {
-        let at = path.split('.').fold(&mut *document, |at, name| step(at, name));
+        let at = path
+            .split('.')
+            .fold(&mut *document, |at, name| step(at, name));
         *at = value.clone();
     }
     for path in description["removedFields"].as_array().unwrap() {
@@ -266,9 +270,14 @@ async fn one_topic_rebuilds_the_database_also_over_a_crash() {
     finish(&db, tailwater, &topic).await;
 
     let records = kafka.records(&[&topic]).await;
-    let partitions: BTreeMap<_, _> = records.iter().map(|r| (&r.key_bytes, r.partition)).collect();
+    let partitions: BTreeMap<_, _> = records
+        .iter()
+        .map(|r| (&r.key_bytes, r.partition))
+        .collect();
     assert!(
-        records.iter().all(|r| partitions[&r.key_bytes] == r.partition),
+        records
+            .iter()
+            .all(|r| partitions[&r.key_bytes] == r.partition),
         "a document keeps its partition"
     );
     let mut rebuilt = rebuild(&without_repetitions(&records));
@@ -301,7 +310,10 @@ async fn topics_by_operation_merged_by_their_numbers_rebuild_the_database_change
     merged.sort_by_key(|record| record.seq());
     let first = merged[0].seq();
     assert!(
-        merged.iter().zip(first..).all(|(record, seq)| record.seq() == seq),
+        merged
+            .iter()
+            .zip(first..)
+            .all(|(record, seq)| record.seq() == seq),
         "each change has its number"
     );
     let mut rebuilt = rebuild(&merged);
