@@ -153,6 +153,8 @@ async fn identities_of_every_type_make_keys_that_stay_apart_and_in_their_partiti
 /// A value, and how it is written in the modes simple, relaxed and canonical.
 type Row = (Bson, &'static str, &'static str, &'static str);
 
+type Column = fn(&Row) -> &'static str;
+
 fn rows() -> Vec<Row> {
     let same = |value: Bson, text| (value, text, text, text);
     vec![
@@ -297,7 +299,7 @@ async fn values_of_every_type_are_written_as_each_json_mode_has_them() {
     for (n, (value, ..)) in rows.iter().enumerate() {
         document.insert(format!("f{n}"), value);
     }
-    let modes: [(&str, fn(&Row) -> &'static str); 3] = [
+    let modes: [(&str, Column); 3] = [
         ("simple", |row| row.1),
         ("relaxed", |row| row.2),
         ("canonical", |row| row.3),

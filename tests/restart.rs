@@ -200,6 +200,32 @@ async fn without_a_checkpoint_the_start_is_now_or_as_early_as_asked() {
 }
 
 #[tokio::test]
+async fn a_dropped_database_ends_nothing_whether_it_was_seen_or_happened_meanwhile() {
+    let (db, kafka) = (support::database().await, support::kafka().await);
+    let (setup, topic) = setup(&db, "kafka").await;
+    let tailwater = setup.start().await;
+    insert(&db, 1).await;
+    db.drop().await.unwrap();
+    insert(&db, 2).await;
+    let records = kafka.wait_for_records(&[&topic], 2).await;
+    assert_eq!(ids(&records), [1, 2]);
+    db.drop().await.unwrap();
+    kafka.wait_for_records(&[&topic], 2).await;
+    tailwater.stop().await;
+
+    insert(&db, 3).await;
+    db.drop().await.unwrap();
+    insert(&db, 4).await;
+    let tailwater = setup.start().await;
+    insert(&db, 5).await;
+    let records = kafka.wait_for_records(&[&topic], 5).await;
+    assert_eq!(ids(&records), [1, 2, 3, 4, 5]);
+    assert!(records.is_sorted_by_key(Record::seq));
+    tailwater.stop().await;
+    assert_eq!(kafka.records(&[&topic]).await.len(), 5);
+}
+
+#[tokio::test]
 async fn a_changed_filter_goes_on_from_the_checkpoint_and_says_what_is_new() {
     let (db, kafka) = (support::database().await, support::kafka().await);
     let (setup, topic) = setup(&db, "kafka").await;
