@@ -10,6 +10,8 @@ pub mod incarnation;
 pub mod opening;
 pub mod outlet;
 pub mod pump;
+#[cfg(test)]
+mod simulation_tests;
 pub mod tracker;
 
 use crate::commit::Ledger;

@@ -39,7 +39,7 @@ impl From<CommitError> for Error {
 }
 
 /// Refuses what must never be written: a checkpoint of another claim, and one behind `committed`.
-pub(super) fn check(
+pub(crate) fn check(
     claim: &Claim,
     committed: Option<&Position>,
     checkpoint: &Checkpoint,

@@ -18,6 +18,8 @@ mod record;
 mod verify;
 
 pub use commit::CommitError;
+#[cfg(test)]
+pub(crate) use commit::check;
 pub use record::{Checkpoint, Filter, Record};
 pub use verify::{Decision, verify};
 

@@ -1,4 +1,5 @@
 //! The failure table of the source: each thing a server can say or do, and what becomes of the stream.
 
 mod history;
+mod instances;
 mod stream;
