@@ -7,6 +7,7 @@
 
 mod support;
 
+mod bad_input;
 mod checkpoints;
 mod configuration;
 mod delivery;
