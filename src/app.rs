@@ -1,6 +1,6 @@
 //! The composition root: waits for the servers, builds the rooms, starts the tasks.
 
-use crate::admin;
+use crate::admin::{self, Controls};
 use crate::commit::Ledger;
 use crate::config::{Config, ResumeBackend, Scope};
 use crate::error::{Code, Error, Policy};
@@ -15,7 +15,7 @@ use crate::source::cursor::{Cursor, Start, Watch};
 use crate::source::errors::{self, SourceFault};
 use crate::source::reader::Retry;
 use crate::source::{self, Filter, Images, headroom, identity, preflight, start};
-use crate::status::{Board, State, line};
+use crate::status::{Board, Note, State, line};
 use mongodb::Client;
 use mongodb::options::ClientOptions;
 use std::convert::Infallible;
@@ -33,10 +33,10 @@ const TOPIC_REFRESH: Duration = Duration::from_secs(300);
 ///
 /// # Errors
 /// What made it impossible to go on; its code gives the exit code.
-pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
+pub async fn run(config: Config, controls: Controls) -> Result<(), Error> {
     let board = Arc::new(Board::new(config.mongo.scope.name()));
     let done = CancellationToken::new();
-    let http = admin::serve(&config.http, Arc::clone(&board), done.clone()).await?;
+    let http = admin::serve(&config, Arc::clone(&board), controls.clone(), done.clone()).await?;
     let status = tokio::spawn(line::run(
         Arc::clone(&board),
         config.status_interval,
@@ -49,17 +49,17 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
     };
 
     let result = if config.enabled {
-        bridge(config, Arc::clone(&board), stop).await
+        run_unless_paused(config, &board, controls).await
     } else {
         board.enter(State::Disabled);
         tracing::info!("ENABLE_CHANGE_STREAMS=false: nothing is watched");
-        stop.cancelled().await;
+        controls.stop.cancelled().await;
         Ok(())
     };
     board.enter(State::Stopped);
     done.cancel();
     for task in [Some(status), Some(upkeep), http].into_iter().flatten() {
-        // Both only look on; a panic in them has been reported by the panic hook.
+        // They only look on; a panic in them has been reported by the panic hook.
         let _ = task.await;
     }
     result
@@ -74,6 +74,40 @@ pub async fn check(config: &Config) -> Result<Report, Error> {
     let mut report = preflight::run(&client, config).await;
     report.extend(topics::check(config).await);
     Ok(report)
+}
+
+/// Carries changes until asked to stop, standing still whenever and for as long as it should. A pause ends
+/// the run as a stop does, so that going on is a start from the checkpoint like every other.
+async fn run_unless_paused(
+    config: Config,
+    board: &Arc<Board>,
+    controls: Controls,
+) -> Result<(), Error> {
+    let mut paused = controls.paused.subscribe();
+    loop {
+        let halt = controls.stop.child_token();
+        let mut running = Box::pin(bridge(config.clone(), Arc::clone(board), halt.clone()));
+        let ended = tokio::select! {
+            ended = &mut running => ended,
+            // The sender is in `controls`: this waits for as long as nobody pauses.
+            Ok(_) = paused.wait_for(|is_paused| *is_paused) => {
+                halt.cancel();
+                running.await
+            }
+        };
+        if controls.stop.is_cancelled() || !halt.is_cancelled() {
+            return ended;
+        }
+        match ended {
+            Err(error) if error.code != Code::DrainTimedOut => return Err(error),
+            // What was not acknowledged in time is read again.
+            _ => board.enter(State::Paused),
+        }
+        tokio::select! {
+            () = controls.stop.cancelled() => return Ok(()),
+            Ok(_) = paused.wait_for(|is_paused| !is_paused) => board.enter(State::Starting),
+        }
+    }
 }
 
 async fn bridge(config: Config, board: Arc<Board>, stop: CancellationToken) -> Result<(), Error> {
@@ -121,7 +155,7 @@ async fn open(
         most: config.mongo.reconnect_max_retries,
     };
     let client = connect(&config).await?;
-    until_passed(retry, "mongodb", async || {
+    until_passed(retry, "mongodb", &board.source_error, async || {
         Ok(preflight::run(&client, &config).await)
     })
     .await?;
@@ -133,7 +167,7 @@ async fn open(
     let router = Router::new(&config.kafka.topics, reserved.as_slice())?;
     let topics = Topics::new(&config.kafka)?;
     let known = router.table().all();
-    until_passed(retry, "kafka", async || {
+    until_passed(retry, "kafka", &board.sink_error, async || {
         Ok(Report {
             findings: topics.ensure(&known).await,
         })
@@ -314,6 +348,7 @@ pub async fn connect(config: &Config) -> Result<Client, Error> {
 async fn until_passed(
     retry: Retry,
     server: &'static str,
+    note: &Note,
     check: impl AsyncFn() -> Result<Report, Error>,
 ) -> Result<(), Error> {
     let mut delays = retry.delays();
@@ -331,6 +366,7 @@ async fn until_passed(
         };
         if waiting.detail != said {
             tracing::warn!(server, "not ready yet, waiting: {}", waiting.detail);
+            note.set(waiting.detail.as_str());
             said.clone_from(&waiting.detail);
         }
         tokio::time::sleep(delays.next().ok_or(waiting)?).await;

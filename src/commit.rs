@@ -119,6 +119,7 @@ impl Committer {
                     Instant::now()
                 });
                 self.board.checkpoint_failing.set(true);
+                self.board.checkpoint_error.set(error.to_string());
                 if since.elapsed() < PATIENCE {
                     return Ok(());
                 }

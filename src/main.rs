@@ -1,6 +1,7 @@
 //! Parses, reads the configuration, builds the runtime, runs, and maps the result to an exit code.
 
 use std::process::ExitCode;
+use tailwater::admin::Controls;
 use tailwater::cli::{self, Cli, Command};
 use tailwater::config::{Config, Loaded};
 use tailwater::error::{Code, Error};
@@ -15,11 +16,11 @@ fn main() -> ExitCode {
         Ok(loaded) => loaded,
         Err(errors) => return ExitCode::from(cli::refuse(&errors)),
     };
-    log::init(&loaded.config.log);
+    let log = log::init(&loaded.config.log);
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    match start(&command, loaded) {
+    match start(&command, loaded, log) {
         Ok(exit) => ExitCode::from(exit),
         Err(error) => {
             let cause = error.source.as_ref().map(ToString::to_string);
@@ -29,7 +30,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(command: &Command, loaded: Loaded) -> Result<u8, Error> {
+fn start(command: &Command, loaded: Loaded, log: log::Handle) -> Result<u8, Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -40,7 +41,8 @@ fn start(command: &Command, loaded: Loaded) -> Result<u8, Error> {
         }
         let stop = shutdown::on_signal()
             .map_err(|error| Error::new(Code::Internal, "no signal handlers").because(error))?;
-        Box::pin(app::run(loaded.config, stop)).await.map(|()| 0)
+        let controls = Controls::new(stop, log);
+        Box::pin(app::run(loaded.config, controls)).await.map(|()| 0)
     });
     // Threads that wait for a server which does not answer must not hold up the end.
     runtime.shutdown_background();

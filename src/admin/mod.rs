@@ -1,30 +1,57 @@
-//! The HTTP server: is it alive, is it ready.
+//! The HTTP server: health, metrics, and the calls that change something.
 
-use crate::config::Http;
+mod control;
+mod health;
+mod listen;
+
+pub use control::Controls;
+
+use crate::config::{Config, Http};
 use crate::error::{Code, Error};
 use crate::metrics;
+use crate::source::Filter;
 use crate::status::Board;
-use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::header;
+use axum::middleware;
 use axum::response::IntoResponse;
-use axum::routing::get;
-use axum::{Json, Router};
-use serde_json::{Value, json};
+use axum::routing::{get, post};
+use control::Guard;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+/// More than any call needs, in bytes.
+const BODY_LIMIT: usize = 4 * 1024;
+
+/// What the answers are made from.
+#[derive(Debug)]
+struct Context {
+    board: Arc<Board>,
+    controls: Controls,
+    guard: Guard,
+    /// `ENABLE_CHANGE_STREAMS`.
+    is_enabled: bool,
+    /// The stream's id.
+    stream: String,
+    /// What is watched, in words.
+    filter: String,
+}
 
 /// Starts the server where one is wanted; it ends with `done`.
 ///
 /// # Errors
 /// [`Code::Config`] when an address that was asked for cannot be bound.
 pub async fn serve(
-    http: &Http,
+    config: &Config,
     board: Arc<Board>,
+    controls: Controls,
     done: CancellationToken,
 ) -> Result<Option<JoinHandle<()>>, Error> {
-    let (addr, is_default) = match http {
+    let (addr, is_default) = match &config.http {
         Http::Off => return Ok(None),
         Http::Asked(addr) => (*addr, false),
         Http::Default(addr) => (*addr, true),
@@ -43,46 +70,55 @@ pub async fn serve(
     };
     let addr = listener.local_addr().unwrap_or(addr);
     tracing::info!(%addr, "http server listening");
-    let routes = Router::new()
-        .route("/health/live", get(live))
-        .route("/health/ready", get(ready))
-        .route("/metrics", get(scrape))
-        .with_state(board);
-    Ok(Some(tokio::spawn(async move {
-        let served = axum::serve(listener, routes)
-            .with_graceful_shutdown(done.cancelled_owned())
-            .await;
-        if let Err(error) = served {
-            tracing::error!(%error, "the http server ended");
-        }
-    })))
+    let routes = routes(Context {
+        board,
+        controls,
+        guard: guard(config, addr),
+        is_enabled: config.enabled,
+        stream: config.stream_id.clone(),
+        filter: Filter::of(config).identity().summary,
+    });
+    Ok(Some(tokio::spawn(listen::serve(listener, routes, done))))
 }
 
-/// The process runs and answers.
-async fn live(State(board): State<Arc<Board>>) -> Json<Value> {
-    Json(json!({ "status": "alive", "state": board.state().name() }))
+fn guard(config: &Config, addr: SocketAddr) -> Guard {
+    Guard {
+        token: config.admin_token.clone(),
+        is_loopback: addr.ip().is_loopback(),
+    }
+}
+
+fn routes(context: Context) -> Router {
+    let context = Arc::new(context);
+    let changing = Router::new()
+        .route("/admin/log-level", post(control::log_level))
+        .route("/admin/pause", post(control::pause))
+        .route("/admin/resume", post(control::resume))
+        .route("/admin/stop", post(control::stop))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&context),
+            control::guard,
+        ))
+        .layer(DefaultBodyLimit::max(BODY_LIMIT));
+    Router::new()
+        .route("/health", get(health::health))
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready))
+        .route("/health/detailed", get(health::detailed))
+        .route("/health/subscriptions", get(health::subscriptions))
+        .route("/api/health", get(health::api))
+        .route("/api/health/change-streams", get(health::change_streams))
+        .route("/status", get(health::status))
+        .route("/metrics", get(scrape))
+        .merge(changing)
+        .with_state(context)
 }
 
 /// Prometheus's text format.
-async fn scrape(State(board): State<Arc<Board>>) -> impl IntoResponse {
+async fn scrape(State(context): State<Arc<Context>>) -> impl IntoResponse {
     const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
-    ([(header::CONTENT_TYPE, TEXT)], metrics::render(&board))
-}
-
-/// Cursor open, Kafka reachable, checkpoint loaded.
-async fn ready(State(board): State<Arc<Board>>) -> (StatusCode, Json<Value>) {
-    let is_ready = board.is_ready();
-    let status = if is_ready {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
-    let body = json!({
-        "status": if is_ready { "ready" } else { "not ready" },
-        "state": board.state().name(),
-        "mongoConnected": board.mongo_connected.get(),
-        "kafkaConnected": board.kafka_connected.get(),
-        "checkpointLoaded": board.checkpoint_loaded.get(),
-    });
-    (status, Json(body))
+    (
+        [(header::CONTENT_TYPE, TEXT)],
+        metrics::render(&context.board),
+    )
 }

@@ -129,6 +129,7 @@ impl ClientContext for Reports {
             }
             _ => {}
         }
+        self.board.sink_error.set(client::describe(&error));
         client::log_error(&error, reason);
     }
 }

@@ -144,6 +144,7 @@ impl Reader {
                         return self.fail(kind, error, place.last).await;
                     }
                     self.board.reconnects.add(1);
+                    self.board.source_error.set(errors::describe(&error));
                     tracing::warn!(
                         error = %errors::describe(&error),
                         "change stream interrupted, reconnecting"

@@ -1,42 +1,76 @@
-//! The status line.
+//! The status line, logged and at `/status`.
 
 use super::Board;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// Logs one line every `interval` until the end.
-pub async fn run(board: Arc<Board>, interval: Duration, done: CancellationToken) {
-    let mut before = board.events.get();
-    loop {
-        tokio::select! {
-            () = done.cancelled() => return,
-            () = tokio::time::sleep(interval) => {}
+/// How things stand, in one line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    pub is_running: bool,
+    pub mongo_connected: bool,
+    pub kafka_connected: bool,
+    /// Records not yet acknowledged.
+    pub buffer_size: u64,
+    pub database: String,
+    pub state: String,
+    pub events: u64,
+    /// Events a second: over the last `STATUS_INTERVAL_SECONDS` that are over, or since the start.
+    pub rate: f64,
+    pub lag_ms: u64,
+    pub checkpoint_age_seconds: Option<u64>,
+}
+
+impl Status {
+    /// As of now.
+    pub fn of(board: &Board) -> Self {
+        let state = board.state();
+        let committed = board.committed();
+        Self {
+            is_running: state.is_running(),
+            mongo_connected: board.mongo_connected.get(),
+            kafka_connected: board.kafka_connected.get(),
+            buffer_size: board.in_flight(),
+            database: board.namespace.clone(),
+            state: state.name().to_owned(),
+            events: board.events.get(),
+            rate: board.rate(),
+            lag_ms: board.lag().as_millis() as u64,
+            checkpoint_age_seconds: committed.map(|committed| committed.at.elapsed().as_secs()),
         }
-        let events = board.events.get();
-        let rate = (events - before) as f64 / interval.as_secs_f64();
-        before = events;
-        write(&board, rate);
+    }
+
+    fn log(&self) {
+        tracing::info!(
+            isRunning = self.is_running,
+            mongoConnected = self.mongo_connected,
+            kafkaConnected = self.kafka_connected,
+            bufferSize = self.buffer_size,
+            database = self.database,
+            state = self.state,
+            events = self.events,
+            rate = self.rate,
+            lagMs = self.lag_ms,
+            checkpointAgeSeconds = self.checkpoint_age_seconds,
+            "status"
+        );
     }
 }
 
-/// `rate` is events a second since the last line.
-fn write(board: &Board, rate: f64) {
-    let state = board.state();
-    let checkpoint_age = board
-        .committed()
-        .map(|committed| committed.at.elapsed().as_secs());
-    tracing::info!(
-        isRunning = state.is_running(),
-        mongoConnected = board.mongo_connected.get(),
-        kafkaConnected = board.kafka_connected.get(),
-        bufferSize = board.in_flight(),
-        database = board.namespace,
-        state = state.name(),
-        events = board.events.get(),
-        rate = (rate * 10.0).round() / 10.0,
-        lagMs = board.lag().as_millis() as u64,
-        checkpointAgeSeconds = checkpoint_age,
-        "status"
-    );
+/// Logs one line every `interval` until the end.
+pub async fn run(board: Arc<Board>, interval: Duration, done: CancellationToken) {
+    let mut before = board.events.get();
+    while done
+        .run_until_cancelled(tokio::time::sleep(interval))
+        .await
+        .is_some()
+    {
+        let events = board.events.get();
+        board.set_rate((events - before) as f64 / interval.as_secs_f64());
+        before = events;
+        Status::of(&board).log();
+    }
 }

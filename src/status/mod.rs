@@ -1,5 +1,6 @@
 //! The board: what the tasks last saw, for the status line, the health endpoints and the metrics.
 
+pub mod health;
 pub mod line;
 
 use crate::metrics::Metrics;
@@ -19,17 +20,20 @@ pub enum State {
     Running,
     /// The stream broke and is being set up again.
     Recovering,
+    /// Stands still at its checkpoint, because an operator asked for it.
+    Paused,
     /// Reading has stopped; waiting for the last acknowledgements.
     Draining,
     Stopped,
 }
 
 impl State {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Starting,
         Self::Disabled,
         Self::Running,
         Self::Recovering,
+        Self::Paused,
         Self::Draining,
         Self::Stopped,
     ];
@@ -40,6 +44,7 @@ impl State {
             Self::Disabled => "disabled",
             Self::Running => "running",
             Self::Recovering => "recovering",
+            Self::Paused => "paused",
             Self::Draining => "draining",
             Self::Stopped => "stopped",
         }
@@ -65,18 +70,70 @@ impl Counter {
     }
 }
 
-/// Something that is so or not.
+/// Something that is so or not, and since when.
 #[derive(Debug, Default)]
-pub struct Flag(AtomicBool);
+pub struct Flag {
+    value: AtomicBool,
+    /// Of the last change, ms since the Unix epoch; 0 before the first.
+    since: AtomicI64,
+}
 
 impl Flag {
     pub fn set(&self, value: bool) {
-        self.0.store(value, Ordering::Relaxed);
+        // A look before the write: most calls change nothing, and some come often.
+        if self.get() != value && self.value.swap(value, Ordering::Relaxed) != value {
+            self.since.store(now_millis(), Ordering::Relaxed);
+        }
     }
 
     pub fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.value.load(Ordering::Relaxed)
     }
+
+    /// When it last changed, in ms since the Unix epoch; none before the first time.
+    pub fn since_millis(&self) -> Option<i64> {
+        Some(self.since.load(Ordering::Relaxed)).filter(|since| *since > 0)
+    }
+
+    /// How long it has been as it is; without end where it never changed.
+    pub fn unchanged_for(&self) -> Duration {
+        self.since_millis().map_or(Duration::MAX, |since| {
+            Duration::from_millis(u64::try_from(now_millis() - since).unwrap_or(0))
+        })
+    }
+}
+
+/// The last thing that went wrong somewhere.
+#[derive(Debug, Default)]
+pub struct Note(Mutex<Option<Noted>>);
+
+/// What was noted, and when, in ms since the Unix epoch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Noted {
+    pub text: String,
+    pub at_millis: i64,
+}
+
+impl Note {
+    /// Keeps `text`, which holds neither documents nor secrets.
+    pub fn set(&self, text: impl Into<String>) {
+        let noted = Noted {
+            text: text.into(),
+            at_millis: now_millis(),
+        };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(noted);
+    }
+
+    pub fn get(&self) -> Option<Noted> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+fn now_millis() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
 }
 
 /// Shared by all tasks of a process; every value is what was last seen.
@@ -96,6 +153,10 @@ pub struct Board {
     pub checkpoint_failing: Flag,
     /// The last reply of the source was empty: nothing more to read now.
     pub caught_up: Flag,
+    /// The last errors of MongoDB, Kafka and the checkpoint store.
+    pub source_error: Note,
+    pub sink_error: Note,
+    pub checkpoint_error: Note,
     pub replies: Counter,
     /// Events that came from the stream.
     pub events: Counter,
@@ -114,6 +175,8 @@ pub struct Board {
     /// What is counted and timed beyond what is here.
     pub metrics: Metrics,
     committed: Mutex<Option<Committed>>,
+    /// Bits of the events a second of the last status interval; NaN before its end.
+    rate: AtomicU64,
 }
 
 /// The last position stored.
@@ -134,6 +197,9 @@ impl Board {
             checkpoint_loaded: Flag::default(),
             checkpoint_failing: Flag::default(),
             caught_up: Flag::default(),
+            source_error: Note::default(),
+            sink_error: Note::default(),
+            checkpoint_error: Note::default(),
             replies: Counter::default(),
             events: Counter::default(),
             passed: Counter::default(),
@@ -146,6 +212,7 @@ impl Board {
             last_seen_millis: AtomicI64::new(0),
             metrics: Metrics::new(),
             committed: Mutex::new(None),
+            rate: AtomicU64::new(f64::NAN.to_bits()),
         }
     }
 
@@ -172,6 +239,21 @@ impl Board {
             && self.mongo_connected.get()
             && self.kafka_connected.get()
             && self.checkpoint_loaded.get()
+    }
+
+    /// Events a second: of the last status interval, or since the start before the first one's end.
+    pub fn rate(&self) -> f64 {
+        let rate = f64::from_bits(self.rate.load(Ordering::Relaxed));
+        let rate = match rate.is_nan() {
+            true => self.events.get() as f64 / self.uptime().as_secs_f64().max(1.0),
+            false => rate,
+        };
+        (rate * 10.0).round() / 10.0
+    }
+
+    /// The last status interval is over.
+    fn set_rate(&self, rate: f64) {
+        self.rate.store(rate.to_bits(), Ordering::Relaxed);
     }
 
     /// Records waiting for their acknowledgement.

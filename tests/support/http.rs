@@ -26,8 +26,37 @@ impl Reply {
 /// # Errors
 /// When nobody answers, or not in HTTP.
 pub async fn get(addr: SocketAddr, path: &str) -> std::io::Result<Reply> {
+    send(
+        addr,
+        &format!("GET {path} HTTP/1.0\r\nhost: {addr}\r\nconnection: close\r\n\r\n"),
+    )
+    .await
+}
+
+/// `POST path` with a JSON body and more header lines, each ended by `\r\n`.
+///
+/// # Errors
+/// When nobody answers, or not in HTTP.
+pub async fn post(
+    addr: SocketAddr,
+    path: &str,
+    headers: &str,
+    body: &str,
+) -> std::io::Result<Reply> {
+    let len = body.len();
+    let common = "content-type: application/json\r\nconnection: close";
+    let head = format!(
+        "POST {path} HTTP/1.0\r\nhost: {addr}\r\n{common}\r\ncontent-length: {len}\r\n{headers}\r\n"
+    );
+    send(addr, &(head + body)).await
+}
+
+/// Sends these bytes and reads the answer to its end.
+///
+/// # Errors
+/// When nobody answers, or not in HTTP.
+pub async fn send(addr: SocketAddr, request: &str) -> std::io::Result<Reply> {
     let mut stream = TcpStream::connect(addr).await?;
-    let request = format!("GET {path} HTTP/1.0\r\nhost: {addr}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut reply = Vec::new();
     stream.read_to_end(&mut reply).await?;

@@ -23,7 +23,7 @@
 
 mod cache;
 mod consumer;
-mod http;
+pub mod http;
 mod kafka;
 mod mongo;
 mod ports;

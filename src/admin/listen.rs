@@ -1,0 +1,66 @@
+//! Takes connections, within bounds: whoever is slow, silent or many costs little and shuts nobody out.
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use std::collections::VecDeque;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+/// Connections at a time. One more takes the place of the oldest, so that a probe gets its answer while
+/// others only hold the line.
+const MOST: usize = 256;
+/// How long the head of a request may take.
+const HEAD_DEADLINE: Duration = Duration::from_secs(5);
+/// How long a request with its answer may take.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// What the head of a request may hold, in bytes.
+const HEAD_LIMIT: usize = 16 * 1024;
+/// How long answers may still take at the end.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// After a failure to accept, as when descriptors are used up.
+const BREATH: Duration = Duration::from_millis(100);
+
+/// Answers requests until `done`.
+pub(super) async fn serve(listener: TcpListener, routes: Router, done: CancellationToken) {
+    let mut connections = JoinSet::new();
+    let mut order: VecDeque<AbortHandle> = VecDeque::new();
+    loop {
+        let accepted = tokio::select! {
+            () = done.cancelled() => break,
+            // Only takes note of what has ended.
+            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((stream, _)) = accepted else {
+            tokio::time::sleep(BREATH).await;
+            continue;
+        };
+        order.retain(|connection| !connection.is_finished());
+        if order.len() >= MOST
+            && let Some(oldest) = order.pop_front()
+        {
+            oldest.abort();
+        }
+        order.push_back(connections.spawn(answer(stream, routes.clone())));
+    }
+    drop(listener);
+    let rest = async { while connections.join_next().await.is_some() {} };
+    // Whoever has not asked anything until then is not waited for.
+    let _ = tokio::time::timeout(FAREWELL, rest).await;
+}
+
+/// One request, one answer: without keep-alive an idle client holds nothing for long.
+async fn answer(stream: TcpStream, routes: Router) {
+    let answered = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_DEADLINE)
+        .max_buf_size(HEAD_LIMIT)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
+    // What goes wrong here is the client's: it gets a 4xx, or has gone away.
+    let _ = tokio::time::timeout(DEADLINE, answered).await;
+}
