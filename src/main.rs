@@ -42,7 +42,9 @@ fn start(command: &Command, loaded: Loaded, log: log::Handle) -> Result<u8, Erro
         let stop = shutdown::on_signal()
             .map_err(|error| Error::new(Code::Internal, "no signal handlers").because(error))?;
         let controls = Controls::new(stop, log);
-        Box::pin(app::run(loaded.config, controls)).await.map(|()| 0)
+        Box::pin(app::run(loaded.config, controls))
+            .await
+            .map(|()| 0)
     });
     // Threads that wait for a server which does not answer must not hold up the end.
     runtime.shutdown_background();

@@ -78,6 +78,8 @@ metrics! {
         "Replies of the change stream, idle ones included";
     RECONNECTS "tailwater_source_reconnects_total" Counter &[],
         "Times the change stream was interrupted and opened again";
+    GAPS "tailwater_history_gaps_total" Counter &[],
+        "Times that history was lost and the stream went on behind the gap, by ON_HISTORY_LOST";
     LAG "tailwater_lag_seconds" Gauge &[],
         "How far delivery is behind the changes' own time; 0 when all is delivered";
     IN_FLIGHT_RECORDS "tailwater_in_flight_records" Gauge &[],

@@ -22,6 +22,7 @@ fn counts(page: &mut Page, board: &Board) {
     page.value(&names::ACKNOWLEDGED, board.acked.get());
     page.value(&names::REPLIES, board.replies.get());
     page.value(&names::RECONNECTS, board.reconnects.get());
+    page.value(&names::GAPS, board.gaps.get());
 }
 
 fn gauges(page: &mut Page, board: &Board) {
