@@ -8,6 +8,7 @@
 mod support;
 
 mod bad_input;
+mod chaos;
 mod checkpoints;
 mod configuration;
 mod delivery;

@@ -151,7 +151,7 @@ pub(super) async fn read_until(
 }
 
 /// Records of `topics` as they come, from a thread that ends when the receiver is dropped.
-fn tail(brokers: &str, topics: &[&str], isolation: Isolation) -> mpsc::Receiver<Record> {
+pub(super) fn tail(brokers: &str, topics: &[&str], isolation: Isolation) -> mpsc::Receiver<Record> {
     let (consumer, topics) = (consumer(brokers, isolation), owned(topics));
     let (sender, receiver) = mpsc::channel(1024);
     std::thread::spawn(move || {

@@ -141,6 +141,15 @@ impl Kafka {
         .await
     }
 
+    /// Records of these topics as they come, from their beginnings, over restarts of the broker.
+    pub fn tail(
+        &self,
+        topics: &[&str],
+        isolation: Isolation,
+    ) -> tokio::sync::mpsc::Receiver<Record> {
+        consumer::tail(&self.brokers, topics, isolation)
+    }
+
     /// Creates a topic with `name=value` settings.
     pub async fn create_topic(&self, name: &str, partitions: i32, settings: &[(&str, &str)]) {
         let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
