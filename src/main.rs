@@ -39,6 +39,9 @@ fn start(command: &Command, loaded: Loaded, log: log::Handle) -> Result<u8, Erro
         if *command == Command::Check {
             return Ok(cli::print_report(&app::check(&loaded.config).await?));
         }
+        if let Command::Dlq(args) = command {
+            return cli::dlq::answer(args.clone(), loaded.config).await;
+        }
         let stop = shutdown::on_signal()
             .map_err(|error| Error::new(Code::Internal, "no signal handlers").because(error))?;
         let controls = Controls::new(stop, log);

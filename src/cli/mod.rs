@@ -1,5 +1,6 @@
 //! The command line. Everything that a run needs to know comes from the environment.
 
+pub mod dlq;
 mod health;
 
 use crate::config::{self, ConfigErrors, Loaded};
@@ -26,6 +27,8 @@ pub enum Command {
     Check,
     /// Print the configuration in force, without secrets, and where each value came from
     Config(ConfigArgs),
+    /// Show the dead letters, or produce them again
+    Dlq(dlq::DlqArgs),
     /// Ask the instance running here whether it is ready: exit code 0, else 1
     Health,
     /// Print a completion script for a shell
@@ -76,7 +79,7 @@ impl Command {
     /// was one of them.
     pub fn answer(&self) -> Option<u8> {
         match self {
-            Command::Run | Command::Check => None,
+            Command::Run | Command::Check | Command::Dlq(_) => None,
             Command::Config(args) if args.reference => Some(print(&config::reference())),
             Command::Config(args) if args.example => Some(print(&config::example_env())),
             Command::Config(args) => Some(match config::Config::from_env() {

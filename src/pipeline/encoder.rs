@@ -82,7 +82,7 @@ pub struct Encoded<'a> {
 }
 
 /// Headers as the sink takes them.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct HeaderList<'a> {
     list: [(&'a str, &'a [u8]); MAX_HEADERS],
     len: usize,

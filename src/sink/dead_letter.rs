@@ -2,13 +2,20 @@
 
 use super::produce::Record;
 use crate::config::JsonMode;
-use crate::encode::{json, key};
+use crate::encode::{headers, json, key};
 use crate::error::{Code, Error};
 use crate::event::Event;
 use crate::pipeline::encoder::HeaderList;
 use crate::position::Seq;
 use rdkafka::error::RDKafkaErrorCode;
 use std::ffi::CStr;
+
+/// [`Reason::name`].
+pub const REASON: &str = "tw-dlq-reason";
+/// The reason as a sentence.
+pub const DETAIL: &str = "tw-dlq-detail";
+/// Which part of the letter the record is, and of how many: `1/3`.
+pub const PART: &str = "tw-dlq-part";
 
 /// Why an event can have no record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,15 +141,15 @@ impl Refused<'_> {
                 value: part.to_vec(),
                 headers: vec![
                     (
-                        "tw-id",
+                        headers::ID,
                         self.event.token_data().unwrap_or_default().to_owned(),
                     ),
-                    ("tw-seq", self.seq.to_string()),
-                    ("tw-op", self.event.operation_name.to_owned()),
-                    ("tw-ns", namespace.clone()),
-                    ("tw-dlq-reason", self.reason.name().to_owned()),
-                    ("tw-dlq-detail", self.reason.sentence()),
-                    ("tw-dlq-part", format!("{}/{of}", index + 1)),
+                    (headers::SEQ, self.seq.to_string()),
+                    (headers::OPERATION, self.event.operation_name.to_owned()),
+                    (headers::NAMESPACE, namespace.clone()),
+                    (REASON, self.reason.name().to_owned()),
+                    (DETAIL, self.reason.sentence()),
+                    (PART, format!("{}/{of}", index + 1)),
                 ],
             })
             .collect()

@@ -3,9 +3,11 @@
 pub mod client;
 pub mod dead_letter;
 pub mod first;
+pub mod letters;
 pub mod options;
 pub mod partition;
 pub mod produce;
 pub mod producer;
+pub mod replay;
 pub mod topics;
 pub mod transaction;

@@ -1,7 +1,10 @@
 //! What is delivered, in what order and how often, when something goes wrong on the way to Kafka.
 
+mod dead_letters;
 mod exactly_once;
+mod memory;
 mod record_errors;
+mod topics;
 
 use crate::support::{Database, Kafka, PATIENCE, Record, eventually};
 use bson::doc;

@@ -1,6 +1,6 @@
 //! Records that Kafka refuses: their neighbours are delivered, in order, and nothing passes unseen.
 
-use super::{assert_complete, assert_first_in_order};
+use super::{assert_complete, assert_first_in_order, committed};
 use crate::support::{self, Database, Kafka, PATIENCE, Record, Setup, Tailwater};
 use bson::doc;
 use rustix::process::Signal;
@@ -78,6 +78,33 @@ async fn a_record_refused_among_others_is_found_and_dead_lettered_alone() {
     let before = kafka.records(&[&topic, &dead]).await.len();
     setup.start().await.stop().await;
     assert_eq!(kafka.records(&[&topic, &dead]).await.len(), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_a_transaction_the_refused_record_is_diverted_inside_the_next_one() {
+    let db = support::database().await;
+    let kafka = support::kafka().await;
+    let topic = db.topic("changes");
+    let dead = format!("{topic}.dead");
+    let settings = [("max.message.bytes", LIMIT)];
+    kafka.create_topic(&topic, 2, &settings).await;
+    let mut tailwater = on(&db, kafka, &topic)
+        .env("ON_RECORD_ERROR", "dlq")
+        .env("KAFKA_PROP_COMPRESSION_TYPE", "lz4")
+        .env("DELIVERY", "exactly_once")
+        .env("COMMIT_INTERVAL_MS", 100)
+        .start()
+        .await;
+    tailwater.signal(Signal::STOP);
+    let written = write_backlog(&db).await;
+    tailwater.signal(Signal::CONT);
+    let delivered = committed(kafka, &topic, written - 2).await;
+    let letters = committed(kafka, &dead, 2).await;
+    tailwater.stop().await;
+    assert_eq!((delivered.len(), letters.len()), (written - 2, 2));
+    assert_first_in_order(&delivered);
+    let all: Vec<_> = delivered.into_iter().chain(letters).collect();
+    assert_complete(&all, written);
 }
 
 /// The limit that was learned at the start is no longer the topic's, and the refused batch is the

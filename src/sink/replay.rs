@@ -1,0 +1,171 @@
+//! Producing dead letters again, as the configuration in force routes and encodes them.
+
+use super::client::{self, Kind};
+use super::letters::Letter;
+use super::produce::{self, MAX_HEADERS};
+use super::topics::Topics;
+use crate::config::Config;
+use crate::error::{Code, Error};
+use crate::event::Event;
+use crate::pipeline::encoder::{Encoder, HeaderList};
+use crate::route::{Route, Router};
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
+use rdkafka::producer::{BaseProducer, DeliveryResult, Producer as _, ProducerContext};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Marks a record that was produced from a dead letter; its value is the time of that, in
+/// milliseconds since the Unix epoch.
+pub const REPLAYED: &str = "tw-replayed";
+
+/// After this a record that Kafka does not take counts as refused. Its dead letter stays.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(10);
+
+/// What became of a letter.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Produced to this topic, and acknowledged.
+    Replayed { topic: String },
+    /// As the events of its kind today, it makes no record.
+    Nowhere,
+    /// It still cannot be delivered.
+    Refused { why: String },
+}
+
+/// Produces letters one at a time.
+pub struct Replay {
+    router: Router,
+    topics: Topics,
+    encoder: Encoder,
+    producer: BaseProducer<LastReport>,
+    runtime: tokio::runtime::Handle,
+}
+
+impl Replay {
+    /// Sets up router, encoder and producer. To be called within a runtime.
+    ///
+    /// # Errors
+    /// [`Code::Config`] for what the configuration does not allow.
+    pub fn new(config: &Config) -> Result<Self, Error> {
+        let mut properties = client::client_config(&config.kafka, Kind::Producer);
+        properties
+            .set("acks", "all")
+            .set("enable.idempotence", "true")
+            .set("partitioner", "murmur2_random")
+            .set("message.max.bytes", "1000000000")
+            .set("linger.ms", "0")
+            .set(
+                "message.timeout.ms",
+                DELIVERY_TIMEOUT.as_millis().to_string(),
+            );
+        let producer = properties
+            .create_with_context(LastReport::default())
+            .map_err(|error| client::error("starting the kafka producer", &error))?;
+        Ok(Self {
+            router: Router::new(&config.kafka.topics, &[])?,
+            topics: Topics::new(&config.kafka)?,
+            encoder: Encoder::new(
+                &config.stream_id,
+                config.pipeline.json_mode,
+                config.kafka.record_timestamp,
+            ),
+            producer,
+            runtime: tokio::runtime::Handle::current(),
+        })
+    }
+
+    /// Produces one letter and waits for its acknowledgement. Blocks.
+    ///
+    /// # Errors
+    /// For a letter that holds no event, and when its topic cannot be written to now.
+    pub fn replay(&mut self, letter: &Letter) -> Result<Outcome, Error> {
+        let raw = letter.event()?;
+        let event = Event::parse(raw.as_bytes()).map_err(|error| {
+            Error::new(Code::Internal, "a dead letter holds no event").because(error)
+        })?;
+        let refused = |why: String| Ok(Outcome::Refused { why });
+        let id = match self.router.route(&event) {
+            Ok(Route::Topic(id)) => id,
+            Ok(Route::Nowhere) => return Ok(Outcome::Nowhere),
+            Err(error) => return refused(error.to_string()),
+        };
+        let topic = self.router.table().get(id);
+        let info = match self.runtime.block_on(self.topics.ensure_one(topic.name())) {
+            Ok(info) => info,
+            Err(problem) => return refused(problem.to_string()),
+        };
+        let encoded = match self.encoder.encode(&event, letter.seq) {
+            Ok(encoded) => encoded,
+            Err(error) => return refused(error.to_string()),
+        };
+        let now = jiff::Timestamp::now().as_millisecond().to_string();
+        let own = HeaderList::default();
+        let mut headers = encoded.headers().as_slice().to_vec();
+        headers.push((REPLAYED, now.as_bytes()));
+        debug_assert!(headers.len() <= MAX_HEADERS);
+        let mut record = encoded.record(topic.c_name(), &own);
+        record.headers = &headers;
+        if let Some(limit) = info.max_message_bytes
+            && record.wire_size() > limit
+            && !self.topics.may_compress()
+        {
+            return refused(format!(
+                "its record of {} bytes is over the topic's max.message.bytes of {limit}",
+                record.wire_size()
+            ));
+        }
+        match produce_one(&self.producer, &record) {
+            Ok(()) => Ok(Outcome::Replayed {
+                topic: topic.name().to_owned(),
+            }),
+            Err(error) => refused(client::describe(&error)),
+        }
+    }
+}
+
+fn produce_one(
+    producer: &BaseProducer<LastReport>,
+    record: &produce::Record<'_>,
+) -> Result<(), KafkaError> {
+    produce::produce(producer.client(), record, 0).map_err(KafkaError::MessageProduction)?;
+    let deadline = Instant::now() + DELIVERY_TIMEOUT * 2;
+    loop {
+        producer.poll(POLL);
+        let last = &producer.context().0;
+        if let Some(report) = last.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            return report;
+        }
+        if Instant::now() >= deadline {
+            return Err(KafkaError::Canceled);
+        }
+    }
+}
+
+/// The report of the one record under way.
+#[derive(Default)]
+struct LastReport(Mutex<Option<Result<(), KafkaError>>>);
+
+impl ClientContext for LastReport {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        client::log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        client::log_error(&error, reason);
+    }
+}
+
+impl ProducerContext for LastReport {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, report: &DeliveryResult<'_>, _: usize) {
+        let report = match report {
+            Ok(_) => Ok(()),
+            Err((error, _)) => Err(error.clone()),
+        };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(report);
+    }
+}

@@ -1,0 +1,105 @@
+//! `tailwater dlq`: letters are shown, and produced again once what was in their way is gone.
+
+use crate::support::{self, Setup, Tailwater};
+use bson::{Bson, doc};
+use serde_json::Value;
+use tailwater::error::Code;
+
+async fn json(setup: &Setup, args: &[&str], code: u8) -> Value {
+    let exit = setup.clone().args(args).run().await;
+    assert_eq!(exit.code, Some(i32::from(code)), "{}", exit.output);
+    // Both outputs are captured together; the log's lines begin with a time.
+    let start = exit.output.find("\n[\n").map_or(0, |at| at + 1);
+    let start = if exit.output.starts_with('[') {
+        0
+    } else {
+        start
+    };
+    let text = &exit.output[start..];
+    let mut values = serde_json::Deserializer::from_str(text).into_iter();
+    values
+        .next()
+        .and_then(Result::ok)
+        .unwrap_or_else(|| panic!("no JSON in {}", exit.output))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_in_parts_are_shown_whole_and_replayed_as_the_records_they_would_have_been() {
+    let db = support::database().await;
+    let kafka = support::kafka().await;
+    let (topic, dead) = (db.topic("changes"), db.topic("dead"));
+    for name in [&topic, &dead] {
+        let settings = [("max.message.bytes", "20000")];
+        kafka.create_topic(name, 2, &settings).await;
+    }
+    let setup = Tailwater::on(&db, kafka)
+        .env("KAFKA_DB_CHANGES_TOPIC", &topic)
+        .env("KAFKA_DLQ_TOPIC", &dead)
+        .env("ON_RECORD_ERROR", "dlq");
+    let list = ["dlq", "list", "--output", "json"];
+    let replay = ["dlq", "replay", "--output", "json"];
+
+    let mut tailwater = setup.start().await;
+    let documents = db.documents("users");
+    let long = doc! {
+        "_id": "long", "z": 1_i64 << 60, "a": 1.0, "m": Bson::Null, "text": "Ä\u{1F600}".repeat(9_000),
+    };
+    documents.insert_one(&long).await.unwrap();
+    tailwater.wait_for_log("record dead-lettered").await;
+    tailwater.stop().await;
+
+    let letters = json(&setup, &list, 0).await;
+    let letter = &letters[0];
+    assert_eq!(letters.as_array().unwrap().len(), 1);
+    assert_eq!(letter["namespace"], format!("{}.users", db.name()));
+    assert_eq!(
+        (&letter["operation"], &letter["reason"]),
+        (&Value::from("insert"), &Value::from("too_large"))
+    );
+    assert!(letter["parts"].as_u64().unwrap() > 1, "{letter}");
+    assert!(letter["time"].is_string() && letter["bytes"].as_u64() > Some(20_000));
+
+    // Still in its way, it stays where it is.
+    let refused = json(&setup, &replay, Code::RecordRefused.exit_code()).await;
+    assert!(
+        refused[0]["refused"]
+            .as_str()
+            .unwrap()
+            .contains("max.message.bytes")
+    );
+    assert!(kafka.records(&[&topic]).await.is_empty());
+
+    let settings = [("max.message.bytes", "200000")];
+    kafka.alter_topic(&topic, &settings).await;
+    let other = json(&setup, &[&replay[..], &["--seq", "1"]].concat(), 0).await;
+    assert_eq!(other, Value::Array(Vec::new()));
+    let replayed = json(&setup, &replay, 0).await;
+    assert_eq!(replayed[0]["replayedTo"], topic.as_str());
+    let again = kafka.wait_for_records(&[&topic], 1).await.remove(0);
+    assert!(again.headers.contains_key("tw-replayed"));
+    assert_eq!(again.header("tw-id"), letter["id"]);
+    assert_eq!(Value::from(again.seq()), letter["seq"]);
+
+    // The same record as one that was never in the way.
+    let tailwater = setup.start().await;
+    documents.delete_one(doc! {"_id": "long"}).await.unwrap();
+    documents.insert_one(&long).await.unwrap();
+    let records = kafka.wait_for_records(&[&topic], 3).await;
+    tailwater.stop().await;
+    let straight = &records[2];
+    let without_time = |record: &support::Record| {
+        let (before, after) = record.text().split_once("\"timestamp\":\"").unwrap();
+        format!("{before}{}", after.split_once('"').unwrap().1)
+    };
+    assert_eq!(without_time(&again), without_time(straight));
+    assert_eq!(again.key_bytes, straight.key_bytes);
+}
+
+#[tokio::test]
+async fn without_a_dead_letter_topic_it_says_what_to_set() {
+    let db = support::database().await;
+    let kafka = support::kafka().await;
+    let exit = Tailwater::on(&db, kafka).args(&["dlq", "list"]).run().await;
+    assert_eq!(exit.code, Some(i32::from(Code::Config.exit_code())));
+    assert!(exit.output.contains("KAFKA_DLQ_TOPIC"), "{}", exit.output);
+}
