@@ -301,7 +301,9 @@ async fn containers_may_start_in_any_order() {
     let topic = db.topic("changes");
     mongo.kill9();
     kafka.kill9();
+    let uri = format!("{}&serverSelectionTimeoutMS=200", db.uri());
     let mut tailwater = Tailwater::on(&db, &kafka)
+        .env("MONGODB_URI", uri)
         .env("KAFKA_DB_CHANGES_TOPIC", &topic)
         .env("RECONNECT_DELAY_MS", 100)
         .spawn();
@@ -317,5 +319,6 @@ async fn containers_may_start_in_any_order() {
         .await
         .unwrap();
     kafka.wait_for_records(&[&topic], 1).await;
-    tailwater.stop().await;
+    let log = tailwater.stop().await.output;
+    assert!(!log.contains("ERROR"), "waiting is no error:\n{log}");
 }

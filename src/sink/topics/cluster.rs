@@ -5,12 +5,12 @@ use super::problem::Unreachable;
 use crate::config::{Kafka, TopicCreation};
 use crate::error::{Code, Error};
 use crate::sink::client::{self, Kind, client_config};
-use rdkafka::ClientContext;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{ClientConfig, ClientContext};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -54,13 +54,17 @@ impl Cluster {
         let failed = |error: KafkaError| client::error("setting up the Kafka client", &error);
         let troubles = Troubles::default();
         // Log lines wait in the client's queue until somebody polls, which is seldom here and for
-        // the admin client never. What they would say, the callback and the answers say too.
+        // the admin client never. What they would say, the callback and the answers say too. The
+        // property counts from the first moment, the level only once the client has been made.
+        let silent = |config: &mut ClientConfig| {
+            config.set("log_level", "0");
+            config.set_log_level(RDKafkaLogLevel::Emerg);
+        };
         let mut consumer = client_config(kafka, Kind::Consumer);
-        consumer
-            .remove("group.id")
-            .set_log_level(RDKafkaLogLevel::Emerg);
+        consumer.remove("group.id");
+        silent(&mut consumer);
         let mut admin = client_config(kafka, Kind::Admin);
-        admin.set_log_level(RDKafkaLogLevel::Emerg);
+        silent(&mut admin);
         Ok(Self {
             consumer: Arc::new(
                 consumer
