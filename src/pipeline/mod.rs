@@ -23,6 +23,7 @@ use crate::status::State;
 use incarnation::{Outcome, Rooms};
 use opening::Opened;
 use pump::{End, Knowledge};
+use std::time::Duration;
 
 /// Runs incarnations from `opened` until the process is asked to stop or cannot go on. Gives the ledger
 /// back after a graceful stop.
@@ -89,7 +90,13 @@ pub async fn supervise(rooms: &Rooms, opened: Opened, ledger: Ledger) -> Result<
                     seq = position.seq.0,
                     "starting again from the last acknowledged position"
                 );
-                let Some(delay) = delays.next() else {
+                // Records that were refused are nothing to wait for: each time more is known of them.
+                let delay = if faults.records.is_empty() {
+                    delays.next()
+                } else {
+                    Some(Duration::ZERO)
+                };
+                let Some(delay) = delay else {
                     return Err(Error::new(
                         Code::SinkUnavailable,
                         "RECONNECT_MAX_RETRIES is used up",

@@ -100,6 +100,25 @@ async fn fenced_by_nobody_it_takes_the_stream_up_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn kafka_killed_within_transactions_makes_it_repeat_and_lose_nothing() {
+    let db = support::database().await;
+    let mut kafka = Kafka::dedicated(&[]).await;
+    let topic = db.topic("changes");
+    let tailwater = exactly_once(&db, &kafka, &topic).start().await;
+    let load = Load::on(&db, "users");
+    for _ in 0..2 {
+        let seen = kafka.records(&[&topic]).await.len();
+        kafka.wait_for_records(&[&topic], seen + 50).await;
+        kafka.kill9();
+        kafka.restart().await;
+    }
+    let written = load.stop().await;
+    let records = committed(&kafka, &topic, written).await;
+    tailwater.stop().await;
+    assert_exactly_once(&records, written);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_graceful_stop_commits_the_open_transaction() {
     let db = support::database().await;
     let kafka = support::kafka().await;
