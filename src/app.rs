@@ -76,6 +76,13 @@ pub async fn check(config: &Config) -> Result<Report, Error> {
     Ok(report)
 }
 
+/// Looks at the topics alone, for `tailwater topics`.
+pub async fn topics(config: &Config) -> Report {
+    Report {
+        findings: topics::check(config).await,
+    }
+}
+
 /// Carries changes until asked to stop, standing still whenever and for as long as it should. A pause ends
 /// the run as a stop does, so that going on is a start from the checkpoint like every other.
 async fn run_unless_paused(
@@ -175,29 +182,14 @@ async fn open(
     .await?;
     board.kafka_connected.set(true);
 
-    let filter = Filter::of(&config);
     let source = healing(retry, async || identity::identify(&client).await)
         .await?
         .to_string();
-    let context = StoreContext {
-        instance: instance(),
-        namespace: config.mongo.scope.name().to_owned(),
-        source,
-        filter: filter.identity(),
-        mongo: Some(client.clone()),
-    };
+    let context = store_context(&config, &client, source);
     let (store, checkpoint) =
         healing(retry, async || Store::open(&config, context.clone()).await).await?;
 
-    let watch = Watch {
-        database: match &config.mongo.scope {
-            Scope::Database(name) => Some(name.clone()),
-            Scope::Deployment { .. } => None,
-        },
-        options: source::change_stream_options(&config.mongo, Images::Configured),
-        stages: filter.stages(),
-        split_large: true,
-    };
+    let watch = watch(&config);
     let mut rooms = Rooms {
         config,
         client,
@@ -314,6 +306,30 @@ async fn open_cursor(
         }
         let error = errors::error("opening the change stream", &error, moment);
         heal(&error, &mut delays).await.ok_or(error)?;
+    }
+}
+
+/// The change stream this configuration asks for.
+pub(crate) fn watch(config: &Config) -> Watch {
+    Watch {
+        database: match &config.mongo.scope {
+            Scope::Database(name) => Some(name.clone()),
+            Scope::Deployment { .. } => None,
+        },
+        options: source::change_stream_options(&config.mongo, Images::Configured),
+        stages: Filter::of(config).stages(),
+        split_large: true,
+    }
+}
+
+/// Who opens the store of checkpoints, and for what.
+pub(crate) fn store_context(config: &Config, client: &Client, source: String) -> StoreContext {
+    StoreContext {
+        instance: instance(),
+        namespace: config.mongo.scope.name().to_owned(),
+        source,
+        filter: Filter::of(config).identity(),
+        mongo: Some(client.clone()),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 use tailwater::admin::Controls;
-use tailwater::cli::{self, Cli, Command};
+use tailwater::cli::{self, Cli, Command, Output};
 use tailwater::config::{Config, Loaded};
 use tailwater::error::{Code, Error};
 use tailwater::{app, log, shutdown};
@@ -36,14 +36,28 @@ fn start(command: &Command, loaded: Loaded, log: log::Handle) -> Result<u8, Erro
         .build()
         .map_err(|error| Error::new(Code::Internal, "no runtime").because(error))?;
     let result = runtime.block_on(async {
-        if *command == Command::Check {
-            return Ok(cli::print_report(&app::check(&loaded.config).await?));
-        }
-        if let Command::Dlq(args) = command {
-            return cli::dlq::answer(args.clone(), loaded.config).await;
+        match command {
+            Command::Check => {
+                let report = app::check(&loaded.config).await?;
+                return Ok(cli::print_report(&report, Output::Text));
+            }
+            Command::Topics { output } => {
+                let report = app::topics(&loaded.config).await;
+                return Ok(cli::print_report(&report, *output));
+            }
+            Command::Token(command) => {
+                return Box::pin(cli::token::run(command, &loaded.config)).await;
+            }
+            Command::Dlq(args) => {
+                return cli::dlq::answer(args.clone(), loaded.config).await;
+            }
+            _ => {}
         }
         let stop = shutdown::on_signal()
             .map_err(|error| Error::new(Code::Internal, "no signal handlers").because(error))?;
+        if let Command::Tail(args) = command {
+            return Box::pin(cli::tail::run(args, &loaded.config, stop)).await;
+        }
         let controls = Controls::new(stop, log);
         Box::pin(app::run(loaded.config, controls))
             .await

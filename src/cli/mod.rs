@@ -1,11 +1,15 @@
 //! The command line. Everything that a run needs to know comes from the environment.
 
+mod ask;
 pub mod dlq;
-mod health;
+mod status;
+pub mod tail;
+pub mod token;
 
 use crate::config::{self, ConfigErrors, Loaded};
 use crate::error::Code;
 use crate::preflight::Report;
+use ask::Instance;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -31,6 +35,32 @@ pub enum Command {
     Dlq(dlq::DlqArgs),
     /// Ask the instance running here whether it is ready: exit code 0, else 1
     Health,
+    /// Ask the instance running here how it is: exit code 0 unless it is unhealthy
+    Status {
+        #[arg(long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+    },
+    /// Let the stream of the instance running here stand still, with all that was read committed
+    Pause,
+    /// Let a paused stream go on
+    Resume,
+    /// Let the instance running here drain and exit, and wait for it
+    Stop,
+    /// Change how much the instance running here logs
+    LogLevel {
+        #[arg(value_parser = ["error", "warn", "info", "debug", "trace"])]
+        level: String,
+    },
+    /// Show or move the stream's checkpoint
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+    /// Print changes as they happen, without Kafka and without a checkpoint
+    Tail(tail::TailArgs),
+    /// Say which topics this configuration writes, whether they exist and how they are set
+    Topics {
+        #[arg(long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+    },
     /// Print a completion script for a shell
     Completions {
         #[arg(value_enum)]
@@ -79,29 +109,49 @@ impl Command {
     /// was one of them.
     pub fn answer(&self) -> Option<u8> {
         match self {
-            Command::Run | Command::Check | Command::Dlq(_) => None,
+            Command::Run
+            | Command::Check
+            | Command::Dlq(_)
+            | Command::Token(_)
+            | Command::Tail(_)
+            | Command::Topics { .. } => None,
             Command::Config(args) if args.reference => Some(print(&config::reference())),
             Command::Config(args) if args.example => Some(print(&config::example_env())),
             Command::Config(args) => Some(match config::Config::from_env() {
                 Ok(loaded) => print_config(&loaded, args.output),
                 Err(errors) => refuse(&errors),
             }),
-            Command::Health => Some(match config::http_from_env() {
-                Ok(http) => match health::ask(&http) {
-                    Ok(answer) => print(&format!("{answer}\n")),
-                    Err(reason) => {
-                        complain(&reason);
-                        1
-                    }
-                },
-                Err(errors) => refuse(&errors),
-            }),
+            Command::Health => Some(ask(Instance::ready)),
+            Command::Status { output } => Some(status::answer(*output)),
+            Command::Pause => Some(ask(|instance| instance.set_paused(true))),
+            Command::Resume => Some(ask(|instance| instance.set_paused(false))),
+            Command::Stop => Some(ask(Instance::stop)),
+            Command::LogLevel { level } => Some(ask(|instance| {
+                let body = serde_json::json!({ "level": level }).to_string();
+                instance.post("/admin/log-level", &body)?;
+                Ok(format!("logs at {level} until it ends"))
+            })),
             Command::Completions { shell } => {
                 let mut script = Vec::new();
                 let mut command_line = Cli::command_line();
                 clap_complete::generate(*shell, &mut command_line, NAME, &mut script);
                 Some(print(&String::from_utf8_lossy(&script)))
             }
+        }
+    }
+}
+
+/// Asks the instance here and prints what it answers; 1 where that is no.
+fn ask(question: impl FnOnce(&Instance) -> Result<String, String>) -> u8 {
+    let (http, token) = match config::instance_from_env() {
+        Ok(found) => found,
+        Err(errors) => return refuse(&errors),
+    };
+    match Instance::at(&http, token).and_then(|instance| question(&instance)) {
+        Ok(answer) => print(&format!("{answer}\n")),
+        Err(reason) => {
+            complain(&reason);
+            1
         }
     }
 }
@@ -128,9 +178,12 @@ fn config_json(loaded: &Loaded) -> String {
 }
 
 /// Prints what the checks found; the exit code is that of the first error.
-pub fn print_report(report: &Report) -> u8 {
+pub fn print_report(report: &Report, output: Output) -> u8 {
     let refused = report.refusal().or_else(|| report.waiting_for());
-    let printed = print(&report.to_string());
+    let printed = print(&match output {
+        Output::Text => report.to_string(),
+        Output::Json => format!("{:#}\n", report.to_json()),
+    });
     refused.map_or(printed, |error| error.code.exit_code())
 }
 

@@ -48,7 +48,7 @@ pub struct Config {
     pub enabled: bool,
     pub http: Http,
     pub log: Log,
-    /// `ADMIN_TOKEN`: reserved for calls that change something.
+    /// `ADMIN_TOKEN`: what calls that change something have to bring.
     pub admin_token: Option<Secret>,
     /// `STATUS_INTERVAL_SECONDS`.
     pub status_interval: Duration,
@@ -110,18 +110,19 @@ impl Config {
     }
 }
 
-/// Where the HTTP server of an instance with this environment listens; the rest of the
-/// configuration may be wrong.
+/// Where the HTTP server of an instance with this environment listens, and the token that its changing
+/// calls take; the rest of the configuration may be wrong.
 ///
 /// # Errors
-/// What is wrong with `HTTP_ADDR`.
-pub fn http_from_env() -> Result<Http, ConfigErrors> {
+/// What is wrong with `HTTP_ADDR` or `ADMIN_TOKEN`.
+pub fn instance_from_env() -> Result<(Http, Option<Secret>), ConfigErrors> {
     let environment = Environment::read(std::env::vars_os(), Some(Path::new(".env")));
     let mut check = check::Check::new(&environment);
     check.problems.clear();
     let http = validate::http(&mut check);
+    let token = validate::admin_token(&mut check);
     if check.problems.is_empty() {
-        Ok(http)
+        Ok((http, token))
     } else {
         Err(ConfigErrors {
             problems: check.problems,

@@ -231,7 +231,7 @@ variables! {
         "Where health and metrics are served. When the default is taken and none was asked for, it is done without.";
     ADMIN_TOKEN admin_token: Operations, Form::Secret, Words("none"),
         "…",
-        "Reserved: the token that calls which change something will have to bring.";
+        "The token that calls which change something have to bring. Without it they are refused, unless HTTP_ADDR is a loopback address.";
     LOG_LEVEL log_level: Operations, Form::Choice(&["error", "warn", "info", "debug", "trace"]), Value("info"),
         "debug",
         "How much is logged.";

@@ -61,7 +61,7 @@ pub(super) fn log(check: &mut Check<'_>) -> Log {
 }
 
 /// `ADMIN_TOKEN`: it travels in a header, so it must be one line of visible characters.
-pub(super) fn admin_token(check: &mut Check<'_>) -> Option<Secret> {
+pub(in crate::config) fn admin_token(check: &mut Check<'_>) -> Option<Secret> {
     let variable = &table::ADMIN_TOKEN;
     let token = check.given(variable)?;
     if token.bytes().any(|b| !b.is_ascii_graphic()) || token.len() < 16 {

@@ -1,0 +1,121 @@
+//! `tailwater status`: one screen of how the instance here is.
+
+use super::ask::Instance;
+use super::{Output, ask};
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+
+/// Asks and prints; 1 where the instance is unhealthy or not there.
+pub(super) fn answer(output: Output) -> u8 {
+    let mut is_well = true;
+    let asked = ask(|instance: &Instance| {
+        let health = instance.get("/health/detailed")?;
+        let status = instance.get("/status")?;
+        is_well = health["status"] != "unhealthy";
+        Ok(match output {
+            Output::Text => text(&health, &status),
+            Output::Json => format!("{:#}", json!({ "health": health, "status": status })),
+        })
+    });
+    match is_well {
+        true => asked,
+        false => 1,
+    }
+}
+
+fn text(health: &Value, status: &Value) -> String {
+    let word = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "unknown".to_owned(),
+        other => other.to_string(),
+    };
+    let mut out = word(&health["status"]);
+    if let Some(reason) = health["reason"].as_str() {
+        // Writing to a string does not fail.
+        let _ = write!(out, ": {reason}");
+    }
+    let stream = &health["stream"];
+    let _ = write!(
+        out,
+        "\n\nstream      {}, {}",
+        word(stream),
+        word(&health["state"])
+    );
+    let lag = status["lagMs"].as_f64().unwrap_or_default() / 1e3;
+    let _ = write!(
+        out,
+        "\nbehind      {lag:.1} s, {} records in flight",
+        word(&status["bufferSize"])
+    );
+    let _ = write!(
+        out,
+        "\nevents      {}, {} a second",
+        word(&status["events"]),
+        word(&status["rate"])
+    );
+    if let Some(position) = health["databases"][0]
+        .get("position")
+        .filter(|p| !p.is_null())
+    {
+        let _ = write!(
+            out,
+            "\ncheckpoint  at {} (tw-seq {}), {} s old",
+            word(&position["time"]),
+            word(&position["seq"]),
+            word(&status["checkpointAgeSeconds"])
+        );
+    }
+    for (name, component) in [
+        ("mongodb", "source"),
+        ("kafka", "sink"),
+        ("store", "checkpoint"),
+    ] {
+        let component = &health["components"][component];
+        let _ = write!(out, "\n{name:<10}  {}", word(&component["state"]));
+        if let Some(since) = component["since"].as_str() {
+            let _ = write!(out, " since {since}");
+        }
+        if let Some(error) = component["lastError"]["message"].as_str() {
+            let _ = write!(
+                out,
+                "; last error: {}",
+                error.lines().next().unwrap_or_default()
+            );
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instance_that_waits_is_told_in_one_screen() {
+        let health = json!({
+            "status": "unhealthy", "reason": "kafka cannot be reached", "stream": "w:shop",
+            "state": "running",
+            "databases": [{"position": {"seq": 7, "time": "2026-01-01T00:00:00.000Z"}}],
+            "components": {
+                "source": {"state": "connected", "since": "2026-01-01T00:00:00.000Z", "lastError": null},
+                "sink": {"state": "disconnected", "since": null,
+                    "lastError": {"message": "all brokers are down\nmore", "at": "x"}},
+                "checkpoint": {"state": "stored", "since": null, "lastError": null},
+            },
+        });
+        let status = json!({
+            "lagMs": 1500, "bufferSize": 3, "events": 10, "rate": 0.5, "checkpointAgeSeconds": 2,
+        });
+        let wanted = "\
+unhealthy: kafka cannot be reached
+
+stream      w:shop, running
+behind      1.5 s, 3 records in flight
+events      10, 0.5 a second
+checkpoint  at 2026-01-01T00:00:00.000Z (tw-seq 7), 2 s old
+mongodb     connected since 2026-01-01T00:00:00.000Z
+kafka       disconnected; last error: all brokers are down
+store       stored";
+        assert_eq!(text(&health, &status), wanted);
+    }
+}

@@ -1,0 +1,167 @@
+//! `tailwater tail`: the stream on the standard output, with no Kafka and no checkpoint.
+
+use crate::app;
+use crate::config::{Config, JsonMode, StartAt};
+use crate::encode::{envelope, json};
+use crate::error::{Code, Error};
+use crate::event::Event;
+use crate::source::cursor::Cursor;
+use crate::source::errors::{self, Moment, SourceFault};
+use crate::source::reply::Reply;
+use crate::source::split::Merger;
+use crate::source::start;
+use jiff::Timestamp;
+use std::io::{self, Write};
+use tokio_util::sync::CancellationToken;
+
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+pub struct TailArgs {
+    /// Print the envelopes that Kafka would get, one a line
+    #[arg(long)]
+    json: bool,
+    /// From a time on, as 2024-01-31T12:00:00Z, instead of from now
+    #[arg(long)]
+    from: Option<Timestamp>,
+    /// Stop after so many changes
+    #[arg(long, short = 'n')]
+    count: Option<u64>,
+}
+
+/// Prints changes until `stop`, until there were enough, or until nobody reads them.
+///
+/// # Errors
+/// What the source says; looking is not worth a second attempt.
+pub async fn run(args: &TailArgs, config: &Config, stop: CancellationToken) -> Result<u8, Error> {
+    let printed = stop.run_until_cancelled(print_changes(args, config)).await;
+    match printed {
+        Some(Err(End::Source(error))) => Err(error),
+        None | Some(Ok(()) | Err(End::Unread)) => Ok(0),
+    }
+}
+
+enum End {
+    Source(Error),
+    /// The reader of the standard output has gone away, as in `| head`.
+    Unread,
+}
+
+impl From<io::Error> for End {
+    fn from(_: io::Error) -> Self {
+        Self::Unread
+    }
+}
+
+async fn print_changes(args: &TailArgs, config: &Config) -> Result<(), End> {
+    let failed = |error| {
+        End::Source(errors::error(
+            "reading the change stream",
+            &error,
+            Moment::Other,
+        ))
+    };
+    let mut left = args.count.unwrap_or(u64::MAX);
+    let mut cursor = open(args, config).await.map_err(End::Source)?;
+    let mut merger = Merger::default();
+    let mut line = Vec::new();
+    while left > 0 {
+        let Some(batch) = cursor.next().await.map_err(failed)? else {
+            return Ok(());
+        };
+        let reply = Reply::new(batch, None);
+        let malformed = |error| {
+            let detail = "the server's reply is not what a change stream sends";
+            End::Source(Error::new(Code::Internal, detail).because(error))
+        };
+        for raw in reply.events().map_err(malformed)? {
+            let raw = raw.map_err(malformed)?;
+            let event = Event::parse(raw).map_err(malformed)?;
+            let whole;
+            let event = match event.split {
+                None => event,
+                Some(split) => match merger.push(raw, split) {
+                    Ok(Some(merged)) => {
+                        whole = merged;
+                        Event::parse(&whole).map_err(malformed)?
+                    }
+                    Ok(None) => continue,
+                    Err(error) => {
+                        let error = Error::new(Code::Internal, error.to_string());
+                        return Err(End::Source(error));
+                    }
+                },
+            };
+            line.clear();
+            write(&mut line, &event, args.json, config.pipeline.json_mode);
+            line.push(b'\n');
+            let mut out = io::stdout().lock();
+            out.write_all(&line)?;
+            out.flush()?;
+            left -= 1;
+            if left == 0 {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn open(args: &TailArgs, config: &Config) -> Result<Cursor, Error> {
+    let start_at =
+        match args.from {
+            None => StartAt::Now,
+            Some(time) => StartAt::Time(u32::try_from(time.as_second()).map_err(|_| {
+                Error::new(Code::Config, "--from takes a time between 1970 and 2106")
+            })?),
+        };
+    let client = app::connect(config).await?;
+    let start = start::without_checkpoint(&client, &start_at).await?;
+    let mut watch = app::watch(config);
+    loop {
+        match Cursor::open(&client, &watch, &start, 1_000, false).await {
+            Ok((cursor, _)) => return Ok(cursor),
+            Err(error)
+                if watch.split_large
+                    && errors::classify(&error, Moment::Other) == SourceFault::Refused =>
+            {
+                watch.split_large = false;
+            }
+            Err(error) => {
+                return Err(errors::error(
+                    "opening the change stream",
+                    &error,
+                    Moment::Other,
+                ));
+            }
+        }
+    }
+}
+
+/// One change: the envelope, or time, operation, namespace, key, and the document or what was updated.
+fn write(line: &mut Vec<u8>, event: &Event<'_>, as_json: bool, mode: JsonMode) {
+    if as_json && envelope::write(line, mode, event).is_ok() {
+        return;
+    }
+    let time = event
+        .timestamp_millis()
+        .and_then(|millis| Timestamp::from_millisecond(millis).ok())
+        .map_or_else(String::new, |time| format!("{time:.3}"));
+    let head = format!(
+        "{time}  {:<8}  {}.{}  ",
+        event.operation_name, event.database, event.collection
+    );
+    line.extend_from_slice(head.as_bytes());
+    if let Some(key) = event.document_key {
+        // What cannot be written is left out: the line says that there was a change.
+        let _ = json::write_document(line, mode, key);
+        line.extend_from_slice(b"  ");
+    }
+    let whole = event
+        .full_document
+        .and_then(|element| element.as_document());
+    if let Some(shown) = event.update_description.or(whole) {
+        let _ = json::write_document(line, mode, shown);
+    }
+    while line.last() == Some(&b' ') {
+        line.pop();
+    }
+}
