@@ -15,7 +15,7 @@ use crate::source::cursor::{Cursor, Start, Watch};
 use crate::source::errors::{self, SourceFault};
 use crate::source::reader::Retry;
 use crate::source::{self, Filter, Images, headroom, identity, preflight, start};
-use crate::status::{Board, Note, State, line};
+use crate::status::{Board, Note, State, line, vigil};
 use mongodb::Client;
 use mongodb::options::ClientOptions;
 use std::convert::Infallible;
@@ -43,6 +43,7 @@ pub async fn run(config: Config, controls: Controls) -> Result<(), Error> {
         done.clone(),
     ));
 
+    let vigil = tokio::spawn(vigil::run(Arc::clone(&board), done.clone()));
     let upkeep = {
         let (board, done) = (Arc::clone(&board), done.clone());
         tokio::spawn(async move { board.metrics.keep_up(done).await })
@@ -58,7 +59,10 @@ pub async fn run(config: Config, controls: Controls) -> Result<(), Error> {
     };
     board.enter(State::Stopped);
     done.cancel();
-    for task in [Some(status), Some(upkeep), http].into_iter().flatten() {
+    for task in [Some(status), Some(vigil), Some(upkeep), http]
+        .into_iter()
+        .flatten()
+    {
         // They only look on; a panic in them has been reported by the panic hook.
         let _ = task.await;
     }

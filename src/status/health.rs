@@ -5,6 +5,9 @@ use std::time::Duration;
 
 /// How long MongoDB or Kafka may be away before that is more than a hiccup.
 const HICCUP: Duration = Duration::from_secs(10);
+/// How long nothing may move while there is work, whatever the connections look like: a broker's own
+/// pauses and the driver's attempts on a dead connection stay below it.
+const STILL: Duration = Duration::from_secs(30);
 /// How long checkpoints may fail before a crash would repeat too much.
 const UNSTORED: Duration = Duration::from_secs(60);
 
@@ -65,7 +68,16 @@ impl Board {
                 false => Health::Degraded(reason),
             }
         });
+        let still = |time: Duration, reason| (time >= STILL).then_some(Health::Unhealthy(reason));
         let problems = [
+            still(
+                self.unacknowledged.get(),
+                "kafka acknowledges nothing, and records wait",
+            ),
+            still(
+                self.unanswered.get(),
+                "no cursor of the change stream answers",
+            ),
             away(&self.mongo_connected, "mongodb cannot be reached"),
             away(&self.kafka_connected, "kafka cannot be reached"),
             unstored,

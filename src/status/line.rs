@@ -22,6 +22,9 @@ pub struct Status {
     pub rate: f64,
     pub lag_ms: u64,
     pub checkpoint_age_seconds: Option<u64>,
+    /// Why it is not healthy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 impl Status {
@@ -40,6 +43,7 @@ impl Status {
             rate: board.rate(),
             lag_ms: board.lag().as_millis() as u64,
             checkpoint_age_seconds: committed.map(|committed| committed.at.elapsed().as_secs()),
+            reason: board.health().reason().map(str::to_owned),
         }
     }
 
@@ -55,6 +59,7 @@ impl Status {
             rate = self.rate,
             lagMs = self.lag_ms,
             checkpointAgeSeconds = self.checkpoint_age_seconds,
+            reason = self.reason,
             "status"
         );
     }

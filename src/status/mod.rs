@@ -2,6 +2,7 @@
 
 pub mod health;
 pub mod line;
+pub mod vigil;
 
 use crate::metrics::Metrics;
 use crate::position::Position;
@@ -136,6 +137,20 @@ fn now_millis() -> i64 {
     jiff::Timestamp::now().as_millisecond()
 }
 
+/// For how long something has been so.
+#[derive(Debug, Default)]
+pub struct Lasting(AtomicU64);
+
+impl Lasting {
+    pub fn set(&self, time: Duration) {
+        self.0.store(time.as_millis() as u64, Ordering::Relaxed);
+    }
+
+    pub fn get(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::Relaxed))
+    }
+}
+
 /// Shared by all tasks of a process; every value is what was last seen.
 #[derive(Debug)]
 pub struct Board {
@@ -151,6 +166,10 @@ pub struct Board {
     pub checkpoint_loaded: Flag,
     /// The last attempts to store the checkpoint failed.
     pub checkpoint_failing: Flag,
+    /// Records wait for their acknowledgement and none has come.
+    pub unacknowledged: Lasting,
+    /// The source is asked and has not answered.
+    pub unanswered: Lasting,
     /// The last reply of the source was empty: nothing more to read now.
     pub caught_up: Flag,
     /// The last errors of MongoDB, Kafka and the checkpoint store.
@@ -196,6 +215,8 @@ impl Board {
             kafka_connected: Flag::default(),
             checkpoint_loaded: Flag::default(),
             checkpoint_failing: Flag::default(),
+            unacknowledged: Lasting::default(),
+            unanswered: Lasting::default(),
             caught_up: Flag::default(),
             source_error: Note::default(),
             sink_error: Note::default(),

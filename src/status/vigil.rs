@@ -1,0 +1,73 @@
+//! Watches whether anything moves: connections may look well while nothing comes through them, as with
+//! a broker that is frozen or a cursor that is closed again and again.
+
+use super::{Board, State};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+/// How often it looks.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// A count that should grow while there is work, and when it last did or had none.
+struct Progress {
+    count: u64,
+    moved: Instant,
+}
+
+impl Progress {
+    /// For how long the count has stood still with work waiting.
+    fn stands(&mut self, count: u64, has_work: bool, now: Instant) -> Duration {
+        if count != self.count || !has_work {
+            self.count = count;
+            self.moved = now;
+        }
+        now - self.moved
+    }
+}
+
+/// Tells the board once a second for how long nothing has moved.
+pub async fn run(board: Arc<Board>, done: CancellationToken) {
+    let start = || Progress {
+        count: 0,
+        moved: Instant::now(),
+    };
+    let (mut acks, mut replies) = (start(), start());
+    while done
+        .run_until_cancelled(tokio::time::sleep(LOOK))
+        .await
+        .is_some()
+    {
+        let now = Instant::now();
+        let waiting = board.in_flight() > 0;
+        board
+            .unacknowledged
+            .set(acks.stands(board.acked.get(), waiting, now));
+        // With records waiting the reader may be held back by the byte budget: no fault of the source. At
+        // rest a cursor answers every second.
+        let reads = board.state() == State::Running && !waiting;
+        board
+            .unanswered
+            .set(replies.stands(board.replies.get(), reads, now));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_still_with_work_waiting_is_told_and_what_is_idle_is_not() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut acks = Progress {
+            count: 0,
+            moved: start,
+        };
+        assert_eq!(acks.stands(0, false, at(60)), Duration::ZERO);
+        assert_eq!(acks.stands(0, true, at(90)), Duration::from_secs(30));
+        assert_eq!(acks.stands(1, true, at(91)), Duration::ZERO);
+        assert_eq!(acks.stands(1, true, at(95)), Duration::from_secs(4));
+        assert_eq!(acks.stands(1, false, at(96)), Duration::ZERO);
+    }
+}
