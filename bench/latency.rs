@@ -94,7 +94,7 @@ async fn measure(
 /// The change stream by itself, read in this process.
 async fn stream_alone(settings: &Settings, client: &Client) -> Fallible<Latency> {
     let count = settings.events + WARM_UP * u64::from(settings.rate);
-    let mut cursor = raw::open(client, false, 1_000).await?;
+    let mut cursor = raw::open(client, false, 1_000, "[]").await?;
     let reading = tokio::spawn(async move {
         let mut arrived = vec![None; usize::try_from(count)?];
         let mut missing = count;

@@ -23,13 +23,21 @@ pub struct Settings {
     /// Replies that may wait while another is on the wire.
     #[arg(long, default_value_t = 1)]
     read_ahead: usize,
+    /// Stages behind `$changeStream`, as a JSON array: what they cost the server.
+    #[arg(long, default_value = "[]")]
+    stages: String,
 }
 
 /// Opens the change stream of the benchmark's database: from the oldest entry of the oplog, or from now.
 ///
 /// # Errors
 /// The server's.
-pub async fn open(client: &Client, from_oldest: bool, batch: u32) -> Fallible<RawBatchCursor> {
+pub async fn open(
+    client: &Client,
+    from_oldest: bool,
+    batch: u32,
+    stages: &str,
+) -> Fallible<RawBatchCursor> {
     let mut stage = doc! { "fullDocument": "updateLookup" };
     if from_oldest {
         let oplog = client.database("local").collection::<Document>("oplog.rs");
@@ -37,9 +45,14 @@ pub async fn open(client: &Client, from_oldest: bool, batch: u32) -> Fallible<Ra
         let first: Timestamp = first.ok_or("the oplog is empty")?.get_timestamp("ts")?;
         stage.insert("startAtOperationTime", first);
     }
+    let mut pipeline = vec![Bson::from(doc! { "$changeStream": stage })];
+    if let Bson::Array(stages) = Bson::try_from(serde_json::from_str::<serde_json::Value>(stages)?)?
+    {
+        pipeline.extend(stages);
+    }
     let command = doc! {
         "aggregate": 1,
-        "pipeline": [Bson::from(doc! { "$changeStream": stage })],
+        "pipeline": pipeline,
         "cursor": { "batchSize": 0 },
     };
     let mut options = RunCursorCommandOptions::default();
@@ -63,7 +76,7 @@ pub async fn open(client: &Client, from_oldest: bool, batch: u32) -> Fallible<Ra
 pub async fn run(settings: &Settings) -> Fallible {
     let began = Instant::now();
     let client = Client::with_uri_str(&settings.mongodb_uri).await?;
-    let mut cursor = open(&client, true, settings.batch).await?;
+    let mut cursor = open(&client, true, settings.batch, &settings.stages).await?;
     let (sender, mut replies) = tokio::sync::mpsc::channel(settings.read_ahead);
     tokio::spawn(async move {
         while let Some(reply) = cursor.next().await {
@@ -78,7 +91,10 @@ pub async fn run(settings: &Settings) -> Fallible {
         let reply = Reply::new(replies.recv().await.ok_or("the stream ended")??, None);
         seen += reply.events()?.map_while(Result::ok).count() as u64;
         if seen > 0 {
-            first.get_or_insert_with(|| (Instant::now(), seen));
+            first.get_or_insert_with(|| {
+                eprintln!("first events after {} ms", began.elapsed().as_millis());
+                (Instant::now(), seen)
+            });
         }
     }
     let (first, before) = first.ok_or("no events")?;
