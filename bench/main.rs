@@ -44,7 +44,7 @@ struct Settings {
     #[arg(long)]
     peers: Option<PathBuf>,
     /// The folder with the jars of Kafka and Connect.
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = ".")]
     kafka_jars: PathBuf,
     /// Turns of every subject.
     #[arg(long, default_value_t = 3)]
