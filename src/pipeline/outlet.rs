@@ -59,7 +59,7 @@ pub struct Outlet<'a> {
     stop: CancellationToken,
     place: Place,
     batch: Option<(EntryId, Fill)>,
-    /// Whether records were sent of the event that follows `place`.
+    /// Whether `place` must not be committed before the event that follows it.
     is_within_event: bool,
     firsts: Firsts,
     /// None where positions are stored beside the records: at least once.
@@ -182,6 +182,11 @@ impl<'a> Outlet<'a> {
         }
     }
 
+    /// Lets nothing be committed before the next event is counted.
+    pub fn hold(&mut self) {
+        self.is_within_event = true;
+    }
+
     /// Counts an event whose records were all sent, and closes the batch when it is full.
     pub fn count(&mut self, token: &[u8], time_millis: Option<i64>) {
         let limits = self.limits;
@@ -287,6 +292,9 @@ impl<'a> Outlet<'a> {
     }
 
     fn due(&self) -> Option<Instant> {
+        if self.is_within_event {
+            return None;
+        }
         self.transactions.as_ref()?.due(&self.place.token)
     }
 
@@ -295,7 +303,7 @@ impl<'a> Outlet<'a> {
     /// # Errors
     /// [`Blocked`] when it is time to end.
     pub async fn commit(&mut self) -> Result<(), Blocked> {
-        if self.is_worth_committing() {
+        if self.is_worth_committing() && !self.is_within_event {
             self.acknowledged().await?;
             self.end_transaction().await?;
         }

@@ -115,6 +115,7 @@ impl Pump<'_> {
         match &knowledge.gap {
             Some(gap) => {
                 let event = Event::parse(gap.as_bytes()).map_err(malformed)?;
+                self.outlet.hold();
                 self.event(&event).await
             }
             None => Ok(()),
