@@ -213,8 +213,11 @@ impl Reader {
             };
             self.board.mongo_connected.set(true);
             place.moment = Moment::Other;
+            let mut reply = Reply::new(batch, Some(reservation));
+            if is_new {
+                self.leave_out_repeated(&mut reply, place);
+            }
             is_new = false;
-            let reply = Reply::new(batch, Some(reservation));
             expected = reply.len();
             let events = place.advance(&reply);
             if events > 0 {
@@ -262,11 +265,25 @@ impl Reader {
             // The position is where it was: an empty first reply says nothing about what is behind it.
             return Ok(Some(cursor));
         }
+        let mut first = first;
+        self.leave_out_repeated(&mut first, place);
         place.advance(&first);
         self.board.replies.add(1);
         match self.replies.send(Fetched::Reply(first)).await {
             Ok(()) => Ok(Some(cursor)),
             Err(_) => Ok(None),
+        }
+    }
+
+    /// The first reply of a cursor may begin before the place it was opened at.
+    fn leave_out_repeated(&self, reply: &mut Reply, place: &Place) {
+        let repeated = reply.leave_out_until(&place.last);
+        if repeated > 0 {
+            self.board.went_back.add(repeated as u64);
+            tracing::warn!(
+                events = repeated,
+                "the change stream went back after it was opened again; what was read before is left out"
+            );
         }
     }
 

@@ -4,10 +4,13 @@ use crate::pipeline::budget::Reservation;
 use crate::position::ResumeToken;
 use crate::raw::{self, Malformed};
 use mongodb::raw_batch_cursor::RawBatch;
+use std::cmp::Ordering;
 
 /// One reply and the bytes of the budget it holds.
 pub struct Reply {
     batch: RawBatch,
+    /// Leading events that were read before.
+    repeated: usize,
     /// Given back when the reply is dropped.
     _reservation: Option<Reservation>,
 }
@@ -19,6 +22,7 @@ impl Reply {
         }
         Self {
             batch,
+            repeated: 0,
             _reservation: reservation,
         }
     }
@@ -32,6 +36,18 @@ impl Reply {
     pub fn is_empty(&self) -> bool {
         self.events()
             .map_or(true, |mut events| events.next().is_none())
+    }
+
+    /// Leaves out the leading events up to `last`, and says how many: a stream that was opened again
+    /// after an error has been seen to go back (NODE-7042 in the drivers' tracker). Only tokens whose
+    /// order can be told are compared.
+    pub fn leave_out_until(&mut self, last: &ResumeToken) -> usize {
+        let repeated = match self.events() {
+            Ok(events) => leading_repeats(events.map_while(Result::ok), last),
+            Err(_) => 0,
+        };
+        self.repeated += repeated;
+        repeated
     }
 
     /// The events, each one whole BSON document.
@@ -51,7 +67,8 @@ impl Reply {
             None => raw::find(cursor, "firstBatch")?,
         };
         let array = events.and_then(|e| e.as_array()).ok_or(malformed)?;
-        Ok(raw::walk(array)?.map(move |e| e?.as_document().ok_or(malformed)))
+        let events = raw::walk(array)?.map(move |e| e?.as_document().ok_or(malformed));
+        Ok(events.skip(self.repeated))
     }
 
     /// Where the stream stands after this reply, also when it is empty.
@@ -77,5 +94,50 @@ impl Reply {
 
     fn bytes(&self) -> &[u8] {
         self.batch.as_raw_document().as_bytes()
+    }
+}
+
+fn leading_repeats<'a>(events: impl Iterator<Item = &'a [u8]>, last: &ResumeToken) -> usize {
+    events
+        .take_while(|event| {
+            let token = raw::find(event, "_id").ok().flatten();
+            let token = token.and_then(|e| ResumeToken::from_bytes(e.as_document()?));
+            let order = token.and_then(|token| token.stream_order(last));
+            matches!(order, Some(Ordering::Less | Ordering::Equal))
+        })
+        .count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bson::{RawDocumentBuf, doc};
+
+    fn repeats(events: &[&str], last: &str) -> usize {
+        let events: Vec<RawDocumentBuf> = events
+            .iter()
+            .map(|data| RawDocumentBuf::try_from(&doc! {"_id": {"_data": *data}}).unwrap())
+            .collect();
+        let events = events.iter().map(|event| event.as_bytes());
+        leading_repeats(events, &ResumeToken::from_data(last))
+    }
+
+    const TOKENS: [&str; 3] = [
+        "8265A1B2C3000000012B0229296E04",
+        "8265A1B2C3000000022B0229296E04",
+        "8265A1B2C4000000012B0229296E04",
+    ];
+
+    #[test]
+    fn events_up_to_the_last_one_read_are_left_out() {
+        assert_eq!(repeats(&TOKENS, TOKENS[1]), 2);
+        assert_eq!(repeats(&TOKENS[1..], TOKENS[0]), 0);
+        assert_eq!(repeats(&TOKENS, TOKENS[2]), 3);
+    }
+
+    #[test]
+    fn tokens_whose_order_cannot_be_told_are_never_left_out() {
+        assert_eq!(repeats(&TOKENS, "2B00000012"), 0);
+        assert_eq!(repeats(&["2B00000011", "2B00000012"], TOKENS[2]), 0);
     }
 }

@@ -189,6 +189,8 @@ pub struct Board {
     pub dead_lettered: Counter,
     /// Times that history was lost and the stream went on behind the gap.
     pub gaps: Counter,
+    /// Events that a stream opened again has sent a second time.
+    pub went_back: Counter,
     /// Time of the last event or idle token read, ms since the epoch; 0 before the first.
     pub last_seen_millis: AtomicI64,
     /// What is counted and timed beyond what is here.
@@ -230,6 +232,7 @@ impl Board {
             skipped: Counter::default(),
             dead_lettered: Counter::default(),
             gaps: Counter::default(),
+            went_back: Counter::default(),
             last_seen_millis: AtomicI64::new(0),
             metrics: Metrics::new(),
             committed: Mutex::new(None),

@@ -226,3 +226,42 @@ async fn a_privilege_taken_away_while_it_runs_stops_it_and_names_the_privilege()
     assert!(exit.output.contains("changeStream"), "{}", exit.output);
     assert!(!exit.output.contains("reader-secret"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_larger_than_a_reply_is_put_together_again_between_its_neighbours() {
+    let (db, kafka) = (support::database().await, support::kafka().await);
+    let (setup, topic) = stream(&db, kafka);
+    kafka
+        .create_topic(&topic, 1, &[("max.message.bytes", "40000000")])
+        .await;
+    let tailwater = setup.env("FULL_DOCUMENT", "updateLookup").start().await;
+    insert(&db, 0..1).await;
+    let half = |letter: &str| letter.repeat(9 << 20);
+    let things = db.documents("things");
+    things
+        .insert_one(doc! {"_id": 1, "a": half("a")})
+        .await
+        .unwrap();
+    // Both the update and the document it led to: 18 MiB.
+    let update = doc! {"$set": {"a": half("b")}};
+    things.update_one(doc! {"_id": 1}, update).await.unwrap();
+    insert(&db, 2..3).await;
+    let records = kafka.wait_for_records(&[&topic], 4).await;
+    assert_eq!(ids(&records), [0, 1, 1, 2]);
+    let whole = &records[2].value;
+    let lengths = [
+        &whole["updateDescription"]["updatedFields"]["a"],
+        &whole["fullDocument"]["a"],
+    ];
+    assert_eq!(
+        lengths.map(|text| text.as_str().unwrap().len()),
+        [9 << 20; 2]
+    );
+    assert!(whole.get("splitEvent").is_none());
+    let seqs: Vec<_> = records.iter().map(Record::seq).collect();
+    assert!(
+        seqs.windows(2).all(|pair| pair[1] == pair[0] + 1),
+        "{seqs:?}"
+    );
+    tailwater.stop().await;
+}
