@@ -95,9 +95,21 @@ async fn run_unless_paused(
     controls: Controls,
 ) -> Result<(), Error> {
     let mut paused = controls.paused.subscribe();
+    // One client for all runs: how long until history is lost is told while the stream stands still, too.
+    let client = connect(&config).await?;
+    tokio::spawn(headroom::watch(
+        client.clone(),
+        Arc::clone(board),
+        controls.stop.clone(),
+    ));
     loop {
         let halt = controls.stop.child_token();
-        let mut running = Box::pin(bridge(config.clone(), Arc::clone(board), halt.clone()));
+        let mut running = Box::pin(bridge(
+            config.clone(),
+            client.clone(),
+            Arc::clone(board),
+            halt.clone(),
+        ));
         let ended = tokio::select! {
             ended = &mut running => ended,
             // The sender is in `controls`: this waits for as long as nobody pauses.
@@ -121,19 +133,19 @@ async fn run_unless_paused(
     }
 }
 
-async fn bridge(config: Config, board: Arc<Board>, stop: CancellationToken) -> Result<(), Error> {
+async fn bridge(
+    config: Config,
+    client: Client,
+    board: Arc<Board>,
+    stop: CancellationToken,
+) -> Result<(), Error> {
     let (rooms, opened, store) = tokio::select! {
         () = stop.cancelled() => return Ok(()),
-        opened = open(config, board, stop.clone()) => match opened? {
+        opened = open(config, client, board, stop.clone()) => match opened? {
             Some(opened) => opened,
             None => return Ok(()),
         },
     };
-    tokio::spawn(headroom::watch(
-        rooms.client.clone(),
-        Arc::clone(&rooms.board),
-        rooms.stop.clone(),
-    ));
     let ledger = Ledger::new(rooms.config.kafka.delivery, store).await?;
     let ledger = tokio::select! {
         ended = Box::pin(pipeline::supervise(&rooms, opened, ledger)) => ended?,
@@ -158,6 +170,7 @@ async fn watch_topics(rooms: &Rooms) -> Infallible {
 /// Waits for the servers and opens everything; none when asked to stop meanwhile.
 async fn open(
     config: Config,
+    client: Client,
     board: Arc<Board>,
     stop: CancellationToken,
 ) -> Result<Option<(Rooms, Opened, Store)>, Error> {
@@ -165,7 +178,6 @@ async fn open(
         first: config.mongo.reconnect_delay,
         most: config.mongo.reconnect_max_retries,
     };
-    let client = connect(&config).await?;
     until_passed(retry, "mongodb", &board.source_error, async || {
         Ok(preflight::run(&client, &config).await)
     })
