@@ -55,6 +55,15 @@ impl SourceFault {
                 "; the user lacks `changeStream` and `find` on what is watched: grant the role `read` on the \
                  database (`readAnyDatabase` for a whole deployment)"
             }
+            Self::Oversize => {
+                "; the next event is over 16 MiB and this server does not split it (6.0.9 and 7.0 do): make \
+                 it smaller with FULL_DOCUMENT=default, without pre-images, or a $project in \
+                 CHANGE_STREAM_PIPELINE"
+            }
+            Self::ImageMissing => {
+                "; a required image of the next event is not kept any more: ask for it only where it is \
+                 available (FULL_DOCUMENT, FULL_DOCUMENT_BEFORE_CHANGE=whenAvailable)"
+            }
             Self::Credentials => "; user, password or authSource in MONGODB_URI are wrong",
             _ => "",
         }
