@@ -242,10 +242,29 @@ impl Filter {
     }
 
     /// The stages after `$changeStream`: the filter, then the user's own.
+    ///
+    /// None where all of one database is wanted: servers leave `system.*` out of such a stream by
+    /// themselves, the pump does so again, and even a filter that lets everything through costs the
+    /// server time for each event.
     pub fn stages(&self) -> Vec<Document> {
+        if self.is_everything()
+            && self.unwanted.is_empty()
+            && !self.expanded
+            && self.user_pipeline.is_empty()
+        {
+            return Vec::new();
+        }
         let mut stages = vec![doc! {"$match": self.condition()}];
         stages.extend(self.user_pipeline.iter().map(letting_through));
         stages
+    }
+
+    /// Whether every collection of one database is wanted.
+    fn is_everything(&self) -> bool {
+        self.databases.is_none()
+            && self.watch.is_empty()
+            && self.exclude.is_empty()
+            && self.own.is_empty()
     }
 
     fn condition(&self) -> Document {
@@ -254,11 +273,7 @@ impl Filter {
             let unwanted: Vec<&str> = self.unwanted.iter().copied().collect();
             condition.insert("operationType", doc! {"$nin": unwanted});
         }
-        let everything = self.databases.is_none()
-            && self.watch.is_empty()
-            && self.exclude.is_empty()
-            && self.own.is_empty();
-        if everything {
+        if self.is_everything() {
             // Also matches events without `ns.coll`: dropDatabase and invalidate.
             condition.insert("ns.coll", doc! {"$not": pattern::system()});
             return condition;

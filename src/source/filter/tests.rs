@@ -208,6 +208,28 @@ fn plain_names_become_one_list_that_is_cheap_for_the_server() {
 }
 
 #[test]
+fn a_whole_database_costs_the_server_no_stage_unless_something_is_left_out() {
+    let everything = mongo(&[], &[], &[]);
+    assert_eq!(
+        Filter::new(&everything, &[]).stages(),
+        Vec::<Document>::new()
+    );
+    assert_eq!(Filter::new(&everything, &own()).stages().len(), 1);
+    assert_eq!(Filter::new(&mongo(&[], &["a"], &[]), &[]).stages().len(), 1);
+    assert_eq!(
+        Filter::new(&mongo(&[], &[], &["insert"]), &[])
+            .stages()
+            .len(),
+        1
+    );
+    let expanded = Mongo {
+        show_expanded_events: true,
+        ..mongo(&[], &[], &[])
+    };
+    assert_eq!(Filter::new(&expanded, &[]).stages().len(), 1);
+}
+
+#[test]
 fn databases_with_the_same_collections_share_one_alternative() {
     let watch = ["a.x", "a.y", "b.y", "b.x", "c.z"];
     let stages = Filter::new(&deployment(&["*"], &watch), &[]).stages();
