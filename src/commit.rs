@@ -75,15 +75,17 @@ pub struct Committer {
 impl Committer {
     /// Commits until `halt`, then once more.
     pub async fn run(mut self, halt: CancellationToken) -> (Self, Result<(), Error>) {
-        let mut result = Ok(());
-        while result.is_ok() && !halt.is_cancelled() {
-            tokio::select! {
-                () = halt.cancelled() => {}
-                () = tokio::time::sleep(self.interval) => {}
+        loop {
+            // Looked at before the commit: more may be acknowledged while one is being written.
+            let is_last = tokio::select! {
+                () = halt.cancelled() => true,
+                () = tokio::time::sleep(self.interval) => false,
+            };
+            let result = self.commit().await;
+            if is_last || result.is_err() {
+                return (self, result);
             }
-            result = self.commit().await;
         }
-        (self, result)
     }
 
     /// Stores the newest position, if there is one that is not stored yet.
