@@ -11,7 +11,7 @@ use crate::preflight::Report;
 use crate::resume::{self, Checkpoint, Decision, Store, StoreContext};
 use crate::route::Router;
 use crate::sink::topics::{self, Topics};
-use crate::source::cursor::{Cursor, Start, Watch};
+use crate::source::cursor::{Cursor, Lean, Start, Watch};
 use crate::source::errors::{self, SourceFault};
 use crate::source::reader::Retry;
 use crate::source::{self, Filter, Images, headroom, identity, preflight, start};
@@ -335,6 +335,10 @@ pub(crate) fn watch(config: &Config) -> Watch {
         options: source::change_stream_options(&config.mongo, Images::Configured),
         stages: Filter::of(config).stages(),
         split_large: true,
+        lean: Lean {
+            options: source::change_stream_options(&config.mongo, Images::Without),
+            stages: Filter::of(config).own_stages(),
+        },
     }
 }
 

@@ -13,6 +13,7 @@ use crate::route::{Route, Router, Topic, TopicId};
 use crate::sink::dead_letter::{Reason, Refused};
 use crate::sink::produce::Record;
 use crate::sink::topics::Topics;
+use crate::source::errors::SourceFault;
 use crate::source::reader::{Fault, Fetched};
 use crate::source::reply::Reply;
 use crate::source::split::Merger;
@@ -137,8 +138,23 @@ impl Pump<'_> {
         };
         match fetched {
             Fetched::Reply(reply) => self.reply(&reply).await,
+            Fetched::Refused(reply, fault) => self.unreadable(&reply, fault).await,
             Fetched::Failed(fault) => Err(End::Source(fault)),
         }
+    }
+
+    /// Treats the one event of a reply, which the server cannot send whole, by `ON_RECORD_ERROR`.
+    async fn unreadable(&mut self, reply: &Reply, fault: SourceFault) -> Step {
+        // Fragments of it may have come before it turned out that the rest cannot.
+        self.merger = Merger::default();
+        if let Some(raw) = reply.events().map_err(malformed)?.next() {
+            let event = Event::parse(raw.map_err(malformed)?).map_err(malformed)?;
+            let seq = self.outlet.place().seq.next();
+            self.refuse(&event, seq, Reason::Unreadable(fault)).await?;
+            self.board.events.add(1);
+            self.outlet.count(event.token, event.timestamp_millis());
+        }
+        Ok(())
     }
 
     async fn reply(&mut self, reply: &Reply) -> Step {

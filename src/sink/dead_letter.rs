@@ -7,6 +7,7 @@ use crate::error::{Code, Error};
 use crate::event::Event;
 use crate::pipeline::encoder::HeaderList;
 use crate::position::Seq;
+use crate::source::errors::SourceFault;
 use rdkafka::error::RDKafkaErrorCode;
 use std::ffi::CStr;
 
@@ -28,6 +29,8 @@ pub enum Reason {
     Topic(String),
     /// It cannot be written as JSON.
     Encoding(String),
+    /// The server cannot send it whole; what is known of it is its key.
+    Unreadable(SourceFault),
 }
 
 impl Reason {
@@ -48,6 +51,8 @@ impl Reason {
             Self::Broker(_) => "refused_by_broker",
             Self::Topic(_) => "no_topic",
             Self::Encoding(_) => "not_encodable",
+            Self::Unreadable(SourceFault::ImageMissing) => "image_missing",
+            Self::Unreadable(_) => "too_large_to_read",
         }
     }
 
@@ -64,6 +69,7 @@ impl Reason {
             Self::Broker(code) => format!("the broker refuses it: {code}"),
             Self::Topic(problem) => problem.clone(),
             Self::Encoding(problem) => format!("it cannot be written as JSON: {problem}"),
+            Self::Unreadable(fault) => format!("mongodb cannot send it{}", fault.remedy()),
         }
     }
 }

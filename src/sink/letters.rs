@@ -28,7 +28,8 @@ pub struct Letter {
     pub seq: Seq,
     pub operation: String,
     pub namespace: String,
-    /// A stable name: `too_large`, `refused_by_broker`, `no_topic`, `not_encodable`.
+    /// A stable name: `too_large`, `refused_by_broker`, `no_topic`, `not_encodable`,
+    /// `too_large_to_read`, `image_missing`.
     pub reason: String,
     /// When it was written, in milliseconds since the Unix epoch.
     pub written_millis: Option<i64>,

@@ -35,6 +35,18 @@ pub struct Watch {
     pub stages: Vec<Document>,
     /// Whether the server splits events over 16 MiB (`$changeStreamSplitLargeEvent`, 6.0.9+).
     pub split_large: bool,
+    /// The same events with little more than token and key, to get past one that cannot be sent whole.
+    pub lean: Lean,
+}
+
+/// A stream without images and update descriptions, and without the user's stages: one that matches on
+/// the document would hide the very event that is looked for.
+#[derive(Debug, Clone, Default)]
+pub struct Lean {
+    /// Options of the `$changeStream` stage, without images.
+    pub options: Document,
+    /// Our own filter alone.
+    pub stages: Vec<Document>,
 }
 
 impl Watch {
@@ -67,6 +79,19 @@ impl Watch {
             "cursor": { "batchSize": first_batch },
             // What was not replicated to a majority may be rolled back: never an event.
             "readConcern": { "level": "majority" },
+        }
+    }
+
+    /// What to watch to learn an event's token and key alone.
+    pub fn lean(&self) -> Self {
+        let mut stages = self.lean.stages.clone();
+        stages.push(doc! { "$unset": "updateDescription" });
+        Self {
+            database: self.database.clone(),
+            options: self.lean.options.clone(),
+            stages,
+            split_large: false,
+            lean: self.lean.clone(),
         }
     }
 
@@ -143,6 +168,7 @@ mod tests {
             options: doc! { "fullDocument": "updateLookup" },
             stages: vec![doc! { "$match": {} }],
             split_large: true,
+            lean: Lean::default(),
         };
         let command = watch.command(&Start::After(ResumeToken::from_data("82")), 0);
         let pipeline = command.get_array("pipeline").unwrap();

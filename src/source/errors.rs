@@ -30,6 +30,11 @@ pub enum SourceFault {
 }
 
 impl SourceFault {
+    /// Whether one event is to blame, so that its neighbours can be had: a record error.
+    pub fn is_of_one_event(self) -> bool {
+        matches!(self, Self::Oversize | Self::ImageMissing)
+    }
+
     /// The stable code under which this fault is reported.
     pub fn code(self) -> Code {
         match self {
@@ -45,7 +50,7 @@ impl SourceFault {
     }
 
     /// What an operator does about it, where the server's words do not say.
-    fn remedy(self) -> &'static str {
+    pub fn remedy(self) -> &'static str {
         match self {
             Self::TokenInvalid => {
                 "; the resume token is damaged or of another stream, and nothing was skipped: restore the \
@@ -56,12 +61,12 @@ impl SourceFault {
                  database (`readAnyDatabase` for a whole deployment)"
             }
             Self::Oversize => {
-                "; the next event is over 16 MiB and this server does not split it (6.0.9 and 7.0 do): make \
+                "; the event is over 16 MiB and this server does not split it (6.0.9 and 7.0 do): make \
                  it smaller with FULL_DOCUMENT=default, without pre-images, or a $project in \
                  CHANGE_STREAM_PIPELINE"
             }
             Self::ImageMissing => {
-                "; a required image of the next event is not kept any more: ask for it only where it is \
+                "; a required image of the event is not kept any more: ask for it only where it is \
                  available (FULL_DOCUMENT, FULL_DOCUMENT_BEFORE_CHANGE=whenAvailable)"
             }
             Self::Credentials => "; user, password or authSource in MONGODB_URI are wrong",

@@ -247,16 +247,20 @@ impl Filter {
     /// themselves, the pump does so again, and even a filter that lets everything through costs the
     /// server time for each event.
     pub fn stages(&self) -> Vec<Document> {
-        if self.is_everything()
-            && self.unwanted.is_empty()
-            && !self.expanded
-            && self.user_pipeline.is_empty()
-        {
-            return Vec::new();
+        if self.user_pipeline.is_empty() {
+            return self.own_stages();
         }
         let mut stages = vec![doc! {"$match": self.condition()}];
         stages.extend(self.user_pipeline.iter().map(letting_through));
         stages
+    }
+
+    /// The filter without the user's own stages.
+    pub fn own_stages(&self) -> Vec<Document> {
+        if self.is_everything() && self.unwanted.is_empty() && !self.expanded {
+            return Vec::new();
+        }
+        vec![doc! {"$match": self.condition()}]
     }
 
     /// Whether every collection of one database is wanted.

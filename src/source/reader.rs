@@ -19,6 +19,8 @@ use tokio_util::sync::CancellationToken;
 /// What goes down the channel, in stream order.
 pub enum Fetched {
     Reply(Reply),
+    /// One event without what made it impossible to send: for the record-error policy.
+    Refused(Reply, SourceFault),
     /// The stream cannot go on; everything before this was sent.
     Failed(Fault),
 }
@@ -36,6 +38,9 @@ pub const READ_AHEAD: usize = 1;
 
 /// A read may take this long beyond the server's own wait, before the connection is given up.
 const READ_GRACE: Duration = Duration::from_secs(30);
+
+/// How many replies a lean cursor may take to come to an event that is known to be there.
+const LEAN_REPLIES: usize = 30;
 
 /// Longest pause between attempts to reconnect.
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
@@ -100,6 +105,8 @@ struct Place {
     /// Whether the next cursor is asked for events with its first reply. One that is asked for none may
     /// be closed with an empty reply when an `invalidate` is ahead, and would never get there.
     eager: bool,
+    /// Events still to be read one at a time, after one among them could not be sent.
+    one_by_one: u32,
 }
 
 impl Reader {
@@ -112,6 +119,7 @@ impl Reader {
             invalidated: false,
             moment: Moment::Resuming,
             eager: false,
+            one_by_one: 0,
         };
         let mut delays = self.retry.delays();
         loop {
@@ -140,6 +148,17 @@ impl Reader {
                 Left::Failed(error) => {
                     self.board.mongo_connected.set(false);
                     let kind = errors::classify(&error, place.moment);
+                    if kind.is_of_one_event() {
+                        match self.approach(kind, &mut place, &stop).await {
+                            Ok(true) => continue,
+                            Ok(false) => return,
+                            Err(None) => return self.fail(kind, error, place.last).await,
+                            Err(Some(error)) => {
+                                let kind = errors::classify(&error, Moment::Resuming);
+                                return self.fail(kind, error, place.last).await;
+                            }
+                        }
+                    }
                     if kind != SourceFault::Resumable {
                         return self.fail(kind, error, place.last).await;
                     }
@@ -223,7 +242,12 @@ impl Reader {
             if events > 0 {
                 self.board.metrics.replied(asked.elapsed());
             }
-            let resize = self.batch_size.observe(events, reply.len()) && !place.in_split;
+            let resize = if place.one_by_one > 0 {
+                place.one_by_one = place.one_by_one.saturating_sub(events as u32);
+                place.one_by_one == 0 && !place.in_split
+            } else {
+                self.batch_size.observe(events, reply.len()) && !place.in_split
+            };
             self.board.replies.add(1);
             if self.replies.send(Fetched::Reply(reply)).await.is_err() {
                 return Left::Stopped;
@@ -238,6 +262,46 @@ impl Reader {
         }
     }
 
+    /// Gets past an event that the server cannot send. The batch it was in is lost with it, so its
+    /// neighbours are read one at a time until it is the next one; then it is read without what makes it
+    /// too large. False when nobody wants more.
+    async fn approach(
+        &mut self,
+        kind: SourceFault,
+        place: &mut Place,
+        stop: &CancellationToken,
+    ) -> Result<bool, Option<mongodb::error::Error>> {
+        if place.one_by_one == 0 {
+            tracing::warn!(
+                fault = ?kind,
+                "the server cannot send an event; its neighbours are read one at a time"
+            );
+            place.one_by_one = self.batch_size.events().max(1);
+            return Ok(true);
+        }
+        let start = Start::After(place.last.clone());
+        let (mut cursor, _) =
+            Cursor::open(&self.client, &self.watch.lean(), &start, 1, false).await?;
+        for _ in 0..LEAN_REPLIES {
+            let next = tokio::select! {
+                () = stop.cancelled() => return Ok(false),
+                next = tokio::time::timeout(MAX_AWAIT + READ_GRACE, cursor.next()) => next,
+            };
+            let Ok(Some(batch)) = next.map_err(|_elapsed| None)? else {
+                return Err(None);
+            };
+            let reply = Reply::new(batch, None);
+            let Some(token) = reply.first_event_token() else {
+                continue;
+            };
+            place.last = token;
+            place.one_by_one = 0;
+            let sent = self.replies.send(Fetched::Refused(reply, kind)).await;
+            return Ok(sent.is_ok());
+        }
+        Err(None)
+    }
+
     async fn reopen(
         &mut self,
         place: &mut Place,
@@ -249,7 +313,11 @@ impl Reader {
             &self.client,
             &self.watch,
             &start,
-            self.batch_size.events(),
+            if place.one_by_one > 0 {
+                1
+            } else {
+                self.batch_size.events()
+            },
             place.eager,
         );
         let (cursor, first) = tokio::select! {

@@ -71,6 +71,12 @@ impl Reply {
         Ok(events.skip(self.repeated))
     }
 
+    /// The token of the first event; none in an empty reply.
+    pub fn first_event_token(&self) -> Option<ResumeToken> {
+        let first = self.events().ok()?.next()?.ok()?;
+        ResumeToken::from_bytes(raw::find(first, "_id").ok()??.as_document()?)
+    }
+
     /// Where the stream stands after this reply, also when it is empty.
     pub fn post_batch_token(&self) -> Option<ResumeToken> {
         let token = raw::find(self.cursor().ok()?, "postBatchResumeToken").ok()??;

@@ -4,3 +4,4 @@ mod health;
 mod history;
 mod instances;
 mod stream;
+mod unreadable;
