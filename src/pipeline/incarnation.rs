@@ -177,7 +177,17 @@ impl Rooms {
                 (Ledger::Transactions(leader), position, Ok(()))
             }
             (None, Some(ended)) => {
-                let (committer, stored) = ended.map_err(|error| panicked("commit", error))?;
+                let (committer, mut stored) = ended.map_err(|error| panicked("commit", error))?;
+                if stored.is_ok()
+                    && committer.failing_since.is_some()
+                    && matches!(end, End::Stopped)
+                {
+                    stored = Err(Error::new(
+                        Code::CheckpointFailed,
+                        "the last checkpoint could not be stored; nothing is lost: what was delivered \
+                         since the one before comes again at the next start",
+                    ));
+                }
                 (Ledger::Store(committer.store), committer.newest, stored)
             }
             (None, None) => return Err(Error::new(Code::Internal, "nobody kept the positions")),
