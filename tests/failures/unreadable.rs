@@ -3,7 +3,6 @@
 
 use crate::support::{self, Database, Kafka, Refusals, Setup, Tailwater, mongo};
 use bson::doc;
-use std::net::SocketAddr;
 
 const TOO_LARGE: i32 = 10334;
 const IMAGE_MISSING: i32 = 47;
@@ -13,24 +12,10 @@ async fn insert(db: &Database, id: i32) {
     db.documents("users").insert_one(document).await.unwrap();
 }
 
-/// Where the shared server listens.
-async fn server() -> SocketAddr {
-    let uri = mongo().await.uri();
-    let hosts = uri
-        .split("//")
-        .nth(1)
-        .and_then(|rest| rest.split('/').next());
-    hosts.unwrap().parse().unwrap()
-}
-
-fn through(db: &Database, kafka: &Kafka, refusals: &Refusals, topic: &str) -> Setup {
-    let name = db.name();
+fn on(db: &Database, kafka: &Kafka, refusals: &Refusals) -> Setup {
     Tailwater::on(db, kafka)
-        .env(
-            "MONGODB_URI",
-            format!("mongodb://{}/{name}?directConnection=true", refusals.addr()),
-        )
-        .env("KAFKA_DB_CHANGES_TOPIC", topic)
+        .env("MONGODB_URI", refusals.uri_of(db.name()))
+        .env("KAFKA_DB_CHANGES_TOPIC", db.topic("changes"))
 }
 
 /// Writes 1, stops, writes 2 and 3, and starts again with two refusals: that of the batch, and that of
@@ -41,8 +26,8 @@ async fn refused(
     code: i32,
     set: impl Fn(Setup) -> Setup,
 ) -> (Setup, Refusals, Tailwater) {
-    let refusals = Refusals::before(server().await, "getMore", code).await;
-    let setup = set(through(db, kafka, &refusals, &db.topic("changes")));
+    let refusals = Refusals::before(mongo().await.addr(), "getMore", code).await;
+    let setup = set(on(db, kafka, &refusals));
     let tailwater = setup.start().await;
     insert(db, 1).await;
     kafka.wait_for_records(&[&db.topic("changes")], 1).await;

@@ -123,6 +123,13 @@ impl Mongo {
         &self.uri
     }
 
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        let hosts = self.uri.split("//").nth(1);
+        let host = hosts.and_then(|rest| rest.split('/').next()).unwrap();
+        host.parse().unwrap()
+    }
+
     /// The connection string with `database` in its path.
     pub fn uri_of(&self, database: &str) -> String {
         with_database(&self.uri, database)

@@ -38,8 +38,10 @@ impl Refusals {
         Self { addr, left }
     }
 
-    pub fn addr(&self) -> SocketAddr {
-        self.addr
+    /// The connection string for `database` that goes through here.
+    pub fn uri_of(&self, database: &str) -> String {
+        // Discovery would tell the client the server's own address.
+        format!("mongodb://{}/{database}?directConnection=true", self.addr)
     }
 
     /// The next `times` commands are refused.
