@@ -183,6 +183,9 @@ impl Pump<'_> {
         self.counts.flush();
         self.board.events.add(count);
         self.board.caught_up.set(count == 0);
+        if count > 0 {
+            self.board.note_lateness();
+        }
         // Behind the last event, unless that was a fragment, or an `invalidate`, behind which is nothing.
         if !self.merger.is_open()
             && last != Operation::Invalidate

@@ -193,6 +193,8 @@ pub struct Board {
     pub went_back: Counter,
     /// Time of the last event or idle token read, ms since the epoch; 0 before the first.
     pub last_seen_millis: AtomicI64,
+    /// How old the last event was when it was read, in ms.
+    late_millis: AtomicU64,
     /// What is counted and timed beyond what is here.
     pub metrics: Metrics,
     committed: Mutex<Option<Committed>>,
@@ -234,6 +236,7 @@ impl Board {
             gaps: Counter::default(),
             went_back: Counter::default(),
             last_seen_millis: AtomicI64::new(0),
+            late_millis: AtomicU64::new(0),
             metrics: Metrics::new(),
             committed: Mutex::new(None),
             rate: AtomicU64::new(f64::NAN.to_bits()),
@@ -305,13 +308,64 @@ impl Board {
 
     /// How far delivery is behind the change's own time; zero at rest.
     pub fn lag(&self) -> Duration {
-        let seen = self.last_seen_millis.load(Ordering::Relaxed);
-        if seen == 0 || (self.caught_up.get() && self.in_flight() == 0) {
+        if self.in_flight() > 0 {
+            return self.since_last_seen();
+        }
+        if self.caught_up.get() {
+            return Duration::ZERO;
+        }
+        Duration::from_millis(self.late_millis.load(Ordering::Relaxed))
+    }
+
+    /// Notes how old the last event of a reply was when it was read.
+    pub fn note_lateness(&self) {
+        let late = u64::try_from(self.since_last_seen().as_millis()).unwrap_or(u64::MAX);
+        self.late_millis.store(late, Ordering::Relaxed);
+    }
+
+    /// How long ago the last event that was read happened; zero before the first.
+    fn since_last_seen(&self) -> Duration {
+        let seen = u64::try_from(self.last_seen_millis.load(Ordering::Relaxed)).unwrap_or(0);
+        if seen == 0 {
             return Duration::ZERO;
         }
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
-        now.saturating_sub(Duration::from_millis(u64::try_from(seen).unwrap_or(0)))
+        now.saturating_sub(Duration::from_millis(seen))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now() -> i64 {
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap()
+            .as_millis() as i64
+    }
+
+    #[test]
+    fn what_was_delivered_in_time_does_not_lag_while_nothing_new_happens() {
+        let board = Board::new("shop");
+        board
+            .last_seen_millis
+            .store(now() - 60_000, Ordering::Relaxed);
+        board.caught_up.set(false);
+        assert!(
+            board.lag() < Duration::from_secs(1),
+            "read in time, a minute ago"
+        );
+        board.note_lateness();
+        assert!(board.lag() >= Duration::from_secs(60), "read a minute late");
+        board.caught_up.set(true);
+        assert_eq!(board.lag(), Duration::ZERO);
+        board.produced.add(1);
+        assert!(
+            board.lag() >= Duration::from_secs(60),
+            "read, and not acknowledged since"
+        );
     }
 }
