@@ -18,12 +18,20 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     cargo build --release --locked --example workload --example consumer \
     && install -D target/release/examples/workload target/release/examples/consumer -t /out
 
+# glibc, the certificates of public authorities, and a user of its own.
+FROM debian:bookworm-slim AS base
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends ca-certificates \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --uid 65532 --create-home tailwater
+USER 65532
+WORKDIR /home/tailwater
+
 # The workload and the consumer of `docker compose --profile demo`.
-FROM gcr.io/distroless/cc-debian12:nonroot AS demo
+FROM base AS demo
 COPY --from=build-demo /out/workload /out/consumer /usr/local/bin/
 
-# Only glibc, the certificates of public authorities, and one binary; no shell, no root.
-FROM gcr.io/distroless/cc-debian12:nonroot
+FROM base
 COPY --from=build /out/tailwater /usr/local/bin/tailwater
 ENV HTTP_ADDR=0.0.0.0:3001
 EXPOSE 3001

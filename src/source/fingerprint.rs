@@ -167,8 +167,8 @@ fn less(these: &[String], those: &[String]) -> Vec<String> {
         .collect()
 }
 
-/// Names for a log line: a list of hundreds is cut.
-fn list(names: &[String]) -> String {
+/// Names for a sentence: a list of hundreds is cut.
+pub(super) fn list(names: &[String]) -> String {
     const SHOWN: usize = 20;
     let shown = names
         .iter()

@@ -5,7 +5,7 @@ use crate::error::Code;
 use crate::preflight::Finding;
 use crate::source::errors;
 use crate::source::filter::Filter;
-
+use crate::source::fingerprint::list;
 use futures_util::TryStreamExt;
 use mongodb::Client;
 use mongodb::results::{CollectionSpecification, CollectionType};
@@ -170,19 +170,4 @@ fn keeps_images(collection: &CollectionSpecification) -> bool {
         .change_stream_pre_and_post_images
         .as_ref()
         .is_some_and(|images| images.enabled)
-}
-
-/// Names for a sentence: a list of hundreds is cut.
-fn list(names: &[String]) -> String {
-    const SHOWN: usize = 20;
-    let shown = names
-        .iter()
-        .take(SHOWN)
-        .map(String::as_str)
-        .collect::<Vec<_>>()
-        .join(", ");
-    match names.len().saturating_sub(SHOWN) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
-    }
 }
