@@ -25,12 +25,11 @@ pub enum Fetched {
     Failed(Fault),
 }
 
-/// Why the stream cannot go on, and the last place it was at.
+/// Why the stream cannot go on.
 #[derive(Debug)]
 pub struct Fault {
     pub kind: SourceFault,
     pub error: mongodb::error::Error,
-    pub last: Option<ResumeToken>,
 }
 
 /// One reply waits in the channel while another is on the wire.
@@ -152,15 +151,15 @@ impl Reader {
                         match self.approach(kind, &mut place, &stop).await {
                             Ok(true) => continue,
                             Ok(false) => return,
-                            Err(None) => return self.fail(kind, error, place.last).await,
+                            Err(None) => return self.fail(kind, error).await,
                             Err(Some(error)) => {
                                 let kind = errors::classify(&error, Moment::Resuming);
-                                return self.fail(kind, error, place.last).await;
+                                return self.fail(kind, error).await;
                             }
                         }
                     }
                     if kind != SourceFault::Resumable {
-                        return self.fail(kind, error, place.last).await;
+                        return self.fail(kind, error).await;
                     }
                     self.board.reconnects.add(1);
                     self.board.source_error.set(errors::describe(&error));
@@ -178,7 +177,7 @@ impl Reader {
                         std::io::Error::other("the server closes the change stream again and again")
                             .into()
                     });
-                    return self.fail(SourceFault::Resumable, error, place.last).await;
+                    return self.fail(SourceFault::Resumable, error).await;
                 };
                 tokio::select! {
                     () = stop.cancelled() => return,
@@ -355,12 +354,8 @@ impl Reader {
         }
     }
 
-    async fn fail(self, kind: SourceFault, error: mongodb::error::Error, last: ResumeToken) {
-        let fault = Fault {
-            kind,
-            error,
-            last: Some(last),
-        };
+    async fn fail(self, kind: SourceFault, error: mongodb::error::Error) {
+        let fault = Fault { kind, error };
         // Nobody there to hear it means that the pump has ended before.
         let _ = self.replies.send(Fetched::Failed(fault)).await;
     }
