@@ -1,13 +1,15 @@
-//! Documents wait in the oplog; each subject in turn brings them to Kafka.
+//! Events wait in the oplog; each subject in turn brings them to Kafka.
 
+use crate::case::Case;
 use crate::kafka::Broker;
 use crate::process::{Measured, Usage};
-use crate::report::{self, Drain};
-use crate::subject::{self, Connector};
+use crate::record::{Results, Run, value};
+use crate::servers::{Clock, Servers};
+use crate::subject::{self, Connector, Subject};
 use crate::{Fallible, Settings, load};
 use bson::doc;
 use mongodb::Client;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 /// How long a subject may go without a record before it is given up.
@@ -15,150 +17,191 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// How often the end of the topic is looked at.
 const LOOK: Duration = Duration::from_millis(5);
 
+/// What every turn needs.
+struct Bench<'a> {
+    settings: &'a Settings,
+    servers: Servers,
+    broker: Broker,
+}
+
+/// Fills the oplog for all cases, then gives each subject of each case its turns.
+///
 /// # Errors
 /// What went wrong with a server or a subject.
-pub async fn run(settings: &Settings) -> Fallible {
-    let settings = Settings {
-        folder: subject::folder(&settings.folder)?,
-        ..settings.clone()
-    };
+pub async fn run(settings: &Settings, mode: &str, cases: &[Case]) -> Fallible {
     let client = Client::with_uri_str(&settings.mongodb_uri).await?;
-    let broker = Broker::new(&settings.kafka_brokers)?;
-    let peers: &[Connector] = if settings.peers.is_some() {
-        &Connector::ALL
-    } else {
-        &[]
+    let bench = Bench {
+        settings,
+        servers: Servers::of_environment(),
+        broker: Broker::new(&settings.kafka_brokers)?,
     };
-    for peer in peers {
-        eprintln!(
-            "{}: leaving an offset before the first document",
-            peer.name()
-        );
-        prime(*peer, &settings, &client, &broker).await?;
+    let mut results = Results::open(&settings.folder)?;
+    let subjects = || cases.iter().flat_map(|case| &case.subjects);
+    for subject in subjects() {
+        results.setting(&subject.name(), subject.settings(settings))?;
+        if let Subject::Peer(peer) = subject {
+            eprintln!(
+                "{}: leaving an offset before the first document",
+                peer.name()
+            );
+            bench.prime(*peer, &client).await?;
+        }
     }
-    eprintln!("filling the oplog with {} events", settings.events);
-    load::fill(&client, settings.events, settings.updates).await?;
-
-    let mut results: Vec<Drain> = Vec::new();
+    let mut tokens = Vec::new();
+    for case in cases {
+        tokens.push(load::fill(&client, &case.waiting).await?);
+        let bytes = case.waiting.document_bytes()?;
+        let (name, events) = (&case.name, case.waiting.events);
+        let note = format!("{name}: {events} events with documents of {bytes:.0} bytes");
+        results.note(mode, note)?;
+    }
+    if let (Some(case), Some(token)) = (cases.first(), tokens.first()) {
+        // A broker that has just started is slow: nobody shall be the first.
+        eprintln!("warming up");
+        let mut unheeded = Run::new(mode, &case.name, subject::RAW_PRODUCE, 0);
+        let subject = Subject::RawProduce;
+        bench.turn(&subject, case, token, &mut unheeded).await?;
+    }
     for turn in 0..settings.turns {
-        results.push(raw(&settings).await?);
-        report::progress(results.last());
-        let topic = format!("tailwater.{}.{turn}", std::process::id());
-        broker.create(&topic).await?;
-        let running = subject::tailwater(&settings, &topic, "earliest")?;
-        results.push(watch("Tailwater", running, &topic, 0, &settings, &broker).await?);
-        broker.delete(&topic).await?;
-        report::progress(results.last());
-        if turn >= settings.peer_turns {
-            continue;
-        }
-        for peer in peers {
-            let saved = saved(*peer, &settings);
-            std::fs::copy(saved, peer.offsets(&settings))?;
-            let before = broker.end(&peer.topic())?;
-            let running = peer.start(&settings)?;
-            let topic = peer.topic();
-            results.push(watch(peer.name(), running, &topic, before, &settings, &broker).await?);
-            report::progress(results.last());
+        for (case, token) in cases.iter().zip(&tokens) {
+            for subject in &case.subjects {
+                if matches!(subject, Subject::Peer(_)) && turn >= settings.peer_turns {
+                    continue;
+                }
+                let mut run = Run::new(mode, &case.name, &subject.name(), turn);
+                bench.turn(subject, case, token, &mut run).await?;
+                let mb = case.waiting.document_bytes()? / 1e6;
+                if let (Some(rate), Some(cpu)) = (run.get(value::RATE), run.get(value::CPU_US)) {
+                    run.set(value::MB_RATE, rate * mb)
+                        .set(value::CPU_MS_PER_MB, cpu / 1e3 / mb);
+                }
+                results.run(run)?;
+            }
         }
     }
-    report::drains(&results);
     Ok(())
+}
+
+impl Bench<'_> {
+    /// One drain.
+    async fn turn(&self, subject: &Subject, case: &Case, token: &str, run: &mut Run) -> Fallible {
+        let (settings, broker) = (self.settings, &self.broker);
+        let (database, events) = (&case.waiting.database, case.waiting.events);
+        let (topic, before) = match subject {
+            Subject::Raw => {
+                let mut raw = subject::raw(settings, database, token, events)?;
+                let child = raw.stdout(Stdio::piped()).spawn()?;
+                let output = tokio::task::spawn_blocking(|| child.wait_with_output()).await??;
+                run.values = serde_json::from_slice::<Run>(&output.stdout)?.values;
+                return Ok(());
+            }
+            Subject::Peer(peer) => {
+                std::fs::copy(saved(*peer, settings), peer.offsets(settings))?;
+                (peer.topic(), broker.end(&peer.topic())?)
+            }
+            Subject::RawProduce | Subject::Tailwater(_) => {
+                let topic = format!("{}.{}", subject.slug(), subject::unique());
+                broker.create(&topic).await?;
+                (topic, 0)
+            }
+        };
+        let running = match subject {
+            Subject::Peer(peer) => peer.start(settings)?,
+            Subject::Tailwater(variant) => {
+                let start_at = format!("token:{token}");
+                subject::tailwater(settings, database, &topic, &start_at, variant)?
+            }
+            _ => subject::raw_produce(settings, database, token, events, &topic)?,
+        };
+        self.watch(running, &topic, before, events, run).await?;
+        if let Some(bytes) = self.servers.topic_bytes(&topic).filter(|_| before == 0) {
+            run.set(value::BROKER_BYTES, bytes as f64 / events as f64);
+        }
+        if !matches!(subject, Subject::Peer(_)) {
+            broker.delete(&topic).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the topic has all records, and takes the process's figures at that moment.
+    async fn watch(
+        &self,
+        mut running: Measured,
+        topic: &str,
+        before: u64,
+        events: u64,
+        run: &mut Run,
+    ) -> Fallible {
+        let mut first: Option<(Clock, u64, Usage)> = None;
+        let mut last = (Instant::now(), 0);
+        let end = loop {
+            let done = self.broker.end(topic)?.saturating_sub(before);
+            let now = Instant::now();
+            if done >= events {
+                break self.servers.now()?;
+            }
+            if done > 0 && first.is_none() {
+                first = Some((self.servers.now()?, done, running.usage()?));
+            }
+            if done > last.1 {
+                last = (now, done);
+            }
+            if now - last.0 > PATIENCE {
+                return Err(
+                    format!("{} stopped at {done} records: see its log", run.subject).into(),
+                );
+            }
+            tokio::time::sleep(LOOK).await;
+        };
+        let usage = running.usage()?;
+        let began = running.began;
+        running.stop().await?;
+        let all = events as f64;
+        run.set(
+            value::RATE_FROM_START,
+            all / (end.at() - began).as_secs_f64(),
+        )
+        .set(
+            value::CPU_US_WITH_START,
+            usage.cpu.as_secs_f64() * 1e6 / all,
+        )
+        .set(value::RSS_MB, usage.peak_rss as f64 / 1e6);
+        // None where all came between two looks: there is nothing to be told of the flow then.
+        if let Some((first, seen, usage_before)) = first {
+            let later = (events - seen) as f64;
+            let cpu = usage.cpu - usage_before.cpu;
+            run.set(value::FIRST_MS, (first.at() - began).as_secs_f64() * 1e3)
+                .set(value::RATE, later / (end.at() - first.at()).as_secs_f64())
+                .set(value::CPU_US, cpu.as_secs_f64() * 1e6 / later);
+            end.note_since(&first, cpu, run);
+        }
+        Ok(())
+    }
+
+    /// Runs a connector until a marker has passed through it, and keeps its offsets.
+    async fn prime(&self, peer: Connector, client: &Client) -> Fallible {
+        let (settings, broker, topic) = (self.settings, &self.broker, peer.topic());
+        broker.create(&topic).await?;
+        let _ = std::fs::remove_file(peer.offsets(settings));
+        let mut running = peer.start(settings)?;
+        let markers = load::collection(client);
+        let end = Instant::now() + PATIENCE;
+        while broker.end(&topic)? == 0 {
+            if Instant::now() > end {
+                return Err(format!("{} carries nothing: see its log", peer.name()).into());
+            }
+            running.usage()?;
+            markers.insert_one(doc! { "marker": true }).await?;
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        // What came while it was on its way, and one flush of its offsets.
+        tokio::time::sleep(Duration::from_secs(7)).await;
+        running.stop().await?;
+        std::fs::copy(peer.offsets(settings), saved(peer, settings))?;
+        Ok(())
+    }
 }
 
 fn saved(peer: Connector, settings: &Settings) -> std::path::PathBuf {
     peer.offsets(settings).with_extension("offsets-before")
-}
-
-/// Runs a connector until a marker has passed through it, and keeps its offsets.
-async fn prime(peer: Connector, settings: &Settings, client: &Client, broker: &Broker) -> Fallible {
-    let topic = peer.topic();
-    broker.create(&topic).await?;
-    let _ = std::fs::remove_file(peer.offsets(settings));
-    let mut running = peer.start(settings)?;
-    let markers = load::collection(client);
-    let end = Instant::now() + PATIENCE;
-    while broker.end(&topic)? == 0 {
-        if Instant::now() > end {
-            return Err(format!("{} carries nothing: see its log", peer.name()).into());
-        }
-        running.usage()?;
-        markers.insert_one(doc! { "marker": true }).await?;
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    }
-    // What came while it was on its way, and one flush of its offsets.
-    tokio::time::sleep(Duration::from_secs(7)).await;
-    running.stop().await?;
-    std::fs::copy(peer.offsets(settings), saved(peer, settings))?;
-    Ok(())
-}
-
-async fn raw(settings: &Settings) -> Fallible<Drain> {
-    let child = Command::new(std::env::current_exe()?)
-        .args(["raw", "--mongodb-uri", &settings.mongodb_uri])
-        .args(["--events", &settings.events.to_string()])
-        .stdout(Stdio::piped())
-        .spawn()?;
-    let output = tokio::task::spawn_blocking(move || child.wait_with_output()).await??;
-    let text = String::from_utf8(output.stdout)?;
-    let values: Vec<f64> = text
-        .split_whitespace()
-        .map(str::parse)
-        .collect::<Result<_, _>>()?;
-    let [from_start, from_first, cpu, rss] = values[..] else {
-        return Err("the raw drain failed".into());
-    };
-    Ok(Drain {
-        subject: "raw drain",
-        from_start,
-        from_first,
-        first_record: Duration::ZERO,
-        cpu_micros: cpu / settings.events as f64,
-        cpu_micros_from_first: cpu / settings.events as f64,
-        peak_rss: rss as u64,
-    })
-}
-
-/// Waits until the topic has all records, and takes the process's figures at that moment.
-async fn watch(
-    subject: &'static str,
-    mut running: Measured,
-    topic: &str,
-    before: u64,
-    settings: &Settings,
-    broker: &Broker,
-) -> Fallible<Drain> {
-    let mut first: Option<(Instant, u64, Usage)> = None;
-    let mut last = (Instant::now(), 0);
-    let (end, usage) = loop {
-        let done = broker.end(topic)?.saturating_sub(before);
-        let now = Instant::now();
-        if done >= settings.events {
-            break (now, running.usage()?);
-        }
-        if done > 0 && first.is_none() {
-            first = Some((now, done, running.usage()?));
-        }
-        if done > last.1 {
-            last = (now, done);
-        }
-        if now - last.0 > PATIENCE {
-            return Err(format!("{subject} stopped at {done} records: see its log").into());
-        }
-        tokio::time::sleep(LOOK).await;
-    };
-    let (first, before, usage_before) = first.unwrap_or((running.began, 0, Usage::default()));
-    let began = running.began;
-    running.stop().await?;
-    let events = settings.events as f64;
-    let later = events - before as f64;
-    Ok(Drain {
-        subject,
-        from_start: events / (end - began).as_secs_f64(),
-        from_first: later / (end - first).as_secs_f64(),
-        first_record: first - began,
-        cpu_micros: usage.cpu.as_secs_f64() * 1e6 / events,
-        cpu_micros_from_first: (usage.cpu - usage_before.cpu).as_secs_f64() * 1e6 / later,
-        peak_rss: usage.peak_rss,
-    })
 }

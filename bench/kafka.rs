@@ -46,11 +46,7 @@ impl Broker {
                 Err((_, code)) => return Err(code.into()),
             }
         }
-        // Until its leader answers.
-        let end = Instant::now() + PATIENCE;
-        while self.end(topic).is_err() && Instant::now() < end {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        self.end(topic)?;
         Ok(())
     }
 
@@ -65,13 +61,21 @@ impl Broker {
         Ok(())
     }
 
-    /// How many records the topic has had: all that is acknowledged.
+    /// How many records the topic has had: all that is acknowledged, and committed. Blocks; a topic that
+    /// the broker does not know yet is asked for again.
     ///
     /// # Errors
-    /// While the topic is not there.
+    /// When the topic stays unknown.
     pub fn end(&self, topic: &str) -> Fallible<u64> {
-        let (_, high) = self.consumer.fetch_watermarks(topic, 0, PATIENCE)?;
-        Ok(u64::try_from(high)?)
+        let began = Instant::now();
+        loop {
+            match self.consumer.fetch_watermarks(topic, 0, PATIENCE) {
+                Ok((_, high)) => return Ok(u64::try_from(high)?),
+                Err(error) if began.elapsed() > PATIENCE => return Err(error.into()),
+                // What the client remembers of a topic that was not there is only forgotten so.
+                Err(_) => drop(self.consumer.fetch_metadata(Some(topic), PATIENCE)?),
+            }
+        }
     }
 }
 

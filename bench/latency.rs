@@ -4,8 +4,9 @@
 
 use crate::kafka::{self, Broker};
 use crate::process::Measured;
-use crate::report::{self, Latency};
-use crate::subject::{self, Connector};
+use crate::record::{Results, Run, value};
+use crate::servers::Servers;
+use crate::subject::{self, Connector, Subject, Variant};
 use crate::{Fallible, Settings, load, raw};
 use bson::doc;
 use futures_util::StreamExt;
@@ -14,111 +15,158 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tailwater::source::reply::Reply;
 
+const MODE: &str = "latency";
+/// The change stream by itself, read in this process: what any subject has to wait for.
+const STREAM_ALONE: &str = "the stream alone";
 /// Inserts that run side by side; at 1,000/s two would do.
 const SENDERS: u64 = 8;
 /// Seconds of the same load before anything is counted.
 const WARM_UP: u64 = 5;
 
+/// What every turn needs.
+struct Bench<'a> {
+    settings: &'a Settings,
+    client: Client,
+    broker: Broker,
+    servers: Servers,
+    /// Probes, the warm-up's included.
+    count: u64,
+}
+
 /// # Errors
 /// What went wrong with a server or a subject.
 pub async fn run(settings: &Settings) -> Fallible {
-    let settings = Settings {
-        folder: subject::folder(&settings.folder)?,
-        ..settings.clone()
+    let bench = Bench {
+        settings,
+        client: Client::with_uri_str(&settings.mongodb_uri).await?,
+        broker: Broker::new(&settings.kafka_brokers)?,
+        servers: Servers::of_environment(),
+        count: settings.events(10_000, 4_000) + WARM_UP * u64::from(settings.rate),
     };
-    let client = Client::with_uri_str(&settings.mongodb_uri).await?;
-    let broker = Broker::new(&settings.kafka_brokers)?;
-    let mut results = Vec::new();
+    let mut results = Results::open(&settings.folder)?;
+    let mut subjects = vec![Subject::Tailwater(Variant::default())];
+    if settings.peers.is_some() {
+        subjects.extend(Connector::ALL.map(Subject::Peer));
+    }
+    for subject in &subjects {
+        results.setting(&subject.name(), subject.settings(settings))?;
+    }
+    let case = format!("{} inserts a second", settings.rate);
     for turn in 0..settings.turns {
-        results.push(stream_alone(&settings, &client).await?);
-        let topic = format!("latency.{}.{turn}", std::process::id());
-        broker.create(&topic).await?;
-        let running = subject::tailwater(&settings, &topic, "now")?;
-        results.push(measure("Tailwater", running, &topic, &settings, &client, &broker).await?);
-        if turn >= settings.peer_turns || settings.peers.is_none() {
-            continue;
-        }
-        for peer in Connector::ALL {
-            let _ = std::fs::remove_file(peer.offsets(&settings));
-            broker.create(&peer.topic()).await?;
-            let running = peer.start(&settings)?;
-            let topic = peer.topic();
-            results.push(measure(peer.name(), running, &topic, &settings, &client, &broker).await?);
+        let mut run = Run::new(MODE, &case, STREAM_ALONE, turn);
+        bench.stream_alone(&mut run).await?;
+        results.run(run)?;
+        for subject in &subjects {
+            if matches!(subject, Subject::Peer(_)) && turn >= settings.peer_turns {
+                continue;
+            }
+            let mut run = Run::new(MODE, &case, &subject.name(), turn);
+            bench.turn(subject, &mut run).await?;
+            results.run(run)?;
         }
     }
-    report::latencies(&results);
     Ok(())
 }
 
-/// Waits until the subject carries records, then sends and listens.
-async fn measure(
-    subject: &'static str,
-    mut running: Measured,
-    topic: &str,
-    settings: &Settings,
-    client: &Client,
-    broker: &Broker,
-) -> Fallible<Latency> {
-    let before = broker.end(topic)?;
-    let end = Instant::now() + Duration::from_secs(90);
-    while broker.end(topic)? == before {
-        if Instant::now() > end {
-            return Err(format!("{subject} carries nothing: see its log").into());
-        }
-        running.usage()?;
-        load::collection(client)
-            .insert_one(doc! { "marker": true })
-            .await?;
-        tokio::time::sleep(Duration::from_millis(500)).await;
+impl Bench<'_> {
+    async fn turn(&self, subject: &Subject, run: &mut Run) -> Fallible {
+        let topic = match subject {
+            Subject::Peer(peer) => {
+                let _ = std::fs::remove_file(peer.offsets(self.settings));
+                peer.topic()
+            }
+            _ => format!("latency.{}", subject::unique()),
+        };
+        self.broker.create(&topic).await?;
+        let running = match subject {
+            Subject::Tailwater(variant) => {
+                subject::tailwater(self.settings, load::DATABASE, &topic, "now", variant)?
+            }
+            Subject::Peer(peer) => peer.start(self.settings)?,
+            Subject::Raw | Subject::RawProduce => return Err("not in this measurement".into()),
+        };
+        self.measure(running, &topic, run).await
     }
-    let from = broker.end(topic)?;
-    let count = settings.events + WARM_UP * u64::from(settings.rate);
-    let listening = {
-        let (address, topic) = (broker.address.clone(), topic.to_owned());
-        tokio::task::spawn_blocking(move || kafka::arrivals(&address, &topic, from, count))
-    };
-    let used = running.usage()?.cpu;
-    let began = Instant::now();
-    let sent = send(client, count, settings.rate).await?;
-    let elapsed = began.elapsed();
-    let used = running.usage()?.cpu - used;
-    let arrived = listening.await??;
-    running.stop().await?;
-    let latency = summary(subject, settings, &sent, &arrived);
-    Ok(Latency {
-        cpu_percent: 100.0 * used.as_secs_f64() / elapsed.as_secs_f64(),
-        ..latency
-    })
-}
 
-/// The change stream by itself, read in this process.
-async fn stream_alone(settings: &Settings, client: &Client) -> Fallible<Latency> {
-    let count = settings.events + WARM_UP * u64::from(settings.rate);
-    let mut cursor = raw::open(client, false, 1_000, "[]").await?;
-    let reading = tokio::spawn(async move {
-        let mut arrived = vec![None; usize::try_from(count)?];
-        let mut missing = count;
-        while missing > 0 {
-            let reply = cursor.next().await.ok_or("the stream ended")??;
-            let now = Instant::now();
-            let reply = Reply::new(reply, None);
-            for event in reply.events()?.map_while(Result::ok) {
-                let number = kafka::probe(event);
-                if let Some(slot) = number.and_then(|n| arrived.get_mut(n)) {
-                    *slot = Some(now);
-                    missing -= 1;
+    /// Waits until the subject carries records, then sends and listens.
+    async fn measure(&self, mut running: Measured, topic: &str, run: &mut Run) -> Fallible {
+        let before = self.broker.end(topic)?;
+        let end = Instant::now() + Duration::from_secs(90);
+        while self.broker.end(topic)? == before {
+            if Instant::now() > end {
+                return Err(format!("{} carries nothing: see its log", run.subject).into());
+            }
+            running.usage()?;
+            load::collection(&self.client)
+                .insert_one(doc! { "marker": true })
+                .await?;
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        let from = self.broker.end(topic)?;
+        let listening = {
+            let (address, topic) = (self.broker.address.clone(), topic.to_owned());
+            let count = self.count;
+            tokio::task::spawn_blocking(move || kafka::arrivals(&address, &topic, from, count))
+        };
+        let (began, used) = (self.servers.now()?, running.usage()?.cpu);
+        let sent = send(&self.client, self.count, self.settings.rate).await?;
+        let (ended, usage) = (self.servers.now()?, running.usage()?);
+        let used = usage.cpu - used;
+        let arrived = listening.await??;
+        running.stop().await?;
+        ended.note_since(&began, used, run);
+        run.set(value::CPU_US, used.as_secs_f64() * 1e6 / self.count as f64)
+            .set(value::RSS_MB, usage.peak_rss as f64 / 1e6);
+        self.summarize(&sent, &arrived, run);
+        Ok(())
+    }
+
+    /// The change stream by itself, read in this process.
+    async fn stream_alone(&self, run: &mut Run) -> Fallible {
+        let count = self.count;
+        let mut cursor = raw::open(&self.client, load::DATABASE, None, 1_000, "[]").await?;
+        let reading = tokio::spawn(async move {
+            let mut arrived = vec![None; usize::try_from(count)?];
+            let mut missing = count;
+            while missing > 0 {
+                let reply = cursor.next().await.ok_or("the stream ended")??;
+                let now = Instant::now();
+                let reply = Reply::new(reply, None);
+                for event in reply.events()?.map_while(Result::ok) {
+                    let number = kafka::probe(event);
+                    if let Some(slot) = number.and_then(|n| arrived.get_mut(n)) {
+                        *slot = Some(now);
+                        missing -= 1;
+                    }
                 }
             }
-        }
-        Fallible::Ok(arrived)
-    });
-    let sent = send(client, count, settings.rate).await?;
-    Ok(summary(
-        "the stream alone",
-        settings,
-        &sent,
-        &reading.await??,
-    ))
+            Fallible::Ok(arrived)
+        });
+        let sent = send(&self.client, count, self.settings.rate).await?;
+        self.summarize(&sent, &reading.await??, run);
+        Ok(())
+    }
+
+    /// The latencies of what came after the warm-up.
+    fn summarize(&self, sent: &[Option<Instant>], arrived: &[Option<Instant>], run: &mut Run) {
+        let warm_up = WARM_UP as usize * self.settings.rate as usize;
+        let pairs = sent.iter().zip(arrived).skip(warm_up);
+        let probes = pairs.len();
+        let mut sorted: Vec<f64> = pairs
+            .filter_map(|(sent, arrived)| Some((*arrived)?.saturating_duration_since((*sent)?)))
+            .map(|latency| latency.as_secs_f64() * 1e3)
+            .collect();
+        sorted.sort_by(f64::total_cmp);
+        let at = |quantile: f64| {
+            let index = (sorted.len() as f64 * quantile) as usize;
+            sorted.get(index).copied().unwrap_or(f64::NAN)
+        };
+        run.set(value::P50, at(0.5))
+            .set(value::P90, at(0.9))
+            .set(value::P99, at(0.99))
+            .set(value::HIGHEST, sorted.last().copied().unwrap_or(f64::NAN))
+            .set(value::LOST, (probes - sorted.len()) as f64);
+    }
 }
 
 /// Inserts `count` documents at `rate` a second; gives the moments just before each was sent.
@@ -131,7 +179,7 @@ async fn send(client: &Client, count: u64, rate: u32) -> Fallible<Vec<Option<Ins
             for n in (sender..count).step_by(SENDERS as usize) {
                 let due = began + Duration::from_secs_f64(n as f64 / f64::from(rate));
                 tokio::time::sleep_until(due.into()).await;
-                let document = load::document(n);
+                let document = load::document(n, load::USUAL);
                 let now = Instant::now();
                 sent.lock().unwrap_or_else(PoisonError::into_inner)[n as usize] = Some(now);
                 collection.insert_one(document).await?;
@@ -144,26 +192,4 @@ async fn send(client: &Client, count: u64, rate: u32) -> Fallible<Vec<Option<Ins
     }
     let sent = sent.lock().unwrap_or_else(PoisonError::into_inner).clone();
     Ok(sent)
-}
-
-fn summary(
-    subject: &'static str,
-    settings: &Settings,
-    sent: &[Option<Instant>],
-    arrived: &[Option<Instant>],
-) -> Latency {
-    let warm_up = WARM_UP as usize * settings.rate as usize;
-    let pairs = sent.iter().zip(arrived).skip(warm_up);
-    let mut sorted: Vec<f64> = pairs
-        .clone()
-        .filter_map(|(sent, arrived)| Some((*arrived)?.saturating_duration_since((*sent)?)))
-        .map(|latency| latency.as_secs_f64() * 1e3)
-        .collect();
-    sorted.sort_by(f64::total_cmp);
-    Latency {
-        subject,
-        lost: pairs.len() - sorted.len(),
-        sorted,
-        cpu_percent: f64::NAN,
-    }
 }

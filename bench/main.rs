@@ -1,18 +1,26 @@
 //! Side-by-side measurements against real servers; `scripts/bench` builds and starts it.
 //!
-//! Every subject gets the same oplog, the same broker, one topic of one partition, and its own default
-//! settings. Subjects take turns (A B A B), so that what else the machine does falls on all of them.
+//! Every subject gets the same oplog, the same broker, one topic of one partition, the same
+//! acknowledgements and compression, and otherwise its own default settings. Subjects take turns
+//! (A B A B), so that what else the machine does falls on all of them.
 
+mod case;
+mod connector;
 mod drain;
 mod kafka;
 mod latency;
 mod load;
 mod process;
+mod produce;
 mod raw;
+mod record;
 mod report;
+mod servers;
+mod settings;
 mod subject;
 
 use clap::{Parser, Subcommand};
+use settings::Settings;
 use std::path::PathBuf;
 
 type Fallible<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -28,57 +36,50 @@ struct Arguments {
 enum What {
     /// Documents wait in the oplog; how fast do they get to Kafka?
     Drain(Settings),
+    /// The same with documents of 250 B to 250 KB.
+    Sizes(Settings),
+    /// The same with 1 to 500 collections, as a whole database and by their names.
+    Collections(Settings),
+    /// The same with updates of 10 to 1,000,000 documents.
+    Keys(Settings),
+    /// The same at least once and exactly once.
+    ExactlyOnce(Settings),
+    /// The same with every kind of compression.
+    Compression(Settings),
     /// Documents are inserted at a steady rate; how long is each on its way?
     Latency(Settings),
-    /// Reads the stream and produces nothing (started by `drain`, in a process of its own).
+    /// Writes the report of all that was measured.
+    Report {
+        #[arg(long, default_value = "bench/out")]
+        folder: PathBuf,
+    },
+    /// Reads the stream and produces nothing, or its raw BSON (in a process of its own).
     #[command(hide = true)]
     Raw(raw::Settings),
 }
 
-#[derive(clap::Args, Clone)]
-struct Settings {
-    /// The binary to measure.
-    #[arg(long, default_value = "target/release/tailwater")]
-    tailwater: PathBuf,
-    /// The folder of `scripts/bench install` with the connectors; without it they are left out.
-    #[arg(long)]
-    peers: Option<PathBuf>,
-    /// The folder with the jars of Kafka and Connect.
-    #[arg(long, default_value = ".")]
-    kafka_jars: PathBuf,
-    /// Turns of every subject.
-    #[arg(long, default_value_t = 3)]
-    turns: usize,
-    /// Turns of the connectors, which take longer.
-    #[arg(long, default_value_t = 1)]
-    peer_turns: usize,
-    /// Events waiting, or sent in a turn.
-    #[arg(long, default_value_t = 300_000)]
-    events: u64,
-    /// How many of a hundred events are updates.
-    #[arg(long, default_value_t = 0)]
-    updates: u64,
-    /// Inserts a second, for latency.
-    #[arg(long, default_value_t = 1_000)]
-    rate: u32,
-    /// More variables for Tailwater, as NAME=VALUE.
-    #[arg(long = "set", value_name = "NAME=VALUE")]
-    variables: Vec<String>,
-    /// Where the servers are.
-    #[arg(long)]
-    mongodb_uri: String,
-    #[arg(long)]
-    kafka_brokers: String,
-    /// Logs and files of the subjects go here.
-    #[arg(long, default_value = "bench/out")]
-    folder: PathBuf,
-}
-
 #[tokio::main]
 async fn main() -> Fallible {
-    match Arguments::parse().what {
-        What::Drain(settings) => drain::run(&settings).await,
-        What::Latency(settings) => latency::run(&settings).await,
-        What::Raw(settings) => raw::run(&settings).await,
-    }
+    let (mode, cases, settings): (_, fn(&Settings) -> _, _) = match Arguments::parse().what {
+        What::Drain(settings) => ("drain", case::drain, settings),
+        What::Sizes(settings) => ("sizes", case::sizes, settings),
+        What::Collections(settings) => ("collections", case::collections, settings),
+        What::Keys(settings) => ("keys", case::keys, settings),
+        What::ExactlyOnce(settings) => ("exactly-once", case::exactly_once, settings),
+        What::Compression(settings) => ("compression", case::compression, settings),
+        What::Latency(settings) => return latency::run(&at_home(settings)?).await,
+        What::Report { folder } => return report::write(&folder),
+        What::Raw(settings) => return raw::run(&settings).await,
+    };
+    let settings = at_home(settings)?;
+    drain::run(&settings, mode, &cases(&settings)).await
+}
+
+/// The settings with the folder made, if it was missing, and as an absolute path.
+fn at_home(settings: Settings) -> Fallible<Settings> {
+    std::fs::create_dir_all(&settings.folder)?;
+    Ok(Settings {
+        folder: std::fs::canonicalize(&settings.folder)?,
+        ..settings
+    })
 }

@@ -1,9 +1,13 @@
 //! A measured child process: its CPU time and peak memory, as the kernel counts them.
 
 use crate::Fallible;
+use rustix::process::{Pid, Signal};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+/// The unit of times in `/proc`, the same on every Linux.
+pub const TICK: Duration = Duration::from_millis(10);
 
 /// What a process has used so far.
 #[derive(Debug, Clone, Copy, Default)]
@@ -26,26 +30,35 @@ pub fn usage(pid: &str) -> Fallible<Usage> {
         .unwrap_or("")
         .split_whitespace()
         .collect();
-    // Fields 14 and 15 of proc(5), in ticks of 10 ms; two are before the bracket.
-    let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
+    // Fields 14 and 15 of proc(5); two are before the bracket.
+    let ticks: u32 = fields[11].parse::<u32>()? + fields[12].parse::<u32>()?;
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let kib: u64 = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .and_then(|rest| rest.split_whitespace().next())
-        .unwrap_or("0")
-        .parse()?;
+    let kib = |name: &str| -> Fallible<u64> {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let number = line.and_then(|rest| rest.split_whitespace().next());
+        Ok(number.unwrap_or("0").parse()?)
+    };
     Ok(Usage {
-        cpu: Duration::from_millis(ticks * 10),
-        peak_rss: kib * 1024,
+        cpu: TICK * ticks,
+        peak_rss: kib("VmHWM:")? * 1024,
     })
+}
+
+/// Sends a signal.
+///
+/// # Errors
+/// When there is no such process.
+pub fn signal(pid: &str, signal: Signal) -> Fallible {
+    let pid = Pid::from_raw(pid.parse()?).ok_or("not a process")?;
+    rustix::process::kill_process(pid, signal)?;
+    Ok(())
 }
 
 /// A child, ended when dropped.
 pub struct Measured {
     child: Child,
     pub began: Instant,
-    name: &'static str,
+    name: String,
 }
 
 impl Measured {
@@ -53,7 +66,7 @@ impl Measured {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn start(name: &'static str, command: &mut Command, log: &Path) -> Fallible<Self> {
+    pub fn start(name: &str, command: &mut Command, log: &Path) -> Fallible<Self> {
         let log = std::fs::File::create(log)?;
         command
             .stdin(Stdio::null())
@@ -63,7 +76,7 @@ impl Measured {
         Ok(Self {
             child: command.spawn()?,
             began,
-            name,
+            name: name.to_owned(),
         })
     }
 
@@ -83,10 +96,7 @@ impl Measured {
     /// # Errors
     /// When it does not within 30 s.
     pub async fn stop(mut self) -> Fallible {
-        let pid = i32::try_from(self.child.id())?;
-        if let Some(pid) = rustix::process::Pid::from_raw(pid) {
-            rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
-        }
+        signal(&self.child.id().to_string(), Signal::TERM)?;
         let end = Instant::now() + Duration::from_secs(30);
         while self.child.try_wait()?.is_none() {
             if Instant::now() > end {

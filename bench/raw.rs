@@ -1,10 +1,14 @@
-//! The limit: the same stream read to its end, and nothing done with it.
+//! The limit: the same stream read to its end, and nothing done with it; or, as `produce` has it, each
+//! event handed on untouched.
 //!
 //! The plain `$changeStream` without Tailwater's filter, with its batch size and its read-ahead.
 
 use crate::process::usage;
-use crate::{Fallible, load};
-use bson::{Bson, Document, RawDocumentBuf, Timestamp, doc};
+use crate::produce::Producer;
+use crate::record::{Run, value};
+use crate::servers::Servers;
+use crate::{Fallible, subject};
+use bson::{Bson, Document, RawDocumentBuf, doc};
 use futures_util::StreamExt;
 use mongodb::Client;
 use mongodb::options::{CursorType, RunCursorCommandOptions};
@@ -17,6 +21,11 @@ pub struct Settings {
     #[arg(long)]
     mongodb_uri: String,
     #[arg(long)]
+    database: String,
+    /// The token after which to begin, as Tailwater's `START_AT=token:` takes it.
+    #[arg(long)]
+    after: String,
+    #[arg(long)]
     events: u64,
     #[arg(long, default_value_t = 1_000)]
     batch: u32,
@@ -26,24 +35,30 @@ pub struct Settings {
     /// Stages behind `$changeStream`, as a JSON array: what they cost the server.
     #[arg(long, default_value = "[]")]
     stages: String,
+    /// Where to produce each event's BSON.
+    #[arg(long, requires = "topic")]
+    kafka_brokers: Option<String>,
+    #[arg(long)]
+    topic: Option<String>,
+    /// More properties of the producer, as name=value.
+    #[arg(long = "property")]
+    properties: Vec<String>,
 }
 
-/// Opens the change stream of the benchmark's database: from the oldest entry of the oplog, or from now.
+/// Opens the change stream of a database: after a token, or from now.
 ///
 /// # Errors
 /// The server's.
 pub async fn open(
     client: &Client,
-    from_oldest: bool,
+    database: &str,
+    after: Option<&str>,
     batch: u32,
     stages: &str,
 ) -> Fallible<RawBatchCursor> {
     let mut stage = doc! { "fullDocument": "updateLookup" };
-    if from_oldest {
-        let oplog = client.database("local").collection::<Document>("oplog.rs");
-        let first = oplog.find_one(doc! {}).sort(doc! { "$natural": 1 }).await?;
-        let first: Timestamp = first.ok_or("the oplog is empty")?.get_timestamp("ts")?;
-        stage.insert("startAtOperationTime", first);
+    if let Some(token) = after {
+        stage.insert("startAfter", doc! { "_data": token });
     }
     let mut pipeline = vec![Bson::from(doc! { "$changeStream": stage })];
     if let Bson::Array(stages) = Bson::try_from(serde_json::from_str::<serde_json::Value>(stages)?)?
@@ -60,7 +75,7 @@ pub async fn open(
     options.batch_size = Some(batch);
     options.max_time = Some(Duration::from_secs(1));
     let cursor = client
-        .database(load::DATABASE)
+        .database(database)
         .run_raw_cursor_command(RawDocumentBuf::try_from(&command)?)
         .with_options(options)
         .batch()
@@ -68,15 +83,34 @@ pub async fn open(
     Ok(cursor)
 }
 
-/// Reads until `events` came, and prints the events a second from the start on, the same from the first
-/// reply with events on, the CPU time in µs and the peak memory in bytes.
+/// The token of this moment: where a stream of what comes next begins.
 ///
 /// # Errors
 /// The server's.
+pub async fn token(client: &Client, database: &str) -> Fallible<String> {
+    let mut cursor = open(client, database, None, 1, "[]").await?;
+    let reply = Reply::new(cursor.next().await.ok_or("the stream ended")??, None);
+    let token = reply.post_batch_token().ok_or("no post-batch token")?;
+    let token: Document = bson::deserialize_from_slice(token.as_bytes())?;
+    Ok(token.get_str("_data")?.to_owned())
+}
+
+/// Reads until `events` came. Without a topic it prints what it measured; with one it stays until it is
+/// ended, since its caller watches the topic as it does for every subject.
+///
+/// # Errors
+/// The server's or the broker's.
 pub async fn run(settings: &Settings) -> Fallible {
     let began = Instant::now();
+    let servers = Servers::of_environment();
+    let producer = match (&settings.kafka_brokers, &settings.topic) {
+        (Some(brokers), Some(topic)) => Some(Producer::new(brokers, topic, &settings.properties)?),
+        _ => None,
+    };
     let client = Client::with_uri_str(&settings.mongodb_uri).await?;
-    let mut cursor = open(&client, true, settings.batch, &settings.stages).await?;
+    let after = Some(settings.after.as_str());
+    let stages = &settings.stages;
+    let mut cursor = open(&client, &settings.database, after, settings.batch, stages).await?;
     let (sender, mut replies) = tokio::sync::mpsc::channel(settings.read_ahead);
     tokio::spawn(async move {
         while let Some(reply) = cursor.next().await {
@@ -89,22 +123,39 @@ pub async fn run(settings: &Settings) -> Fallible {
     let mut first = None;
     while seen < settings.events {
         let reply = Reply::new(replies.recv().await.ok_or("the stream ended")??, None);
-        seen += reply.events()?.map_while(Result::ok).count() as u64;
-        if seen > 0 {
-            first.get_or_insert_with(|| {
-                eprintln!("first events after {} ms", began.elapsed().as_millis());
-                (Instant::now(), seen)
-            });
+        for event in reply.events()? {
+            let event = event?;
+            if let Some(producer) = &producer {
+                producer.send(event, usize::try_from(seen)?).await?;
+            }
+            seen += 1;
+        }
+        if seen > 0 && first.is_none() {
+            first = Some((servers.now()?, seen, usage("self")?.cpu));
         }
     }
-    let (first, before) = first.ok_or("no events")?;
-    let usage = usage("self")?;
-    println!(
-        "{} {} {} {}",
-        seen as f64 / began.elapsed().as_secs_f64(),
-        (seen - before) as f64 / first.elapsed().as_secs_f64(),
-        usage.cpu.as_micros(),
-        usage.peak_rss
-    );
+    if let Some(producer) = producer {
+        producer.finish(seen)?;
+        return std::future::pending().await;
+    }
+    let (first, before, cpu_before) = first.ok_or("no events")?;
+    let (end, usage) = (servers.now()?, usage("self")?);
+    let mut run = Run::new("", "", subject::RAW, 0);
+    let (all, later) = (seen as f64, (seen - before) as f64);
+    let cpu = usage.cpu - cpu_before;
+    run.set(value::RATE, later / (end.at() - first.at()).as_secs_f64())
+        .set(
+            value::RATE_FROM_START,
+            all / (end.at() - began).as_secs_f64(),
+        )
+        .set(value::FIRST_MS, (first.at() - began).as_secs_f64() * 1e3)
+        .set(value::CPU_US, cpu.as_secs_f64() * 1e6 / later)
+        .set(
+            value::CPU_US_WITH_START,
+            usage.cpu.as_secs_f64() * 1e6 / all,
+        )
+        .set(value::RSS_MB, usage.peak_rss as f64 / 1e6);
+    end.note_since(&first, cpu, &mut run);
+    println!("{}", serde_json::to_string(&run)?);
     Ok(())
 }

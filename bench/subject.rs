@@ -1,140 +1,189 @@
-//! What is measured: how each is configured and started. All that differs from its defaults is here.
+//! What is measured: how each is named, configured and started.
 
+pub use crate::connector::Connector;
 use crate::process::Measured;
-use crate::{Fallible, Settings, load};
-use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use crate::{Fallible, Settings, produce};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Connector {
-    MongoKafka,
-    Debezium,
+/// The stream read to its end, and nothing done with it.
+pub const RAW: &str = "raw drain";
+/// The stream read raw, and each event's BSON produced untouched.
+pub const RAW_PRODUCE: &str = "raw + produce";
+
+#[derive(Debug, Clone)]
+pub enum Subject {
+    Raw,
+    RawProduce,
+    Tailwater(Variant),
+    Peer(Connector),
 }
 
-impl Connector {
-    pub const ALL: [Self; 2] = [Self::MongoKafka, Self::Debezium];
+/// Tailwater with settings of its own.
+#[derive(Debug, Clone)]
+pub struct Variant {
+    pub name: String,
+    /// Variables beside those that every variant gets.
+    pub variables: Vec<(String, String)>,
+}
 
-    pub fn name(self) -> &'static str {
+impl Default for Variant {
+    fn default() -> Self {
+        Self::with("Tailwater", &[])
+    }
+}
+
+impl Variant {
+    pub fn with(name: &str, variables: &[(&str, &str)]) -> Self {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Self {
+            name: name.to_owned(),
+            variables: variables.iter().map(owned).collect(),
+        }
+    }
+}
+
+impl Subject {
+    pub fn name(&self) -> String {
         match self {
-            Self::MongoKafka => "mongo-kafka 2.0.1",
-            Self::Debezium => "Debezium 3.3.1",
+            Self::Raw => RAW.to_owned(),
+            Self::RawProduce => RAW_PRODUCE.to_owned(),
+            Self::Tailwater(variant) => variant.name.clone(),
+            Self::Peer(peer) => peer.name().to_owned(),
         }
     }
 
-    fn folder(self) -> &'static str {
+    /// A name for topics and files.
+    pub fn slug(&self) -> &'static str {
         match self {
-            Self::MongoKafka => "mongo-kafka",
-            Self::Debezium => "debezium",
+            Self::Raw => "raw",
+            Self::RawProduce => "raw-produce",
+            Self::Tailwater(_) => "tailwater",
+            Self::Peer(peer) => peer.slug(),
         }
     }
 
-    /// The topic its records go to.
-    pub fn topic(self) -> String {
-        format!("{}.{}.{}", self.folder(), load::DATABASE, load::COLLECTION)
-    }
-
-    /// Where Connect keeps the connector's offsets.
-    pub fn offsets(self, settings: &Settings) -> PathBuf {
-        settings.folder.join(format!("{}.offsets", self.folder()))
-    }
-
-    fn properties(self, uri: &str) -> String {
-        let database = load::DATABASE;
+    /// What differs from the defaults, for the report.
+    pub fn settings(&self, settings: &Settings) -> String {
         match self {
-            Self::MongoKafka => format!(
-                "name=mongo-kafka\nconnector.class=com.mongodb.kafka.connect.MongoSourceConnector\ntasks.max=1\n\
-                 connection.uri={uri}\ndatabase={database}\ntopic.prefix=mongo-kafka\n\
-                 change.stream.full.document=updateLookup\n\
-                 key.converter=org.apache.kafka.connect.storage.StringConverter\n\
-                 value.converter=org.apache.kafka.connect.storage.StringConverter\n"
-            ),
-            Self::Debezium => format!(
-                "name=debezium\nconnector.class=io.debezium.connector.mongodb.MongoDbConnector\ntasks.max=1\n\
-                 mongodb.connection.string={uri}\ntopic.prefix=debezium\n\
-                 database.include.list={database}\nsnapshot.mode=no_data\n\
-                 capture.mode=change_streams_update_full\n\
-                 key.converter=org.apache.kafka.connect.json.JsonConverter\nkey.converter.schemas.enable=false\n\
-                 value.converter=org.apache.kafka.connect.json.JsonConverter\nvalue.converter.schemas.enable=false\n"
-            ),
+            Self::Raw => {
+                "$changeStream with fullDocument: updateLookup and no other stage; batch size 1,000; \
+                 one reply read ahead"
+                    .to_owned()
+            }
+            Self::RawProduce => {
+                let properties = produce::PROPERTIES.map(|(name, value)| format!("{name}={value}"));
+                let compression = &settings.compression;
+                format!(
+                    "as raw drain; {}; compression.type={compression}",
+                    properties.join("; ")
+                )
+            }
+            Self::Tailwater(variant) => {
+                let all = tailwater_variables(settings, "one for all", "of the run", variant);
+                let own = all.iter().skip(ADDRESSES);
+                let own = own.map(|(name, value)| format!("{name}={}", shortened(value)));
+                own.collect::<Vec<_>>().join("; ")
+            }
+            Self::Peer(peer) => peer.settings(settings),
         }
     }
+}
 
-    /// Starts Connect standalone with this connector, heap 1 GiB.
-    ///
-    /// # Errors
-    /// When its files cannot be written or Java is missing.
-    pub fn start(self, settings: &Settings) -> Fallible<Measured> {
-        let peers = settings.peers.as_deref().ok_or("no --peers")?;
-        let file = |suffix: &str| settings.folder.join(format!("{}.{suffix}", self.folder()));
-        let mut worker = String::new();
-        writeln!(worker, "bootstrap.servers={}", settings.kafka_brokers)?;
-        writeln!(worker, "plugin.path={}", peers.display())?;
-        writeln!(
-            worker,
-            "offset.storage.file.filename={}",
-            self.offsets(settings).display()
-        )?;
-        writeln!(worker, "listeners=http://127.0.0.1:{}", free_port()?)?;
-        worker.push_str(
-            "offset.flush.interval.ms=5000\n\
-             key.converter=org.apache.kafka.connect.json.JsonConverter\n\
-             value.converter=org.apache.kafka.connect.json.JsonConverter\n",
-        );
-        std::fs::write(file("worker.properties"), worker)?;
-        std::fs::write(file("properties"), self.properties(&settings.mongodb_uri))?;
-        let classes = format!("{}/*", settings.kafka_jars.display());
-        let mut command = Command::new("java");
-        command
-            .args([
-                "-Xmx1g",
-                "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
-                "-cp",
-                &classes,
-            ])
-            .arg("org.apache.kafka.connect.cli.ConnectStandalone")
-            .args([file("worker.properties"), file("properties")]);
-        Measured::start(self.name(), &mut command, &file("log"))
+/// A long list of names need not be read to its end.
+fn shortened(value: &str) -> String {
+    match value.char_indices().nth(60) {
+        Some((at, _)) => format!("{}…", &value[..at]),
+        None => value.to_owned(),
     }
+}
+
+/// How many variables of [`tailwater_variables`] only say where things are.
+const ADDRESSES: usize = 3;
+
+fn tailwater_variables(
+    settings: &Settings,
+    topic: &str,
+    start_at: &str,
+    variant: &Variant,
+) -> Vec<(String, String)> {
+    let mut variables = Variant::with(
+        "",
+        &[
+            ("MONGODB_URI", &settings.mongodb_uri),
+            ("KAFKA_BROKERS", &settings.kafka_brokers),
+            ("STREAM_ID", topic),
+            ("KAFKA_DB_CHANGES_TOPIC", topic),
+            ("START_AT", start_at),
+            ("HTTP_ADDR", "off"),
+            ("KAFKA_PROP_COMPRESSION_TYPE", &settings.compression),
+        ],
+    )
+    .variables;
+    variables.extend(variant.variables.iter().cloned());
+    variables.extend(settings.variables.iter().cloned());
+    variables
 }
 
 /// Starts Tailwater with its defaults, one topic and a stream of its own.
 ///
 /// # Errors
 /// When the binary is missing.
-pub fn tailwater(settings: &Settings, topic: &str, start_at: &str) -> Fallible<Measured> {
+pub fn tailwater(
+    settings: &Settings,
+    database: &str,
+    topic: &str,
+    start_at: &str,
+    variant: &Variant,
+) -> Fallible<Measured> {
     let mut command = Command::new(std::fs::canonicalize(&settings.tailwater)?);
     command
-        .env("MONGODB_URI", &settings.mongodb_uri)
-        .env("MONGODB_DATABASE", load::DATABASE)
-        .env("KAFKA_BROKERS", &settings.kafka_brokers)
-        .env("KAFKA_DB_CHANGES_TOPIC", topic)
-        .env("STREAM_ID", topic)
-        .env("START_AT", start_at)
-        .env("HTTP_ADDR", "off")
+        .env("MONGODB_DATABASE", database)
+        .envs(tailwater_variables(settings, topic, start_at, variant))
         .current_dir(&settings.folder);
-    for variable in &settings.variables {
-        let (name, value) = variable.split_once('=').ok_or("--set wants NAME=VALUE")?;
-        command.env(name, value);
-    }
-    Measured::start(
-        "Tailwater",
-        &mut command,
-        &settings.folder.join("tailwater.log"),
-    )
+    let log = settings.folder.join("tailwater.log");
+    Measured::start(&variant.name, &mut command, &log)
 }
 
-fn free_port() -> Fallible<u16> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?
-        .local_addr()?
-        .port())
-}
-
-/// The folder, made if it is missing, as an absolute path.
+/// The raw drain, ready to be started: in a process of its own, as the others.
 ///
 /// # Errors
-/// When it cannot be made.
-pub fn folder(path: &Path) -> Fallible<PathBuf> {
-    std::fs::create_dir_all(path)?;
-    Ok(std::fs::canonicalize(path)?)
+/// When this program's own file is gone.
+pub fn raw(settings: &Settings, database: &str, token: &str, events: u64) -> Fallible<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command
+        .args(["raw", "--mongodb-uri", &settings.mongodb_uri])
+        .args(["--database", database, "--after", token])
+        .args(["--events", &events.to_string()]);
+    Ok(command)
+}
+
+/// The raw drain that produces what it reads.
+///
+/// # Errors
+/// As [`raw`].
+pub fn raw_produce(
+    settings: &Settings,
+    database: &str,
+    token: &str,
+    events: u64,
+    topic: &str,
+) -> Fallible<Measured> {
+    let compression = format!("compression.type={}", settings.compression);
+    let mut command = raw(settings, database, token, events)?;
+    command
+        .args(["--kafka-brokers", &settings.kafka_brokers])
+        .args(["--topic", topic, "--property", &compression]);
+    let log = settings.folder.join("raw-produce.log");
+    Measured::start(RAW_PRODUCE, &mut command, &log)
+}
+
+/// A number that no other topic of these servers has.
+pub fn unique() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!(
+        "{}.{}",
+        std::process::id(),
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    )
 }

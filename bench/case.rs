@@ -1,0 +1,127 @@
+//! The measurements in which events wait in the oplog: what is varied, and who takes part.
+
+use crate::Settings;
+use crate::load::{self, Changes, DATABASE, Waiting};
+use crate::subject::{Connector, Subject, Variant};
+
+/// Events that wait, and the subjects that bring them to Kafka.
+pub struct Case {
+    pub name: String,
+    pub waiting: Waiting,
+    pub subjects: Vec<Subject>,
+}
+
+impl Case {
+    fn new(name: impl Into<String>, waiting: Waiting, subjects: Vec<Subject>) -> Self {
+        Self {
+            name: name.into(),
+            waiting,
+            subjects,
+        }
+    }
+}
+
+fn tailwater() -> Subject {
+    Subject::Tailwater(Variant::default())
+}
+
+fn variant(name: &str, variables: &[(&str, &str)]) -> Subject {
+    Subject::Tailwater(Variant::with(&format!("Tailwater, {name}"), variables))
+}
+
+/// All subjects; some of the events may be updates.
+pub fn drain(settings: &Settings) -> Vec<Case> {
+    let mut waiting = Waiting::inserts(DATABASE, settings.events(300_000, 40_000));
+    let mut name = "inserts".to_owned();
+    if settings.updates > 0 {
+        waiting.changes = Changes::Updates(settings.updates);
+        name = format!("{} % updates", settings.updates);
+    }
+    let mut subjects = vec![Subject::Raw, Subject::RawProduce, tailwater()];
+    if settings.peers.is_some() {
+        subjects.extend(Connector::ALL.map(Subject::Peer));
+    }
+    vec![Case::new(name, waiting, subjects)]
+}
+
+/// Documents from small to large: about as many bytes of each, but no more than so many events.
+pub fn sizes(settings: &Settings) -> Vec<Case> {
+    let (bytes, most) = if settings.short {
+        (20_000_000, 20_000)
+    } else {
+        (150_000_000, 150_000)
+    };
+    let sizes = [
+        ("250 B", 250),
+        ("1 KB", 1_000),
+        ("10 KB", 10_000),
+        ("100 KB", 100_000),
+        ("250 KB", 250_000),
+    ];
+    let case = |(name, size): (&str, usize)| {
+        let events = settings.events.unwrap_or(most.min(bytes / size as u64));
+        let mut waiting = Waiting::inserts(format!("size{size}"), events);
+        waiting.bytes = size;
+        Case::new(
+            name,
+            waiting,
+            vec![Subject::Raw, Subject::RawProduce, tailwater()],
+        )
+    };
+    sizes.map(case).into()
+}
+
+/// One collection to many, as a whole database and by their names.
+pub fn collections(settings: &Settings) -> Vec<Case> {
+    let events = settings.events(100_000, 20_000);
+    let numbers: &[u64] = if settings.short {
+        &[1, 500]
+    } else {
+        &[1, 10, 100, 500]
+    };
+    let case = |number: &u64| {
+        let mut waiting = Waiting::inserts(format!("collections{number}"), events);
+        waiting.collections = *number;
+        let names: Vec<String> = (0..*number).map(|n| load::name(n, *number)).collect();
+        let named = variant("by name", &[("WATCH_COLLECTIONS", &names.join(","))]);
+        let subjects = vec![Subject::Raw, tailwater(), named];
+        Case::new(format!("{number}"), waiting, subjects)
+    };
+    numbers.iter().map(case).collect()
+}
+
+/// Updates of few documents to many.
+pub fn keys(settings: &Settings) -> Vec<Case> {
+    let numbers: &[u64] = if settings.short {
+        &[10, 10_000]
+    } else {
+        &[10, 1_000, 100_000, 1_000_000]
+    };
+    let case = |keys: &u64| {
+        let events = settings.events(200_000, 20_000).max(*keys);
+        let mut waiting = Waiting::inserts(format!("keys{keys}"), events);
+        waiting.bytes = 250;
+        waiting.changes = Changes::OfKeys(*keys);
+        Case::new(format!("{keys}"), waiting, vec![tailwater()])
+    };
+    numbers.iter().map(case).collect()
+}
+
+/// Both delivery modes.
+pub fn exactly_once(settings: &Settings) -> Vec<Case> {
+    let waiting = Waiting::inserts(DATABASE, settings.events(300_000, 40_000));
+    let exactly_once = variant("exactly once", &[("DELIVERY", "exactly_once")]);
+    vec![Case::new(
+        "inserts",
+        waiting,
+        vec![tailwater(), exactly_once],
+    )]
+}
+
+/// Every kind of compression.
+pub fn compression(settings: &Settings) -> Vec<Case> {
+    let waiting = Waiting::inserts(DATABASE, settings.events(200_000, 40_000));
+    let of = |kind| variant(kind, &[("KAFKA_PROP_COMPRESSION_TYPE", kind)]);
+    let subjects = ["none", "lz4", "snappy", "zstd"].map(of);
+    vec![Case::new("inserts", waiting, subjects.into())]
+}
