@@ -13,6 +13,7 @@ pub mod error;
 pub mod event;
 pub mod log;
 pub mod metrics;
+pub mod panics;
 pub mod pipeline;
 pub mod position;
 pub mod preflight;

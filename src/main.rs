@@ -5,6 +5,7 @@ use tailwater::admin::Controls;
 use tailwater::cli::{self, Cli, Command, Output};
 use tailwater::config::{Config, Loaded};
 use tailwater::error::{Code, Error};
+use tailwater::panics::{Panics, caught};
 use tailwater::{app, log, shutdown};
 
 fn main() -> ExitCode {
@@ -35,35 +36,38 @@ fn start(command: &Command, loaded: Loaded, log: log::Handle) -> Result<u8, Erro
         .enable_all()
         .build()
         .map_err(|error| Error::new(Code::Internal, "no runtime").because(error))?;
-    let result = runtime.block_on(async {
-        match command {
-            Command::Check => {
-                let report = app::check(&loaded.config).await?;
-                return Ok(cli::print_report(&report, Output::Text));
-            }
-            Command::Topics { output } => {
-                let report = app::topics(&loaded.config).await;
-                return Ok(cli::print_report(&report, *output));
-            }
-            Command::Token(command) => {
-                return Box::pin(cli::token::run(command, &loaded.config)).await;
-            }
-            Command::Dlq(args) => {
-                return cli::dlq::answer(args.clone(), loaded.config).await;
-            }
-            _ => {}
-        }
-        let stop = shutdown::on_signal()
-            .map_err(|error| Error::new(Code::Internal, "no signal handlers").because(error))?;
-        if let Command::Tail(args) = command {
-            return Box::pin(cli::tail::run(args, &loaded.config, stop)).await;
-        }
-        let controls = Controls::new(stop, log);
-        Box::pin(app::run(loaded.config, controls))
-            .await
-            .map(|()| 0)
-    });
+    let carried_out = Box::pin(carry_out(command, loaded, log));
+    let result = runtime.block_on(caught("the command", carried_out));
     // Threads that wait for a server which does not answer must not hold up the end.
     runtime.shutdown_background();
-    result
+    result.flatten()
+}
+
+async fn carry_out(command: &Command, loaded: Loaded, log: log::Handle) -> Result<u8, Error> {
+    match command {
+        Command::Check => {
+            let report = app::check(&loaded.config).await?;
+            return Ok(cli::print_report(&report, Output::Text));
+        }
+        Command::Topics { output } => {
+            let report = app::topics(&loaded.config).await;
+            return Ok(cli::print_report(&report, *output));
+        }
+        Command::Token(command) => {
+            return Box::pin(cli::token::run(command, &loaded.config)).await;
+        }
+        Command::Dlq(args) => {
+            return cli::dlq::answer(args.clone(), loaded.config).await;
+        }
+        _ => {}
+    }
+    let stop = shutdown::on_signal()
+        .map_err(|error| Error::new(Code::Internal, "no signal handlers").because(error))?;
+    let panics = Panics::stop_on_any(stop.clone());
+    if let Command::Tail(args) = command {
+        let printed = Box::pin(cli::tail::run(args, &loaded.config, stop)).await;
+        return panics.outcome(printed);
+    }
+    let ended = Box::pin(app::run(loaded.config, Controls::new(stop, log))).await;
+    panics.outcome(ended).map(|()| 0)
 }

@@ -9,6 +9,7 @@ use crate::commit::{Committer, Ledger};
 use crate::config::{Config, OnHistoryLost};
 use crate::error::{Code, Error};
 use crate::metrics::events::EventCounts;
+use crate::panics::caught;
 use crate::position::Position;
 use crate::resume::CommitError;
 use crate::resume::kafka::Leader;
@@ -146,15 +147,17 @@ impl Rooms {
         );
         let mut committed = None;
         let end = {
-            let mut pumping = Box::pin(pump.run(replies));
-            tokio::select! {
+            // A panic ends it as an error does: what is before it is drained and committed.
+            let mut pumping = Box::pin(caught("the pump", pump.run(replies)));
+            let end = tokio::select! {
                 end = &mut pumping => end,
                 ended = ended(&mut committing) => {
                     committed = Some(ended);
                     halt_pumping.cancel();
                     pumping.await
                 }
-            }
+            };
+            end.unwrap_or_else(End::Failed)
         };
 
         let drained = match (&end, &committed) {

@@ -4,5 +4,6 @@ mod codes;
 mod health;
 mod history;
 mod instances;
+mod panics;
 mod stream;
 mod unreadable;

@@ -51,6 +51,11 @@ impl Setup {
         self
     }
 
+    /// All variables: for a run inside the test's own process.
+    pub fn vars(&self) -> BTreeMap<String, String> {
+        self.env.clone()
+    }
+
     /// The working directory: for a `.env` file, or to see what was written.
     pub fn folder(&self) -> &Path {
         &self.folder
