@@ -6,4 +6,5 @@ mod control;
 mod exposition;
 mod health;
 mod metrics;
+mod promtool;
 mod server;
