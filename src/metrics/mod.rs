@@ -7,6 +7,7 @@
 
 pub mod events;
 mod flight;
+mod kafka;
 pub mod names;
 mod process;
 mod scrape;
@@ -16,6 +17,7 @@ pub use scrape::render;
 use crate::pipeline::budget::Budget;
 use crate::watermark::EntryId;
 use flight::Flight;
+use kafka::KafkaClient;
 use metrics::{Counter, Histogram, Key, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
@@ -101,15 +103,6 @@ struct Last {
     records: Weak<Budget>,
     headroom: Option<Duration>,
     kafka: Option<KafkaClient>,
-}
-
-/// Of librdkafka's own statistics what helps on call.
-#[derive(Debug, Clone, Copy, Default)]
-struct KafkaClient {
-    queue_records: u64,
-    queue_bytes: u64,
-    brokers_up: usize,
-    round_trip: Option<Duration>,
 }
 
 impl Default for Metrics {
@@ -233,24 +226,7 @@ impl Metrics {
 
     /// librdkafka's statistics came.
     pub fn kafka_client(&self, statistics: &Statistics) {
-        let up = statistics
-            .brokers
-            .values()
-            .filter(|broker| broker.nodeid >= 0 && broker.state == "UP");
-        let slowest = up
-            .clone()
-            .filter_map(|broker| broker.rtt.as_ref())
-            .map(|window| window.p99)
-            .max();
-        let heard = KafkaClient {
-            queue_records: statistics.msg_cnt,
-            queue_bytes: statistics.msg_size,
-            brokers_up: up.count(),
-            round_trip: slowest
-                .and_then(|micros| u64::try_from(micros).ok())
-                .map(Duration::from_micros),
-        };
-        self.with_last(|last| last.kafka = Some(heard));
+        self.with_last(|last| last.kafka.get_or_insert_default().hear(statistics));
     }
 
     /// Puts samples into their buckets until `done`; memory would grow with every sample otherwise.

@@ -118,6 +118,22 @@ metrics! {
         "librdkafka: brokers with an open connection";
     KAFKA_ROUND_TRIP "tailwater_kafka_round_trip_p99_seconds" Gauge &[],
         "librdkafka: 99th percentile of a request's round trip, of the slowest broker";
+    KAFKA_QUEUEING "tailwater_kafka_client_queueing_p99_seconds" Gauge &[],
+        "librdkafka: 99th percentile of a record's wait in the client before it is sent, of the slowest broker";
+    KAFKA_THROTTLING "tailwater_kafka_throttling_p99_seconds" Gauge &[],
+        "librdkafka: 99th percentile of the pause that a broker's quota imposes, of the slowest broker";
+    KAFKA_REQUESTS "tailwater_kafka_client_requests_total" Counter &[],
+        "librdkafka: requests sent";
+    KAFKA_BYTES "tailwater_kafka_client_sent_bytes_total" Counter &[],
+        "librdkafka: bytes sent, compressed where that is asked for";
+    KAFKA_RETRIES "tailwater_kafka_client_retries_total" Counter &[],
+        "librdkafka: requests sent again after a failure that heals by itself";
+    KAFKA_ERRORS "tailwater_kafka_client_request_errors_total" Counter &[],
+        "librdkafka: requests that could not be sent";
+    KAFKA_TIMEOUTS "tailwater_kafka_client_request_timeouts_total" Counter &[],
+        "librdkafka: requests without an answer in time";
+    KAFKA_DISCONNECTS "tailwater_kafka_client_disconnects_total" Counter &[],
+        "librdkafka: connections lost or closed, by either side";
     BUILD_INFO "tailwater_build_info" Gauge &["version"],
         "Always 1; the label says which version runs";
     UPTIME "tailwater_uptime_seconds" Gauge &[],

@@ -1,7 +1,5 @@
 //! What the kernel says of this process.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 /// Memory, CPU and descriptors, where `/proc` tells them.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Usage {
@@ -44,14 +42,6 @@ fn cpu_seconds(stat: &str) -> Option<f64> {
     let user: u64 = fields.next()?.parse().ok()?;
     let system: u64 = fields.next()?.parse().ok()?;
     Some((user + system) as f64 / TICKS_PER_SECOND)
-}
-
-/// Now, in seconds since the Unix epoch.
-pub fn unix_seconds() -> f64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs_f64()
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The page at `/metrics`: what was counted, and what the board shows at this moment.
 
 use super::names::{self, Metric};
-use super::process::{Usage, unix_seconds};
+use super::process::Usage;
 use crate::status::{Board, State};
 use std::fmt::{Display, Write as _};
 
@@ -73,23 +73,36 @@ fn checkpoint(page: &mut Page, board: &Board) {
 }
 
 fn kafka(page: &mut Page, board: &Board) {
-    let Some(client) = board.metrics.with_last(|last| last.kafka) else {
+    let Some(client) = board.metrics.with_last(|last| last.kafka.clone()) else {
         return;
     };
     page.value(&names::KAFKA_QUEUE_RECORDS, client.queue_records);
     page.value(&names::KAFKA_QUEUE_BYTES, client.queue_bytes);
     page.value(&names::KAFKA_BROKERS_UP, client.brokers_up);
-    if let Some(round_trip) = client.round_trip {
-        page.value(&names::KAFKA_ROUND_TRIP, round_trip.as_secs_f64());
+    for (metric, time) in [
+        (&names::KAFKA_ROUND_TRIP, client.round_trip),
+        (&names::KAFKA_QUEUEING, client.queueing),
+        (&names::KAFKA_THROTTLING, client.throttling),
+    ] {
+        if let Some(time) = time {
+            page.value(metric, time.as_secs_f64());
+        }
     }
+    let totals = client.totals;
+    page.value(&names::KAFKA_REQUESTS, totals.requests);
+    page.value(&names::KAFKA_BYTES, totals.bytes);
+    page.value(&names::KAFKA_RETRIES, totals.retries);
+    page.value(&names::KAFKA_ERRORS, totals.errors);
+    page.value(&names::KAFKA_TIMEOUTS, totals.timeouts);
+    page.value(&names::KAFKA_DISCONNECTS, totals.disconnects);
 }
 
 fn process(page: &mut Page, board: &Board) {
     page.head(&names::BUILD_INFO);
     page.line(&names::BUILD_INFO, env!("CARGO_PKG_VERSION"), 1);
-    let uptime = board.uptime().as_secs_f64();
-    page.value(&names::UPTIME, uptime);
-    page.value(&names::PROCESS_START, unix_seconds() - uptime);
+    page.value(&names::UPTIME, board.uptime().as_secs_f64());
+    // The same at every scrape: whoever counts restarts counts its changes.
+    page.value(&names::PROCESS_START, board.started_millis() as f64 / 1e3);
     let usage = Usage::read();
     if let Some(seconds) = usage.cpu_seconds {
         page.value(&names::PROCESS_CPU, seconds);

@@ -35,11 +35,13 @@ pub enum Reason {
 
 impl Reason {
     /// All names, for metrics.
-    pub const NAMES: [&'static str; 4] = [
+    pub const NAMES: [&'static str; 6] = [
         "too_large",
         "refused_by_broker",
         "no_topic",
         "not_encodable",
+        "image_missing",
+        "too_large_to_read",
     ];
 
     /// A stable name, for headers and metrics.

@@ -155,6 +155,7 @@ impl Lasting {
 #[derive(Debug)]
 pub struct Board {
     started: Instant,
+    started_millis: i64,
     /// The database, or `*`.
     pub namespace: String,
     state: Mutex<State>,
@@ -213,6 +214,7 @@ impl Board {
     pub fn new(namespace: &str) -> Self {
         Self {
             started: Instant::now(),
+            started_millis: now_millis(),
             namespace: namespace.to_owned(),
             state: Mutex::new(State::Starting),
             mongo_connected: Flag::default(),
@@ -245,6 +247,11 @@ impl Board {
 
     pub fn uptime(&self) -> Duration {
         self.started.elapsed()
+    }
+
+    /// When the process started, in ms since the Unix epoch.
+    pub fn started_millis(&self) -> i64 {
+        self.started_millis
     }
 
     pub fn state(&self) -> State {

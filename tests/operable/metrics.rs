@@ -1,6 +1,7 @@
 //! `/metrics` of the real process, and its documentation.
 
 use super::exposition::Scrape;
+use super::promtool;
 use crate::support::{self, PATIENCE, Setup, Tailwater, eventually};
 use bson::doc;
 use std::collections::BTreeSet;
@@ -18,6 +19,7 @@ async fn scrape(tailwater: &Tailwater) -> Scrape {
         .iter()
         .find(|(name, _)| name == "content-type");
     assert_eq!(kind.unwrap().1, "text/plain; version=0.0.4; charset=utf-8");
+    promtool::passes(&["check", "metrics"], &reply.body);
     Scrape::parse(&reply.body).unwrap_or_else(|problem| panic!("{problem}\n{}", reply.body))
 }
 
@@ -108,6 +110,10 @@ async fn every_metric_that_is_described_shows_up_and_no_other() {
     assert!(headroom >= Some(0.0));
     let memory = scrape.value("process_resident_memory_bytes", &[]).unwrap();
     assert!((1e6..1e9).contains(&memory), "{memory}");
+    // Restarts are counted by its changes.
+    let started = |scrape: &Scrape| scrape.value("process_start_time_seconds", &[]);
+    let again = self::scrape(&tailwater).await;
+    assert_eq!(started(&scrape), started(&again));
     tailwater.stop().await;
 }
 
