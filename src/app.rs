@@ -36,6 +36,12 @@ const TOPIC_REFRESH: Duration = Duration::from_secs(300);
 pub async fn run(config: Config, controls: Controls) -> Result<(), Error> {
     let board = Arc::new(Board::new(config.mongo.scope.name()));
     let done = CancellationToken::new();
+    if config.kafka.dry_run {
+        board.dry_run.set(true);
+        tracing::warn!(
+            "dry run: nothing is produced, no topic created, no checkpoint taken or stored"
+        );
+    }
     let http = admin::serve(&config, Arc::clone(&board), controls.clone(), done.clone()).await?;
     let status = tokio::spawn(line::run(
         Arc::clone(&board),
@@ -152,7 +158,10 @@ async fn bridge(
         never = watch_topics(&rooms) => match never {},
     };
     ledger.close().await?;
-    tracing::info!("stopped; everything delivered is committed");
+    match rooms.config.kafka.dry_run {
+        true => tracing::info!("stopped; a dry run: nothing was produced and nothing stored"),
+        false => tracing::info!("stopped; everything delivered is committed"),
+    }
     Ok(())
 }
 
@@ -204,6 +213,11 @@ async fn open(
     let context = store_context(&config, &client, source);
     let (store, checkpoint) =
         healing(retry, async || Store::open(&config, context.clone()).await).await?;
+    // What a dry run does not store it remembers over a pause.
+    let checkpoint = match board.committed() {
+        Some(committed) if config.kafka.dry_run => Some(store.checkpoint(committed.position)),
+        _ => checkpoint,
+    };
 
     let watch = watch(&config);
     let mut rooms = Rooms {
@@ -293,7 +307,12 @@ async fn begin(rooms: &mut Rooms, store: &mut Store) -> Result<Opened, Error> {
         heal(&error, &mut delays).await.ok_or(error)?;
     }
     rooms.board.set_committed(position.clone());
-    tracing::info!(start_at = ?start_at, "no checkpoint: a first start, its position is stored");
+    match rooms.config.kafka.dry_run {
+        true => tracing::info!(start_at = ?start_at, "no checkpoint: a first start"),
+        false => {
+            tracing::info!(start_at = ?start_at, "no checkpoint: a first start, its position is stored");
+        }
+    }
     Ok(Opened {
         cursor,
         position,

@@ -68,6 +68,10 @@ async fn carry_out(command: &Command, loaded: Loaded, log: log::Handle) -> Resul
         let printed = Box::pin(cli::tail::run(args, &loaded.config, stop)).await;
         return panics.outcome(printed);
     }
-    let ended = Box::pin(app::run(loaded.config, Controls::new(stop, log))).await;
+    let config = match command {
+        Command::Run(args) if args.dry_run => loaded.config.for_dry_run(),
+        _ => loaded.config,
+    };
+    let ended = Box::pin(app::run(config, Controls::new(stop, log))).await;
     panics.outcome(ended).map(|()| 0)
 }

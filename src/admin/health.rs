@@ -126,6 +126,9 @@ fn summary(board: &Board, health: Health) -> Value {
         "status": health.name(),
         "uptime": (board.uptime().as_secs_f64() * 1e3).round() / 1e3,
     });
+    if board.dry_run.get() {
+        body["dryRun"] = true.into();
+    }
     if let Some(reason) = health.reason() {
         body["reason"] = reason.into();
     }
@@ -159,6 +162,7 @@ fn checkpoint(board: &Board) -> Value {
     ) {
         (false, _) => "not loaded",
         (true, true) => "failing",
+        (true, false) if board.dry_run.get() => "not stored: a dry run",
         (true, false) => "stored",
     };
     let committed = board.committed();

@@ -26,7 +26,7 @@ pub struct Cli {
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Watch the database and produce to Kafka until stopped (the default)
-    Run,
+    Run(RunArgs),
     /// Check configuration, MongoDB and Kafka, say what is missing, and leave
     Check,
     /// Print the configuration in force, without secrets, and where each value came from
@@ -68,6 +68,14 @@ pub enum Command {
     },
 }
 
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
+pub struct RunArgs {
+    /// Do everything but produce and commit, beside a system that runs: no topic is created, no
+    /// checkpoint taken or stored, and no instance fenced
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 pub struct ConfigArgs {
     /// Print the table of all variables instead, in Markdown
@@ -100,7 +108,8 @@ impl Cli {
 
     /// The command that was asked for.
     pub fn command(self) -> Command {
-        self.command.unwrap_or(Command::Run)
+        self.command
+            .unwrap_or_else(|| Command::Run(RunArgs::default()))
     }
 }
 
@@ -109,7 +118,7 @@ impl Command {
     /// was one of them.
     pub fn answer(&self) -> Option<u8> {
         match self {
-            Command::Run
+            Command::Run(_)
             | Command::Check
             | Command::Dlq(_)
             | Command::Token(_)

@@ -34,6 +34,9 @@ fn text(health: &Value, status: &Value) -> String {
         // Writing to a string does not fail.
         let _ = write!(out, ": {reason}");
     }
+    if health["dryRun"] == true {
+        out += "\na dry run: nothing is produced and nothing stored";
+    }
     let stream = &health["stream"];
     let _ = write!(
         out,

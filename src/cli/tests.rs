@@ -7,8 +7,10 @@ fn parse(args: &[&str]) -> Result<Command, clap::Error> {
 
 #[test]
 fn run_is_what_is_done_when_nothing_is_said() {
-    assert_eq!(parse(&[]).unwrap(), Command::Run);
-    assert_eq!(parse(&["run"]).unwrap(), Command::Run);
+    let run = |dry_run| Command::Run(RunArgs { dry_run });
+    assert_eq!(parse(&[]).unwrap(), run(false));
+    assert_eq!(parse(&["run"]).unwrap(), run(false));
+    assert_eq!(parse(&["run", "--dry-run"]).unwrap(), run(true));
     assert_eq!(parse(&["check"]).unwrap(), Command::Check);
 }
 

@@ -22,6 +22,8 @@ pub struct Kafka {
     pub record_timestamp: RecordTimestamp,
     /// `TOMBSTONES`: a null value after each delete.
     pub tombstones: bool,
+    /// `run --dry-run`: Kafka is asked, and nothing is written to it.
+    pub dry_run: bool,
 }
 
 /// Properties may hold secrets, so of those only the names are shown.
@@ -39,6 +41,7 @@ impl fmt::Debug for Kafka {
             delivery,
             record_timestamp,
             tombstones,
+            dry_run,
         } = self;
         let properties: Vec<_> = properties.iter().map(|(name, _)| name).collect();
         f.debug_struct("Kafka")
@@ -53,6 +56,7 @@ impl fmt::Debug for Kafka {
             .field("delivery", delivery)
             .field("record_timestamp", record_timestamp)
             .field("tombstones", tombstones)
+            .field("dry_run", dry_run)
             .finish()
     }
 }

@@ -108,6 +108,15 @@ impl Config {
             warnings,
         })
     }
+
+    /// The same for `run --dry-run`: nothing is written to Kafka, and no checkpoint is taken or stored.
+    /// What is produced nowhere is in no transaction either.
+    #[must_use]
+    pub fn for_dry_run(mut self) -> Self {
+        self.kafka.dry_run = true;
+        self.kafka.delivery = Delivery::AtLeastOnce;
+        self
+    }
 }
 
 /// Where the HTTP server of an instance with this environment listens, and the token that its changing

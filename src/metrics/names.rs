@@ -104,6 +104,8 @@ metrics! {
         "1 for the state the process is in, 0 for the others";
     READY "tailwater_ready" Gauge &[],
         "1 when the stream is open, Kafka reachable and the checkpoint loaded";
+    DRY_RUN "tailwater_dry_run" Gauge &[],
+        "1 for run --dry-run: records that count as acknowledged, and checkpoints as stored, went nowhere";
     MONGODB_CONNECTED "tailwater_mongodb_connected" Gauge &[],
         "1 when the last call to MongoDB succeeded";
     KAFKA_CONNECTED "tailwater_kafka_connected" Gauge &[],

@@ -53,6 +53,7 @@ fn gauges(page: &mut Page, board: &Board) {
     }
     for (metric, is_so) in [
         (&names::READY, board.is_ready()),
+        (&names::DRY_RUN, board.dry_run.get()),
         (&names::MONGODB_CONNECTED, board.mongo_connected.get()),
         (&names::KAFKA_CONNECTED, board.kafka_connected.get()),
         (&names::CHECKPOINT_FAILING, board.checkpoint_failing.get()),

@@ -113,6 +113,8 @@ enum Backend {
     Kafka(Box<kafka::Store>),
     MongoDb(mongodb::Store),
     File(file::Store),
+    /// Of a dry run: nothing is claimed, and nothing stored.
+    Nowhere,
 }
 
 /// While only idle tokens move, one write in this time is enough: in MongoDB each makes an oplog entry,
@@ -134,6 +136,9 @@ impl Store {
         config: &Config,
         context: StoreContext,
     ) -> Result<(Self, Option<Checkpoint>), Error> {
+        if config.kafka.dry_run {
+            return Self::look(config, context).await;
+        }
         let stream = config.stream_id.as_str();
         let (backend, claim, previous) = match &config.resume.backend {
             ResumeBackend::Kafka { topic } => {
@@ -158,6 +163,24 @@ impl Store {
             claim,
             backend,
             committed: checkpoint.as_ref().map(|found| found.position.clone()),
+            written: None,
+            deferred: None,
+        };
+        Ok((store, checkpoint))
+    }
+
+    /// Reads the checkpoint as a dry run does: an instance that runs the stream is not fenced, and what
+    /// is committed here is stored nowhere.
+    async fn look(
+        config: &Config,
+        context: StoreContext,
+    ) -> Result<(Self, Option<Checkpoint>), Error> {
+        let stream = config.stream_id.as_str();
+        let checkpoint = read(config, context.mongo.as_ref(), stream).await?;
+        let store = Self {
+            claim: Claim::after(None, stream, &context),
+            backend: Backend::Nowhere,
+            committed: None,
             written: None,
             deferred: None,
         };
@@ -191,7 +214,7 @@ impl Store {
     }
 
     fn may_wait(&self, checkpoint: &Checkpoint) -> bool {
-        !matches!(self.backend, Backend::File(_))
+        matches!(self.backend, Backend::Kafka(_) | Backend::MongoDb(_))
             && self.committed.as_ref().map(|position| position.seq) == Some(checkpoint.position.seq)
             && self
                 .written
@@ -203,6 +226,7 @@ impl Store {
             Backend::Kafka(store) => store.write(record).await?,
             Backend::MongoDb(store) => store.write(record).await?,
             Backend::File(store) => store.write(record).await?,
+            Backend::Nowhere => {}
         }
         self.committed.clone_from(&record.position);
         self.written = Some(Instant::now());
@@ -242,7 +266,7 @@ impl Store {
     pub async fn hand_over(self) -> Result<kafka::Leader, Error> {
         match self.backend {
             Backend::Kafka(store) => Ok(store.hand_over(self.committed).await),
-            Backend::MongoDb(_) | Backend::File(_) => Err(Error::new(
+            Backend::MongoDb(_) | Backend::File(_) | Backend::Nowhere => Err(Error::new(
                 Code::Internal,
                 "only checkpoints in kafka can be part of its transactions",
             )),

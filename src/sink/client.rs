@@ -276,6 +276,7 @@ mod tests {
             delivery: Delivery::AtLeastOnce,
             record_timestamp: RecordTimestamp::Change,
             tombstones: false,
+            dry_run: false,
         }
     }
 

@@ -38,6 +38,8 @@ pub struct TopicInfo {
     pub partitions: i32,
     /// The topic's `max.message.bytes`; `None` where describing it is not permitted.
     pub max_message_bytes: Option<usize>,
+    /// False in a dry run, for a topic that would be made.
+    pub exists: bool,
 }
 
 /// The administrator's view of one Kafka cluster. Connects when first used.
@@ -46,6 +48,7 @@ pub struct Topics {
     cluster: Cluster,
     creation: TopicCreation,
     may_compress: bool,
+    is_dry_run: bool,
     /// What is being waited for.
     waiting: Mutex<Option<String>>,
 }
@@ -64,6 +67,7 @@ impl Topics {
                 .properties
                 .iter()
                 .any(|(name, value)| compression.contains(&name.as_str()) && value != "none"),
+            is_dry_run: kafka.dry_run,
             waiting: Mutex::new(None),
         })
     }
@@ -126,6 +130,7 @@ impl Topics {
                     return Ok(TopicInfo {
                         partitions,
                         max_message_bytes,
+                        exists: true,
                     });
                 }
                 Ok(State::Leaderless { partition }) => TopicProblem::NoLeader {
@@ -147,6 +152,10 @@ impl Topics {
                         name: name.to_owned(),
                     });
                 }
+                Ok(State::Missing) if self.is_dry_run => {
+                    self.may_create(name).await?;
+                    return Ok(self.as_it_would_be());
+                }
                 Ok(State::Missing) => {
                     self.create(name).await?;
                     is_made = true;
@@ -158,6 +167,17 @@ impl Topics {
                 return Err(problem);
             }
             tokio::time::sleep(SOON).await;
+        }
+    }
+
+    /// What a topic that a dry run does not make would be, as far as the configuration says.
+    fn as_it_would_be(&self) -> TopicInfo {
+        let mut settings = self.creation.config.iter();
+        let limit = settings.rfind(|(name, _)| name == "max.message.bytes");
+        TopicInfo {
+            partitions: self.creation.partitions.unwrap_or(1),
+            max_message_bytes: limit.and_then(|(_, bytes)| bytes.parse().ok()),
+            exists: false,
         }
     }
 

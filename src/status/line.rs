@@ -22,6 +22,9 @@ pub struct Status {
     pub rate: f64,
     pub lag_ms: u64,
     pub checkpoint_age_seconds: Option<u64>,
+    /// Present where nothing is produced and nothing stored.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
     /// Why it is not healthy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -43,6 +46,7 @@ impl Status {
             rate: board.rate(),
             lag_ms: board.lag().as_millis() as u64,
             checkpoint_age_seconds: committed.map(|committed| committed.at.elapsed().as_secs()),
+            dry_run: board.dry_run.get(),
             reason: board.health().reason().map(str::to_owned),
         }
     }
@@ -59,6 +63,7 @@ impl Status {
             rate = self.rate,
             lagMs = self.lag_ms,
             checkpointAgeSeconds = self.checkpoint_age_seconds,
+            dryRun = self.dry_run.then_some(true),
             reason = self.reason,
             "status"
         );

@@ -159,6 +159,8 @@ pub struct Board {
     /// The database, or `*`.
     pub namespace: String,
     state: Mutex<State>,
+    /// `run --dry-run`: what is counted as delivered and stored went nowhere.
+    pub dry_run: Flag,
     /// The last call to MongoDB succeeded.
     pub mongo_connected: Flag,
     /// A broker is connected.
@@ -217,6 +219,7 @@ impl Board {
             started_millis: now_millis(),
             namespace: namespace.to_owned(),
             state: Mutex::new(State::Starting),
+            dry_run: Flag::default(),
             mongo_connected: Flag::default(),
             kafka_connected: Flag::default(),
             checkpoint_loaded: Flag::default(),

@@ -3,6 +3,7 @@
 mod cli;
 mod configs;
 mod control;
+mod dry_run;
 mod exposition;
 mod health;
 mod metrics;

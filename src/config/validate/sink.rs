@@ -56,6 +56,7 @@ pub(super) fn build(check: &mut Check<'_>, pipeline: &Pipeline) -> Kafka {
             .choose(&table::RECORD_TIMESTAMP, &timestamps)
             .unwrap_or(RecordTimestamp::Change),
         tombstones,
+        dry_run: false,
     }
 }
 

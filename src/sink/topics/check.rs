@@ -82,6 +82,7 @@ impl Topics {
                 Ok(Look::Ready(TopicInfo {
                     partitions,
                     max_message_bytes,
+                    exists: true,
                 }))
             }
             Ok(State::Leaderless { partition }) => Err(TopicProblem::NoLeader {
@@ -93,22 +94,32 @@ impl Topics {
                 Err(TopicProblem::Missing { name: owned() })
             }
             Ok(State::Missing) => {
-                let trial = self
-                    .cluster
-                    .create(name, &self.creation, Creation::Trial)
-                    .await;
-                match trial.map_err(|error| self.unreachable(&error))? {
-                    Ok(()) | Err(RDKafkaErrorCode::TopicAlreadyExists) => Ok(Look::WouldBeCreated),
-                    Err(code) => Err(TopicProblem::not_created(name, code, &self.creation)),
-                }
+                self.may_create(name).await?;
+                Ok(Look::WouldBeCreated)
             }
             Err(error) => Err(self.unreachable(&error)),
+        }
+    }
+
+    /// Asks whether the topic could be made, and makes nothing.
+    pub(super) async fn may_create(&self, name: &str) -> Result<(), TopicProblem> {
+        let trial = self
+            .cluster
+            .create(name, &self.creation, Creation::Trial)
+            .await;
+        match trial.map_err(|error| self.unreachable(&error))? {
+            Ok(()) | Err(RDKafkaErrorCode::TopicAlreadyExists) => Ok(()),
+            Err(code) => Err(TopicProblem::not_created(name, code, &self.creation)),
         }
     }
 }
 
 /// The finding of a topic that can be written to.
 pub(super) fn ready(name: &str, info: TopicInfo) -> Finding {
+    if !info.exists {
+        let sentence = format!("{name} does not exist yet, and a dry run does not create it");
+        return Finding::ok(NAME, sentence);
+    }
     let partitions = match info.partitions {
         1 => "1 partition".to_owned(),
         count => format!("{count} partitions"),
