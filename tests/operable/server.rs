@@ -75,6 +75,25 @@ async fn what_is_no_request_is_refused_and_harms_nothing() {
     tailwater.stop().await;
 }
 
+/// The head has a deadline of its own, which is shorter than that of the whole request.
+#[tokio::test]
+async fn a_client_that_sends_nothing_is_dropped_before_one_that_is_slow_with_its_body() {
+    let (tailwater, addr) = idle().await;
+    let mut slow = TcpStream::connect(addr).await.unwrap();
+    let head = "POST /admin/log-level HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 17\r\n\r\n";
+    slow.write_all(head.as_bytes()).await.unwrap();
+    let mut silent = TcpStream::connect(addr).await.unwrap();
+    let mut byte = [0];
+    let dropped = tokio::time::timeout(PATIENCE, silent.read(&mut byte)).await;
+    assert!(matches!(dropped, Ok(Ok(0) | Err(_))), "{dropped:?}");
+    // The slow one may still come to its end.
+    slow.write_all(br#"{"level":"debug"}"#).await.unwrap();
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    tailwater.stop().await;
+}
+
 #[tokio::test]
 async fn a_client_that_sends_letter_by_letter_is_dropped() {
     let (tailwater, addr) = idle().await;
