@@ -1,21 +1,19 @@
 //! The composition root: waits for the servers, builds the rooms, starts the tasks.
 
+mod start;
+mod waiting;
+
 use crate::admin::{self, Controls};
 use crate::commit::Ledger;
-use crate::config::{Config, ResumeBackend, Scope};
-use crate::error::{Code, Error, Policy};
-use crate::pipeline::opening::{self, OPENING_BATCH, Opened};
-use crate::pipeline::{self, history, incarnation::Rooms};
-use crate::position::{Position, Seq};
+use crate::config::{Config, Scope};
+use crate::error::{Code, Error};
+use crate::pipeline::{self, incarnation::Rooms};
 use crate::preflight::Report;
-use crate::resume::{self, Checkpoint, Decision, Store, StoreContext};
-use crate::route::Router;
-use crate::sink::topics::{self, Topics};
-use crate::source::cursor::{Cursor, Lean, Start, Watch};
-use crate::source::errors::{self, SourceFault};
-use crate::source::reader::Retry;
-use crate::source::{self, Filter, Images, headroom, identity, preflight, start};
-use crate::status::{Board, Note, State, line, vigil};
+use crate::resume::StoreContext;
+use crate::sink::topics;
+use crate::source::cursor::{Lean, Watch};
+use crate::source::{self, Filter, Images, errors, headroom, preflight};
+use crate::status::{Board, State, line, vigil};
 use mongodb::Client;
 use mongodb::options::ClientOptions;
 use std::convert::Infallible;
@@ -101,6 +99,11 @@ async fn run_unless_paused(
     controls: Controls,
 ) -> Result<(), Error> {
     let mut paused = controls.paused.subscribe();
+    tracing::info!(
+        mongodb = config.mongo.place(),
+        kafka = config.kafka.brokers,
+        "connecting"
+    );
     // One client for all runs: how long until history is lost is told while the stream stands still, too.
     let client = connect(&config).await?;
     tokio::spawn(headroom::watch(
@@ -147,7 +150,7 @@ async fn bridge(
 ) -> Result<(), Error> {
     let (rooms, opened, store) = tokio::select! {
         () = stop.cancelled() => return Ok(()),
-        opened = open(config, client, board, stop.clone()) => match opened? {
+        opened = start::open(config, client, board, stop.clone()) => match opened? {
             Some(opened) => opened,
             None => return Ok(()),
         },
@@ -173,174 +176,6 @@ async fn watch_topics(rooms: &Rooms) -> Infallible {
         for notice in rooms.topics.refresh(&rooms.router.table().all()).await {
             tracing::warn!("{notice}");
         }
-    }
-}
-
-/// Waits for the servers and opens everything; none when asked to stop meanwhile.
-async fn open(
-    config: Config,
-    client: Client,
-    board: Arc<Board>,
-    stop: CancellationToken,
-) -> Result<Option<(Rooms, Opened, Store)>, Error> {
-    let retry = Retry {
-        first: config.mongo.reconnect_delay,
-        most: config.mongo.reconnect_max_retries,
-    };
-    until_passed(retry, "mongodb", &board.source_error, async || {
-        Ok(preflight::run(&client, &config).await)
-    })
-    .await?;
-    board.mongo_connected.set(true);
-    let reserved = match &config.resume.backend {
-        ResumeBackend::Kafka { topic } => Some(topic.as_str()),
-        ResumeBackend::MongoDb { .. } | ResumeBackend::File { .. } => None,
-    };
-    let router = Router::new(&config.kafka.topics, reserved.as_slice())?;
-    let topics = Topics::new(&config.kafka)?;
-    let known = router.table().all();
-    until_passed(retry, "kafka", &board.sink_error, async || {
-        Ok(Report {
-            findings: topics.ensure(&known).await,
-        })
-    })
-    .await?;
-    board.kafka_connected.set(true);
-
-    let source = healing(retry, async || identity::identify(&client).await)
-        .await?
-        .to_string();
-    let context = store_context(&config, &client, source);
-    let (store, checkpoint) =
-        healing(retry, async || Store::open(&config, context.clone()).await).await?;
-    // What a dry run does not store it remembers over a pause.
-    let checkpoint = match board.committed() {
-        Some(committed) if config.kafka.dry_run => Some(store.checkpoint(committed.position)),
-        _ => checkpoint,
-    };
-
-    let watch = watch(&config);
-    let mut rooms = Rooms {
-        config,
-        client,
-        watch,
-        router,
-        topics,
-        board,
-        stop,
-    };
-    let mut store = store;
-    let opened = match checkpoint {
-        Some(checkpoint) => go_on(&mut rooms, &context, checkpoint).await?,
-        None => Some(begin(&mut rooms, &mut store).await?),
-    };
-    rooms.board.checkpoint_loaded.set(true);
-    Ok(opened.map(|opened| (rooms, opened, store)))
-}
-
-/// Goes on from a checkpoint.
-async fn go_on(
-    rooms: &mut Rooms,
-    context: &StoreContext,
-    checkpoint: Checkpoint,
-) -> Result<Option<Opened>, Error> {
-    let decision = resume::verify(
-        &checkpoint,
-        &context.source,
-        &context.namespace,
-        &context.filter,
-    )?;
-    let mut position = checkpoint.position;
-    if let Decision::FilterChanged { seq, warning } = decision {
-        tracing::warn!("{warning}");
-        position.seq = seq;
-    }
-    rooms.board.set_committed(position.clone());
-    let opened = open_cursor(rooms, &Start::After(position.token.clone())).await;
-    let (cursor, _) = match opened {
-        Ok(opened) => opened,
-        Err(error) if error.code == Code::HistoryLost => {
-            return history::go_on(rooms, &position, error).await;
-        }
-        Err(error) => return Err(error),
-    };
-    tracing::info!(
-        written_by = checkpoint.instance,
-        seq = position.seq.0,
-        "going on from the checkpoint"
-    );
-    Ok(Some(Opened {
-        cursor,
-        position,
-        gap: None,
-    }))
-}
-
-/// Begins a stream that has no checkpoint, and stores its first position before any event is read.
-async fn begin(rooms: &mut Rooms, store: &mut Store) -> Result<Opened, Error> {
-    let retry = rooms.retry();
-    let start_at = rooms.config.mongo.start_at.clone();
-    let start = healing(retry, async || {
-        start::without_checkpoint(&rooms.client, &start_at).await
-    })
-    .await?;
-    let (cursor, first) = open_cursor(rooms, &start).await?;
-    let token = match (first, &start) {
-        (Some(token), _) => token,
-        (None, Start::After(token)) => token.clone(),
-        (None, _) => {
-            return Err(Error::new(
-                Code::SourceRefused,
-                "the server gives no post-batch resume token; MongoDB 4.2 or later is needed",
-            ));
-        }
-    };
-    let time_millis = token.cluster_time().map(|time| time.millis());
-    let position = Position {
-        token,
-        seq: Seq::renewed(None),
-        time_millis,
-    };
-    let mut delays = retry.delays();
-    while let Err(error) = store.commit(&store.checkpoint(position.clone())).await {
-        let error = Error::from(error);
-        heal(&error, &mut delays).await.ok_or(error)?;
-    }
-    rooms.board.set_committed(position.clone());
-    match rooms.config.kafka.dry_run {
-        true => tracing::info!(start_at = ?start_at, "no checkpoint: a first start"),
-        false => {
-            tracing::info!(start_at = ?start_at, "no checkpoint: a first start, its position is stored");
-        }
-    }
-    Ok(Opened {
-        cursor,
-        position,
-        gap: None,
-    })
-}
-
-/// Opens the cursor, waiting for what heals by itself; goes without splitting where the server does
-/// not know it.
-async fn open_cursor(
-    rooms: &mut Rooms,
-    start: &Start,
-) -> Result<(Cursor, Option<crate::position::ResumeToken>), Error> {
-    let mut delays = rooms.retry().delays();
-    loop {
-        let error =
-            match Cursor::open(&rooms.client, &rooms.watch, start, OPENING_BATCH, false).await {
-                Ok((cursor, first)) => return Ok((cursor, first.post_batch_token())),
-                Err(error) => error,
-            };
-        let moment = opening::moment(start);
-        if rooms.watch.split_large && errors::classify(&error, moment) == SourceFault::Refused {
-            tracing::info!("this server does not split events over 16 MiB; going on without");
-            rooms.watch.split_large = false;
-            continue;
-        }
-        let error = errors::error("opening the change stream", &error, moment);
-        heal(&error, &mut delays).await.ok_or(error)?;
     }
 }
 
@@ -397,57 +232,6 @@ pub async fn connect(config: &Config) -> Result<Client, Error> {
             format!("MONGODB_URI: {}", errors::describe(&error)),
         )
     })
-}
-
-/// Repeats the checks until nothing is left to wait for.
-async fn until_passed(
-    retry: Retry,
-    server: &'static str,
-    note: &Note,
-    check: impl AsyncFn() -> Result<Report, Error>,
-) -> Result<(), Error> {
-    let mut delays = retry.delays();
-    let mut said = String::new();
-    loop {
-        let report = check().await?;
-        if let Some(error) = report.refusal() {
-            return Err(error);
-        }
-        let Some(waiting) = report.waiting_for() else {
-            for finding in &report.findings {
-                tracing::info!(check = finding.name, "{}", finding.sentence);
-            }
-            return Ok(());
-        };
-        if waiting.detail != said {
-            tracing::warn!(server, "not ready yet, waiting: {}", waiting.detail);
-            note.set(waiting.detail.as_str());
-            said.clone_from(&waiting.detail);
-        }
-        tokio::time::sleep(delays.next().ok_or(waiting)?).await;
-    }
-}
-
-/// Repeats what fails with a code that heals by itself.
-async fn healing<T>(retry: Retry, attempt: impl AsyncFn() -> Result<T, Error>) -> Result<T, Error> {
-    let mut delays = retry.delays();
-    loop {
-        match attempt().await {
-            Ok(value) => return Ok(value),
-            Err(error) => heal(&error, &mut delays).await.ok_or(error)?,
-        }
-    }
-}
-
-/// Waits before the next attempt; none when there should be no other.
-async fn heal(error: &Error, delays: &mut impl Iterator<Item = Duration>) -> Option<()> {
-    if error.code.policy() == Policy::Stop {
-        return None;
-    }
-    let delay = delays.next()?;
-    tracing::warn!(code = error.code.name(), %error, "trying again");
-    tokio::time::sleep(delay).await;
-    Some(())
 }
 
 /// A name for this process, which the one that takes over its stream is told of.

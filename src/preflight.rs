@@ -74,6 +74,15 @@ impl Finding {
         }
     }
 
+    /// Writes it to the log, as loud as it is bad.
+    pub fn log(&self) {
+        match (self.severity, &self.remedy) {
+            (Severity::Ok, _) => tracing::info!(check = self.name, "{}", self.sentence),
+            (_, None) => tracing::warn!(check = self.name, "{}", self.sentence),
+            (_, Some(remedy)) => tracing::warn!(check = self.name, "{}; {remedy}", self.sentence),
+        }
+    }
+
     #[must_use]
     pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = Some(remedy.into());

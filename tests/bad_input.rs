@@ -134,6 +134,33 @@ async fn missing_topics_stop_the_start_where_none_may_be_made() {
 }
 
 #[tokio::test]
+async fn what_is_wrong_at_both_ends_is_told_in_one_start() {
+    let server = Mongo::dedicated(&["--standalone"]).await;
+    let setup = to(&server.uri_of("shop")).await;
+    let exit = setup.env("KAFKA_CREATE_TOPICS", false).run().await;
+    assert_eq!(exit.code, Some(3), "{}", exit.output);
+    for sentence in ["rs.initiate()", "does not exist, and KAFKA_CREATE_TOPICS"] {
+        assert!(exit.output.contains(sentence), "{}", exit.output);
+    }
+}
+
+/// With this patience the first look at MongoDB never ends.
+#[tokio::test]
+async fn servers_that_are_away_are_spoken_of_while_they_are_still_being_looked_for() {
+    let patient = nowhere("shop").replace("TimeoutMS=200", "TimeoutMS=3600000");
+    let mut tailwater = to(&patient).await.env("KAFKA_BROKERS", NOWHERE).spawn();
+    let connecting = tailwater.wait_for_log("connecting").await;
+    assert!(connecting.contains(NOWHERE), "{connecting}");
+    for server in ["mongodb", "kafka"] {
+        let named = format!("server=\"{server}\"");
+        let line = tailwater.wait_for_log(&named).await;
+        assert!(line.contains(NOWHERE), "{line}");
+    }
+    assert_eq!(tailwater.get("/health/ready").await.status, 503);
+    assert_eq!(tailwater.stop().await.code, Some(0));
+}
+
+#[tokio::test]
 async fn the_checks_alone_say_what_they_looked_at_and_change_nothing() {
     let db = support::database().await;
     let topic = db.topic("changes");

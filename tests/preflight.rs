@@ -1,6 +1,6 @@
 //! What is said about servers before the first event, and what is done about it.
 
-use crate::support::{self, Mongo};
+use crate::support::{self, Mongo, Tailwater};
 use bson::doc;
 use mongodb::Client;
 use std::time::Duration;
@@ -279,6 +279,26 @@ async fn errors_of_a_real_server_are_sorted() {
         errors::classify(&error, Moment::Other),
         SourceFault::Resumable
     );
+}
+
+#[tokio::test]
+async fn how_far_the_oplog_reaches_back_is_told_when_the_stream_is_open() {
+    let db = support::database().await;
+    let config = config(db.uri(), db.name());
+    let before = preflight::before_opening(&client(db.uri()).await, &config).await;
+    let looked_at = before.findings.iter().any(|f| f.name == "mongodb.oplog");
+    assert!(!looked_at, "on the way to the first event:\n{before}");
+
+    let setup = Tailwater::on(&db, support::kafka().await);
+    let mut tailwater = setup
+        .env("KAFKA_DB_CHANGES_TOPIC", db.topic("changes"))
+        .spawn();
+    let line = tailwater.wait_for_log("mongodb.oplog").await;
+    assert!(line.contains("the oplog reaches back"), "{line}");
+    let log = tailwater.stop().await.output;
+    let opened = log.find("to=\"running\"").unwrap();
+    assert!(opened < log.find("mongodb.oplog").unwrap(), "{log}");
+    assert_eq!(log.matches("mongodb.oplog").count(), 1, "{log}");
 }
 
 /// The filter of the whole configuration leaves the checkpoints out.

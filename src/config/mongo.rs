@@ -32,6 +32,13 @@ pub struct Mongo {
     pub reconnect_max_retries: usize,
 }
 
+impl Mongo {
+    /// `MONGODB_URI` as it may be shown.
+    pub fn place(&self) -> String {
+        super::uri::redact(self.uri.expose())
+    }
+}
+
 /// What is watched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {

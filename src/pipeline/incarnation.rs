@@ -14,6 +14,7 @@ use crate::position::Position;
 use crate::resume::CommitError;
 use crate::resume::kafka::Leader;
 use crate::route::Router;
+use crate::sink::client;
 use crate::sink::producer::{Faults, Producer, Sizes};
 use crate::sink::topics::Topics;
 use crate::sink::transaction::{self, Transactions};
@@ -80,6 +81,7 @@ impl Rooms {
         self.board.metrics.budgets(&replies_budget, &budget);
         let tracker = Tracker::new(Arc::clone(&budget));
         let producer = self.producer(half, &ledger, &tracker)?;
+        self.settle(&producer);
         if let Ledger::Transactions(leader) = &mut ledger
             && let Err(end) = self.take_over(leader, &producer).await
         {
@@ -234,6 +236,18 @@ impl Rooms {
             Arc::clone(tracker),
             Arc::clone(&self.board),
         )
+    }
+
+    /// Sees to it that the producer has its connection and its id by the time of the first record.
+    fn settle(&self, producer: &Producer) {
+        let topics = self.router.table().all();
+        let Some(topic) = topics
+            .into_iter()
+            .find(|topic| topic.partitions().is_some())
+        else {
+            return;
+        };
+        client::settle_beside(producer, topic.name().to_owned());
     }
 
     /// Makes the producer the stream's only one, or says how to go on.

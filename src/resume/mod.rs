@@ -117,6 +117,29 @@ enum Backend {
     Nowhere,
 }
 
+/// Connections that a store will need, made while other things are looked at. Nothing is read through
+/// them yet, and nobody is fenced.
+#[derive(Default)]
+pub struct Connections {
+    kafka: Option<kafka::Clients>,
+}
+
+impl Connections {
+    /// Connects, and waits for that as long as it is worth: what fails is left to the store to say.
+    pub async fn make(config: &Config) -> Self {
+        let topic = match &config.resume.backend {
+            ResumeBackend::Kafka { topic } if !config.kafka.dry_run => topic,
+            // MongoDB's client is shared with the source.
+            _ => return Self::default(),
+        };
+        let kafka = match kafka::Clients::new(&config.kafka, &config.stream_id) {
+            Ok(clients) => clients.settled(topic).await.ok(),
+            Err(_) => None,
+        };
+        Self { kafka }
+    }
+}
+
 /// While only idle tokens move, one write in this time is enough: in MongoDB each makes an oplog entry,
 /// which the stream itself then has to pass, and in Kafka each is a transaction.
 const IDLE_WRITE_INTERVAL: Duration = Duration::from_secs(10);
@@ -136,14 +159,31 @@ impl Store {
         config: &Config,
         context: StoreContext,
     ) -> Result<(Self, Option<Checkpoint>), Error> {
+        Self::open_through(Connections::default(), config, context).await
+    }
+
+    /// As [`open`](Self::open), through connections that were made before.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_through(
+        connections: Connections,
+        config: &Config,
+        context: StoreContext,
+    ) -> Result<(Self, Option<Checkpoint>), Error> {
         if config.kafka.dry_run {
             return Self::look(config, context).await;
         }
         let stream = config.stream_id.as_str();
         let (backend, claim, previous) = match &config.resume.backend {
             ResumeBackend::Kafka { topic } => {
-                let (store, claim, previous) =
-                    kafka::Store::open(&config.kafka, topic, stream, &context).await?;
+                let clients = match connections.kafka {
+                    Some(clients) => clients,
+                    None => kafka::Clients::new(&config.kafka, stream)?,
+                };
+                let opened =
+                    kafka::Store::open(clients, &config.kafka, topic, stream, &context).await;
+                let (store, claim, previous) = opened?;
                 (Backend::Kafka(Box::new(store)), claim, previous)
             }
             ResumeBackend::MongoDb { .. } => {

@@ -1,12 +1,15 @@
 //! What every Kafka client of Tailwater has in common: brokers, security, the user's properties,
 //! logging through `tracing`, and which of our codes an error of Kafka means.
 
+use super::producer::Producer;
 use crate::config::{Kafka, SecurityProtocol};
 use crate::error::{Code, Error};
-use rdkafka::ClientContext;
+use rdkafka::client::{Client, ClientContext};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::Producer as _;
+use std::time::Duration;
 use tracing::{debug, info, warn};
 
 /// What a client is for: librdkafka warns of properties that its kind of client does not know.
@@ -150,6 +153,30 @@ fn log_level() -> RDKafkaLogLevel {
         Some(tracing::Level::INFO) => RDKafkaLogLevel::Info,
         _ => RDKafkaLogLevel::Warning,
     }
+}
+
+/// Waits until the client is connected to a broker that stays: a client knows brokers by the address it
+/// was given first, and leaves that connection as soon as the answer to its first question has named
+/// them. What asks for a broker in between (a producer for its id, a transaction for its coordinator)
+/// finds none, and asks again only half a second later; the answer to the second question lets it ask at
+/// once. `topic` is what is asked about, and is not created by it.
+///
+/// Blocks, for no longer than `patience` each time. Failing is no error: what needs the brokers will say so.
+pub fn settle<C: ClientContext>(client: &Client<C>, topic: &str, patience: Duration) {
+    for _ in 0..2 {
+        if client.fetch_metadata(Some(topic), patience).is_err() {
+            return;
+        }
+    }
+}
+
+/// How long a producer's connection is helped along.
+const SETTLING: Duration = Duration::from_secs(1);
+
+/// [Settles](settle) a producer without anybody waiting for it.
+pub fn settle_beside(producer: &Producer, topic: String) {
+    let inner = producer.client();
+    tokio::task::spawn_blocking(move || settle(inner.client(), &topic, SETTLING));
 }
 
 /// A client context that only logs. Contexts that do more call [`log`] and [`log_error`].

@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::preflight::Finding;
 use crate::route::Topic;
 use cluster::{Cluster, Creation, State};
+use futures_util::StreamExt;
 use rdkafka::error::RDKafkaErrorCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -41,6 +42,9 @@ pub struct TopicInfo {
     /// False in a dry run, for a topic that would be made.
     pub exists: bool,
 }
+
+/// How many topics are looked at side by side.
+const AT_ONCE: usize = 8;
 
 /// The administrator's view of one Kafka cluster. Connects when first used.
 #[derive(Debug)]
@@ -86,6 +90,13 @@ impl Topics {
             .clone()
     }
 
+    /// What the client has complained of while nobody answered; none before it has.
+    pub fn silence(&self) -> Option<Finding> {
+        self.cluster
+            .complaint()
+            .map(|unreachable| unreachable.finding())
+    }
+
     /// Sees to the topics that are known at the start: makes what is missing, waits for leaders,
     /// learns limits. One finding for each topic, one for all that are missing.
     pub async fn ensure(&self, topics: &[Arc<Topic>]) -> Vec<Finding> {
@@ -94,8 +105,12 @@ impl Topics {
         }
         let mut findings = Vec::new();
         let mut missing = Vec::new();
-        for topic in topics {
-            match self.ensure_one(topic.name()).await {
+        let looks = futures_util::stream::iter(topics)
+            .map(async |topic| (topic, self.ensure_one(topic.name()).await))
+            .buffered(AT_ONCE);
+        let mut looks = std::pin::pin!(looks);
+        while let Some((topic, look)) = looks.next().await {
+            match look {
                 Ok(info) => {
                     topic.learned(info.partitions, info.max_message_bytes);
                     findings.push(check::ready(topic.name(), info));

@@ -1,7 +1,9 @@
-//! How long until the checkpoint falls off the oplog: looked at once a minute.
+//! How long until the checkpoint falls off the oplog: looked at once a minute, from the moment the stream
+//! is open. The first look is also told in words, as a check of the start that need not be waited for.
 
+use super::errors::{self, Moment, SourceFault};
+use super::oplog::{self, Oldest};
 use crate::status::Board;
-use bson::{Document, doc};
 use mongodb::Client;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,14 +11,15 @@ use tokio_util::sync::CancellationToken;
 
 /// One query on the oplog's oldest entry in this time.
 const INTERVAL: Duration = Duration::from_secs(60);
-/// Before the first checkpoint there is nothing to compare with.
-const FIRST_LOOK: Duration = Duration::from_secs(2);
+/// Before the first checkpoint there is nothing to compare with; and what waited for the start goes first.
+const FIRST_LOOK: Duration = Duration::from_secs(5);
 
 /// Looks until `done`. Where the user may not read `local.oplog.rs`, or there is none, the headroom stays
 /// unknown.
 pub async fn watch(client: Client, board: Arc<Board>, done: CancellationToken) {
     let mut pause = FIRST_LOOK;
     let mut is_known = true;
+    let mut is_told = false;
     while done
         .run_until_cancelled(tokio::time::sleep(pause))
         .await
@@ -29,7 +32,12 @@ pub async fn watch(client: Client, board: Arc<Board>, done: CancellationToken) {
             continue;
         };
         pause = INTERVAL;
-        let oldest = oldest_seconds(&client).await;
+        let oldest = oplog::oldest(&client).await;
+        if !is_told && is_worth_telling(&oldest) {
+            is_told = true;
+            oplog::window(&client, &oldest).await.log();
+        }
+        let oldest = oldest.ok().flatten();
         if oldest.is_none() && is_known {
             tracing::debug!(
                 "how far back the oplog reaches is unknown: local.oplog.rs cannot be read"
@@ -38,7 +46,15 @@ pub async fn watch(client: Client, board: Arc<Board>, done: CancellationToken) {
         is_known = oldest.is_some();
         board
             .metrics
-            .headroom(oldest.map(|oldest| headroom(position, oldest)));
+            .headroom(oldest.map(|oldest| headroom(position, oldest.time.seconds)));
+    }
+}
+
+/// A server that does not answer now will be asked again, and the router of a sharded cluster has no oplog.
+fn is_worth_telling(oldest: &mongodb::error::Result<Option<Oldest>>) -> bool {
+    match oldest {
+        Ok(oldest) => oldest.is_some(),
+        Err(error) => errors::classify(error, Moment::Other) == SourceFault::Unauthorized,
     }
 }
 
@@ -47,16 +63,6 @@ pub async fn watch(client: Client, board: Arc<Board>, done: CancellationToken) {
 fn headroom(position_millis: i64, oldest_seconds: u32) -> Duration {
     let millis = position_millis - i64::from(oldest_seconds) * 1000;
     Duration::from_millis(u64::try_from(millis).unwrap_or(0))
-}
-
-async fn oldest_seconds(client: &Client) -> Option<u32> {
-    let oplog = client.database("local").collection::<Document>("oplog.rs");
-    let oldest = oplog
-        .find_one(doc! {})
-        .sort(doc! {"$natural": 1})
-        .projection(doc! {"ts": 1});
-    let entry = oldest.await.ok().flatten()?;
-    Some(entry.get_timestamp("ts").ok()?.time)
 }
 
 #[cfg(test)]

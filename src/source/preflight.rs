@@ -4,11 +4,11 @@
 //! is written, and what the user may not read is said to be unknown rather than wrong.
 
 mod data;
-mod oplog;
 mod reach;
 
 use super::errors::{self, Moment, SourceFault};
 use super::filter::{Filter, Images, change_stream_options};
+use super::oplog;
 use crate::config::{Config, FullDocument, Mongo, PreImages, Scope};
 use crate::error::Code;
 use crate::preflight::{Finding, Report, Severity};
@@ -20,22 +20,47 @@ use std::time::Duration;
 /// How long one look may take after the server was reached.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Looks at everything the configured stream needs of MongoDB.
+/// Looks at everything the configured stream needs of MongoDB, and at how far back the oplog reaches.
 ///
 /// A server that cannot be reached costs the client's server selection time-out.
 pub async fn run(client: &Client, config: &Config) -> Report {
     let mut report = Report::default();
+    let Some(server) = look(client, config, &mut report).await else {
+        return report;
+    };
+    if !server.is_sharded() && report.severity() != Severity::Error {
+        let window = async { oplog::window(client, &oplog::oldest(client).await).await };
+        report.extend(within(window).await);
+    }
+    report
+}
+
+/// Looks at what decides whether the stream can be opened, and at nothing else: this is on the way to
+/// the first event. The rest is told by [`headroom`](super::headroom) when the stream is open.
+pub async fn before_opening(client: &Client, config: &Config) -> Report {
+    let mut report = Report::default();
+    look(client, config, &mut report).await;
+    report
+}
+
+/// What is known of a server that has not answered yet; none where it may only be slow.
+pub async fn silence(config: &Config) -> Option<Finding> {
+    reach::silence(config).await
+}
+
+/// Adds what is found to `report`; gives the server if it could be reached.
+async fn look(client: &Client, config: &Config, report: &mut Report) -> Option<Server> {
     let server = match reach::server(client, config).await {
         Ok(server) => server,
         Err(finding) => {
             report.push(finding);
-            return report;
+            return None;
         }
     };
     report.push(Finding::ok("mongodb.reachable", server.describe()));
     report.extend(versions(&server, &config.mongo));
     if report.severity() == Severity::Error {
-        return report;
+        return Some(server);
     }
     let filter = Filter::of(config);
     let privileges = within(privileges(client, config, &filter)).await;
@@ -44,17 +69,14 @@ pub async fn run(client: &Client, config: &Config) -> Report {
         .is_none_or(|f| f.severity != Severity::Error);
     report.extend(privileges);
     if !may_read {
-        return report;
+        return Some(server);
     }
     report.extend(
         within(data::run(client, config, &filter))
             .await
             .unwrap_or_default(),
     );
-    if !server.is_sharded() {
-        report.extend(within(oplog::window(client)).await);
-    }
-    report
+    Some(server)
 }
 
 /// A look that takes too long is left out: what it would have said shows at the opening.

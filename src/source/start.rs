@@ -2,10 +2,10 @@
 
 use super::cursor::Start;
 use super::errors::{self, Moment};
+use super::oplog;
 use crate::config::StartAt;
 use crate::error::{Code, Error};
 use crate::position::ClusterTime;
-use bson::{Document, doc};
 use mongodb::Client;
 
 /// The start for a stream without a checkpoint.
@@ -26,26 +26,14 @@ pub async fn without_checkpoint(client: &Client, start_at: &StartAt) -> Result<S
 /// # Errors
 /// What the server answers, with the privilege it takes.
 pub async fn oldest(client: &Client, purpose: &str) -> Result<ClusterTime, Error> {
-    let oplog = client.database("local").collection::<Document>("oplog.rs");
-    let first = oplog
-        .find_one(doc! {})
-        .sort(doc! { "$natural": 1 })
-        .projection(doc! { "ts": 1 })
-        .await
-        .map_err(|error| {
-            let attempt = format!(
-                "{purpose} takes reading local.oplog.rs (grant the role `read` on `local`)"
-            );
-            errors::error(&attempt, &error, Moment::Other)
-        })?;
-    let entry = first
-        .as_ref()
-        .and_then(|entry| entry.get_timestamp("ts").ok());
-    let time = entry.ok_or_else(|| {
-        Error::new(
-            Code::SourceRefused,
-            format!("{purpose}: there is no oplog here (a sharded cluster has one per shard)"),
-        )
+    let oldest = oplog::oldest(client).await.map_err(|error| {
+        let attempt =
+            format!("{purpose} takes reading local.oplog.rs (grant the role `read` on `local`)");
+        errors::error(&attempt, &error, Moment::Other)
     })?;
-    Ok(ClusterTime::new(time.time, time.increment))
+    oldest.map(|oldest| oldest.time).ok_or_else(|| {
+        let detail =
+            format!("{purpose}: there is no oplog here (a sharded cluster has one per shard)");
+        Error::new(Code::SourceRefused, detail)
+    })
 }

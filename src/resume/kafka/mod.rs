@@ -10,11 +10,13 @@
 //!
 //! [`Topic`] says where a stream's checkpoint is and what its record looks like, for both.
 
+mod clients;
 mod leader;
 mod producer;
 mod read;
 mod topic;
 
+pub(super) use clients::Clients;
 pub use leader::Leader;
 pub use topic::{CheckpointRecord, Topic};
 
@@ -30,6 +32,9 @@ use tracing::{info, warn};
 /// How long somebody who is fenced waits for the claim of who did it: between initialising its
 /// producer and writing its claim, an instance reads the checkpoint.
 const SUCCESSION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a broker may take to introduce itself to a new client.
+const QUERY_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How often a claim is tried again when it is fenced and nobody shows up as the one who did it.
 const CLAIM_ATTEMPTS: usize = 3;
@@ -103,19 +108,24 @@ pub(super) struct Store {
 
 impl Store {
     pub(super) async fn open(
+        clients: Clients,
         kafka: &Kafka,
         topic: &str,
         stream: &str,
         context: &StoreContext,
     ) -> Result<(Self, Claim, Option<Record>), Error> {
-        let prepared = Prepared::new(kafka, stream)?;
-        let topic = Topic::prepare(kafka, topic).await?;
+        let Clients {
+            admin,
+            consumers,
+            prepared,
+        } = clients;
+        let topic = Topic::prepare_through(admin, kafka, topic).await?;
         let claimed = {
             let (kafka, topic) = (kafka.clone(), topic.clone());
             let (stream, context) = (stream.to_owned(), context.clone());
             let runtime = tokio::runtime::Handle::current();
             blocking(move || {
-                let reader = Reader::open(&kafka, &topic)?;
+                let reader = Reader::with(consumers, &topic);
                 // Before anyone is fenced; what this look misses can only be newer.
                 let found = reader.latest(&stream, OpenTransactions::Ignore)?;
                 context.check(found.as_ref())?;
@@ -123,6 +133,7 @@ impl Store {
                 for _ in 1..CLAIM_ATTEMPTS {
                     if claimed.is_none() {
                         let prepared = Prepared::new(&kafka, &stream)?;
+                        prepared.settle(topic.name(), QUERY_PATIENCE);
                         claimed = claim(prepared, &reader, &topic, &stream, &context)?;
                     }
                 }
@@ -193,10 +204,14 @@ impl Store {
             .map_err(healing)?;
         let prepared = Prepared::new(&self.kafka, &self.claim.stream).map_err(healing)?;
         self.confirm().await?;
-        let producer = blocking(move || prepared.take_over())
-            .await
-            .map_err(CommitError::Failed)?
-            .map_err(healing)?;
+        let topic = self.topic.name().to_owned();
+        let producer = blocking(move || {
+            prepared.settle(&topic, QUERY_PATIENCE);
+            prepared.take_over()
+        })
+        .await
+        .map_err(CommitError::Failed)?
+        .map_err(healing)?;
         self.confirm().await?;
         info!(stream = %self.claim.stream, "the checkpoint's producer was made anew");
         Ok(producer)

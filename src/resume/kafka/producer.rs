@@ -38,9 +38,6 @@ pub(super) enum Outcome {
 const DELIVERY_POLL: Duration = Duration::from_millis(2);
 
 /// A client that connects already, but has fenced nobody.
-///
-/// Made early, it has found its broker when it is wanted; else the first look for the transaction
-/// coordinator comes too soon, and the next one only half a second later.
 pub(super) struct Prepared {
     producer: BaseProducer<Context>,
     id: String,
@@ -55,6 +52,11 @@ impl Prepared {
             producer,
             id: transactional_id(stream),
         })
+    }
+
+    /// Waits for a connection, from which the look for the transaction coordinator starts at once.
+    pub(super) fn settle(&self, topic: &str, patience: Duration) {
+        client::settle(self.producer.client(), topic, patience);
     }
 
     /// Blocks until the stream's former producer is fenced and its open transaction ended.

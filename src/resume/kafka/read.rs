@@ -51,7 +51,22 @@ struct Stretch {
 /// Values by partition and key.
 type Values = HashMap<(i32, Vec<u8>), Vec<u8>>;
 
-/// Two clients that read the checkpoint topic. All methods block.
+/// Two clients, of which one sees what transactions that are still open have written.
+pub(super) struct Consumers {
+    pub(super) committed: BaseConsumer<Logging>,
+    pub(super) uncommitted: BaseConsumer<Logging>,
+}
+
+impl Consumers {
+    pub(super) fn new(kafka: &Kafka) -> Result<Self, Error> {
+        Ok(Self {
+            committed: committed(kafka)?,
+            uncommitted: uncommitted(kafka)?,
+        })
+    }
+}
+
+/// Reads the checkpoint topic. All methods block.
 pub(super) struct Reader {
     topic: Topic,
     committed: BaseConsumer<Logging>,
@@ -60,11 +75,16 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn open(kafka: &Kafka, topic: &Topic) -> Result<Self, Error> {
-        Ok(Self {
+        Ok(Self::with(Consumers::new(kafka)?, topic))
+    }
+
+    /// Reads through clients that may be connected already.
+    pub(super) fn with(consumers: Consumers, topic: &Topic) -> Self {
+        Self {
             topic: topic.clone(),
-            committed: committed(kafka)?,
-            uncommitted: uncommitted(kafka)?,
-        })
+            committed: consumers.committed,
+            uncommitted: consumers.uncommitted,
+        }
     }
 
     /// A reader of the topic of that name; `None` when it does not exist.
@@ -339,7 +359,7 @@ fn committed(kafka: &Kafka) -> Result<BaseConsumer<Logging>, Error> {
         // For an offset that is compacted away meanwhile.
         .set("auto.offset.reset", "earliest")
         // The end of a partition is told by an empty reply: it should not be held back.
-        .set("fetch.wait.max.ms", "20")
+        .set("fetch.wait.max.ms", "5")
         .set("fetch.min.bytes", "1");
     create(&config)
 }

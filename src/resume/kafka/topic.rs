@@ -57,11 +57,19 @@ impl Topic {
     /// [`Code::SinkRefused`] when it is missing and may not be made, [`Code::CheckpointFailed`] when
     /// it is not compacted, [`Code::SinkUnavailable`] when Kafka cannot say now.
     pub async fn prepare(kafka: &Kafka, name: &str) -> Result<Self, Error> {
+        Self::prepare_through(admin(kafka)?, kafka, name).await
+    }
+
+    /// As [`prepare`](Self::prepare), through a client that may be connected already.
+    pub(super) async fn prepare_through(
+        admin: AdminClient<Logging>,
+        kafka: &Kafka,
+        name: &str,
+    ) -> Result<Self, Error> {
         let (kafka, name) = (kafka.clone(), name.to_owned());
         // Clients block when they look at metadata and when they are dropped.
         let runtime = tokio::runtime::Handle::current();
         blocking(move || {
-            let admin = admin(&kafka)?;
             let topic = match Self::find(admin.inner(), &name)? {
                 Some(topic) => topic,
                 None => {
@@ -239,7 +247,7 @@ impl Topic {
     }
 }
 
-fn admin(kafka: &Kafka) -> Result<AdminClient<Logging>, Error> {
+pub(super) fn admin(kafka: &Kafka) -> Result<AdminClient<Logging>, Error> {
     AdminClient::from_config_and_context(&client::client_config(kafka, Kind::Admin), Logging)
         .map_err(|error| client::error("creating a Kafka client", &error))
 }

@@ -193,6 +193,21 @@ impl Cluster {
             .ok()
     }
 
+    /// What the client has complained of so far, while it was asked and nobody answered.
+    pub(super) fn complaint(&self) -> Option<Unreachable> {
+        let is_any = self.troubles.with(|seen| {
+            let kinds = [
+                &seen.authentication,
+                &seen.tls,
+                &seen.resolve,
+                &seen.transport,
+            ];
+            kinds.into_iter().any(Option::is_some)
+        });
+        let timed_out = KafkaError::MetadataFetch(RDKafkaErrorCode::OperationTimedOut);
+        is_any.then(|| self.why(&timed_out))
+    }
+
     /// An error with what the client has complained of meanwhile: the error alone says "timed out".
     pub(super) fn why(&self, error: &KafkaError) -> Unreachable {
         let brokers = self.brokers.clone();

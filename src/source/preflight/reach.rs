@@ -8,11 +8,17 @@ use crate::source::errors::{self, Moment, SourceFault};
 use bson::{Document, doc};
 use mongodb::Client;
 use mongodb::error::ErrorKind;
-use mongodb::options::{ClientOptions, ReadPreference, SelectionCriteria};
-use std::fmt::Write;
+use mongodb::options::{ClientOptions, ReadPreference, SelectionCriteria, ServerAddress};
 use std::time::Duration;
+use tokio::net::TcpStream;
 
 const NAME: &str = "mongodb.reachable";
+
+/// How many hosts of a connection string are asked one by one.
+const MAX_HOSTS: usize = 3;
+
+/// How long a host may take to open a connection.
+const KNOCK_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What a server says of itself.
 #[derive(Debug, Clone)]
@@ -171,8 +177,12 @@ async fn unreachable(config: &Config, error: &mongodb::error::Error) -> Finding 
             errors::describe(error)
         ));
     };
-    let mut silent = String::new();
-    for address in options.hosts.iter().take(3) {
+    let mut silent = Vec::new();
+    for address in options.hosts.iter().take(MAX_HOSTS) {
+        if let Err(reason) = knock(address).await {
+            silent.push(format!("{address}: {reason}"));
+            continue;
+        }
         let mut direct = options.clone();
         direct.hosts = vec![address.clone()];
         direct.direct_connection = Some(true);
@@ -189,17 +199,45 @@ async fn unreachable(config: &Config, error: &mongodb::error::Error) -> Finding 
         {
             Ok(hello) => return answered(&address.to_string(), &hello, &options),
             Err(error) => match errors::classify(&error, Moment::Other) {
-                SourceFault::Resumable => {
-                    // Writing to a string cannot fail.
-                    let _ = write!(silent, "{address}: {}; ", why(&error));
-                }
+                SourceFault::Resumable => silent.push(format!("{address}: {}", why(&error))),
                 _ => return refusal(NAME, config, &error, "admin", "reaching MongoDB").await,
             },
         }
     }
-    let silent = silent.trim_end_matches("; ");
-    plain(format!("MongoDB does not answer ({silent})"))
+    no_answer(&silent)
+}
+
+fn no_answer(silent: &[String]) -> Finding {
+    let sentence = format!("MongoDB does not answer ({})", silent.join("; "));
+    Finding::not_yet(NAME, Code::SourceUnavailable, sentence)
         .remedy("is it up, is the address right, does a firewall or TLS stand between?")
+}
+
+/// What can be said of a server that has not answered yet: something where nobody listens at any of its
+/// addresses, nothing where it may only be slow.
+pub(super) async fn silence(config: &Config) -> Option<Finding> {
+    let options = ClientOptions::parse(config.mongo.uri.expose()).await.ok()?;
+    let mut silent = Vec::new();
+    for address in options.hosts.iter().take(MAX_HOSTS) {
+        let reason = knock(address).await.err()?;
+        silent.push(format!("{address}: {reason}"));
+    }
+    Some(no_answer(&silent))
+}
+
+/// Whether anybody listens there. The driver knows, too, but waits for a change all the same.
+async fn knock(address: &ServerAddress) -> Result<(), String> {
+    let ServerAddress::Tcp { host, port } = address else {
+        return Ok(());
+    };
+    // Brackets are the URI's: an address has none.
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let connecting = TcpStream::connect((host, port.unwrap_or(27017)));
+    match tokio::time::timeout(KNOCK_PATIENCE, connecting).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("no answer within 3 s".into()),
+    }
 }
 
 /// The short of an error of the network: the driver's own text repeats the topology.

@@ -1,0 +1,235 @@
+//! From a configuration to an open stream: both ends are looked at side by side, then the checkpoint is
+//! claimed and read, then the cursor is opened at it.
+
+use super::waiting::{Wait, both, heal, healing};
+use super::{store_context, watch};
+use crate::config::{Config, ResumeBackend};
+use crate::error::{Code, Error};
+use crate::pipeline::opening::{self, OPENING_BATCH, Opened};
+use crate::pipeline::{history, incarnation::Rooms};
+use crate::position::{Position, ResumeToken, Seq};
+use crate::preflight::Report;
+use crate::resume::{self, Checkpoint, Connections, Decision, Store, StoreContext};
+use crate::route::Router;
+use crate::sink::topics::Topics;
+use crate::source::cursor::{Cursor, Start};
+use crate::source::errors::{self, SourceFault};
+use crate::source::reader::Retry;
+use crate::source::{identity, preflight, start};
+use crate::status::Board;
+use mongodb::Client;
+use std::sync::Arc;
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+/// Waits for the servers and opens everything; none when asked to stop meanwhile.
+pub(super) async fn open(
+    config: Config,
+    client: Client,
+    board: Arc<Board>,
+    stop: CancellationToken,
+) -> Result<Option<(Rooms, Opened, Store)>, Error> {
+    let reserved = match &config.resume.backend {
+        ResumeBackend::Kafka { topic } => Some(topic.as_str()),
+        ResumeBackend::MongoDb { .. } | ResumeBackend::File { .. } => None,
+    };
+    let router = Router::new(&config.kafka.topics, reserved.as_slice())?;
+    let topics = Topics::new(&config.kafka)?;
+    let retry = Retry {
+        first: config.mongo.reconnect_delay,
+        most: config.mongo.reconnect_max_retries,
+    };
+    // Neither end waits for the other, and the checkpoint's connections wait for none.
+    let connecting = tokio::spawn({
+        let config = config.clone();
+        async move { Connections::make(&config).await }
+    });
+    let source = source_ready(&client, &config, retry, &board);
+    let sink = sink_ready(&topics, &router, retry, &board);
+    let (source, ()) = Box::pin(both(source, sink)).await?;
+
+    // Only now, when nothing is in the way of taking the stream over, is its former instance fenced.
+    let context = store_context(&config, &client, source);
+    let connections = Mutex::new(connecting.await.ok());
+    let (mut store, checkpoint) = healing(retry, async || {
+        // They serve one attempt.
+        let connections = connections.lock().await.take().unwrap_or_default();
+        Store::open_through(connections, &config, context.clone()).await
+    })
+    .await?;
+
+    // What a dry run does not store it remembers over a pause.
+    let checkpoint = match board.committed() {
+        Some(committed) if config.kafka.dry_run => Some(store.checkpoint(committed.position)),
+        _ => checkpoint,
+    };
+
+    let watch = watch(&config);
+    let mut rooms = Rooms {
+        config,
+        client,
+        watch,
+        router,
+        topics,
+        board,
+        stop,
+    };
+    let opened = match checkpoint {
+        Some(checkpoint) => go_on(&mut rooms, &context, checkpoint).await?,
+        None => Some(begin(&mut rooms, &mut store).await?),
+    };
+    rooms.board.checkpoint_loaded.set(true);
+    Ok(opened.map(|opened| (rooms, opened, store)))
+}
+
+/// Waits until MongoDB can give the stream; returns its identity.
+async fn source_ready(
+    client: &Client,
+    config: &Config,
+    retry: Retry,
+    board: &Board,
+) -> Result<String, Error> {
+    let wait = Wait {
+        server: "mongodb",
+        retry,
+        note: &board.source_error,
+    };
+    wait.until_passed(
+        async || preflight::before_opening(client, config).await,
+        async || preflight::silence(config).await,
+    )
+    .await?;
+    board.mongo_connected.set(true);
+    let identity = healing(retry, async || identity::identify(client).await).await?;
+    Ok(identity.to_string())
+}
+
+/// Waits until Kafka can take the records.
+async fn sink_ready(
+    topics: &Topics,
+    router: &Router,
+    retry: Retry,
+    board: &Board,
+) -> Result<(), Error> {
+    let known = router.table().all();
+    let wait = Wait {
+        server: "kafka",
+        retry,
+        note: &board.sink_error,
+    };
+    wait.until_passed(
+        async || Report {
+            findings: topics.ensure(&known).await,
+        },
+        async || topics.silence(),
+    )
+    .await?;
+    board.kafka_connected.set(true);
+    Ok(())
+}
+
+/// Goes on from a checkpoint.
+async fn go_on(
+    rooms: &mut Rooms,
+    context: &StoreContext,
+    checkpoint: Checkpoint,
+) -> Result<Option<Opened>, Error> {
+    let decision = resume::verify(
+        &checkpoint,
+        &context.source,
+        &context.namespace,
+        &context.filter,
+    )?;
+    let mut position = checkpoint.position;
+    if let Decision::FilterChanged { seq, warning } = decision {
+        tracing::warn!("{warning}");
+        position.seq = seq;
+    }
+    rooms.board.set_committed(position.clone());
+    let opened = open_cursor(rooms, &Start::After(position.token.clone())).await;
+    let (cursor, _) = match opened {
+        Ok(opened) => opened,
+        Err(error) if error.code == Code::HistoryLost => {
+            return history::go_on(rooms, &position, error).await;
+        }
+        Err(error) => return Err(error),
+    };
+    tracing::info!(
+        written_by = checkpoint.instance,
+        seq = position.seq.0,
+        "going on from the checkpoint"
+    );
+    Ok(Some(Opened {
+        cursor,
+        position,
+        gap: None,
+    }))
+}
+
+/// Begins a stream that has no checkpoint, and stores its first position before any event is read.
+async fn begin(rooms: &mut Rooms, store: &mut Store) -> Result<Opened, Error> {
+    let retry = rooms.retry();
+    let start_at = rooms.config.mongo.start_at.clone();
+    let start = healing(retry, async || {
+        start::without_checkpoint(&rooms.client, &start_at).await
+    })
+    .await?;
+    let (cursor, first) = open_cursor(rooms, &start).await?;
+    let token = match (first, &start) {
+        (Some(token), _) => token,
+        (None, Start::After(token)) => token.clone(),
+        (None, _) => {
+            return Err(Error::new(
+                Code::SourceRefused,
+                "the server gives no post-batch resume token; MongoDB 4.2 or later is needed",
+            ));
+        }
+    };
+    let time_millis = token.cluster_time().map(|time| time.millis());
+    let position = Position {
+        token,
+        seq: Seq::renewed(None),
+        time_millis,
+    };
+    let mut delays = retry.delays();
+    while let Err(error) = store.commit(&store.checkpoint(position.clone())).await {
+        let error = Error::from(error);
+        heal(&error, &mut delays).await.ok_or(error)?;
+    }
+    rooms.board.set_committed(position.clone());
+    match rooms.config.kafka.dry_run {
+        true => tracing::info!(start_at = ?start_at, "no checkpoint: a first start"),
+        false => {
+            tracing::info!(start_at = ?start_at, "no checkpoint: a first start, its position is stored");
+        }
+    }
+    Ok(Opened {
+        cursor,
+        position,
+        gap: None,
+    })
+}
+
+/// Opens the cursor, waiting for what heals by itself; goes without splitting where the server does
+/// not know it.
+async fn open_cursor(
+    rooms: &mut Rooms,
+    start: &Start,
+) -> Result<(Cursor, Option<ResumeToken>), Error> {
+    let mut delays = rooms.retry().delays();
+    loop {
+        let error =
+            match Cursor::open(&rooms.client, &rooms.watch, start, OPENING_BATCH, false).await {
+                Ok((cursor, first)) => return Ok((cursor, first.post_batch_token())),
+                Err(error) => error,
+            };
+        let moment = opening::moment(start);
+        if rooms.watch.split_large && errors::classify(&error, moment) == SourceFault::Refused {
+            tracing::info!("this server does not split events over 16 MiB; going on without");
+            rooms.watch.split_large = false;
+            continue;
+        }
+        let error = errors::error("opening the change stream", &error, moment);
+        heal(&error, &mut delays).await.ok_or(error)?;
+    }
+}

@@ -1,0 +1,157 @@
+//! How far back the oplog reaches: so long may Tailwater be away.
+//!
+//! Its oldest entry is the first in natural order, which a server finds without a search. A look at it
+//! still has no place on the way to the first event: only a sentence and a metric depend on it.
+
+use super::errors;
+use crate::position::ClusterTime;
+use crate::preflight::Finding;
+use bson::{Bson, Document, doc};
+use mongodb::Client;
+use std::time::SystemTime;
+
+const NAME: &str = "mongodb.oplog";
+
+/// Below this a restart that takes a while can lose history.
+const WARN_BELOW_SECONDS: u32 = 3600;
+
+/// The oldest entry of the oplog.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Oldest {
+    pub time: ClusterTime,
+    /// It is the entry of `rs.initiate()`: nothing was ever dropped.
+    begins_the_set: bool,
+}
+
+/// The oldest entry; none where there is no oplog (a sharded cluster has one per shard).
+///
+/// # Errors
+/// The driver's, as for a user who may not read the database `local`.
+pub async fn oldest(client: &Client) -> mongodb::error::Result<Option<Oldest>> {
+    let oplog = client.database("local").collection::<Document>("oplog.rs");
+    let first = oplog
+        .find_one(doc! {})
+        .sort(doc! {"$natural": 1})
+        .projection(doc! {"ts": 1, "o.msg": 1})
+        .await?;
+    Ok(first.as_ref().and_then(Oldest::of))
+}
+
+impl Oldest {
+    fn of(entry: &Document) -> Option<Self> {
+        let time = entry.get_timestamp("ts").ok()?;
+        let message = entry.get_document("o").and_then(|o| o.get_str("msg"));
+        Some(Self {
+            time: ClusterTime::new(time.time, time.increment),
+            begins_the_set: message.is_ok_and(|message| message == "initiating set"),
+        })
+    }
+}
+
+/// What `oldest` amounts to, in a sentence.
+pub async fn window(client: &Client, oldest: &mongodb::error::Result<Option<Oldest>>) -> Finding {
+    match oldest {
+        Ok(Some(oldest)) => {
+            let is_whole = oldest.begins_the_set || has_room(client).await;
+            let now = now_seconds(client).await;
+            finding(now.saturating_sub(oldest.time.seconds), is_whole)
+        }
+        Ok(None) => Finding::ok(NAME, "the oplog is empty or cannot be seen"),
+        Err(error) => {
+            let sentence = format!(
+                "how far back the oplog reaches is unknown: may not read local.oplog.rs ({})",
+                errors::describe(error)
+            );
+            Finding::ok(NAME, sentence)
+        }
+    }
+}
+
+/// The time by the server's clock, which is the one that the entries carry.
+async fn now_seconds(client: &Client) -> u32 {
+    let hello = doc! {"hello": 1};
+    let told = match client.database("admin").run_command(hello).await {
+        Ok(hello) => hello.get_datetime("localTime").ok().copied(),
+        Err(_) => None,
+    };
+    let now = told.unwrap_or_else(|| SystemTime::now().into());
+    u32::try_from(now.timestamp_millis() / 1000).unwrap_or(u32::MAX)
+}
+
+/// Whether it has not grown to its size yet, so that nothing had to be dropped.
+async fn has_room(client: &Client) -> bool {
+    let stats = client
+        .database("local")
+        .run_command(doc! {"collStats": "oplog.rs"})
+        .await;
+    let number = |stats: &Document, name: &str| match stats.get(name)? {
+        Bson::Int32(number) => Some(f64::from(*number)),
+        Bson::Int64(number) => Some(*number as f64),
+        Bson::Double(number) => Some(*number),
+        _ => None,
+    };
+    stats.is_ok_and(|stats| {
+        let sizes = number(&stats, "size").zip(number(&stats, "maxSize"));
+        sizes.is_some_and(|(size, most)| size > 0.0 && size < 0.9 * most)
+    })
+}
+
+fn finding(seconds: u32, is_whole: bool) -> Finding {
+    let reach = match seconds {
+        0..7200 => format!("{} minutes", seconds / 60),
+        _ => format!("{:.1} hours", f64::from(seconds) / 3600.0),
+    };
+    if is_whole {
+        let sentence = format!("the oplog reaches back to its beginning, {reach} ago");
+        return Finding::ok(NAME, sentence);
+    }
+    let sentence = format!("the oplog reaches back {reach}");
+    if seconds >= WARN_BELOW_SECONDS {
+        return Finding::ok(NAME, sentence);
+    }
+    Finding::warn(
+        NAME,
+        format!("{sentence}: away for longer, Tailwater loses its place"),
+    )
+    .remedy(
+        "give it more room: \
+         db.adminCommand({replSetResizeOplog: 1, size: <MB>, minRetentionHours: 24})",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::preflight::Severity;
+
+    #[test]
+    fn a_short_window_is_warned_of_unless_the_set_is_only_that_old() {
+        assert_eq!(finding(600, false).severity, Severity::Warn);
+        assert_eq!(finding(600, true).severity, Severity::Ok);
+        assert_eq!(
+            finding(90_000, false).sentence,
+            "the oplog reaches back 25.0 hours"
+        );
+    }
+
+    #[test]
+    fn the_entry_of_the_initiation_is_known() {
+        let oldest = |entry: Document| {
+            let mut entry = entry;
+            entry.insert(
+                "ts",
+                bson::Timestamp {
+                    time: 7,
+                    increment: 1,
+                },
+            );
+            Oldest::of(&entry).unwrap()
+        };
+        assert!(oldest(doc! {"op": "n", "o": {"msg": "initiating set"}}).begins_the_set);
+        assert!(!oldest(doc! {"op": "n", "o": {"msg": "periodic noop"}}).begins_the_set);
+        let inserted = oldest(doc! {"op": "i"});
+        assert!(!inserted.begins_the_set);
+        assert_eq!(inserted.time, ClusterTime::new(7, 1));
+        assert_eq!(Oldest::of(&doc! {}), None);
+    }
+}
