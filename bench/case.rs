@@ -3,12 +3,15 @@
 use crate::Settings;
 use crate::load::{self, Changes, DATABASE, Waiting};
 use crate::subject::{Connector, Subject, Variant};
+use std::time::Duration;
 
 /// Events that wait, and the subjects that bring them to Kafka.
 pub struct Case {
     pub name: String,
     pub waiting: Waiting,
     pub subjects: Vec<Subject>,
+    /// Through the proxy, which holds back what the broker answers for so long.
+    pub ack_delay: Option<Duration>,
 }
 
 impl Case {
@@ -17,6 +20,7 @@ impl Case {
             name: name.into(),
             waiting,
             subjects,
+            ack_delay: None,
         }
     }
 }
@@ -107,9 +111,33 @@ pub fn keys(settings: &Settings) -> Vec<Case> {
     numbers.iter().map(case).collect()
 }
 
+/// Acknowledgements that come late, all through the same proxy.
+pub fn acks(settings: &Settings) -> Vec<Case> {
+    let waiting = Waiting::inserts(DATABASE, settings.events(200_000, 40_000));
+    let late = |millis: u64| Case {
+        ack_delay: Some(Duration::from_millis(millis)),
+        ..Case::new(
+            format!("{millis} ms"),
+            waiting.clone(),
+            vec![Subject::RawProduce, tailwater()],
+        )
+    };
+    [0, 10, 100].map(late).into()
+}
+
+/// Metrics that are asked for, and no HTTP at all.
+pub fn metrics(settings: &Settings) -> Vec<Case> {
+    let waiting = Waiting::inserts(DATABASE, settings.events(300_000, 40_000));
+    let scraped = Subject::Tailwater(Variant {
+        scrape: Some(Duration::from_secs(1)),
+        ..Variant::with("Tailwater, scraped every second", &[])
+    });
+    vec![Case::new("inserts", waiting, vec![tailwater(), scraped])]
+}
+
 /// Both delivery modes.
 pub fn exactly_once(settings: &Settings) -> Vec<Case> {
-    let waiting = Waiting::inserts(DATABASE, settings.events(300_000, 40_000));
+    let waiting = Waiting::inserts(DATABASE, settings.events(300_000, 100_000));
     let exactly_once = variant("exactly once", &[("DELIVERY", "exactly_once")]);
     vec![Case::new(
         "inserts",

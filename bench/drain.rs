@@ -1,9 +1,12 @@
 //! Events wait in the oplog; each subject in turn brings them to Kafka.
 
 use crate::case::Case;
+use crate::connector::free_port;
 use crate::kafka::Broker;
 use crate::process::{Measured, Usage};
+use crate::proxy::Proxy;
 use crate::record::{Results, Run, value};
+use crate::scrape::Scraper;
 use crate::servers::{Clock, Servers};
 use crate::subject::{self, Connector, Subject};
 use crate::{Fallible, Settings, load};
@@ -22,6 +25,8 @@ struct Bench<'a> {
     settings: &'a Settings,
     servers: Servers,
     broker: Broker,
+    /// Where a subject wants its acknowledgements late.
+    proxy: Option<Proxy>,
 }
 
 /// Fills the oplog for all cases, then gives each subject of each case its turns.
@@ -34,10 +39,13 @@ pub async fn run(settings: &Settings, mode: &str, cases: &[Case]) -> Fallible {
         settings,
         servers: Servers::of_environment(),
         broker: Broker::new(&settings.kafka_brokers)?,
+        proxy: match cases.iter().any(|case| case.ack_delay.is_some()) {
+            true => Some(Proxy::of_environment().await?),
+            false => None,
+        },
     };
     let mut results = Results::open(&settings.folder)?;
-    let subjects = || cases.iter().flat_map(|case| &case.subjects);
-    for subject in subjects() {
+    for subject in cases.iter().flat_map(|case| &case.subjects) {
         results.setting(&subject.name(), subject.settings(settings))?;
         if let Subject::Peer(peer) = subject {
             eprintln!(
@@ -47,9 +55,15 @@ pub async fn run(settings: &Settings, mode: &str, cases: &[Case]) -> Fallible {
             bench.prime(*peer, &client).await?;
         }
     }
-    let mut tokens = Vec::new();
-    for case in cases {
-        tokens.push(load::fill(&client, &case.waiting).await?);
+    let mut tokens: Vec<String> = Vec::new();
+    for (index, case) in cases.iter().enumerate() {
+        // Cases may share what waits.
+        let same = |other: &Case| other.waiting.database == case.waiting.database;
+        let token = match cases[..index].iter().position(same) {
+            Some(other) => tokens[other].clone(),
+            None => load::fill(&client, &case.waiting).await?,
+        };
+        tokens.push(token);
         let bytes = case.waiting.document_bytes()?;
         let (name, events) = (&case.name, case.waiting.events);
         let note = format!("{name}: {events} events with documents of {bytes:.0} bytes");
@@ -85,11 +99,12 @@ pub async fn run(settings: &Settings, mode: &str, cases: &[Case]) -> Fallible {
 impl Bench<'_> {
     /// One drain.
     async fn turn(&self, subject: &Subject, case: &Case, token: &str, run: &mut Run) -> Fallible {
-        let (settings, broker) = (self.settings, &self.broker);
+        let (settings, broker) = (&self.settings_of(case)?, &self.broker);
         let (database, events) = (&case.waiting.database, case.waiting.events);
         let (topic, before) = match subject {
             Subject::Raw => {
-                let mut raw = subject::raw(settings, database, token, events)?;
+                let batch = batch_size(case);
+                let mut raw = subject::raw(settings, database, token, events, batch)?;
                 let child = raw.stdout(Stdio::piped()).spawn()?;
                 let output = tokio::task::spawn_blocking(|| child.wait_with_output()).await??;
                 run.values = serde_json::from_slice::<Run>(&output.stdout)?.values;
@@ -105,15 +120,27 @@ impl Bench<'_> {
                 (topic, 0)
             }
         };
+        let mut scraper = None;
         let running = match subject {
             Subject::Peer(peer) => peer.start(settings)?,
             Subject::Tailwater(variant) => {
                 let start_at = format!("token:{token}");
-                subject::tailwater(settings, database, &topic, &start_at, variant)?
+                let mut variant = variant.clone();
+                if let Some(period) = variant.scrape {
+                    let address = format!("127.0.0.1:{}", free_port()?);
+                    let listen = ("HTTP_ADDR".to_owned(), address.clone());
+                    variant.variables.push(listen);
+                    scraper = Some(Scraper::start(address, period));
+                }
+                subject::tailwater(settings, database, &topic, &start_at, &variant)?
             }
-            _ => subject::raw_produce(settings, database, token, events, &topic)?,
+            _ => {
+                let batch = batch_size(case);
+                subject::raw_produce(settings, database, token, events, batch, &topic)?
+            }
         };
         self.watch(running, &topic, before, events, run).await?;
+        drop(scraper);
         if let Some(bytes) = self.servers.topic_bytes(&topic).filter(|_| before == 0) {
             run.set(value::BROKER_BYTES, bytes as f64 / events as f64);
         }
@@ -121,6 +148,18 @@ impl Bench<'_> {
             broker.delete(&topic).await?;
         }
         Ok(())
+    }
+
+    /// The settings, with the proxy set up for the case and in the place of the broker where it wants
+    /// its acknowledgements late.
+    fn settings_of(&self, case: &Case) -> Fallible<Settings> {
+        let mut settings = self.settings.clone();
+        if let Some(delay) = case.ack_delay {
+            let proxy = self.proxy.as_ref().ok_or("there is no proxy")?;
+            proxy.set_delay(delay);
+            proxy.address().clone_into(&mut settings.kafka_brokers);
+        }
+        Ok(settings)
     }
 
     /// Waits until the topic has all records, and takes the process's figures at that moment.
@@ -167,7 +206,7 @@ impl Bench<'_> {
         )
         .set(value::RSS_MB, usage.peak_rss as f64 / 1e6);
         // None where all came between two looks: there is nothing to be told of the flow then.
-        if let Some((first, seen, usage_before)) = first {
+        if let Some((first, seen, usage_before)) = first.filter(|(_, seen, _)| *seen < events) {
             let later = (events - seen) as f64;
             let cpu = usage.cpu - usage_before.cpu;
             run.set(value::FIRST_MS, (first.at() - began).as_secs_f64() * 1e3)
@@ -200,6 +239,12 @@ impl Bench<'_> {
         std::fs::copy(peer.offsets(settings), saved(peer, settings))?;
         Ok(())
     }
+}
+
+/// As many events as make a reply of about 1 MiB, as `SOURCE_BATCH_BYTES` has it; no more than 1,000,
+/// with which Tailwater begins.
+fn batch_size(case: &Case) -> u32 {
+    u32::try_from((1 << 20) / case.waiting.bytes).map_or(1, |events| events.clamp(1, 1_000))
 }
 
 fn saved(peer: Connector, settings: &Settings) -> std::path::PathBuf {

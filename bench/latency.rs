@@ -8,7 +8,6 @@ use crate::record::{Results, Run, value};
 use crate::servers::Servers;
 use crate::subject::{self, Connector, Subject, Variant};
 use crate::{Fallible, Settings, load, raw};
-use bson::doc;
 use futures_util::StreamExt;
 use mongodb::Client;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -90,18 +89,7 @@ impl Bench<'_> {
 
     /// Waits until the subject carries records, then sends and listens.
     async fn measure(&self, mut running: Measured, topic: &str, run: &mut Run) -> Fallible {
-        let before = self.broker.end(topic)?;
-        let end = Instant::now() + Duration::from_secs(90);
-        while self.broker.end(topic)? == before {
-            if Instant::now() > end {
-                return Err(format!("{} carries nothing: see its log", run.subject).into());
-            }
-            running.usage()?;
-            load::collection(&self.client)
-                .insert_one(doc! { "marker": true })
-                .await?;
-            tokio::time::sleep(Duration::from_millis(500)).await;
-        }
+        subject::carries(&mut running, &self.client, &self.broker, topic).await?;
         let from = self.broker.end(topic)?;
         let listening = {
             let (address, topic) = (self.broker.address.clone(), topic.to_owned());
@@ -170,7 +158,10 @@ impl Bench<'_> {
 }
 
 /// Inserts `count` documents at `rate` a second; gives the moments just before each was sent.
-async fn send(client: &Client, count: u64, rate: u32) -> Fallible<Vec<Option<Instant>>> {
+///
+/// # Errors
+/// The server's.
+pub async fn send(client: &Client, count: u64, rate: u32) -> Fallible<Vec<Option<Instant>>> {
     let sent = Arc::new(Mutex::new(vec![None; usize::try_from(count)?]));
     let began = Instant::now();
     let senders = (0..SENDERS).map(|sender| {

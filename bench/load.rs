@@ -106,10 +106,55 @@ pub fn document(n: u64, bytes: usize) -> Document {
         "lines": lines,
         "address": { "street": "Rue de la Gare 12", "city": "Zürich", "zip": "8001", "country": "CH" },
         "tags": ["web", "newsletter", "gift"],
-        "notes": "Please leave the parcel with the neighbour on the second floor; the bell \"Müller\" works.",
+        "notes": note(n),
         "version": 1_i64,
         "discount": null,
     }
+}
+
+const WORDS: [&str; 24] = [
+    "please",
+    "leave",
+    "the",
+    "parcel",
+    "with",
+    "neighbour",
+    "on",
+    "second",
+    "floor",
+    "bell",
+    "\"Müller\"",
+    "works",
+    "after",
+    "six",
+    "call",
+    "first",
+    "gate",
+    "code",
+    "is",
+    "green",
+    "door",
+    "behind",
+    "garden",
+    "until",
+];
+
+/// About ninety bytes of a reference and words, in no order: what repeats from document to document would
+/// make compression look better than it is.
+fn note(n: u64) -> String {
+    let mut state = n.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let mut text = format!("{:016x}{:016x}", next(), next());
+    while text.len() < 88 {
+        text.push(' ');
+        text.push_str(WORDS[(next() % WORDS.len() as u64) as usize]);
+    }
+    text
 }
 
 /// Makes the changes and returns the resume token from just before them.

@@ -7,16 +7,20 @@
 mod case;
 mod connector;
 mod drain;
+mod endurance;
 mod kafka;
 mod latency;
 mod load;
 mod process;
 mod produce;
+mod proxy;
 mod raw;
 mod record;
 mod report;
+mod scrape;
 mod servers;
 mod settings;
+mod start;
 mod subject;
 
 use clap::{Parser, Subcommand};
@@ -46,6 +50,16 @@ enum What {
     ExactlyOnce(Settings),
     /// The same with every kind of compression.
     Compression(Settings),
+    /// The same with acknowledgements that come 0, 10 and 100 ms later.
+    Acks(Settings),
+    /// The same with metrics that are asked for, and without.
+    Metrics(Settings),
+    /// From the start of the process to the first record.
+    Start(Settings),
+    /// A steady rate for a long time: does CPU per event stay?
+    Steady(Settings),
+    /// Kafka stands still for minutes: does memory stay?
+    Memory(Settings),
     /// Documents are inserted at a steady rate; how long is each on its way?
     Latency(Settings),
     /// Writes the report of all that was measured.
@@ -67,6 +81,11 @@ async fn main() -> Fallible {
         What::Keys(settings) => ("keys", case::keys, settings),
         What::ExactlyOnce(settings) => ("exactly-once", case::exactly_once, settings),
         What::Compression(settings) => ("compression", case::compression, settings),
+        What::Acks(settings) => ("acks", case::acks, settings),
+        What::Metrics(settings) => ("metrics", case::metrics, settings),
+        What::Start(settings) => return start::run(&at_home(settings)?).await,
+        What::Steady(settings) => return endurance::steady(&at_home(settings)?).await,
+        What::Memory(settings) => return endurance::memory(&at_home(settings)?).await,
         What::Latency(settings) => return latency::run(&at_home(settings)?).await,
         What::Report { folder } => return report::write(&folder),
         What::Raw(settings) => return raw::run(&settings).await,

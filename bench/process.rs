@@ -16,6 +16,8 @@ pub struct Usage {
     pub cpu: Duration,
     /// Largest resident set, in bytes.
     pub peak_rss: u64,
+    /// Resident set now, in bytes.
+    pub rss: u64,
 }
 
 /// Reads `/proc`; `pid` may be `self`.
@@ -41,6 +43,7 @@ pub fn usage(pid: &str) -> Fallible<Usage> {
     Ok(Usage {
         cpu: TICK * ticks,
         peak_rss: kib("VmHWM:")? * 1024,
+        rss: kib("VmRSS:")? * 1024,
     })
 }
 

@@ -143,19 +143,21 @@ pub async fn run(settings: &Settings) -> Fallible {
     let mut run = Run::new("", "", subject::RAW, 0);
     let (all, later) = (seen as f64, (seen - before) as f64);
     let cpu = usage.cpu - cpu_before;
-    run.set(value::RATE, later / (end.at() - first.at()).as_secs_f64())
-        .set(
-            value::RATE_FROM_START,
-            all / (end.at() - began).as_secs_f64(),
-        )
-        .set(value::FIRST_MS, (first.at() - began).as_secs_f64() * 1e3)
-        .set(value::CPU_US, cpu.as_secs_f64() * 1e6 / later)
+    // Where all came in one reply, there was no flow to be measured.
+    if seen > before {
+        run.set(value::RATE, later / (end.at() - first.at()).as_secs_f64())
+            .set(value::CPU_US, cpu.as_secs_f64() * 1e6 / later);
+        end.note_since(&first, cpu, &mut run);
+    }
+    let first_ms = (first.at() - began).as_secs_f64() * 1e3;
+    let from_start = all / (end.at() - began).as_secs_f64();
+    run.set(value::FIRST_MS, first_ms)
+        .set(value::RATE_FROM_START, from_start)
         .set(
             value::CPU_US_WITH_START,
             usage.cpu.as_secs_f64() * 1e6 / all,
         )
         .set(value::RSS_MB, usage.peak_rss as f64 / 1e6);
-    end.note_since(&first, cpu, &mut run);
     println!("{}", serde_json::to_string(&run)?);
     Ok(())
 }

@@ -35,6 +35,17 @@ pub mod value {
     /// All that the machine did in that time, and what its host took away.
     pub const MACHINE_CORES: &str = "machine_cores";
     pub const STOLEN_CORES: &str = "stolen_cores";
+    /// CPU time in all, of a short life.
+    pub const CPU_MS: &str = "cpu_ms";
+    /// CPU time per event in the first fifth of a long run, and in its last.
+    pub const CPU_US_FIRST: &str = "cpu_us_first";
+    pub const CPU_US_LAST: &str = "cpu_us_last";
+    /// Largest resident set before, while and after Kafka stands still.
+    pub const RSS_BEFORE_MB: &str = "rss_before_mb";
+    pub const RSS_STOPPED_MB: &str = "rss_stopped_mb";
+    pub const RSS_AFTER_MB: &str = "rss_after_mb";
+    /// From the first insert to the last acknowledgement.
+    pub const ALL_S: &str = "all_s";
     /// Bytes in the broker's log per event.
     pub const BROKER_BYTES: &str = "broker_bytes";
     /// Latencies in milliseconds.

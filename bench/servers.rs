@@ -27,9 +27,18 @@ impl Servers {
     pub fn of_environment() -> Self {
         let pid = |name| std::env::var(name).ok().filter(|pid| !pid.is_empty());
         Self {
-            mongodb: pid("MONGODB_PID"),
-            kafka: pid("KAFKA_PID"),
+            mongodb: pid("SERVICES_MONGODB_PID"),
+            kafka: pid("SERVICES_KAFKA_PID"),
         }
+    }
+
+    /// Kafka's process.
+    ///
+    /// # Errors
+    /// When it is not ours.
+    pub fn kafka(&self) -> Fallible<&str> {
+        let pid = self.kafka.as_deref();
+        Ok(pid.ok_or("SERVICES_KAFKA_PID is not set: Kafka was not started by scripts/services")?)
     }
 
     /// # Errors

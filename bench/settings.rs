@@ -1,6 +1,7 @@
 //! What is said on the command line; `scripts/bench` says most of it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 #[derive(clap::Args, Clone)]
 pub struct Settings {
@@ -31,6 +32,9 @@ pub struct Settings {
     /// Inserts a second, where they come steadily.
     #[arg(long, default_value_t = 1_000)]
     pub rate: u32,
+    /// How long `steady` goes on, and Kafka stands still in `memory`, instead of their own times.
+    #[arg(long)]
+    pub minutes: Option<f64>,
     /// Of records, for every subject.
     #[arg(long, default_value = "none")]
     pub compression: String,
@@ -51,6 +55,14 @@ impl Settings {
     /// How many events a measurement has: what was asked for, else its own number.
     pub fn events(&self, full: u64, short: u64) -> u64 {
         self.events.unwrap_or(if self.short { short } else { full })
+    }
+
+    /// How many seconds something goes on: what was asked for, else its own number of minutes.
+    pub fn seconds(&self, full: f64, short: f64) -> u64 {
+        let minutes = self
+            .minutes
+            .unwrap_or(if self.short { short } else { full });
+        Duration::from_secs_f64(minutes * 60.0).as_secs()
     }
 }
 

@@ -1,13 +1,20 @@
 //! What is measured: how each is named, configured and started.
 
 pub use crate::connector::Connector;
+use crate::kafka::Broker;
 use crate::process::Measured;
-use crate::{Fallible, Settings, produce};
+use crate::{Fallible, Settings, load, produce};
+use bson::doc;
+use mongodb::Client;
+use std::fmt::Write as _;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 /// The stream read to its end, and nothing done with it.
 pub const RAW: &str = "raw drain";
+/// The file of Tailwater's log.
+pub const TAILWATER_LOG: &str = "tailwater.log";
 /// The stream read raw, and each event's BSON produced untouched.
 pub const RAW_PRODUCE: &str = "raw + produce";
 
@@ -25,6 +32,8 @@ pub struct Variant {
     pub name: String,
     /// Variables beside those that every variant gets.
     pub variables: Vec<(String, String)>,
+    /// With metrics, asked for so often.
+    pub scrape: Option<Duration>,
 }
 
 impl Default for Variant {
@@ -39,6 +48,7 @@ impl Variant {
         Self {
             name: name.to_owned(),
             variables: variables.iter().map(owned).collect(),
+            scrape: None,
         }
     }
 }
@@ -68,7 +78,7 @@ impl Subject {
         match self {
             Self::Raw => {
                 "$changeStream with fullDocument: updateLookup and no other stage; batch size 1,000; \
-                 one reply read ahead"
+                 one reply read ahead (documents over 1 KB: as many as make a reply of 1 MiB)"
                     .to_owned()
             }
             Self::RawProduce => {
@@ -83,7 +93,12 @@ impl Subject {
                 let all = tailwater_variables(settings, "one for all", "of the run", variant);
                 let own = all.iter().skip(ADDRESSES);
                 let own = own.map(|(name, value)| format!("{name}={}", shortened(value)));
-                own.collect::<Vec<_>>().join("; ")
+                let mut text = own.collect::<Vec<_>>().join("; ");
+                if let Some(period) = variant.scrape {
+                    text = text.replace("HTTP_ADDR=off", "HTTP_ADDR on a free port");
+                    let _ = write!(text, "; /metrics asked for every {} s", period.as_secs());
+                }
+                text
             }
             Self::Peer(peer) => peer.settings(settings),
         }
@@ -107,21 +122,27 @@ fn tailwater_variables(
     start_at: &str,
     variant: &Variant,
 ) -> Vec<(String, String)> {
-    let mut variables = Variant::with(
-        "",
-        &[
-            ("MONGODB_URI", &settings.mongodb_uri),
-            ("KAFKA_BROKERS", &settings.kafka_brokers),
-            ("STREAM_ID", topic),
-            ("KAFKA_DB_CHANGES_TOPIC", topic),
-            ("START_AT", start_at),
-            ("HTTP_ADDR", "off"),
-            ("KAFKA_PROP_COMPRESSION_TYPE", &settings.compression),
-        ],
-    )
-    .variables;
-    variables.extend(variant.variables.iter().cloned());
-    variables.extend(settings.variables.iter().cloned());
+    let mut variables: Vec<(String, String)> = Vec::new();
+    let own = [
+        ("MONGODB_URI", settings.mongodb_uri.as_str()),
+        ("KAFKA_BROKERS", &settings.kafka_brokers),
+        ("STREAM_ID", topic),
+        ("KAFKA_DB_CHANGES_TOPIC", topic),
+        ("START_AT", start_at),
+        ("HTTP_ADDR", "off"),
+        ("KAFKA_PROP_COMPRESSION_TYPE", &settings.compression),
+    ];
+    let own = Variant::with("", &own).variables;
+    let all = own
+        .iter()
+        .chain(&variant.variables)
+        .chain(&settings.variables);
+    for (name, value) in all {
+        match variables.iter_mut().find(|(known, _)| known == name) {
+            Some(known) => known.1.clone_from(value),
+            None => variables.push((name.clone(), value.clone())),
+        }
+    }
     variables
 }
 
@@ -141,7 +162,7 @@ pub fn tailwater(
         .env("MONGODB_DATABASE", database)
         .envs(tailwater_variables(settings, topic, start_at, variant))
         .current_dir(&settings.folder);
-    let log = settings.folder.join("tailwater.log");
+    let log = settings.folder.join(TAILWATER_LOG);
     Measured::start(&variant.name, &mut command, &log)
 }
 
@@ -149,12 +170,19 @@ pub fn tailwater(
 ///
 /// # Errors
 /// When this program's own file is gone.
-pub fn raw(settings: &Settings, database: &str, token: &str, events: u64) -> Fallible<Command> {
+pub fn raw(
+    settings: &Settings,
+    database: &str,
+    token: &str,
+    events: u64,
+    batch: u32,
+) -> Fallible<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     command
         .args(["raw", "--mongodb-uri", &settings.mongodb_uri])
         .args(["--database", database, "--after", token])
-        .args(["--events", &events.to_string()]);
+        .args(["--events", &events.to_string()])
+        .args(["--batch", &batch.to_string()]);
     Ok(command)
 }
 
@@ -167,15 +195,43 @@ pub fn raw_produce(
     database: &str,
     token: &str,
     events: u64,
+    batch: u32,
     topic: &str,
 ) -> Fallible<Measured> {
     let compression = format!("compression.type={}", settings.compression);
-    let mut command = raw(settings, database, token, events)?;
+    let mut command = raw(settings, database, token, events, batch)?;
     command
         .args(["--kafka-brokers", &settings.kafka_brokers])
         .args(["--topic", topic, "--property", &compression]);
     let log = settings.folder.join("raw-produce.log");
     Measured::start(RAW_PRODUCE, &mut command, &log)
+}
+
+/// Waits until the subject carries records of what is inserted.
+///
+/// # Errors
+/// When it ends, or none comes within 90 s.
+pub async fn carries(
+    running: &mut Measured,
+    client: &Client,
+    broker: &Broker,
+    topic: &str,
+) -> Fallible {
+    let before = broker.end(topic)?;
+    let end = Instant::now() + Duration::from_secs(90);
+    while broker.end(topic)? == before {
+        if Instant::now() > end {
+            return Err("nothing is carried: see the subject's log".into());
+        }
+        running.usage()?;
+        load::collection(client)
+            .insert_one(doc! { "marker": true })
+            .await?;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    // What was inserted before the first came.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    Ok(())
 }
 
 /// A number that no other topic of these servers has.

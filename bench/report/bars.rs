@@ -1,7 +1,7 @@
 //! A chart of bars: the median of each subject in each case, with whiskers from the lowest turn to the
 //! highest.
 
-use super::sections::Bars;
+use super::shape::Bars;
 use super::stats::{self, Group, Spread};
 use super::table::number;
 use crate::Fallible;
@@ -18,8 +18,8 @@ const LEFT: i32 = 250;
 const RIGHT: i32 = 190;
 const TOP: i32 = 48;
 /// A light ground of its own, so that it reads the same on a light page and on a dark one.
-const GROUND: RGBColor = RGBColor(250, 250, 248);
-const INK: RGBColor = RGBColor(40, 44, 52);
+pub const GROUND: RGBColor = RGBColor(250, 250, 248);
+pub const INK: RGBColor = RGBColor(40, 44, 52);
 /// Tailwater, and everybody else.
 const OURS: RGBColor = RGBColor(14, 116, 144);
 const LIMITS: RGBColor = RGBColor(148, 163, 184);

@@ -1,13 +1,16 @@
 //! The report: `report.md` with a table for each measurement, and a chart where one says more.
 
 mod bars;
+mod lines;
 mod sections;
+mod shape;
 mod stats;
 mod table;
 
 use crate::Fallible;
 use crate::record::{self, Line, Run};
-use sections::{BOUNDS, Chart, SECTIONS};
+use sections::{BOUNDS, SECTIONS};
+use shape::Chart;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -52,21 +55,14 @@ pub fn write(folder: &Path) -> Fallible {
             let path = folder.join(format!("{name}.svg"));
             match chart {
                 Chart::Bars(bars) => bars::draw(&path, bars, of_mode.clone())?,
+                Chart::Lines(lines) => lines::draw(&path, lines, of_mode.clone())?,
             }
             writeln!(text, "\n![{}]({name}.svg)", chart.title())?;
         }
     }
     writeln!(text, "\n## Settings that differ from defaults\n")?;
-    let mut said: Vec<(&str, &str)> = Vec::new();
-    for line in &lines {
-        if let Line::Setting { subject, text } = line
-            && !said.contains(&(subject, text))
-        {
-            said.push((subject, text));
-        }
-    }
-    for (subject, settings) in said {
-        writeln!(text, "- **{subject}**: `{settings}`")?;
+    for (subjects, settings) in settings(&lines) {
+        writeln!(text, "- **{}**: `{settings}`", subjects.join("; "))?;
     }
     std::fs::write(folder.join("report.md"), &text)?;
     println!("{text}");
@@ -84,4 +80,20 @@ fn notes<'a>(lines: &'a [Line], of: &str) -> Vec<&'a str> {
         }
     }
     notes
+}
+
+/// What was set, and the subjects for which it was.
+fn settings(lines: &[Line]) -> Vec<(Vec<&str>, &str)> {
+    let mut settings: Vec<(Vec<&str>, &str)> = Vec::new();
+    for line in lines {
+        let Line::Setting { subject, text } = line else {
+            continue;
+        };
+        match settings.iter_mut().find(|(_, known)| known == text) {
+            Some((subjects, _)) if subjects.contains(&subject.as_str()) => {}
+            Some((subjects, _)) => subjects.push(subject),
+            None => settings.push((vec![subject], text)),
+        }
+    }
+    settings
 }

@@ -1,93 +1,8 @@
 //! What the report says of each measurement, in which order.
 
+use super::shape::{Column, Section, bars, column, lines, plain, share};
 use crate::record::value as v;
 use crate::subject::{RAW, RAW_PRODUCE};
-
-pub struct Section {
-    pub mode: &'static str,
-    pub title: &'static str,
-    /// How it is measured.
-    pub text: &'static str,
-    pub columns: &'static [Column],
-    /// Whether a second table shows what the servers and the machine did meanwhile.
-    pub bounds: bool,
-    pub charts: &'static [Chart],
-}
-
-pub struct Column {
-    pub title: &'static str,
-    pub value: &'static str,
-    pub decimals: usize,
-    /// Whether the lowest and the highest are shown.
-    pub spread: bool,
-    /// The subject whose median counts as 100 %.
-    pub of: Option<&'static str>,
-}
-
-pub enum Chart {
-    Bars(Bars),
-}
-
-/// One bar for each subject in each case.
-pub struct Bars {
-    pub file: &'static str,
-    pub title: &'static str,
-    pub value: &'static str,
-    pub decimals: usize,
-}
-
-impl Chart {
-    pub fn file(&self) -> &'static str {
-        match self {
-            Self::Bars(bars) => bars.file,
-        }
-    }
-
-    pub fn title(&self) -> &'static str {
-        match self {
-            Self::Bars(bars) => bars.title,
-        }
-    }
-}
-
-const fn column(title: &'static str, value: &'static str, decimals: usize) -> Column {
-    Column {
-        title,
-        value,
-        decimals,
-        spread: true,
-        of: None,
-    }
-}
-
-/// The median alone.
-const fn plain(title: &'static str, value: &'static str, decimals: usize) -> Column {
-    Column {
-        spread: false,
-        ..column(title, value, decimals)
-    }
-}
-
-const fn share(title: &'static str, value: &'static str, of: &'static str) -> Column {
-    Column {
-        of: Some(of),
-        ..column(title, value, 0)
-    }
-}
-
-const fn bars(
-    file: &'static str,
-    title: &'static str,
-    value: &'static str,
-    decimals: usize,
-) -> Chart {
-    Chart::Bars(Bars {
-        file,
-        title,
-        value,
-        decimals,
-    })
-}
 
 /// Cores kept busy from the first record on.
 pub const BOUNDS: &[Column] = &[
@@ -251,6 +166,97 @@ pub const SECTIONS: &[Section] = &[
             "Compression: bytes per event in the broker's log",
             v::BROKER_BYTES,
             0,
+        )],
+    },
+    Section {
+        mode: "acks",
+        title: "Late acknowledgements",
+        text: "A drain through a proxy that holds back what the broker answers for so long.",
+        columns: &[
+            column("events/s", v::RATE, 0),
+            share("of raw + produce", v::RATE, RAW_PRODUCE),
+            column("CPU µs/event", v::CPU_US, 1),
+            column("peak RSS, MB", v::RSS_MB, 0),
+        ],
+        bounds: false,
+        charts: &[bars(
+            "acks",
+            "Late acknowledgements: events a second, more is better",
+            v::RATE,
+            0,
+        )],
+    },
+    Section {
+        mode: "metrics",
+        title: "What metrics cost",
+        text: "A drain without HTTP, and one whose metrics are asked for every second.",
+        columns: &[
+            column("CPU µs/event", v::CPU_US, 2),
+            column("events/s", v::RATE, 0),
+            column("peak RSS, MB", v::RSS_MB, 0),
+        ],
+        bounds: false,
+        charts: &[],
+    },
+    Section {
+        mode: "start",
+        title: "Cold start",
+        text: "From the start of the process to the acknowledgement of its first record, with a checkpoint and one event \
+               that waits.",
+        columns: &[
+            column("first record after, ms", v::FIRST_MS, 0),
+            column("CPU, ms", v::CPU_MS, 0),
+            column("peak RSS, MB", v::RSS_MB, 0),
+        ],
+        bounds: false,
+        charts: &[],
+    },
+    Section {
+        mode: "steady",
+        title: "A long stream",
+        text: "Inserts at a steady rate; CPU time is taken every ten seconds. First and last are the means of the first and \
+               the last fifth, without the first ten seconds.",
+        columns: &[
+            column("CPU µs/event", v::CPU_US, 1),
+            plain("first", v::CPU_US_FIRST, 1),
+            plain("last", v::CPU_US_LAST, 1),
+            plain("peak RSS, MB", v::RSS_MB, 0),
+            plain("not arrived", v::LOST, 0),
+        ],
+        bounds: false,
+        charts: &[
+            lines(
+                "steady-cpu",
+                "A long stream: CPU time per event",
+                v::CPU_US,
+                "µs/event",
+            ),
+            lines(
+                "steady-memory",
+                "A long stream: resident set",
+                v::RSS_MB,
+                "MB",
+            ),
+        ],
+    },
+    Section {
+        mode: "memory",
+        title: "Memory while Kafka stands still",
+        text: "Kafka is stopped (SIGSTOP) and goes on later, while documents are inserted at a steady rate.",
+        columns: &[
+            plain("RSS before, MB", v::RSS_BEFORE_MB, 0),
+            plain("highest while stopped", v::RSS_STOPPED_MB, 0),
+            plain("highest afterwards", v::RSS_AFTER_MB, 0),
+            plain("peak RSS, MB", v::RSS_MB, 0),
+            plain("all delivered after, s", v::ALL_S, 0),
+            plain("not arrived", v::LOST, 0),
+        ],
+        bounds: false,
+        charts: &[lines(
+            "memory",
+            "Memory while Kafka stands still: resident set",
+            v::RSS_MB,
+            "MB",
         )],
     },
 ];

@@ -1,6 +1,6 @@
 //! A table: a row for each subject in each case.
 
-use super::sections::Column;
+use super::shape::Column;
 use super::stats::{self, Group};
 use crate::Fallible;
 use crate::record::Run;
