@@ -53,6 +53,7 @@ pub(super) async fn detailed(Of(context): Of<Arc<Context>>) -> Answer {
                 "replies": board.replies.get(),
                 "events": board.events.get(),
                 "reconnects": board.reconnects.get(),
+                "historyGaps": board.gaps.get(),
             }),
         ),
         "sink": component(
@@ -76,12 +77,14 @@ pub(super) async fn detailed(Of(context): Of<Arc<Context>>) -> Answer {
 /// The streams, one per source database.
 pub(super) async fn subscriptions(Of(context): Of<Arc<Context>>) -> Answer {
     let state = context.board.state();
-    let is = |wanted: &[State]| u8::from(wanted.contains(&state));
+    // Each stream counts once at most; one that is paused or draining is none of the three.
+    let is_reconnecting = matches!(state, State::Starting | State::Recovering);
+    let is_failed = !is_reconnecting && matches!(context.board.health(), Health::Unhealthy(_));
     let body = json!({
         "total": u8::from(context.is_enabled),
-        "active": is(&[State::Running]),
-        "failed": u8::from(matches!(context.board.health(), Health::Unhealthy(_))),
-        "reconnecting": is(&[State::Starting, State::Recovering]),
+        "active": u8::from(state == State::Running && !is_failed),
+        "failed": u8::from(is_failed),
+        "reconnecting": u8::from(is_reconnecting),
         "subscriptions": if context.is_enabled { json!([database(&context)]) } else { json!([]) },
     });
     (StatusCode::OK, Json(body))

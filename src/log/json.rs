@@ -1,5 +1,5 @@
-//! One JSON object a line: `timestamp`, `level`, `component`, `message`, then the event's fields
-//! in the order in which they were given.
+//! One JSON object a line: `timestamp`, `level`, `component`, `event` (what happened), then its
+//! fields in the order in which they were given.
 
 use std::fmt::{self, Write};
 use tracing::field::{Field, Visit};
@@ -26,7 +26,7 @@ where
         event.record(&mut fields);
         write!(
             writer,
-            "{{\"timestamp\":\"{:.3}\",\"level\":\"{}\",\"component\":{},\"message\":{}",
+            "{{\"timestamp\":\"{:.3}\",\"level\":\"{}\",\"component\":{},\"event\":{}",
             jiff::Timestamp::now(),
             metadata.level().as_str().to_ascii_lowercase(),
             quoted(component(metadata.target())),
@@ -62,7 +62,7 @@ struct Fields {
 impl Fields {
     fn push(&mut self, field: &Field, json: &str) {
         // A field may not hide one of ours.
-        let clash = matches!(field.name(), "timestamp" | "level" | "component");
+        let clash = matches!(field.name(), "timestamp" | "level" | "component" | "event");
         let mark = if clash { "_" } else { "" };
         // Writing to a string does not fail.
         let _ = write!(

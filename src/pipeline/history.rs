@@ -62,12 +62,10 @@ pub async fn go_on(rooms: &Rooms, lost: &Position, error: Error) -> Result<Optio
             Start::At(time) => time.millis() + 999,
             Start::Now | Start::After(_) => now,
         };
-        tracing::error!(
-            policy = name(policy),
-            cause = error.detail,
-            "history lost: {}; going on behind the gap",
-            missing(lost, Some(to))
-        );
+        let missing = missing(lost, Some(to));
+        let told = format!("history lost: {missing}; going on behind the gap");
+        tracing::error!(policy = name(policy), cause = error.detail, "{told}");
+        rooms.board.source_error.set(told);
         rooms.board.gaps.add(1);
         let gap = event(rooms, &token, lost, to, policy)?;
         let position = Position {

@@ -1,6 +1,8 @@
 //! History lost: the oplog no longer holds the position to go on from.
 
-use crate::support::{self, Database, Kafka, Mongo, Record, Setup, Tailwater, unique};
+use crate::support::{
+    self, Database, Kafka, Mongo, PATIENCE, Record, Setup, Tailwater, eventually, unique,
+};
 use bson::doc;
 
 /// An oplog that is soon overtaken.
@@ -65,6 +67,44 @@ impl Scene {
     }
 }
 
+/// Behind the gap the stream is well again; what tells of it is counted and named.
+async fn assert_told_at_the_endpoints(tailwater: &Tailwater) {
+    assert_eq!(tailwater.get("/health").await.json()["status"], "healthy");
+    let detailed = tailwater.get("/health/detailed").await.json();
+    let source = &detailed["components"]["source"];
+    assert_eq!(source["counters"]["historyGaps"], 1, "{source}");
+    let error = source["lastError"]["message"].as_str().unwrap();
+    assert!(error.contains("history lost: changes of "), "{error}");
+    let page = tailwater.get("/metrics").await.body;
+    assert!(
+        page.contains("\ntailwater_history_gaps_total 1\n"),
+        "{page}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn under_stop_a_running_stream_that_is_overtaken_is_unhealthy_and_then_leaves() {
+    let scene = Scene::new("stop").await;
+    let proxy = scene.mongo.proxy().await;
+    let uri = scene.mongo.uri_through(&proxy, scene.db.name());
+    let setup = scene.setup.clone().env("MONGODB_URI", uri);
+    let mut tailwater = setup.start().await;
+    let things = scene.db.documents("things");
+    things.insert_one(doc! {"_id": 1}).await.unwrap();
+    scene.kafka.wait_for_records(&[&scene.topic], 1).await;
+    proxy.cut();
+    eventually(PATIENCE, "it is unhealthy", async || {
+        let health = tailwater.get("/health").await;
+        (health.status == 503).then_some(())
+    })
+    .await;
+    overtake(&scene.db, 3000).await;
+    proxy.heal();
+    let exit = tailwater.wait_exit(PATIENCE).await;
+    assert_eq!(exit.code, Some(6), "{}", exit.output);
+    assert!(exit.output.contains("missing, from 20"), "{}", exit.output);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn under_stop_it_leaves_saying_how_much_is_missing_and_stays_where_it_was() {
     let scene = Scene::new("stop").await;
@@ -92,6 +132,7 @@ async fn under_earliest_a_gap_is_told_and_what_the_oplog_still_holds_is_delivere
     let before = scene.deliver_one().await;
     overtake(&scene.db, 2000).await;
     let tailwater = scene.setup.start().await;
+    assert_told_at_the_endpoints(&tailwater).await;
     let all = scene
         .kafka
         .wait_until(&[&scene.topic], "the last of the writes", |records| {
@@ -134,6 +175,7 @@ async fn under_latest_it_goes_on_from_now_and_tells_of_the_gap() {
     let before = scene.deliver_one().await;
     overtake(&scene.db, 2000).await;
     let tailwater = scene.setup.start().await;
+    assert_told_at_the_endpoints(&tailwater).await;
     scene.kafka.wait_for_records(&[&scene.ddl], 1).await;
     scene
         .db

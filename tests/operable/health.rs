@@ -126,6 +126,7 @@ async fn an_instance_whose_servers_are_not_up_yet_is_alive_but_unhealthy() {
     );
     let subscriptions = tailwater.get("/health/subscriptions").await.json();
     assert_eq!(subscriptions["reconnecting"], 1);
+    assert_eq!(subscriptions["failed"], 0, "it counts once");
     tailwater.stop().await;
 }
 
@@ -178,6 +179,9 @@ async fn a_server_that_goes_away_makes_it_unhealthy_until_it_is_back() {
         assert_eq!(tailwater.get("/health/ready").await.status, 503);
         let detailed = tailwater.get("/health/detailed").await.json();
         assert_eq!(detailed["components"][component]["state"], "disconnected");
+        let subscriptions = tailwater.get("/health/subscriptions").await.json();
+        let counts = ["active", "failed", "reconnecting"].map(|count| &subscriptions[count]);
+        assert_eq!(counts, [&json!(0), &json!(1), &json!(0)]);
         assert!(detailed["components"][component]["lastError"]["at"].is_string());
         proxy.heal();
     }
