@@ -104,6 +104,94 @@ async fn a_checkpoint_is_shown_exported_moved_back_and_forgotten() {
 }
 
 #[tokio::test]
+async fn a_stream_goes_on_from_the_token_that_was_set() {
+    let (db, kafka) = (support::database().await, support::kafka().await);
+    let topic = db.topic("changes");
+    let setup = Tailwater::on(&db, kafka).env("KAFKA_DB_CHANGES_TOPIC", &topic);
+    let token = async |args: &[&str]| setup.clone().args(args).run().await;
+    let things = db.documents("things");
+    let tailwater = setup.start().await;
+    for id in 1..=3 {
+        things.insert_one(doc! {"_id": id}).await.unwrap();
+    }
+    let records = kafka.wait_for_records(&[&topic], 3).await;
+    tailwater.stop().await;
+
+    // The token of the first change, as its record carries it: the next two come again.
+    let first = records[0].header("tw-id");
+    let exit = token(&["token", "set", first, "--force", "--yes"]).await;
+    assert_eq!(exit.code, Some(0), "{}", exit.output);
+    assert!(
+        exit.output
+            .contains("goes on from that token at its next start")
+    );
+    let shown = token(&["token", "show", "--output", "json"]).await.output;
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    assert!(shown["seq"].as_u64() > Some(records[2].seq()), "{shown}");
+    let tailwater = setup.start().await;
+    let records = kafka.wait_for_records(&[&topic], 5).await;
+    tailwater.stop().await;
+    assert_eq!(ids(&records), [1, 2, 3, 2, 3]);
+    assert!(records.is_sorted_by_key(support::Record::seq));
+}
+
+#[tokio::test]
+async fn a_stream_goes_on_from_the_time_that_was_named() {
+    let (db, kafka) = (support::database().await, support::kafka().await);
+    let topic = db.topic("changes");
+    let setup = Tailwater::on(&db, kafka).env("KAFKA_DB_CHANGES_TOPIC", &topic);
+    let things = db.documents("things");
+    let tailwater = setup.start().await;
+    // Until one lies well within a later second than the first: the time is one of whole seconds.
+    let mut id = 0;
+    let records = eventually(PATIENCE, "a later second", async || {
+        id += 1;
+        things.insert_one(doc! {"_id": id}).await.unwrap();
+        let count = usize::try_from(id).unwrap();
+        let records = kafka.wait_for_records(&[&topic], count).await;
+        let (first, last) = (millis(&records[0]), millis(&records[count - 1]));
+        let is_within = (200..800).contains(&(last % 1000));
+        (last / 1000 > first / 1000 && is_within).then_some(records)
+    })
+    .await;
+    tailwater.stop().await;
+
+    let time = jiff::Timestamp::from_second(millis(records.last().unwrap()) / 1000).unwrap();
+    let args = [
+        "token",
+        "from-timestamp",
+        &time.to_string(),
+        "--force",
+        "--yes",
+    ];
+    let exit = setup.clone().args(&args).run().await;
+    assert_eq!(exit.code, Some(0), "{}", exit.output);
+    let said = format!("goes on from {time} at its next start");
+    assert!(exit.output.contains(&said), "{}", exit.output);
+    let tailwater = setup.start().await;
+    let all = kafka
+        .wait_until(&[&topic], "the last change again", |all| {
+            all.len() > records.len() && ids(all).last() == Some(&id.into())
+        })
+        .await;
+    tailwater.stop().await;
+    let again = ids(&all[records.len()..]);
+    assert!(!again.contains(&1), "{again:?}");
+    let expected: Vec<_> = (i64::from(id) + 1 - again.len() as i64..=id.into()).collect();
+    assert_eq!(again, expected, "what is behind that time, in order");
+}
+
+fn ids(records: &[support::Record]) -> Vec<i64> {
+    let id = |record: &support::Record| record.value["documentKey"]["_id"].as_i64();
+    records.iter().map(|record| id(record).unwrap()).collect()
+}
+
+/// The time of the change.
+fn millis(record: &support::Record) -> i64 {
+    record.header("tw-ts").parse().unwrap()
+}
+
+#[tokio::test]
 async fn a_stream_that_somebody_runs_is_not_taken_without_force() {
     let (db, kafka) = (support::database().await, support::kafka().await);
     let setup = Tailwater::on(&db, kafka);
