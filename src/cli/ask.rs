@@ -127,8 +127,8 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 
 fn send(address: SocketAddr, request: &str) -> Result<(u16, String), String> {
     let start = Instant::now();
-    let mut stream =
-        TcpStream::connect_timeout(&address, DEADLINE).map_err(|error| error.to_string())?;
+    let mut stream = TcpStream::connect_timeout(&address, DEADLINE)
+        .map_err(|error| format!("{error}; no instance runs here, or its HTTP_ADDR is another"))?;
     stream
         .set_write_timeout(Some(DEADLINE))
         .and_then(|()| stream.write_all(request.as_bytes()))

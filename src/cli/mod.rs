@@ -70,8 +70,7 @@ pub enum Command {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
 pub struct RunArgs {
-    /// Do everything but produce and commit, beside a system that runs: no topic is created, no
-    /// checkpoint taken or stored, and no instance fenced
+    /// Do all but produce and commit: create no topic, take no checkpoint, fence nobody
     #[arg(long)]
     pub dry_run: bool,
 }

@@ -38,6 +38,7 @@ pub enum TokenCommand {
     },
     /// Go on from a time, as 2024-01-31T12:00:00Z; the oplog must reach back so far
     FromTimestamp {
+        /// The time of the first change to come, in whole seconds
         time: Timestamp,
         #[command(flatten)]
         consent: Consent,

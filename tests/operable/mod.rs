@@ -9,3 +9,4 @@ mod health;
 mod metrics;
 mod promtool;
 mod server;
+mod snapshots;
