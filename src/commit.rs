@@ -18,6 +18,11 @@ use tokio_util::sync::CancellationToken;
 /// the instance is unhealthy; a crash would repeat what was delivered since the last good checkpoint.
 pub const PATIENCE: Duration = Duration::from_secs(300);
 
+/// How long the last attempt of a run may be repeated: a store that has just come back refuses once what
+/// was under way when it went.
+const LAST_TRIES: Duration = Duration::from_secs(3);
+const LAST_PAUSE: Duration = Duration::from_millis(100);
+
 /// Where the positions of a claimed stream are stored.
 #[derive(Debug)]
 pub enum Ledger {
@@ -73,7 +78,7 @@ pub struct Committer {
 }
 
 impl Committer {
-    /// Commits until `halt`, then once more.
+    /// Commits until `halt`, then once more: again for a moment where that fails.
     pub async fn run(mut self, halt: CancellationToken) -> (Self, Result<(), Error>) {
         loop {
             // Looked at before the commit: more may be acknowledged while one is being written.
@@ -81,7 +86,13 @@ impl Committer {
                 () = halt.cancelled() => true,
                 () = tokio::time::sleep(self.interval) => false,
             };
-            let result = self.commit().await;
+            let began = Instant::now();
+            let mut result = self.commit().await;
+            let goes_on = |failing: bool| failing && is_last && began.elapsed() < LAST_TRIES;
+            while result.is_ok() && goes_on(self.failing_since.is_some()) {
+                tokio::time::sleep(LAST_PAUSE).await;
+                result = self.commit().await;
+            }
             if is_last || result.is_err() {
                 return (self, result);
             }
