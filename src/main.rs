@@ -1,6 +1,5 @@
 //! Parses, reads the configuration, builds the runtime, runs, and maps the result to an exit code.
 
-use std::process::ExitCode;
 use tailwater::admin::Controls;
 use tailwater::cli::{self, Cli, Command, Output};
 use tailwater::config::{Config, Loaded};
@@ -8,25 +7,29 @@ use tailwater::error::{Code, Error};
 use tailwater::panics::{Panics, caught};
 use tailwater::{app, log, shutdown};
 
-fn main() -> ExitCode {
-    let command = Cli::parse().command();
+fn main() {
+    shutdown::exit(outcome(&Cli::parse().command()))
+}
+
+/// Carries the command out; the exit code.
+fn outcome(command: &Command) -> u8 {
     if let Some(exit) = command.answer() {
-        return ExitCode::from(exit);
+        return exit;
     }
     let loaded = match Config::from_env() {
         Ok(loaded) => loaded,
-        Err(errors) => return ExitCode::from(cli::refuse(&errors)),
+        Err(errors) => return cli::refuse(&errors),
     };
     let log = log::init(&loaded.config.log);
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    match start(&command, loaded, log) {
-        Ok(exit) => ExitCode::from(exit),
+    match start(command, loaded, log) {
+        Ok(exit) => exit,
         Err(error) => {
             let cause = error.source.as_ref().map(ToString::to_string);
             tracing::error!(code = error.code.name(), cause, "{error}");
-            ExitCode::from(error.code.exit_code())
+            error.code.exit_code()
         }
     }
 }
