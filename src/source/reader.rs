@@ -1,16 +1,19 @@
 //! Reads the change stream ahead of the pump, reopens it when it breaks, and bounds what it holds.
 
+mod approach;
+mod place;
+
 use super::batch_size::BatchSize;
 use super::cursor::{Cursor, MAX_AWAIT, Start, Watch};
 use super::errors::{self, Moment, SourceFault};
 use super::reply::Reply;
 use crate::error::Error;
-use crate::event::{Event, Operation};
 use crate::pipeline::budget::{Budget, Reservation};
 use crate::position::ResumeToken;
 use crate::status::Board;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use mongodb::Client;
+use place::Place;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -35,11 +38,11 @@ pub struct Fault {
 /// One reply waits in the channel while another is on the wire.
 pub const READ_AHEAD: usize = 1;
 
-/// A read may take this long beyond the server's own wait, before the connection is given up.
-const READ_GRACE: Duration = Duration::from_secs(30);
+/// How long opening a cursor may take, before the connection is given up.
+const OPENING_PATIENCE: Duration = Duration::from_secs(30);
 
-/// How many replies a lean cursor may take to come to an event that is known to be there.
-const LEAN_REPLIES: usize = 30;
+/// A read may take this long: the server's own wait for an event is part of it.
+const READ_PATIENCE: Duration = MAX_AWAIT.saturating_add(Duration::from_secs(30));
 
 /// Longest pause between attempts to reconnect.
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
@@ -92,34 +95,11 @@ enum Left {
     Stopped,
 }
 
-/// Where the cursor stands.
-struct Place {
-    last: ResumeToken,
-    /// Whether the last event was a fragment with more to come: a token that only this process
-    /// can go on from.
-    in_split: bool,
-    invalidated: bool,
-    /// The token a cursor was opened with is looked for at its first `getMore`.
-    moment: Moment,
-    /// Whether the next cursor is asked for events with its first reply. One that is asked for none may
-    /// be closed with an empty reply when an `invalidate` is ahead, and would never get there.
-    eager: bool,
-    /// Events still to be read one at a time, after one among them could not be sent.
-    one_by_one: u32,
-}
-
 impl Reader {
     /// Reads from an open cursor on; `last` is the position it was opened at.
     pub async fn run(mut self, cursor: Cursor, last: ResumeToken, stop: CancellationToken) {
         let mut cursor = Some(cursor);
-        let mut place = Place {
-            last,
-            in_split: false,
-            invalidated: false,
-            moment: Moment::Resuming,
-            eager: false,
-            one_by_one: 0,
-        };
+        let mut place = Place::at(last);
         let mut delays = self.retry.delays();
         loop {
             let left = match cursor.take() {
@@ -147,17 +127,16 @@ impl Reader {
                 Left::Failed(error) => {
                     self.board.mongo_connected.set(false);
                     let kind = errors::classify(&error, place.moment);
-                    if kind.is_of_one_event() {
+                    let (kind, error) = if kind.is_of_one_event() {
                         match self.approach(kind, &mut place, &stop).await {
                             Ok(true) => continue,
                             Ok(false) => return,
-                            Err(None) => return self.fail(kind, error).await,
-                            Err(Some(error)) => {
-                                let kind = errors::classify(&error, Moment::Resuming);
-                                return self.fail(kind, error).await;
-                            }
+                            Err(None) => (kind, error),
+                            Err(Some(error)) => (errors::classify(&error, Moment::Resuming), error),
                         }
-                    }
+                    } else {
+                        (kind, error)
+                    };
                     if kind != SourceFault::Resumable {
                         return self.fail(kind, error).await;
                     }
@@ -203,17 +182,13 @@ impl Reader {
                 taken = Reservation::take(&self.budget, expected) => taken,
             };
             let asked = Instant::now();
-            let next = tokio::select! {
-                () = stop.cancelled() => return Left::Stopped,
-                next = tokio::time::timeout(MAX_AWAIT + READ_GRACE, cursor.next()) => next,
-            };
-            let batch = match next {
-                Ok(Ok(Some(batch))) => batch,
-                Ok(Ok(None)) if is_new && !place.eager => {
+            let batch = match ask(stop, READ_PATIENCE, cursor.next()).await {
+                Asked::Answered(Ok(Some(batch))) => batch,
+                Asked::Answered(Ok(None)) if is_new && !place.eager => {
                     place.eager = true;
                     return Left::Reopen { pause: false };
                 }
-                Ok(Ok(None)) => {
+                Asked::Answered(Ok(None)) => {
                     place.eager = false;
                     tracing::info!(
                         invalidated = place.invalidated,
@@ -223,11 +198,12 @@ impl Reader {
                         pause: !place.invalidated,
                     };
                 }
-                Ok(Err(error)) => return Left::Failed(error),
-                Err(_elapsed) => {
+                Asked::Answered(Err(error)) => return Left::Failed(error),
+                Asked::TimedOut => {
                     self.batch_size.halve();
-                    return Left::Failed(std::io::Error::from(std::io::ErrorKind::TimedOut).into());
+                    return Left::Failed(timed_out());
                 }
+                Asked::Stopped => return Left::Stopped,
             };
             self.board.mongo_connected.set(true);
             place.moment = Moment::Other;
@@ -261,46 +237,6 @@ impl Reader {
         }
     }
 
-    /// Gets past an event that the server cannot send. The batch it was in is lost with it, so its
-    /// neighbours are read one at a time until it is the next one; then it is read without what makes it
-    /// too large. False when nobody wants more.
-    async fn approach(
-        &mut self,
-        kind: SourceFault,
-        place: &mut Place,
-        stop: &CancellationToken,
-    ) -> Result<bool, Option<mongodb::error::Error>> {
-        if place.one_by_one == 0 {
-            tracing::warn!(
-                fault = ?kind,
-                "the server cannot send an event; its neighbours are read one at a time"
-            );
-            place.one_by_one = self.batch_size.events().max(1);
-            return Ok(true);
-        }
-        let start = Start::After(place.last.clone());
-        let (mut cursor, _) =
-            Cursor::open(&self.client, &self.watch.lean(), &start, 1, false).await?;
-        for _ in 0..LEAN_REPLIES {
-            let next = tokio::select! {
-                () = stop.cancelled() => return Ok(false),
-                next = tokio::time::timeout(MAX_AWAIT + READ_GRACE, cursor.next()) => next,
-            };
-            let Ok(Some(batch)) = next.map_err(|_elapsed| None)? else {
-                return Err(None);
-            };
-            let reply = Reply::new(batch, None);
-            let Some(token) = reply.first_event_token() else {
-                continue;
-            };
-            place.last = token;
-            place.one_by_one = 0;
-            let sent = self.replies.send(Fetched::Refused(reply, kind)).await;
-            return Ok(sent.is_ok());
-        }
-        Err(None)
-    }
-
     async fn reopen(
         &mut self,
         place: &mut Place,
@@ -319,12 +255,10 @@ impl Reader {
             },
             place.eager,
         );
-        let (cursor, first) = tokio::select! {
-            () = stop.cancelled() => return Ok(None),
-            opened = tokio::time::timeout(READ_GRACE, opening) => match opened {
-                Ok(opened) => opened?,
-                Err(_elapsed) => return Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
-            },
+        let (cursor, first) = match ask(stop, OPENING_PATIENCE, opening).await {
+            Asked::Answered(opened) => opened?,
+            Asked::TimedOut => return Err(timed_out()),
+            Asked::Stopped => return Ok(None),
         };
         self.board.mongo_connected.set(true);
         place.invalidated = false;
@@ -361,34 +295,31 @@ impl Reader {
     }
 }
 
-impl Place {
-    /// Moves over a reply; returns how many events it held.
-    fn advance(&mut self, reply: &Reply) -> usize {
-        let mut count = 0;
-        let mut last_event: Option<&[u8]> = None;
-        if let Ok(events) = reply.events() {
-            for event in events.map_while(Result::ok) {
-                count += 1;
-                last_event = Some(event);
-            }
-        }
-        if let Some(event) = last_event.and_then(|raw| Event::parse(raw).ok()) {
-            self.in_split = event.split.is_some_and(|(fragment, of)| fragment < of);
-            self.invalidated = event.operation == Operation::Invalidate;
-            if let Some(token) = event.resume_token() {
-                self.last = token;
-            }
-        }
-        // The post-batch token lies behind the last event, but not inside a split one, and behind an
-        // `invalidate` there is nothing.
-        if !self.in_split
-            && !self.invalidated
-            && let Some(token) = reply.post_batch_token()
-        {
-            self.last = token;
-        }
-        count
+/// How a question to the server ended.
+enum Asked<T> {
+    Answered(Result<T, mongodb::error::Error>),
+    TimedOut,
+    /// Told to stop meanwhile.
+    Stopped,
+}
+
+/// Waits for the server, but not for ever: a connection may be dead without anybody knowing.
+async fn ask<T>(
+    stop: &CancellationToken,
+    patience: Duration,
+    question: impl Future<Output = Result<T, mongodb::error::Error>>,
+) -> Asked<T> {
+    tokio::select! {
+        () = stop.cancelled() => Asked::Stopped,
+        answer = tokio::time::timeout(patience, question) => match answer {
+            Ok(answer) => Asked::Answered(answer),
+            Err(_elapsed) => Asked::TimedOut,
+        },
     }
+}
+
+fn timed_out() -> mongodb::error::Error {
+    std::io::Error::from(std::io::ErrorKind::TimedOut).into()
 }
 
 impl From<Fault> for Error {

@@ -18,15 +18,15 @@ fn on(db: &Database, kafka: &Kafka, refusals: &Refusals) -> Setup {
         .env("KAFKA_DB_CHANGES_TOPIC", db.topic("changes"))
 }
 
-/// Writes 1, stops, writes 2 and 3, and starts again with two refusals: that of the batch, and that of
-/// the event that comes first. 2 is then the one that cannot be sent.
+/// Writes 1, stops, writes 2 and 3, and starts again with refusals: the first is that of the batch, the
+/// second that of the event that comes first. 2 is then the one that cannot be sent.
 async fn refused(
     db: &Database,
     kafka: &Kafka,
-    code: i32,
+    codes: &[i32],
     set: impl Fn(Setup) -> Setup,
 ) -> (Setup, Refusals, Tailwater) {
-    let refusals = Refusals::before(mongo().await.addr(), "getMore", code).await;
+    let refusals = Refusals::before(mongo().await.addr(), "getMore", codes[0]).await;
     let setup = set(on(db, kafka, &refusals));
     let tailwater = setup.start().await;
     insert(db, 1).await;
@@ -34,7 +34,7 @@ async fn refused(
     tailwater.stop().await;
     insert(db, 2).await;
     insert(db, 3).await;
-    refusals.refuse(2);
+    refusals.refuse_with(codes);
     let tailwater = setup.spawn();
     (setup, refusals, tailwater)
 }
@@ -47,7 +47,7 @@ async fn an_event_that_cannot_be_sent_is_dead_lettered_and_its_neighbours_arrive
     ] {
         let (db, kafka) = (support::database().await, support::kafka().await);
         let (changes, letters) = (db.topic("changes"), db.topic("letters"));
-        let (_setup, refusals, tailwater) = refused(&db, kafka, code, |setup| {
+        let (_setup, refusals, tailwater) = refused(&db, kafka, &[code, code], |setup| {
             setup
                 .env("ON_RECORD_ERROR", "dlq")
                 .env("KAFKA_DLQ_TOPIC", &letters)
@@ -71,10 +71,32 @@ async fn an_event_that_cannot_be_sent_is_dead_lettered_and_its_neighbours_arrive
     }
 }
 
+/// The third refusal meets the cursor that reads the event without what makes it too large.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_goes_away_just_then_is_come_back_to() {
+    const SHUTTING_DOWN: i32 = 11600;
+    let (db, kafka) = (support::database().await, support::kafka().await);
+    let (changes, letters) = (db.topic("changes"), db.topic("letters"));
+    let codes = [TOO_LARGE, TOO_LARGE, SHUTTING_DOWN, TOO_LARGE];
+    let (_setup, refusals, tailwater) = refused(&db, kafka, &codes, |setup| {
+        setup
+            .env("ON_RECORD_ERROR", "dlq")
+            .env("KAFKA_DLQ_TOPIC", &letters)
+            .env("RECONNECT_DELAY_MS", 50)
+    })
+    .await;
+    let letter = &kafka.wait_for_records(&[&letters], 1).await[0];
+    assert_eq!(letter.key["_id"], 2);
+    kafka.wait_for_records(&[&changes], 2).await;
+    assert_eq!(refusals.left(), 0);
+    assert_eq!(tailwater.stop().await.code, Some(0));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn by_default_it_stops_the_process_with_the_checkpoint_before_it() {
     let (db, kafka) = (support::database().await, support::kafka().await);
-    let (setup, _refusals, mut tailwater) = refused(&db, kafka, TOO_LARGE, |setup| setup).await;
+    let (setup, _refusals, mut tailwater) =
+        refused(&db, kafka, &[TOO_LARGE, TOO_LARGE], |setup| setup).await;
     let exit = tailwater.wait_exit(support::PATIENCE).await;
     assert_eq!(exit.code, Some(8), "{}", exit.output);
     assert!(

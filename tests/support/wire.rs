@@ -4,9 +4,9 @@
 //! else flows through untouched (<https://www.mongodb.com/docs/manual/reference/mongodb-wire-protocol>).
 
 use bson::{Document, RawDocumentBuf, doc};
+use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Mutex;
@@ -14,8 +14,12 @@ use tokio::sync::Mutex;
 /// Answers the next commands of one name with an error.
 pub struct Refusals {
     addr: SocketAddr,
-    left: Arc<AtomicU32>,
+    code: i32,
+    left: Arc<Left>,
 }
+
+/// The codes that are still to come.
+type Left = std::sync::Mutex<VecDeque<i32>>;
 
 const OP_MSG: i32 = 2013;
 
@@ -24,18 +28,18 @@ impl Refusals {
     pub async fn before(server: SocketAddr, command: &'static str, code: i32) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let left = Arc::new(AtomicU32::new(0));
+        let left = Arc::new(Left::default());
         let shared = Arc::clone(&left);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let left = Arc::clone(&shared);
                 tokio::spawn(async move {
                     // A connection that breaks is the driver's to mend.
-                    let _ = serve(client, server, command, code, &left).await;
+                    let _ = serve(client, server, command, &left).await;
                 });
             }
         });
-        Self { addr, left }
+        Self { addr, code, left }
     }
 
     /// The connection string for `database` that goes through here.
@@ -45,13 +49,18 @@ impl Refusals {
     }
 
     /// The next `times` commands are refused.
-    pub fn refuse(&self, times: u32) {
-        self.left.store(times, Ordering::SeqCst);
+    pub fn refuse(&self, times: usize) {
+        self.refuse_with(&vec![self.code; times]);
+    }
+
+    /// The next commands are refused with these codes.
+    pub fn refuse_with(&self, codes: &[i32]) {
+        *self.left.lock().unwrap() = codes.to_vec().into();
     }
 
     /// How many refusals are still to come.
-    pub fn left(&self) -> u32 {
-        self.left.load(Ordering::SeqCst)
+    pub fn left(&self) -> usize {
+        self.left.lock().unwrap().len()
     }
 }
 
@@ -59,8 +68,7 @@ async fn serve(
     client: TcpStream,
     server: SocketAddr,
     command: &str,
-    code: i32,
-    left: &AtomicU32,
+    left: &Left,
 ) -> std::io::Result<()> {
     let (mut from_client, to_client) = client.into_split();
     let (mut from_server, mut to_server) = TcpStream::connect(server).await?.into_split();
@@ -89,12 +97,13 @@ async fn serve(
         message.resize(length, 0);
         from_client.read_exact(&mut message[16..]).await?;
         // Flags, a section of kind 0, and a document whose first field names the command.
-        let is_meant = op == OP_MSG
-            && message.get(26..26 + command.len()) == Some(command.as_bytes())
-            && left
-                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1))
-                .is_ok();
-        if is_meant {
+        let is_meant =
+            op == OP_MSG && message.get(26..26 + command.len()) == Some(command.as_bytes());
+        let refusal = match is_meant {
+            true => left.lock().unwrap().pop_front(),
+            false => None,
+        };
+        if let Some(code) = refusal {
             let answer = error(request, code);
             to_client.lock().await.write_all(&answer).await?;
         } else {

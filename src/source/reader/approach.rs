@@ -1,0 +1,58 @@
+//! Getting past an event that the server cannot send.
+
+use super::place::Place;
+use super::{Asked, Fetched, OPENING_PATIENCE, READ_PATIENCE, Reader, ask, timed_out};
+use crate::source::cursor::{Cursor, Start};
+use crate::source::errors::SourceFault;
+use crate::source::reply::Reply;
+use mongodb::error::Error;
+use tokio_util::sync::CancellationToken;
+
+/// How many replies a lean cursor may take to come to an event that is known to be there.
+const LEAN_REPLIES: usize = 30;
+
+impl Reader {
+    /// The batch that the event was in is lost with it, so its neighbours are read one at a time until it
+    /// is the next one; then it is read without what makes it too large. False when nobody wants more.
+    ///
+    /// # Errors
+    /// What keeps the event from being read even so; none when it does not show.
+    pub(super) async fn approach(
+        &mut self,
+        kind: SourceFault,
+        place: &mut Place,
+        stop: &CancellationToken,
+    ) -> Result<bool, Option<Error>> {
+        if place.one_by_one == 0 {
+            tracing::warn!(
+                fault = ?kind,
+                "the server cannot send an event; its neighbours are read one at a time"
+            );
+            place.one_by_one = self.batch_size.events().max(1);
+            return Ok(true);
+        }
+        let (lean, start) = (self.watch.lean(), Start::After(place.last.clone()));
+        let opening = Cursor::open(&self.client, &lean, &start, 1, false);
+        let (mut cursor, _) = match ask(stop, OPENING_PATIENCE, opening).await {
+            Asked::Answered(opened) => opened?,
+            Asked::TimedOut => return Err(Some(timed_out())),
+            Asked::Stopped => return Ok(false),
+        };
+        for _ in 0..LEAN_REPLIES {
+            let batch = match ask(stop, READ_PATIENCE, cursor.next()).await {
+                Asked::Answered(batch) => batch?.ok_or(None)?,
+                Asked::TimedOut => return Err(Some(timed_out())),
+                Asked::Stopped => return Ok(false),
+            };
+            let reply = Reply::new(batch, None);
+            let Some(token) = reply.first_event_token() else {
+                continue;
+            };
+            place.last = token;
+            place.one_by_one = 0;
+            let sent = self.replies.send(Fetched::Refused(reply, kind)).await;
+            return Ok(sent.is_ok());
+        }
+        Err(None)
+    }
+}
