@@ -4,7 +4,7 @@ mod start;
 mod waiting;
 
 use crate::admin::{self, Controls};
-use crate::commit::Ledger;
+use crate::commit::{self, Ledger};
 use crate::config::{Config, Scope};
 use crate::error::{Code, Error};
 use crate::pipeline::{self, incarnation::Rooms};
@@ -160,7 +160,10 @@ async fn bridge(
         ended = Box::pin(pipeline::supervise(&rooms, opened, ledger)) => ended?,
         never = watch_topics(&rooms) => match never {},
     };
-    ledger.close().await?;
+    let closing = tokio::time::timeout(rooms.config.shutdown_timeout, ledger.close());
+    closing
+        .await
+        .unwrap_or_else(|_elapsed| Err(commit::not_in_time()))?;
     match rooms.config.kafka.dry_run {
         true => tracing::info!("stopped; a dry run: nothing was produced and nothing stored"),
         false => tracing::info!("stopped; everything delivered is committed"),

@@ -23,6 +23,16 @@ pub const PATIENCE: Duration = Duration::from_secs(300);
 const LAST_TRIES: Duration = Duration::from_secs(3);
 const LAST_PAUSE: Duration = Duration::from_millis(100);
 
+/// The end of a stop whose last checkpoint takes too long. Whether it will have been stored or not, the
+/// next start goes on from what is.
+pub fn not_in_time() -> Error {
+    Error::new(
+        Code::CheckpointFailed,
+        "the last checkpoint could not be stored within SHUTDOWN_TIMEOUT_MS; nothing is lost: what was \
+         delivered since the one before comes again at the next start",
+    )
+}
+
 /// Where the positions of a claimed stream are stored.
 #[derive(Debug)]
 pub enum Ledger {

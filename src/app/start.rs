@@ -5,13 +5,14 @@ use super::waiting::{Wait, both, heal, healing};
 use super::{store_context, watch};
 use crate::config::{Config, ResumeBackend};
 use crate::error::{Code, Error};
-use crate::pipeline::opening::{self, OPENING_BATCH, Opened};
+use crate::pipeline::opening::{self, Opened};
 use crate::pipeline::{history, incarnation::Rooms};
 use crate::position::{Position, ResumeToken, Seq};
 use crate::preflight::Report;
 use crate::resume::{self, Checkpoint, Connections, Decision, Store, StoreContext};
 use crate::route::Router;
 use crate::sink::topics::Topics;
+use crate::source::batch_size::BatchSize;
 use crate::source::cursor::{Cursor, Start};
 use crate::source::errors::{self, SourceFault};
 use crate::source::reader::Retry;
@@ -66,6 +67,7 @@ pub(super) async fn open(
 
     let watch = watch(&config);
     let mut rooms = Rooms {
+        batch_size: BatchSize::new(config.mongo.batch_bytes),
         config,
         client,
         watch,
@@ -218,11 +220,18 @@ async fn open_cursor(
 ) -> Result<(Cursor, Option<ResumeToken>), Error> {
     let mut delays = rooms.retry().delays();
     loop {
-        let error =
-            match Cursor::open(&rooms.client, &rooms.watch, start, OPENING_BATCH, false).await {
-                Ok((cursor, first)) => return Ok((cursor, first.post_batch_token())),
-                Err(error) => error,
-            };
+        let error = match Cursor::open(
+            &rooms.client,
+            &rooms.watch,
+            start,
+            rooms.batch_size.events(),
+            false,
+        )
+        .await
+        {
+            Ok((cursor, first)) => return Ok((cursor, first.post_batch_token())),
+            Err(error) => error,
+        };
         let moment = opening::moment(start);
         if rooms.watch.split_large && errors::classify(&error, moment) == SourceFault::Refused {
             tracing::info!("this server does not split events over 16 MiB; going on without");

@@ -5,7 +5,7 @@ use super::encoder::Encoder;
 use super::outlet::Outlet;
 use super::pump::{End, Knowledge, Pump};
 use super::tracker::Tracker;
-use crate::commit::{Committer, Ledger};
+use crate::commit::{self, Committer, Ledger};
 use crate::config::{Config, OnHistoryLost};
 use crate::error::{Code, Error};
 use crate::metrics::events::EventCounts;
@@ -26,8 +26,12 @@ use crate::source::split::Merger;
 use crate::status::{Board, State};
 use mongodb::Client;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+
+/// The least that the last checkpoint of a stop is given, when the drain has used up its time.
+const LAST_COMMIT: Duration = Duration::from_secs(2);
 
 /// What every incarnation shares.
 pub struct Rooms {
@@ -36,6 +40,7 @@ pub struct Rooms {
     pub watch: Watch,
     pub router: Router,
     pub topics: Topics,
+    pub batch_size: BatchSize,
     pub board: Arc<Board>,
     pub stop: CancellationToken,
 }
@@ -107,7 +112,7 @@ impl Rooms {
             client: self.client.clone(),
             watch: self.watch.clone(),
             retry: self.retry(),
-            batch_size: BatchSize::new(self.config.mongo.batch_bytes),
+            batch_size: self.batch_size.clone(),
             budget: replies_budget,
             board: Arc::clone(&self.board),
             replies: sender,
@@ -162,6 +167,7 @@ impl Rooms {
             end.unwrap_or_else(End::Failed)
         };
 
+        let began = Instant::now();
         let drained = match (&end, &committed) {
             (End::Producer, _) | (_, Some(_)) => false,
             (end, _) => self.drain(&mut pump, end).await,
@@ -170,7 +176,16 @@ impl Rooms {
         halt_reading.cancel();
         halt_committing.cancel();
         if committed.is_none() && committing.is_some() {
-            committed = Some(ended(&mut committing).await);
+            // A stop does not wait for a store that is away: what is given up on is as after a crash.
+            let left = self.config.shutdown_timeout.saturating_sub(began.elapsed());
+            let given_up = async {
+                self.stop.cancelled().await;
+                tokio::time::sleep(left.max(LAST_COMMIT)).await;
+            };
+            committed = tokio::select! {
+                ended = ended(&mut committing) => Some(ended),
+                () = given_up => None,
+            };
         }
         let faults = purge(producer).await?;
         let (ledger, position, stored) = match (leader, committed) {
@@ -195,7 +210,7 @@ impl Rooms {
                 }
                 (Ledger::Store(committer.store), committer.newest, stored)
             }
-            (None, None) => return Err(Error::new(Code::Internal, "nobody kept the positions")),
+            (None, None) => return Err(commit::not_in_time()),
         };
         reading.await.map_err(|error| panicked("reader", error))?;
         let end = match stored {

@@ -8,9 +8,6 @@ use crate::source::errors::{self, Moment};
 use bson::RawDocumentBuf;
 use std::time::Duration;
 
-/// Batch size of a cursor before anything is known of the events.
-pub const OPENING_BATCH: u32 = 1_000;
-
 /// What an incarnation begins with.
 pub struct Opened {
     pub cursor: Cursor,
@@ -29,7 +26,8 @@ pub async fn cursor(
     delays: &mut (impl Iterator<Item = Duration> + Send),
 ) -> Result<Option<(Cursor, Option<ResumeToken>)>, Error> {
     loop {
-        let opening = Cursor::open(&rooms.client, &rooms.watch, start, OPENING_BATCH, false);
+        let events = rooms.batch_size.events();
+        let opening = Cursor::open(&rooms.client, &rooms.watch, start, events, false);
         let opened = tokio::select! {
             () = rooms.stop.cancelled() => return Ok(None),
             opened = opening => opened,

@@ -3,6 +3,9 @@
 //! A cursor's batch size is fixed when it is opened, so a change costs a reopen: it is worth it only when
 //! replies are far off.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
 /// Replies larger or smaller than the target by this factor lead to another batch size.
 const FAR_OFF: usize = 4;
 const SMALLEST: u32 = 1;
@@ -10,11 +13,12 @@ const LARGEST: u32 = 10_000;
 /// The server's own limit of a reply is 16 MiB, so a first guess for events of 1 KiB does no harm.
 const FIRST: u32 = 1_000;
 
-/// Watches replies and says when another batch size would serve better.
+/// Watches replies and says when another batch size would serve better. Clones share what was learned:
+/// it is true of the events, whoever reads them.
 #[derive(Debug, Clone)]
 pub struct BatchSize {
     target_bytes: usize,
-    events: u32,
+    events: Arc<AtomicU32>,
 }
 
 impl BatchSize {
@@ -22,21 +26,22 @@ impl BatchSize {
     pub fn new(target_bytes: usize) -> Self {
         Self {
             target_bytes,
-            events: FIRST,
+            events: Arc::new(AtomicU32::new(FIRST)),
         }
     }
 
     /// Events to ask for.
     pub fn events(&self) -> u32 {
-        self.events
+        self.events.load(Ordering::Relaxed)
     }
 
     /// Takes note of a reply; true when the cursor should be reopened with the new size.
-    pub fn observe(&mut self, events: usize, bytes: usize) -> bool {
+    pub fn observe(&self, events: usize, bytes: usize) -> bool {
         if events == 0 {
             return false;
         }
-        let full = events >= self.events as usize;
+        let asked = self.events();
+        let full = events >= asked as usize;
         let too_large = bytes > self.target_bytes.saturating_mul(FAR_OFF);
         let too_small = full && bytes.saturating_mul(FAR_OFF) < self.target_bytes;
         if !too_large && !too_small {
@@ -46,16 +51,17 @@ impl BatchSize {
         let fitting = u32::try_from(fitting)
             .unwrap_or(LARGEST)
             .clamp(SMALLEST, LARGEST);
-        let worth_it = fitting != self.events && (too_small || fitting < self.events);
+        let worth_it = fitting != asked && (too_small || fitting < asked);
         if worth_it {
-            self.events = fitting;
+            self.events.store(fitting, Ordering::Relaxed);
         }
         worth_it
     }
 
     /// Halves the size after a read that took too long.
-    pub fn halve(&mut self) {
-        self.events = (self.events / 2).max(SMALLEST);
+    pub fn halve(&self) {
+        let halved = (self.events() / 2).max(SMALLEST);
+        self.events.store(halved, Ordering::Relaxed);
     }
 }
 
@@ -65,7 +71,7 @@ mod tests {
 
     #[test]
     fn replies_near_the_target_change_nothing() {
-        let mut size = BatchSize::new(1 << 20);
+        let size = BatchSize::new(1 << 20);
         assert!(!size.observe(1_000, 1_200_000));
         assert!(!size.observe(3, 3_000));
         assert!(!size.observe(0, 200));
@@ -74,7 +80,7 @@ mod tests {
 
     #[test]
     fn large_documents_shrink_the_batch_and_small_ones_widen_it_again() {
-        let mut size = BatchSize::new(1 << 20);
+        let size = BatchSize::new(1 << 20);
         assert!(size.observe(64, 16 << 20));
         assert_eq!(size.events(), 4);
         assert!(size.observe(4, 4 * 300));
@@ -82,8 +88,15 @@ mod tests {
     }
 
     #[test]
+    fn what_one_reader_has_learned_the_next_begins_with() {
+        let size = BatchSize::new(1 << 20);
+        assert!(size.clone().observe(64, 16 << 20));
+        assert_eq!(size.events(), 4);
+    }
+
+    #[test]
     fn one_huge_event_is_asked_for_alone_and_only_once() {
-        let mut size = BatchSize::new(1 << 20);
+        let size = BatchSize::new(1 << 20);
         assert!(size.observe(1, 15 << 20));
         assert_eq!(size.events(), SMALLEST);
         assert!(!size.observe(1, 15 << 20));

@@ -1,7 +1,10 @@
 //! Unhealthy means so, and says why.
 
-use crate::support::{self, Database, Kafka, Mongo, Tailwater, eventually};
+use crate::support::{
+    self, Database, Direction, Kafka, Mongo, PATIENCE, Record, Tailwater, eventually,
+};
 use bson::doc;
+use rustix::process::Signal;
 use std::time::Duration;
 
 /// Longer than every threshold.
@@ -79,4 +82,37 @@ async fn checkpoints_that_cannot_be_stored_are_told_while_events_are_carried_on(
     std::fs::rename(&away, &store).unwrap();
     until(&tailwater, "healthy", "").await;
     tailwater.stop().await;
+}
+
+/// The commit of a stop is the only one here, and nobody answers it.
+#[tokio::test]
+async fn a_stop_does_not_wait_for_a_checkpoint_store_that_is_away() {
+    let db = support::database().await;
+    let (kafka, to_kafka) = Kafka::behind_proxy(&[]).await;
+    let setup = Tailwater::on(&db, &kafka)
+        .env("KAFKA_BROKERS", to_kafka.addr())
+        .env("KAFKA_DB_CHANGES_TOPIC", db.topic("changes"))
+        .env("COMMIT_INTERVAL_MS", 60_000)
+        .env("SHUTDOWN_TIMEOUT_MS", 2_000);
+    let mut tailwater = setup.start().await;
+    insert(&db, 0).await;
+    eventually(PATIENCE, "the record is acknowledged", async || {
+        let status = tailwater.get("/status").await.json();
+        (status["events"] == 1 && status["bufferSize"] == 0).then_some(())
+    })
+    .await;
+    to_kafka.stall(Direction::ToServer);
+    tailwater.signal(Signal::TERM);
+    let exit = tailwater.wait_exit(PATIENCE).await;
+    assert_eq!(exit.code, Some(10), "{}", exit.output);
+    let sentence = "could not be stored within SHUTDOWN_TIMEOUT_MS; nothing is lost";
+    assert!(exit.output.contains(sentence), "{}", exit.output);
+
+    to_kafka.heal();
+    let tailwater = setup.start().await;
+    insert(&db, 1).await;
+    let records = kafka.wait_for_records(&[&db.topic("changes")], 3).await;
+    let seqs: Vec<_> = records.iter().map(Record::seq).collect();
+    assert_eq!((seqs[0], seqs[1] + 1), (seqs[1], seqs[2]), "{seqs:?}");
+    assert_eq!(tailwater.stop().await.code, Some(0));
 }
