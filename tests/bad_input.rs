@@ -121,6 +121,8 @@ async fn missing_topics_stop_the_start_where_none_may_be_made() {
         .env("KAFKA_TOPIC_UPDATE", &names[1])
         .env("KAFKA_TOPIC_REPLACE", &names[2])
         .env("KAFKA_TOPIC_DELETE", &names[3])
+        // The checkpoint topic of Kafka would have to be there too.
+        .env("RESUME_STORE", "mongodb")
         .env("KAFKA_CREATE_TOPICS", false);
     let kafka = support::kafka().await;
     kafka.create_topic(&names[0], 1, &[]).await;
