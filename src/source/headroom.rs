@@ -6,17 +6,18 @@ use super::oplog::{self, Oldest};
 use crate::status::Board;
 use mongodb::Client;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// One query on the oplog's oldest entry in this time.
 const INTERVAL: Duration = Duration::from_secs(60);
-/// Before the first checkpoint there is nothing to compare with; and what waited for the start goes first.
+/// Before the first checkpoint there is nothing to compare with.
 const FIRST_LOOK: Duration = Duration::from_secs(5);
 
 /// Looks until `done`. Where the user may not read `local.oplog.rs`, or there is none, the headroom stays
 /// unknown.
 pub async fn watch(client: Client, board: Arc<Board>, done: CancellationToken) {
+    let started = Instant::now();
     let mut pause = FIRST_LOOK;
     let mut is_known = true;
     let mut is_told = false;
@@ -25,6 +26,10 @@ pub async fn watch(client: Client, board: Arc<Board>, done: CancellationToken) {
         .await
         .is_some()
     {
+        // What waited for the start goes first, for a while: on some servers the look reads the whole oplog.
+        if pause == FIRST_LOOK && !board.caught_up.get() && started.elapsed() < INTERVAL {
+            continue;
+        }
         let Some(position) = board
             .committed()
             .and_then(|committed| committed.position.time_millis)
