@@ -59,6 +59,10 @@ pub struct Outlet<'a> {
     stop: CancellationToken,
     place: Place,
     batch: Option<(EntryId, Fill)>,
+    /// Whether records were queued since the producer was last told that nothing follows.
+    is_lingering: bool,
+    /// Whether the stream works off what has waited at the source: the next reply will not be long.
+    is_behind: bool,
     /// Whether `place` must not be committed before the event that follows it.
     is_within_event: bool,
     firsts: Firsts,
@@ -96,6 +100,8 @@ impl<'a> Outlet<'a> {
             stop,
             place,
             batch: None,
+            is_lingering: false,
+            is_behind: false,
             is_within_event: false,
             firsts: Firsts::default(),
             transactions,
@@ -105,6 +111,11 @@ impl<'a> Outlet<'a> {
 
     pub fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// Says whether more waits at the source, so that records should gather.
+    pub fn set_behind(&mut self, is_behind: bool) {
+        self.is_behind = is_behind;
     }
 
     pub fn is_broken(&self) -> bool {
@@ -158,6 +169,7 @@ impl<'a> Outlet<'a> {
                 Ok(()) => {
                     self.open().1.record(weight);
                     self.is_within_event = true;
+                    self.is_lingering = true;
                     return Ok(());
                 }
                 Err(RDKafkaErrorCode::QueueFull) => {
@@ -227,6 +239,15 @@ impl<'a> Outlet<'a> {
     /// Closes the open batch, if any. It gives out the last place whose event is complete, so that it
     /// may also be closed between the records of one event.
     pub fn seal(&mut self, by: ClosedBy) {
+        // Nothing follows at once: no record should wait for another.
+        let is_end = match by {
+            ClosedBy::Idle => !self.is_behind,
+            ClosedBy::Budget | ClosedBy::Wait => true,
+            _ => false,
+        };
+        if is_end && std::mem::take(&mut self.is_lingering) {
+            self.producer.rest();
+        }
         let Some((entry, fill)) = self.batch.take() else {
             return;
         };

@@ -91,6 +91,10 @@ type Step<T = ()> = Result<T, End>;
 /// How often a long reply looks whether it is time to stop, in events.
 const LOOK_UP: u64 = 64;
 
+/// So far behind the source's clock, which counts whole seconds, an event has waited there, and not on
+/// its way.
+const BEHIND_SECONDS: u32 = 2;
+
 impl Pump<'_> {
     /// Takes replies until one of the [`End`]s.
     pub async fn run(&mut self, mut replies: Receiver<Fetched>) -> End {
@@ -160,6 +164,7 @@ impl Pump<'_> {
     async fn reply(&mut self, reply: &Reply) -> Step {
         let mut count = 0;
         let mut last = Operation::Other;
+        let mut last_time = None;
         for raw in reply.events().map_err(malformed)? {
             let raw = raw.map_err(malformed)?;
             if count % LOOK_UP == 0 && self.stop.is_cancelled() {
@@ -168,6 +173,7 @@ impl Pump<'_> {
             count += 1;
             let event = Event::parse(raw).map_err(|_| without_token())?;
             last = event.operation;
+            last_time = event.cluster_time;
             match event.split {
                 None => self.event(&event).await?,
                 Some(split) => {
@@ -181,6 +187,10 @@ impl Pump<'_> {
             }
         }
         self.counts.flush();
+        // Both times are the cluster's own: no clock here can make it look late.
+        let late = last_time.zip(reply.operation_time());
+        let late = late.map_or(0, |(then, now)| now.saturating_sub(then.seconds));
+        self.outlet.set_behind(late >= BEHIND_SECONDS);
         self.board.events.add(count);
         self.board.caught_up.set(count == 0);
         if count > 0 {

@@ -8,6 +8,7 @@ pub mod options;
 pub mod partition;
 pub mod produce;
 pub mod producer;
+pub mod prompt;
 pub mod replay;
 pub mod topics;
 pub mod transaction;

@@ -1,4 +1,4 @@
-//! Hands one record to librdkafka. The only unsafe code of this crate.
+//! Hands records to librdkafka. The only unsafe code of this crate.
 //!
 //! `BaseProducer::send` allocates the topic's C string and every header's name per record; here they
 //! are borrowed. librdkafka copies what it keeps before the call returns (`RD_KAFKA_MSG_F_COPY`).
@@ -9,6 +9,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use std::ffi::CStr;
 use std::os::raw::c_void;
 use std::ptr;
+use std::time::Duration;
 
 /// How many headers a record carries at most.
 pub const MAX_HEADERS: usize = 12;
@@ -145,6 +146,19 @@ pub fn produce<C: ClientContext>(
             Err(error.into())
         }
     }
+}
+
+/// Lets the broker threads send what is queued without waiting for `linger.ms`, until all is
+/// acknowledged or `limit` has passed. Blocks for as long: not for async tasks.
+///
+/// `Producer::flush` would serve delivery reports meanwhile, beside the thread that does.
+#[allow(unsafe_code)]
+pub fn send_now<C: ClientContext>(client: &Client<C>, limit: Duration) {
+    let millis = i32::try_from(limit.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: the client lives over the call. With delivery reports as events, as `BaseProducer` has
+    // them, librdkafka serves no queue here: it sets its "flushing" mark, wakes its broker threads and
+    // waits. What is still outstanding at the end is no error.
+    let _ = unsafe { rd::rd_kafka_flush(client.native_ptr(), millis) };
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 use super::client::{self, Kind};
 use super::produce::{self, Record};
+use super::prompt::{self, Pace, Prompt};
 use crate::config::Kafka;
 use crate::error::{Code, Error};
 use crate::pipeline::tracker::Tracker;
@@ -23,8 +24,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
-/// How long librdkafka gathers records before it sends, in milliseconds.
-const LINGER_MS: &str = "1";
 /// librdkafka's own upper bound of `message.max.bytes`: the topic's limit decides, not the client's.
 const MESSAGE_MAX_BYTES: &str = "1000000000";
 /// How often librdkafka tells the state of its brokers.
@@ -37,7 +36,7 @@ const PROPAGATION_MS: &str = "10000";
 /// How long the reports of what is purged may take.
 const LAST_REPORTS: Duration = Duration::from_secs(1);
 /// How often the events thread looks whether it should end.
-const POLL: Duration = Duration::from_millis(100);
+const POLL: Duration = Duration::from_millis(20);
 
 /// Which event a record belongs to, packed into the delivery report's opaque: 40 bits of entry, 24 of
 /// the event's index in it.
@@ -88,6 +87,7 @@ pub struct Faults {
 pub struct Reports {
     tracker: Arc<Tracker>,
     board: Arc<Board>,
+    pace: Arc<Pace>,
     broken: AtomicBool,
     faults: Mutex<Faults>,
     broke: Notify,
@@ -150,6 +150,7 @@ impl ProducerContext for Reports {
             // Its fate is the transaction's.
             return;
         }
+        self.pace.reported();
         let ticket = Ticket::unpack(opaque);
         let (error, message) = match result {
             Ok(_) => return self.acknowledged(ticket),
@@ -236,13 +237,15 @@ pub struct Transaction {
 fn configuration(kafka: &Kafka, sizes: Sizes, transaction: Option<Transaction>) -> ClientConfig {
     let mut config = client::client_config(kafka, Kind::Producer);
     for (name, value) in [
-        ("linger.ms", LINGER_MS),
         ("statistics.interval.ms", STATISTICS_MS),
         ("topic.metadata.propagation.max.ms", PROPAGATION_MS),
     ] {
         if config.get(name).is_none() {
             config.set(name, value);
         }
+    }
+    if !prompt::is_told_to_linger(kafka) {
+        config.set(prompt::LINGER, prompt::LINGER_MS);
     }
     let asked = config.get("batch.size").and_then(|size| size.parse().ok());
     let batch = sizes
@@ -274,6 +277,8 @@ fn configuration(kafka: &Kafka, sizes: Sizes, transaction: Option<Transaction>) 
 /// A producer and its thread of events.
 pub struct Producer {
     inner: Arc<BaseProducer<Reports>>,
+    /// None where `KAFKA_PROP_LINGER_MS` says how long records wait.
+    prompt: Option<Prompt>,
     stop: Arc<AtomicBool>,
     thread: Option<std::thread::JoinHandle<()>>,
     /// Records go nowhere, and count as acknowledged at once.
@@ -292,9 +297,11 @@ impl Producer {
         tracker: Arc<Tracker>,
         board: Arc<Board>,
     ) -> Result<Self, Error> {
+        let pace = Arc::new(Pace::default());
         let reports = Reports {
             tracker,
             board,
+            pace: Arc::clone(&pace),
             broken: AtomicBool::new(false),
             faults: Mutex::default(),
             broke: Notify::new(),
@@ -303,6 +310,12 @@ impl Producer {
             .create_with_context(reports)
             .map_err(|error| client::error("starting the kafka producer", &error))?;
         let inner = Arc::new(inner);
+        let no_thread =
+            |error| Error::new(Code::Internal, "no thread for the kafka producer").because(error);
+        let prompt = match prompt::is_told_to_linger(kafka) {
+            true => None,
+            false => Some(Prompt::start(Arc::clone(&inner), pace).map_err(no_thread)?),
+        };
         let stop = Arc::new(AtomicBool::new(false));
         let thread = {
             let (inner, stop) = (Arc::clone(&inner), Arc::clone(&stop));
@@ -313,12 +326,11 @@ impl Producer {
                         inner.poll(POLL);
                     }
                 })
-                .map_err(|error| {
-                    Error::new(Code::Internal, "no thread for delivery reports").because(error)
-                })?
+                .map_err(no_thread)?
         };
         Ok(Self {
             inner,
+            prompt,
             stop,
             thread: Some(thread),
             is_dry_run: kafka.dry_run,
@@ -336,8 +348,15 @@ impl Producer {
             return Ok(());
         }
         produce::produce(self.inner.client(), record, ticket.pack())?;
+        self.reports().pace.queued();
         self.reports().board.produced.add(1);
         Ok(())
+    }
+
+    /// Nothing follows for now: what is queued is sent as soon as nothing else is on its way. Never
+    /// blocks.
+    pub fn rest(&self) {
+        self.reports().pace.rest();
     }
 
     /// Whether a report has said that this producer must not go on.
@@ -406,6 +425,7 @@ impl Producer {
     }
 
     fn close(&mut self) {
+        self.prompt = None;
         self.stop.store(true, Ordering::Release);
         if let Some(thread) = self.thread.take() {
             // The thread only polls; a panic in it has been reported by the panic hook.
