@@ -59,7 +59,7 @@ pub struct Outlet<'a> {
     stop: CancellationToken,
     place: Place,
     batch: Option<(EntryId, Fill)>,
-    /// Whether records were queued since the producer was last told that nothing follows.
+    /// Whether records were queued since the producer was told that nothing follows.
     is_lingering: bool,
     /// Whether the stream works off what has waited at the source: the next reply will not be long.
     is_behind: bool,
@@ -239,14 +239,14 @@ impl<'a> Outlet<'a> {
     /// Closes the open batch, if any. It gives out the last place whose event is complete, so that it
     /// may also be closed between the records of one event.
     pub fn seal(&mut self, by: ClosedBy) {
-        // Nothing follows at once: no record should wait for another.
-        let is_end = match by {
-            ClosedBy::Idle => !self.is_behind,
-            ClosedBy::Budget | ClosedBy::Wait => true,
-            _ => false,
-        };
-        if is_end && std::mem::take(&mut self.is_lingering) {
-            self.producer.rest();
+        if self.is_lingering {
+            let is_last = match by {
+                ClosedBy::Events | ClosedBy::Bytes | ClosedBy::Timeout => false,
+                ClosedBy::Idle => !self.is_behind,
+                ClosedBy::Budget | ClosedBy::Wait => true,
+            };
+            self.producer.pause(is_last);
+            self.is_lingering = !is_last;
         }
         let Some((entry, fill)) = self.batch.take() else {
             return;

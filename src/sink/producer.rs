@@ -146,11 +146,11 @@ impl ProducerContext for Reports {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, opaque: usize) {
+        self.pace.reported();
         if opaque == CHECKPOINT {
             // Its fate is the transaction's.
             return;
         }
-        self.pace.reported();
         let ticket = Ticket::unpack(opaque);
         let (error, message) = match result {
             Ok(_) => return self.acknowledged(ticket),
@@ -245,7 +245,12 @@ fn configuration(kafka: &Kafka, sizes: Sizes, transaction: Option<Transaction>) 
         }
     }
     if !prompt::is_told_to_linger(kafka) {
-        config.set(prompt::LINGER, prompt::LINGER_MS);
+        // librdkafka wants it shorter than what it gives a transaction's records.
+        let most = transaction
+            .as_ref()
+            .map(|transaction| transaction.timeout / 2);
+        let linger = prompt::LONGEST_LINGER.min(most.unwrap_or(Duration::MAX));
+        config.set(prompt::LINGER, linger.as_millis().to_string());
     }
     let asked = config.get("batch.size").and_then(|size| size.parse().ok());
     let batch = sizes
@@ -353,10 +358,10 @@ impl Producer {
         Ok(())
     }
 
-    /// Nothing follows for now: what is queued is sent as soon as nothing else is on its way. Never
-    /// blocks.
-    pub fn rest(&self) {
-        self.reports().pace.rest();
+    /// A part of the stream is queued. With `is_last`, nothing follows for now: it is sent as soon as
+    /// nothing else is on its way. Never blocks.
+    pub fn pause(&self, is_last: bool) {
+        self.reports().pace.pause(is_last);
     }
 
     /// Whether a report has said that this producer must not go on.
@@ -390,12 +395,17 @@ impl Producer {
         faults
     }
 
-    /// Queues a checkpoint into the open transaction, whose fate is also the checkpoint's.
+    /// Queues a checkpoint into the open transaction, whose fate is also the checkpoint's, and whose last
+    /// record it is.
     ///
     /// # Errors
     /// librdkafka's code, when nothing was queued.
     pub fn send_checkpoint(&self, record: &Record<'_>) -> Result<(), RDKafkaErrorCode> {
-        produce::produce(self.inner.client(), record, CHECKPOINT)
+        produce::produce(self.inner.client(), record, CHECKPOINT)?;
+        let pace = &self.reports().pace;
+        pace.queued();
+        pace.pause(true);
+        Ok(())
     }
 
     /// The client itself, for transactions.

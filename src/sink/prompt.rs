@@ -1,13 +1,14 @@
-//! Sends what is queued when nothing more is coming and nothing is on its way, instead of when
-//! `linger.ms` is over.
+//! Says when records are sent that do not fill a batch, instead of `linger.ms`.
 //!
-//! A short linger costs under load: librdkafka 2.12 has one round of requests of a partition in flight,
-//! and its broker thread asks again and again without pause while records that have waited long enough
-//! cannot go (measured: half of Tailwater's CPU time). A long one costs at rest, where each record waits
-//! for it. The pump knows when the source has nothing more ready, and the delivery reports say when the
-//! last round is over: then there is nothing to linger for. So records gather for as long as a round
-//! takes, and no longer: Nagle's rule. While the stream works off what has waited long anyway, the pump
-//! does not say so: then records gather for the whole linger.
+//! librdkafka's linger costs either way. When it is over while a round of requests of a partition is on
+//! its way, which librdkafka 2.12 allows one of, the broker thread asks again and again without pause
+//! until the round is over (measured with 1 ms: half of Tailwater's CPU time while catching up). A long
+//! one costs at rest, where each record waits for it. So librdkafka's is so long that it never ends, and
+//! this thread tells it to send:
+//!
+//! - at rest, when the source has nothing more ready, as soon as nothing is on its way or a round is over:
+//!   records gather for as long as a round takes, and no longer (Nagle's rule);
+//! - while more follows, every [`GATHERING`].
 
 use super::produce;
 use crate::config::Kafka;
@@ -18,10 +19,11 @@ use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
-/// librdkafka's property, and how long records wait for others at most, in milliseconds: while the source
-/// always has more ready, or should a broker thread have slept through it when it was told to send.
+/// librdkafka's property for how long records wait for others.
 pub const LINGER: &str = "linger.ms";
-pub const LINGER_MS: &str = "100";
+/// Longer than librdkafka takes to give up a broker that does not answer: while it waits for one, the end
+/// of the linger would keep its thread busy.
+pub const LONGEST_LINGER: Duration = Duration::from_secs(65);
 /// Its other name.
 const LINGER_ALIAS: &str = "queue.buffering.max.ms";
 
@@ -32,6 +34,8 @@ const MARK: Duration = Duration::from_millis(2);
 /// up to `SELDOM`: Kafka may be away.
 const AGAIN: Duration = Duration::from_millis(10);
 const SELDOM: Duration = Duration::from_secs(1);
+/// How long records wait for others while more follows.
+const GATHERING: Duration = Duration::from_millis(100);
 
 /// Whether the user has said how long records wait: then they do.
 pub fn is_told_to_linger(kafka: &Kafka) -> bool {
@@ -60,9 +64,9 @@ impl Pace {
         }
     }
 
-    /// Nothing follows what was queued.
-    pub fn rest(&self) {
-        self.is_resting.store(true, Ordering::Release);
+    /// A part of the stream is queued; `is_last` says that nothing follows for now.
+    pub fn pause(&self, is_last: bool) {
+        self.is_resting.store(is_last, Ordering::Release);
         self.wake();
     }
 
@@ -95,10 +99,16 @@ struct Round {
 }
 
 impl Round {
-    /// Whether records that may not be sent yet should be: nothing is on its way, a round is over, or it
-    /// looks as if the mark was not seen.
-    fn is_over(&self, reported: u64, now: Instant) -> bool {
-        reported >= self.queued || reported > self.reported || now - self.at >= self.patience
+    /// How long what waits has to wait on. At rest not at all when nothing is on its way, or a round is
+    /// over, or it looks as if the mark was not seen.
+    fn wait(&self, is_resting: bool, reported: u64, now: Instant) -> Duration {
+        let is_over = reported >= self.queued || reported > self.reported;
+        let wait = match is_resting {
+            true if is_over => Duration::ZERO,
+            true => self.patience,
+            false => GATHERING,
+        };
+        wait.saturating_sub(now - self.at)
     }
 
     /// The round that follows.
@@ -155,16 +165,17 @@ fn keep<C: ClientContext + ProducerContext>(producer: &BaseProducer<C>, pace: &P
         pace.is_wanted.store(false, Ordering::Release);
         let reported = pace.reported.load(Ordering::Acquire);
         let queued = pace.queued.load(Ordering::Acquire);
-        if !pace.is_resting.load(Ordering::Acquire) || queued <= reported {
+        if queued <= reported {
             thread::park();
             continue;
         }
         let now = Instant::now();
-        if round.is_over(reported, now) {
+        let wait = round.wait(pace.is_resting.load(Ordering::Acquire), reported, now);
+        if wait.is_zero() {
             round = round.next(queued, reported, now);
             produce::send_now(producer.client(), MARK);
         } else {
-            thread::park_timeout(round.patience - (now - round.at));
+            thread::park_timeout(wait);
         }
     }
 }
@@ -193,16 +204,17 @@ mod tests {
             at: now,
             patience: AGAIN,
         };
-        assert!(!round.is_over(4, now), "nothing has come back");
-        assert!(round.is_over(5, now), "a round of one partition is over");
-        assert!(round.is_over(4, now + AGAIN), "perhaps nothing was sent");
-        let resting = Round {
+        assert_eq!(round.wait(true, 4, now), AGAIN, "nothing has come back");
+        assert!(round.wait(true, 5, now).is_zero(), "a round is over");
+        let later = now + AGAIN;
+        assert!(round.wait(true, 4, later).is_zero(), "perhaps unsent");
+        assert_eq!(round.wait(false, 5, later), GATHERING - AGAIN);
+        let nothing_under_way = Round {
             queued: 4,
-            reported: 4,
-            at: now,
             patience: AGAIN,
+            ..round
         };
-        assert!(resting.is_over(4, now), "nothing is on its way");
+        assert!(nothing_under_way.wait(true, 4, now).is_zero());
         let away = round.next(10, 4, now).next(10, 4, now);
         assert_eq!(away.patience, AGAIN * 4, "nobody answers");
         assert_eq!(away.next(10, 5, now).patience, AGAIN);
@@ -215,7 +227,7 @@ mod tests {
         pace.queued();
         pace.reported();
         assert!(!pace.is_wanted.load(Ordering::Relaxed));
-        pace.rest();
+        pace.pause(true);
         assert!(pace.is_wanted.swap(false, Ordering::Relaxed));
         pace.reported();
         assert!(pace.is_wanted.swap(false, Ordering::Relaxed));
