@@ -12,9 +12,11 @@ use crate::preflight::Report;
 use crate::resume::StoreContext;
 use crate::sink::topics;
 use crate::source::cursor::{Lean, Watch};
+use crate::source::reader::Retry;
 use crate::source::{self, Filter, Images, errors, headroom, preflight};
 use crate::status::{Board, State, line, vigil};
 use mongodb::Client;
+use mongodb::error::ErrorKind;
 use mongodb::options::ClientOptions;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -105,7 +107,17 @@ async fn run_unless_paused(
         "connecting"
     );
     // One client for all runs: how long until history is lost is told while the stream stands still, too.
-    let client = connect(&config).await?;
+    let client = tokio::select! {
+        () = controls.stop.cancelled() => return Ok(()),
+        // The name server may be away, as other servers may.
+        client = waiting::healing(Retry::of(&config.mongo), async || {
+            let client = connect(&config).await;
+            if let Err(error) = &client {
+                board.source_error.set(error.detail.as_str());
+            }
+            client
+        }) => client?,
+    };
     tokio::spawn(headroom::watch(
         client.clone(),
         Arc::clone(board),
@@ -213,15 +225,17 @@ pub(crate) fn store_context(config: &Config, client: &Client, source: String) ->
 /// Builds the MongoDB client; nothing is sent yet.
 ///
 /// # Errors
-/// [`Code::Config`] for a URI that the driver refuses.
+/// [`Code::Config`] for a URI that the driver refuses, [`Code::SourceUnavailable`] while the hosts behind
+/// a `mongodb+srv://` cannot be looked up.
 pub async fn connect(config: &Config) -> Result<Client, Error> {
     let mut options = ClientOptions::parse(config.mongo.uri.expose())
         .await
         .map_err(|error| {
-            Error::new(
-                Code::Config,
-                format!("MONGODB_URI: {}", errors::describe(&error)),
-            )
+            let code = match error.kind.as_ref() {
+                ErrorKind::DnsResolve { .. } | ErrorKind::Io(_) => Code::SourceUnavailable,
+                _ => Code::Config,
+            };
+            Error::new(code, format!("MONGODB_URI: {}", errors::describe(&error)))
         })?;
     options
         .app_name

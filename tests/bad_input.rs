@@ -59,6 +59,43 @@ async fn a_kafka_that_is_not_there_is_waited_for_as_long_as_configured() {
     assert!(exit.output.contains(NOWHERE), "{}", exit.output);
 }
 
+#[tokio::test]
+async fn a_name_that_cannot_be_looked_up_is_waited_for_as_long_as_configured() {
+    let setup = to("mongodb+srv://nowhere.tailwater.invalid/shop").await;
+    let impatient = setup.clone().env("RECONNECT_MAX_RETRIES", 1);
+    let waits = async {
+        let mut tailwater = setup.spawn();
+        tailwater.wait_for_log("DNS resolution").await;
+        assert_eq!(tailwater.get("/health/live").await.status, 200);
+        assert_eq!(tailwater.get("/health/ready").await.status, 503);
+        tailwater.stop().await;
+    };
+    let ((), exit) = join(waits, impatient.run()).await;
+    assert_eq!(exit.code, Some(11), "{}", exit.output);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_the_configuration_is_json_where_the_log_is() {
+    let setup = to(&nowhere("shop"))
+        .await
+        .env("LOG_FORMAT", "json")
+        .env("BATCH_SIZE", -1)
+        .env("BATCH_SIZES", 1);
+    let exit = setup.run().await;
+    assert_eq!(exit.code, Some(2), "{}", exit.output);
+    let lines = exit.output.lines().map(serde_json::from_str);
+    let lines: Vec<serde_json::Value> = lines.collect::<Result<_, _>>().unwrap();
+    let about = |name: &str, level: &str| {
+        let is_it = |line: &&serde_json::Value| line["variable"] == name && line["level"] == level;
+        lines
+            .iter()
+            .find(is_it)
+            .unwrap_or_else(|| panic!("{name} in {lines:?}"))
+    };
+    assert_eq!(about("BATCH_SIZE", "error")["code"], "config");
+    about("BATCH_SIZES", "warn");
+}
+
 /// Both ways to look at it: the checks alone, and a run.
 async fn is_refused(setup: &Setup, code: i32, sentences: &[&str]) {
     for args in [&["check"], &["run"]] {

@@ -1,7 +1,7 @@
 //! Which changes are carried: lists, globs, odd names, operations, stages of the user's own, many
 //! databases, and never Tailwater's own writes.
 
-use crate::support::{self, Database, Setup, Tailwater, eventually, unique};
+use crate::support::{self, Database, PATIENCE, Setup, Tailwater, eventually, unique};
 use bson::{Document, doc};
 use futures_util::future::join_all;
 use std::collections::BTreeSet;
@@ -289,6 +289,19 @@ async fn one_stream_watches_many_databases_of_a_deployment() {
     ];
     let count = expected.len() * 2;
     kafka.wait_for_records(&[&topic], count).await;
+    let wanted = [("main", 4), ("tenant_1", 4), ("tenant_2", 2)];
+    let wanted = wanted.map(|(database, events)| (name(database), Some(events)));
+    eventually(PATIENCE, "each database is counted", async || {
+        let detailed = tailwater.get("/health/detailed").await.json();
+        let rows = detailed["databases"].as_array().unwrap().iter();
+        let rows = rows.filter(|row| row["lastEventRead"].is_string());
+        let counts = rows.map(|row| {
+            let database = row["database"].as_str().unwrap();
+            (database.to_owned(), row["events"].as_u64())
+        });
+        (counts.collect::<Vec<_>>() == wanted).then_some(())
+    })
+    .await;
     tailwater.stop().await;
     let records = kafka.records(&[&topic]).await;
     assert_eq!(records.len(), count);

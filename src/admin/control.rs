@@ -3,6 +3,7 @@
 use super::Context;
 use crate::config::Secret;
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
@@ -126,10 +127,12 @@ pub(super) struct LogLevel {
 /// Changes how much is logged, until the process ends.
 pub(super) async fn log_level(
     State(context): State<Arc<Context>>,
-    Json(body): Json<LogLevel>,
+    // Whatever `curl -d` calls it.
+    body: Bytes,
 ) -> Response {
-    let Ok(level) = body.level.parse::<tracing::Level>() else {
-        let message = "give one of error, warn, info, debug, trace";
+    let level = serde_json::from_slice::<LogLevel>(&body).ok();
+    let Some(level) = level.and_then(|body| body.level.parse::<tracing::Level>().ok()) else {
+        let message = "send {\"level\": \"…\"} with one of error, warn, info, debug, trace";
         let body = json!({ "status": "error", "message": message });
         return (StatusCode::BAD_REQUEST, Json(body)).into_response();
     };

@@ -11,6 +11,9 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
+/// The namespace of a board that watches all databases.
+const DEPLOYMENT: &str = "*";
+
 type Answer = (StatusCode, Json<Value>);
 
 /// The process runs and answers.
@@ -48,7 +51,7 @@ pub(super) async fn detailed(Of(context): Of<Arc<Context>>) -> Answer {
     body["version"] = env!("CARGO_PKG_VERSION").into();
     body["components"] = json!({
         "source": component(
-            connected(&board.mongo_connected), &board.mongo_connected, &board.source_error,
+            board, connected(&board.mongo_connected), &board.mongo_connected, &board.source_error,
             json!({
                 "replies": board.replies.get(),
                 "events": board.events.get(),
@@ -57,7 +60,7 @@ pub(super) async fn detailed(Of(context): Of<Arc<Context>>) -> Answer {
             }),
         ),
         "sink": component(
-            connected(&board.kafka_connected), &board.kafka_connected, &board.sink_error,
+            board, connected(&board.kafka_connected), &board.kafka_connected, &board.sink_error,
             json!({
                 "produced": board.produced.get(),
                 "acknowledged": board.acked.get(),
@@ -70,7 +73,7 @@ pub(super) async fn detailed(Of(context): Of<Arc<Context>>) -> Answer {
         // Listeners come from a collection; none is configured.
         "listeners": { "state": "off" },
     });
-    body["databases"] = json!([database(&context)]);
+    body["databases"] = databases(&context);
     (status_of(health), Json(body))
 }
 
@@ -78,11 +81,13 @@ pub(super) async fn detailed(Of(context): Of<Arc<Context>>) -> Answer {
 pub(super) async fn subscriptions(Of(context): Of<Arc<Context>>) -> Answer {
     let state = context.board.state();
     // Each stream counts once at most; one that is paused or draining is none of the three.
-    let is_reconnecting = matches!(state, State::Starting | State::Recovering);
-    let is_failed = !is_reconnecting && matches!(context.board.health(), Health::Unhealthy(_));
+    let is_opened = matches!(state, State::Starting | State::Recovering);
+    let is_failed = !is_opened && matches!(context.board.health(), Health::Unhealthy(_));
+    let is_interrupted = state == State::Running && !context.board.mongo_connected.get();
+    let is_reconnecting = is_opened || (is_interrupted && !is_failed);
     let body = json!({
         "total": u8::from(context.is_enabled),
-        "active": u8::from(state == State::Running && !is_failed),
+        "active": u8::from(state == State::Running && !is_failed && !is_reconnecting),
         "failed": u8::from(is_failed),
         "reconnecting": u8::from(is_reconnecting),
         "subscriptions": if context.is_enabled { json!([database(&context)]) } else { json!([]) },
@@ -138,13 +143,15 @@ fn summary(board: &Board, health: Health) -> Value {
     body
 }
 
-fn component(state: &str, flag: &Flag, error: &Note, counters: Value) -> Value {
+fn component(board: &Board, state: &str, flag: &Flag, error: &Note, counters: Value) -> Value {
+    let started = board.started_millis();
     let last_error = error
         .get()
         .map(|noted| json!({ "message": noted.text, "at": time(noted.at_millis) }));
     json!({
         "state": state,
-        "since": flag.since_millis().and_then(time),
+        // Before its first change it is as it was at the start.
+        "since": time(flag.since_millis().unwrap_or(started)),
         "lastError": last_error,
         "counters": counters,
     })
@@ -177,7 +184,7 @@ fn checkpoint(board: &Board) -> Value {
         true => &board.checkpoint_failing,
         false => &board.checkpoint_loaded,
     };
-    component(state, flag, &board.checkpoint_error, counters)
+    component(board, state, flag, &board.checkpoint_error, counters)
 }
 
 /// What is done for one database. A position is told by its time and number: its token holds a key.
@@ -198,6 +205,23 @@ fn database(context: &Context) -> Value {
         "lagMs": board.lag().as_millis() as u64,
         "events": board.events.get(),
     })
+}
+
+/// One row for the database that is watched, or for each of a deployment's that events came from.
+fn databases(context: &Context) -> Value {
+    let whole = database(context);
+    let tallies = context.board.metrics.databases();
+    if context.board.namespace != DEPLOYMENT || tallies.is_empty() {
+        return json!([whole]);
+    }
+    let row = |(name, events, last): (String, u64, i64)| {
+        let mut row = whole.clone();
+        row["database"] = name.into();
+        row["events"] = events.into();
+        row["lastEventRead"] = time(last).into();
+        row
+    };
+    tallies.into_iter().map(row).collect()
 }
 
 fn time(millis: i64) -> Option<String> {

@@ -36,10 +36,7 @@ pub(super) async fn open(
     };
     let router = Router::new(&config.kafka.topics, reserved.as_slice())?;
     let topics = Topics::new(&config.kafka)?;
-    let retry = Retry {
-        first: config.mongo.reconnect_delay,
-        most: config.mongo.reconnect_max_retries,
-    };
+    let retry = Retry::of(&config.mongo);
     // Neither end waits for the other, and the checkpoint's connections wait for none.
     let connecting = tokio::spawn({
         let config = config.clone();

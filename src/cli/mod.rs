@@ -6,7 +6,7 @@ mod status;
 pub mod tail;
 pub mod token;
 
-use crate::config::{self, ConfigErrors, Loaded};
+use crate::config::{self, ConfigErrors, Loaded, LogFormat};
 use crate::error::Code;
 use crate::preflight::Report;
 use ask::Instance;
@@ -195,10 +195,28 @@ pub fn print_report(report: &Report, output: Output) -> u8 {
     refused.map_or(printed, |error| error.code.exit_code())
 }
 
-/// Says what is wrong with the configuration; gives the exit code.
+/// Says what is wrong with the configuration, in the form of the log; gives the exit code.
 pub fn refuse(errors: &ConfigErrors) -> u8 {
-    complain(&errors.to_string());
-    Code::Config.exit_code()
+    let code = Code::Config;
+    let log = config::log_from_env();
+    match log.format {
+        LogFormat::Text => complain(&errors.to_string()),
+        LogFormat::Json => {
+            crate::log::init(&log);
+            for problem in &errors.problems {
+                tracing::error!(
+                    target: "tailwater::config",
+                    code = code.name(),
+                    variable = problem.variable,
+                    "{problem}"
+                );
+            }
+            for warning in &errors.warnings {
+                tracing::warn!(target: "tailwater::config", variable = warning.variable, "{warning}");
+            }
+        }
+    }
+    code.exit_code()
 }
 
 fn complain(text: &str) {

@@ -140,6 +140,12 @@ pub fn instance_from_env() -> Result<(Http, Option<Secret>), ConfigErrors> {
     }
 }
 
+/// How an instance with this environment logs; the rest of the configuration may be wrong.
+pub fn log_from_env() -> Log {
+    let environment = Environment::read(std::env::vars_os(), Some(Path::new(".env")));
+    validate::log(&mut check::Check::new(&environment))
+}
+
 /// Where the HTTP server listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Http {

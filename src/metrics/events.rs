@@ -4,6 +4,8 @@
 use super::Metrics;
 use crate::event::{Event, Operation};
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 /// How many namespaces get labels of their own in one process; those beyond are counted as `other`.
 pub const MOST_NAMESPACES: usize = 500;
@@ -11,6 +13,14 @@ pub const MOST_NAMESPACES: usize = 500;
 pub const OTHER: &str = "other";
 
 const OPERATIONS: usize = 9;
+
+/// What came from one database.
+#[derive(Debug, Default)]
+pub struct Tally {
+    pub events: AtomicU64,
+    /// When its last event was read, ms since the Unix epoch.
+    pub last_millis: AtomicI64,
+}
 
 /// The counts since the last [`flush`](Self::flush), and the counters they belong to.
 #[derive(Debug, Default)]
@@ -31,6 +41,7 @@ struct Namespace {
     is_touched: bool,
     operations: [Option<Counts>; OPERATIONS],
     last: usize,
+    tally: Arc<Tally>,
 }
 
 #[derive(Debug)]
@@ -57,7 +68,7 @@ impl EventCounts {
             .get(self.current)
             .is_some_and(|n| n.collection == event.collection && n.database == event.database);
         if !is_current {
-            self.current = self.place(event);
+            self.current = self.place(metrics, event);
         }
         let namespace = &mut self.namespaces[self.current];
         if !namespace.is_touched {
@@ -87,14 +98,16 @@ impl EventCounts {
 
     /// Hands what was counted to the shared counters.
     pub fn flush(&mut self) {
+        let now = jiff::Timestamp::now().as_millisecond();
         for place in self.touched.drain(..) {
             let namespace = &mut self.namespaces[place];
             namespace.is_touched = false;
+            namespace.tally.last_millis.store(now, Ordering::Relaxed);
             for counts in namespace.operations.iter_mut().flatten() {
                 let Counts { counters, .. } = counts;
-                counters
-                    .events
-                    .increment(std::mem::take(&mut counts.events));
+                let events = std::mem::take(&mut counts.events);
+                namespace.tally.events.fetch_add(events, Ordering::Relaxed);
+                counters.events.increment(events);
                 counters
                     .event_bytes
                     .increment(std::mem::take(&mut counts.event_bytes));
@@ -105,7 +118,7 @@ impl EventCounts {
         }
     }
 
-    fn place(&mut self, event: &Event<'_>) -> usize {
+    fn place(&mut self, metrics: &Metrics, event: &Event<'_>) -> usize {
         self.lookup.clear();
         self.lookup.extend_from_slice(event.database.as_bytes());
         // Neither name may hold a NUL.
@@ -133,6 +146,7 @@ impl EventCounts {
             is_touched: false,
             operations: [const { None }; OPERATIONS],
             last: 0,
+            tally: metrics.tally_of(database),
         });
         let place = self.namespaces.len() - 1;
         if !is_full {
@@ -185,10 +199,19 @@ mod tests {
             counts.event(&metrics, &Event::parse(raw.as_bytes()).unwrap());
             counts.record(10);
         }
+        assert!(
+            metrics
+                .databases()
+                .iter()
+                .all(|(_, events, _)| *events == 0)
+        );
         let line =
             "tailwater_events_total{database=\"shop\",collection=\"a\",operation=\"insert\"}";
         assert!(!metrics.recorded().contains(&format!("{line} 1")));
         counts.flush();
+        let databases = metrics.databases();
+        assert_eq!(databases.len(), 1);
+        assert_eq!((databases[0].0.as_str(), databases[0].1), ("shop", 3));
         let text = metrics.recorded();
         assert!(text.contains(&format!("{line} 1")), "{text}");
         let bytes = "tailwater_record_bytes_total{database=\"shop\",collection=\"a\",operation=\"delete\"} 10";

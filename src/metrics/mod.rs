@@ -16,6 +16,7 @@ pub use scrape::render;
 
 use crate::pipeline::budget::Budget;
 use crate::watermark::EntryId;
+use events::Tally;
 use flight::Flight;
 use kafka::KafkaClient;
 use metrics::{Counter, Histogram, Key, Label, Level, Metadata, Recorder};
@@ -24,6 +25,8 @@ use metrics_exporter_prometheus::{
 };
 use names::{Kind, Metric};
 use rdkafka::Statistics;
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -93,6 +96,7 @@ pub struct Metrics {
     checkpoint_stored: Counter,
     checkpoint_failed: Counter,
     flight: Flight,
+    tallies: Mutex<BTreeMap<String, Arc<Tally>>>,
     last: Mutex<Last>,
 }
 
@@ -151,6 +155,7 @@ impl Metrics {
             checkpoint_stored: counter(&recorder, &names::CHECKPOINT_WRITES, &["stored"]),
             checkpoint_failed: counter(&recorder, &names::CHECKPOINT_WRITES, &["failed"]),
             flight: Flight::default(),
+            tallies: Mutex::default(),
             last: Mutex::default(),
             recorder,
         }
@@ -164,6 +169,26 @@ impl Metrics {
             event_bytes: counter(&self.recorder, &names::EVENT_BYTES, &labels),
             record_bytes: counter(&self.recorder, &names::RECORD_BYTES, &labels),
         }
+    }
+
+    fn tally_of(&self, database: &str) -> Arc<Tally> {
+        let mut tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(tallies.entry(database.to_owned()).or_default())
+    }
+
+    /// The databases that events came from, each with how many, and when the last one was read in ms
+    /// since the Unix epoch; those beyond [`events::MOST_NAMESPACES`] together as one.
+    pub fn databases(&self) -> Vec<(String, u64, i64)> {
+        let tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
+        let tally = |(name, tally): (&String, &Arc<Tally>)| {
+            let events = tally.events.load(Ordering::Relaxed);
+            (
+                name.clone(),
+                events,
+                tally.last_millis.load(Ordering::Relaxed),
+            )
+        };
+        tallies.iter().map(tally).collect()
     }
 
     /// A batch of `events` was closed.

@@ -77,7 +77,7 @@ metrics! {
     REPLIES "tailwater_source_replies_total" Counter &[],
         "Replies of the change stream, idle ones included";
     RECONNECTS "tailwater_source_reconnects_total" Counter &[],
-        "Times the change stream was interrupted and opened again";
+        "Times the change stream was interrupted, however many attempts it took to go on";
     GAPS "tailwater_history_gaps_total" Counter &[],
         "Times that history was lost and the stream went on behind the gap, by ON_HISTORY_LOST";
     LAG "tailwater_lag_seconds" Gauge &[],
@@ -89,7 +89,7 @@ metrics! {
     IN_FLIGHT_LIMIT "tailwater_in_flight_limit_bytes" Gauge &["half"],
         "The two halves of MAX_IN_FLIGHT_BYTES";
     HEADROOM "tailwater_oplog_headroom_seconds" Gauge &[],
-        "How long until the checkpoint falls off the oplog if nothing moves, looked at once a minute; absent where local.oplog.rs may not be read";
+        "How long until the checkpoint falls off the oplog if nothing moves, looked at once a minute, by the rate so far while the oplog is not full; absent where local.oplog.rs may not be read";
     CHECKPOINT_AGE "tailwater_checkpoint_age_seconds" Gauge &[],
         "Time since the checkpoint was last written or confirmed";
     CHECKPOINT_POSITION "tailwater_checkpoint_position_timestamp_seconds" Gauge &[],
@@ -103,7 +103,7 @@ metrics! {
     STATE "tailwater_state" Gauge &["state"],
         "1 for the state the process is in, 0 for the others";
     READY "tailwater_ready" Gauge &[],
-        "1 when the stream is open, Kafka reachable and the checkpoint loaded";
+        "1 when the stream is open, Kafka reachable and the checkpoint loaded, or nothing should be watched";
     DRY_RUN "tailwater_dry_run" Gauge &[],
         "1 for run --dry-run: records that count as acknowledged, and checkpoints as stored, went nowhere";
     MONGODB_CONNECTED "tailwater_mongodb_connected" Gauge &[],

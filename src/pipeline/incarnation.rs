@@ -61,10 +61,7 @@ pub struct Outcome {
 impl Rooms {
     /// How to try again.
     pub fn retry(&self) -> Retry {
-        Retry {
-            first: self.config.mongo.reconnect_delay,
-            most: self.config.mongo.reconnect_max_retries,
-        }
+        Retry::of(&self.config.mongo)
     }
 
     /// Runs from an open cursor at `position` until the end.

@@ -260,6 +260,10 @@ impl Pump<'_> {
 
     fn pass_over(&self, event: &Event<'_>) {
         self.board.passed.add(1);
+        // The end of the stream is no change of a schema.
+        if event.operation == Operation::Invalidate {
+            return;
+        }
         tracing::info!(
             operation = event.operation_name,
             database = event.database,

@@ -2,7 +2,7 @@
 //! is open. The first look is also told in words, as a check of the start that need not be waited for.
 
 use super::errors::{self, Moment, SourceFault};
-use super::oplog::{self, Oldest};
+use super::oplog::{self, FULL, Oldest};
 use crate::status::Board;
 use mongodb::Client;
 use std::sync::Arc;
@@ -20,6 +20,7 @@ pub async fn watch(client: Client, board: Arc<Board>, done: CancellationToken) {
     let started = Instant::now();
     let mut pause = FIRST_LOOK;
     let mut is_known = true;
+    let mut has_room = true;
     let mut is_told = false;
     while done
         .run_until_cancelled(tokio::time::sleep(pause))
@@ -49,9 +50,20 @@ pub async fn watch(client: Client, board: Arc<Board>, done: CancellationToken) {
             );
         }
         is_known = oldest.is_some();
-        board
-            .metrics
-            .headroom(oldest.map(|oldest| headroom(position, oldest.time.seconds)));
+        let filled = match has_room && is_known {
+            true => oplog::filled(&client).await.filter(|filled| *filled < FULL),
+            false => None,
+        };
+        has_room = filled.is_some();
+        let now = match has_room {
+            true => oplog::now_seconds(&client).await,
+            false => 0,
+        };
+        board.metrics.headroom(oldest.map(|oldest| {
+            let oldest = oldest.time.seconds;
+            headroom(position, oldest)
+                .saturating_add(until_full(now.saturating_sub(oldest), filled))
+        }));
     }
 }
 
@@ -70,9 +82,23 @@ fn headroom(position_millis: i64, oldest_seconds: u32) -> Duration {
     Duration::from_millis(u64::try_from(millis).unwrap_or(0))
 }
 
+/// The time until an oplog that took `seconds` to be `filled` as it is drops its first entry, by the rate
+/// so far.
+fn until_full(seconds: u32, filled: Option<f64>) -> Duration {
+    let factor = filled.map_or(0.0, |filled| (FULL / filled - 1.0).max(0.0));
+    Duration::try_from_secs_f64(f64::from(seconds) * factor).unwrap_or(Duration::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_oplog_that_is_not_full_yet_drops_nothing_until_it_is() {
+        assert_eq!(until_full(100, None), Duration::ZERO);
+        assert_eq!(until_full(100, Some(0.3)), Duration::from_secs(200));
+        assert_eq!(until_full(100, Some(0.95)), Duration::ZERO);
+    }
 
     #[test]
     fn a_position_that_has_fallen_off_has_no_headroom() {

@@ -12,6 +12,9 @@ use std::time::SystemTime;
 
 const NAME: &str = "mongodb.oplog";
 
+/// So full it drops its oldest entries: a server lets it grow a little over its size before it does.
+pub const FULL: f64 = 0.9;
+
 /// Below this a restart that takes a while can lose history.
 const WARN_BELOW_SECONDS: u32 = 3600;
 
@@ -52,7 +55,8 @@ impl Oldest {
 pub async fn window(client: &Client, oldest: &mongodb::error::Result<Option<Oldest>>) -> Finding {
     match oldest {
         Ok(Some(oldest)) => {
-            let is_whole = oldest.begins_the_set || has_room(client).await;
+            let is_whole =
+                oldest.begins_the_set || filled(client).await.is_some_and(|filled| filled < FULL);
             let now = now_seconds(client).await;
             finding(now.saturating_sub(oldest.time.seconds), is_whole)
         }
@@ -68,7 +72,7 @@ pub async fn window(client: &Client, oldest: &mongodb::error::Result<Option<Olde
 }
 
 /// The time by the server's clock, which is the one that the entries carry.
-async fn now_seconds(client: &Client) -> u32 {
+pub async fn now_seconds(client: &Client) -> u32 {
     let hello = doc! {"hello": 1};
     let told = match client.database("admin").run_command(hello).await {
         Ok(hello) => hello.get_datetime("localTime").ok().copied(),
@@ -78,8 +82,9 @@ async fn now_seconds(client: &Client) -> u32 {
     u32::try_from(now.timestamp_millis() / 1000).unwrap_or(u32::MAX)
 }
 
-/// Whether it has not grown to its size yet, so that nothing had to be dropped.
-async fn has_room(client: &Client) -> bool {
+/// How full it is, as a part of its size; none where the server does not say. Before it is full nothing
+/// is dropped.
+pub async fn filled(client: &Client) -> Option<f64> {
     let stats = client
         .database("local")
         .run_command(doc! {"collStats": "oplog.rs"})
@@ -90,10 +95,9 @@ async fn has_room(client: &Client) -> bool {
         Bson::Double(number) => Some(*number),
         _ => None,
     };
-    stats.is_ok_and(|stats| {
-        let sizes = number(&stats, "size").zip(number(&stats, "maxSize"));
-        sizes.is_some_and(|(size, most)| size > 0.0 && size < 0.9 * most)
-    })
+    let stats = stats.ok()?;
+    let (size, most) = number(&stats, "size").zip(number(&stats, "maxSize"))?;
+    (size > 0.0 && most > 0.0).then_some(size / most)
 }
 
 fn finding(seconds: u32, is_whole: bool) -> Finding {

@@ -7,12 +7,14 @@ use super::batch_size::BatchSize;
 use super::cursor::{Cursor, MAX_AWAIT, Start, Watch};
 use super::errors::{self, Moment, SourceFault};
 use super::reply::Reply;
+use crate::config::Mongo;
 use crate::error::Error;
 use crate::pipeline::budget::{Budget, Reservation};
 use crate::position::ResumeToken;
 use crate::status::Board;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use mongodb::Client;
+use mongodb::error::ErrorKind;
 use place::Place;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -57,6 +59,14 @@ pub struct Retry {
 }
 
 impl Retry {
+    /// As configured.
+    pub fn of(mongo: &Mongo) -> Self {
+        Self {
+            first: mongo.reconnect_delay,
+            most: mongo.reconnect_max_retries,
+        }
+    }
+
     /// The pauses: doubling, with jitter, up to 30 s.
     pub fn delays(&self) -> impl Iterator<Item = Duration> + Send + use<> {
         let builder = ExponentialBuilder::default()
@@ -140,12 +150,11 @@ impl Reader {
                     if kind != SourceFault::Resumable {
                         return self.fail(kind, error).await;
                     }
-                    self.board.reconnects.add(1);
-                    self.board.source_error.set(errors::describe(&error));
-                    tracing::warn!(
-                        error = %errors::describe(&error),
-                        "change stream interrupted, reconnecting"
-                    );
+                    // As a reply that is longer than the driver takes, from a server with no limit of its own.
+                    if matches!(error.kind.as_ref(), ErrorKind::InvalidResponse { .. }) {
+                        self.batch_size.halve();
+                    }
+                    self.interrupted(&error, &mut place);
                     last_error = Some(error);
                     true
                 }
@@ -164,6 +173,19 @@ impl Reader {
                 }
             }
         }
+    }
+
+    /// Says so once for each interruption, however many attempts it takes to end it.
+    fn interrupted(&self, error: &mongodb::error::Error, place: &mut Place) {
+        let error = errors::describe(error);
+        self.board.source_error.set(error.as_str());
+        if place.interrupted.is_some() {
+            tracing::debug!(%error, "the change stream cannot be opened again yet");
+            return;
+        }
+        place.interrupted = Some(Instant::now());
+        self.board.reconnects.add(1);
+        tracing::warn!(%error, "change stream interrupted, reconnecting");
     }
 
     /// Reads replies until the cursor ends.
@@ -207,6 +229,10 @@ impl Reader {
             };
             self.board.mongo_connected.set(true);
             place.moment = Moment::Other;
+            if let Some(since) = place.interrupted.take() {
+                let seconds = since.elapsed().as_secs();
+                tracing::info!(after_seconds = seconds, "the change stream goes on");
+            }
             let mut reply = Reply::new(batch, Some(reservation));
             if is_new {
                 self.leave_out_repeated(&mut reply, place);

@@ -7,7 +7,7 @@ use std::time::Duration;
 const HICCUP: Duration = Duration::from_secs(10);
 /// How long nothing may move while there is work, whatever the connections look like: a broker's own
 /// pauses and the driver's attempts on a dead connection stay below it.
-const STILL: Duration = Duration::from_secs(30);
+pub(super) const STILL: Duration = Duration::from_secs(30);
 /// How long checkpoints may fail before a crash would repeat too much.
 const UNSTORED: Duration = Duration::from_secs(60);
 

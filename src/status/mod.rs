@@ -270,12 +270,18 @@ impl Board {
         }
     }
 
-    /// Whether the instance does its work now: cursor open, Kafka reachable, checkpoint loaded.
+    /// Whether the instance does its work now: cursor open, Kafka reachable, checkpoint loaded. One that
+    /// should watch nothing has no more to do.
     pub fn is_ready(&self) -> bool {
-        self.state() == State::Running
-            && self.mongo_connected.get()
-            && self.kafka_connected.get()
-            && self.checkpoint_loaded.get()
+        match self.state() {
+            State::Disabled => true,
+            State::Running => {
+                self.mongo_connected.get()
+                    && self.kafka_connected.get()
+                    && self.checkpoint_loaded.get()
+            }
+            _ => false,
+        }
     }
 
     /// Events a second: of the last status interval, or since the start before the first one's end.

@@ -1,7 +1,9 @@
 //! Watches whether anything moves: connections may look well while nothing comes through them, as with
-//! a broker that is frozen or a cursor that is closed again and again.
+//! a broker that is frozen or a cursor that is closed again and again. And says in the log how it is,
+//! whenever that changes.
 
-use super::{Board, State};
+use super::health::{Health, STILL};
+use super::{Board, Note, State};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -26,6 +28,36 @@ impl Progress {
     }
 }
 
+/// Keeps in `note` what stands still, once it has for long.
+fn note(note: &Note, was: Duration, is: Duration, text: &str) {
+    if was < STILL && is >= STILL {
+        note.set(format!("{text} for {} s", is.as_secs()));
+    }
+}
+
+/// What the log was last told of a run: one line for each change. What begins or ends a run is told as
+/// its state.
+struct Told(Health);
+
+impl Told {
+    fn look(&mut self, board: &Board) {
+        let is_run = matches!(board.state(), State::Running | State::Recovering);
+        let health = match is_run {
+            true => board.health(),
+            false => Health::Healthy,
+        };
+        let from = std::mem::replace(&mut self.0, health);
+        if from == health || !is_run {
+            return;
+        }
+        let (from, to) = (from.name(), health.name());
+        match health.reason() {
+            Some(reason) => tracing::warn!(from, to, reason, "health"),
+            None => tracing::info!(from, to, "health"),
+        }
+    }
+}
+
 /// Tells the board once a second for how long nothing has moved.
 pub async fn run(board: Arc<Board>, done: CancellationToken) {
     let start = || Progress {
@@ -33,6 +65,7 @@ pub async fn run(board: Arc<Board>, done: CancellationToken) {
         moved: Instant::now(),
     };
     let (mut acks, mut replies) = (start(), start());
+    let mut told = Told(Health::Healthy);
     while done
         .run_until_cancelled(tokio::time::sleep(LOOK))
         .await
@@ -40,15 +73,28 @@ pub async fn run(board: Arc<Board>, done: CancellationToken) {
     {
         let now = Instant::now();
         let waiting = board.in_flight() > 0;
-        board
-            .unacknowledged
-            .set(acks.stands(board.acked.get(), waiting, now));
+        let stands = acks.stands(board.acked.get(), waiting, now);
+        let was = board.unacknowledged.get();
+        note(
+            &board.sink_error,
+            was,
+            stands,
+            "kafka has acknowledged nothing",
+        );
+        board.unacknowledged.set(stands);
         // With records waiting the reader may be held back by the byte budget: no fault of the source. At
         // rest a cursor answers every second.
         let reads = board.state() == State::Running && !waiting;
-        board
-            .unanswered
-            .set(replies.stands(board.replies.get(), reads, now));
+        let stands = replies.stands(board.replies.get(), reads, now);
+        let was = board.unanswered.get();
+        note(
+            &board.source_error,
+            was,
+            stands,
+            "no cursor of the change stream has answered",
+        );
+        board.unanswered.set(stands);
+        told.look(&board);
     }
 }
 

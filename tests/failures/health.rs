@@ -45,8 +45,12 @@ async fn a_frozen_kafka_with_work_waiting_is_unhealthy_until_it_goes_on() {
     insert(&db, 1).await;
     until(&tailwater, "unhealthy", "acknowledges nothing").await;
     tailwater.wait_for_log("acknowledges nothing").await;
+    let detailed = tailwater.get("/health/detailed").await.json();
+    let error = &detailed["components"]["sink"]["lastError"]["message"];
+    assert!(error.as_str().is_some_and(|error| !error.is_empty()));
     kafka.cont();
     until(&tailwater, "healthy", "").await;
+    tailwater.wait_for_log("to=\"healthy\"").await;
     kafka.wait_for_records(&[&db.topic("changes")], 2).await;
     tailwater.stop().await;
 }
@@ -55,13 +59,24 @@ async fn a_frozen_kafka_with_work_waiting_is_unhealthy_until_it_goes_on() {
 async fn without_mongodb_it_is_unhealthy_until_that_is_back() {
     let (mut mongo, kafka) = (Mongo::dedicated(&[]).await, support::kafka().await);
     let db = mongo.database().await;
-    let tailwater = start(&db, kafka).await;
+    let mut tailwater = start(&db, kafka).await;
     mongo.kill9();
     until(&tailwater, "degraded", "mongodb").await;
     until(&tailwater, "unhealthy", "mongodb").await;
+    let line = tailwater.wait_for_log("to=\"unhealthy\"").await;
+    assert!(line.contains("mongodb cannot be reached"), "{line}");
     mongo.restart().await;
     until(&tailwater, "healthy", "").await;
-    tailwater.stop().await;
+    tailwater.wait_for_log("the change stream goes on").await;
+    tailwater.wait_for_log("to=\"healthy\"").await;
+    let detailed = tailwater.get("/health/detailed").await.json();
+    assert_eq!(
+        detailed["components"]["source"]["counters"]["reconnects"],
+        1
+    );
+    let exit = tailwater.stop().await;
+    let said = exit.output.matches("change stream interrupted").count();
+    assert_eq!(said, 1, "{}", exit.output);
 }
 
 #[tokio::test(flavor = "multi_thread")]

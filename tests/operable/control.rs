@@ -82,6 +82,11 @@ async fn changing_calls_need_the_token_where_there_is_one() {
     )
     .await;
     assert_eq!(reply.status, 400);
+    let reply = post(&tailwater, "/admin/log-level", &right, "{}").await;
+    assert_eq!(
+        (reply.status, &reply.json()["status"]),
+        (400, &json!("error"))
+    );
     let reply = post(&tailwater, "/admin/log-level", &right, debug).await;
     assert_eq!(
         (reply.status, &reply.json()["data"]["level"]),

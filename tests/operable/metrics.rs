@@ -130,7 +130,7 @@ async fn a_process_that_watches_nothing_can_be_scraped() {
         scrape.value("tailwater_state", &[("state", "disabled")]),
         Some(1.0)
     );
-    assert_eq!(scrape.value("tailwater_ready", &[]), Some(0.0));
+    assert_eq!(scrape.value("tailwater_ready", &[]), Some(1.0));
     // What was never seen is absent, not zero.
     for metric in [
         &names::HEADROOM,

@@ -44,7 +44,8 @@ pub async fn post(
     body: &str,
 ) -> std::io::Result<Reply> {
     let len = body.len();
-    let common = "content-type: application/json\r\nconnection: close";
+    // As `curl -d` sends it.
+    let common = "content-type: application/x-www-form-urlencoded\r\nconnection: close";
     let head = format!(
         "POST {path} HTTP/1.0\r\nhost: {addr}\r\n{common}\r\ncontent-length: {len}\r\n{headers}\r\n"
     );

@@ -47,4 +47,4 @@ pub(super) fn build(env: &Environment) -> Result<(Config, Vec<Warning>), ConfigE
     }
 }
 
-pub(super) use operations::{admin_token, http};
+pub(super) use operations::{admin_token, http, log};

@@ -35,7 +35,7 @@ pub(in crate::config) fn http(check: &mut Check<'_>) -> Http {
 }
 
 /// `LOG_LEVEL`, `LOG_FORMAT` and `DEBUG`, which only ever adds.
-pub(super) fn log(check: &mut Check<'_>) -> Log {
+pub(in crate::config) fn log(check: &mut Check<'_>) -> Log {
     use tracing::Level;
     let levels = [
         ("error", Level::ERROR),

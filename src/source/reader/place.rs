@@ -4,6 +4,7 @@ use crate::event::{Event, Operation};
 use crate::position::ResumeToken;
 use crate::source::errors::Moment;
 use crate::source::reply::Reply;
+use std::time::Instant;
 
 /// Where the cursor stands.
 pub(super) struct Place {
@@ -19,6 +20,8 @@ pub(super) struct Place {
     pub(super) eager: bool,
     /// Events still to be read one at a time, after one among them could not be sent.
     pub(super) one_by_one: u32,
+    /// Since when the stream is interrupted; none once it has replied again.
+    pub(super) interrupted: Option<Instant>,
 }
 
 impl Place {
@@ -30,6 +33,7 @@ impl Place {
             moment: Moment::Resuming,
             eager: false,
             one_by_one: 0,
+            interrupted: None,
         }
     }
 
