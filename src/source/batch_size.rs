@@ -58,10 +58,13 @@ impl BatchSize {
         worth_it
     }
 
-    /// Halves the size after a read that took too long.
-    pub fn halve(&self) {
-        let halved = (self.events() / 2).max(SMALLEST);
-        self.events.store(halved, Ordering::Relaxed);
+    /// Halves the size after a read that took too long, or a reply that was too large to take; false
+    /// where it is as small as can be.
+    pub fn halve(&self) -> bool {
+        let events = self.events();
+        self.events
+            .store((events / 2).max(SMALLEST), Ordering::Relaxed);
+        events > SMALLEST
     }
 }
 
@@ -92,6 +95,13 @@ mod tests {
         let size = BatchSize::new(1 << 20);
         assert!(size.clone().observe(64, 16 << 20));
         assert_eq!(size.events(), 4);
+    }
+
+    #[test]
+    fn halved_again_and_again_it_says_when_it_cannot_be_smaller() {
+        let size = BatchSize::new(1 << 20);
+        let times = std::iter::from_fn(|| size.halve().then_some(())).count();
+        assert_eq!((times, size.events()), (9, SMALLEST));
     }
 
     #[test]

@@ -150,9 +150,14 @@ impl Reader {
                     if kind != SourceFault::Resumable {
                         return self.fail(kind, error).await;
                     }
-                    // As a reply that is longer than the driver takes, from a server with no limit of its own.
-                    if matches!(error.kind.as_ref(), ErrorKind::InvalidResponse { .. }) {
-                        self.batch_size.halve();
+                    // As a reply that is longer than the driver takes, from a server with no limit of its
+                    // own: no outage, and nothing to wait for.
+                    if matches!(error.kind.as_ref(), ErrorKind::InvalidResponse { .. })
+                        && self.batch_size.halve()
+                    {
+                        let events = self.batch_size.events();
+                        tracing::debug!(events, %error, "reopening with a smaller batch size");
+                        continue;
                     }
                     self.interrupted(&error, &mut place);
                     last_error = Some(error);

@@ -265,3 +265,23 @@ async fn an_event_larger_than_a_reply_is_put_together_again_between_its_neighbou
     );
     tailwater.stop().await;
 }
+
+/// This server has no limit of 16 MiB a reply, and the driver takes none over 48 MB.
+#[tokio::test(flavor = "multi_thread")]
+async fn replies_that_are_too_large_to_take_are_asked_for_smaller() {
+    let (db, kafka) = (support::database().await, support::kafka().await);
+    let (setup, topic) = stream(&db, kafka);
+    setup.start().await.stop().await;
+    let text = "x".repeat(80_000);
+    for first in (0..900).step_by(100) {
+        let many = (first..first + 100).map(|id| doc! {"_id": id, "text": &text});
+        db.documents("things").insert_many(many).await.unwrap();
+    }
+    let tailwater = setup.start().await;
+    let records = kafka.wait_for_records(&[&topic], 900).await;
+    assert_eq!(ids(&records), (0..900).collect::<Vec<_>>());
+    let detailed = tailwater.get("/health/detailed").await.json();
+    let source = &detailed["components"]["source"]["counters"];
+    assert_eq!(source["reconnects"], 0, "it was no outage");
+    tailwater.stop().await;
+}
