@@ -22,7 +22,9 @@ fn resident(pid: u32) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn while_kafka_stands_still_and_the_source_writes_on_memory_stays_within_its_bound() {
     let db = database().await;
-    let kafka = Kafka::dedicated(&[]).await;
+    // Frozen for longer than its session, the broker would be taken out by its own controller, and on a
+    // busy machine it is long in coming back.
+    let kafka = Kafka::dedicated(&["broker.session.timeout.ms=600000"]).await;
     let topic = db.topic("changes");
     let tailwater = Tailwater::on(&db, &kafka)
         .env("KAFKA_DB_CHANGES_TOPIC", &topic)

@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, LazyLock, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// A running program.
@@ -14,6 +15,8 @@ pub struct Process {
     child: Child,
     ended: Option<ExitStatus>,
     output: Arc<Mutex<String>>,
+    /// End when both outputs do.
+    readers: [JoinHandle<()>; 2],
 }
 
 impl Process {
@@ -31,13 +34,16 @@ impl Process {
             .unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
         GUARD.tell("kill", child.id());
         let output = Arc::default();
-        capture(child.stdout.take(), &output);
-        capture(child.stderr.take(), &output);
+        let readers = [
+            capture(child.stdout.take(), &output),
+            capture(child.stderr.take(), &output),
+        ];
         Self {
             name: name.to_owned(),
             child,
             ended: None,
             output,
+            readers,
         }
     }
 
@@ -82,9 +88,10 @@ impl Process {
     pub async fn wait_exit(&mut self, deadline: Duration) -> ExitStatus {
         let end = Instant::now() + deadline;
         loop {
-            if let Some(status) = self.exit_status() {
-                // The last lines may still be on their way through the pipe.
-                tokio::time::sleep(Duration::from_millis(20)).await;
+            // Its last lines may still be on their way through the pipe.
+            if let Some(status) = self.exit_status()
+                && self.readers.iter().all(JoinHandle::is_finished)
+            {
                 return status;
             }
             assert!(
@@ -107,7 +114,10 @@ impl Drop for Process {
     }
 }
 
-fn capture(pipe: Option<impl Read + Send + 'static>, output: &Arc<Mutex<String>>) {
+fn capture(
+    pipe: Option<impl Read + Send + 'static>,
+    output: &Arc<Mutex<String>>,
+) -> JoinHandle<()> {
     let (pipe, output) = (pipe.expect("piped"), Arc::clone(output));
     std::thread::spawn(move || {
         let mut reader = BufReader::new(pipe);
@@ -117,7 +127,7 @@ fn capture(pipe: Option<impl Read + Send + 'static>, output: &Arc<Mutex<String>>
             output.lock().expect("no reader panics").push_str(&text);
             line.clear();
         }
-    });
+    })
 }
 
 /// Drops `ESC [ … m` sequences.
