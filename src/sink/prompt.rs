@@ -51,6 +51,8 @@ pub struct Pace {
     /// The pump has nothing more for now.
     is_resting: AtomicBool,
     is_wanted: AtomicBool,
+    /// The thread waits for the first record, without a time to wake up at.
+    is_idle: AtomicBool,
     is_over: AtomicBool,
     thread: OnceLock<Thread>,
 }
@@ -58,7 +60,7 @@ pub struct Pace {
 impl Pace {
     /// A record was queued.
     pub fn queued(&self) {
-        self.queued.fetch_add(1, Ordering::Relaxed);
+        self.queued.fetch_add(1, Ordering::SeqCst);
         if self.is_resting.load(Ordering::Relaxed) {
             self.is_resting.store(false, Ordering::Relaxed);
         }
@@ -67,7 +69,11 @@ impl Pace {
     /// A part of the stream is queued; `is_last` says that nothing follows for now.
     pub fn pause(&self, is_last: bool) {
         self.is_resting.store(is_last, Ordering::Release);
-        self.wake();
+        // While more follows, the thread need only know that something has begun: woken up each time, it
+        // takes the core from the pump.
+        if is_last || self.is_idle.load(Ordering::SeqCst) {
+            self.wake();
+        }
     }
 
     /// A record's report came.
@@ -166,7 +172,12 @@ fn keep<C: ClientContext + ProducerContext>(producer: &BaseProducer<C>, pace: &P
         let reported = pace.reported.load(Ordering::Acquire);
         let queued = pace.queued.load(Ordering::Acquire);
         if queued <= reported {
-            thread::park();
+            pace.is_idle.store(true, Ordering::SeqCst);
+            // A record queued just now did not see that.
+            if pace.queued.load(Ordering::SeqCst) <= reported {
+                thread::park();
+            }
+            pace.is_idle.store(false, Ordering::SeqCst);
             continue;
         }
         let now = Instant::now();
@@ -234,5 +245,10 @@ mod tests {
         pace.queued();
         pace.reported();
         assert!(!pace.is_wanted.load(Ordering::Relaxed));
+        pace.pause(false);
+        assert!(!pace.is_wanted.load(Ordering::Relaxed));
+        pace.is_idle.store(true, Ordering::SeqCst);
+        pace.pause(false);
+        assert!(pace.is_wanted.load(Ordering::Relaxed));
     }
 }
