@@ -431,6 +431,7 @@ impl Producer {
             self.inner.poll(Duration::from_millis(2));
         }
         self.close();
+        self.reports().board.abandon_in_flight();
         self.faults()
     }
 

@@ -187,6 +187,8 @@ pub struct Board {
     /// Records handed to the producer and acknowledged.
     pub produced: Counter,
     pub acked: Counter,
+    /// Records whose producer ended before they were acknowledged.
+    abandoned: Counter,
     pub reconnects: Counter,
     pub skipped: Counter,
     pub dead_lettered: Counter,
@@ -235,6 +237,7 @@ impl Board {
             passed: Counter::default(),
             produced: Counter::default(),
             acked: Counter::default(),
+            abandoned: Counter::default(),
             reconnects: Counter::default(),
             skipped: Counter::default(),
             dead_lettered: Counter::default(),
@@ -301,7 +304,13 @@ impl Board {
 
     /// Records waiting for their acknowledgement.
     pub fn in_flight(&self) -> u64 {
-        self.produced.get().saturating_sub(self.acked.get())
+        let resolved = self.acked.get() + self.abandoned.get();
+        self.produced.get().saturating_sub(resolved)
+    }
+
+    /// A producer has ended: nothing of it is on its way any more. What was not acknowledged is read again.
+    pub fn abandon_in_flight(&self) {
+        self.abandoned.add(self.in_flight());
     }
 
     pub fn committed(&self) -> Option<Committed> {
@@ -361,6 +370,18 @@ mod tests {
             .duration_since(UNIX_EPOCH)
             .unwrap()
             .as_millis() as i64
+    }
+
+    #[test]
+    fn what_a_producer_left_behind_is_no_longer_in_flight() {
+        let board = Board::new("shop");
+        board.produced.add(3);
+        board.acked.add(1);
+        board.abandon_in_flight();
+        assert_eq!(board.in_flight(), 0);
+        board.produced.add(2);
+        board.acked.add(1);
+        assert_eq!(board.in_flight(), 1);
     }
 
     #[test]
