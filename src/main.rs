@@ -2,7 +2,7 @@
 
 use tailwater::admin::Controls;
 use tailwater::cli::{self, Cli, Command, Output};
-use tailwater::config::{Config, Loaded};
+use tailwater::config::Loaded;
 use tailwater::error::{Code, Error};
 use tailwater::panics::{Panics, caught};
 use tailwater::{app, log, shutdown};
@@ -16,7 +16,7 @@ fn outcome(command: &Command) -> u8 {
     if let Some(exit) = command.answer() {
         return exit;
     }
-    let loaded = match Config::from_env() {
+    let loaded = match command.configuration() {
         Ok(loaded) => loaded,
         Err(errors) => return cli::refuse(&errors),
     };

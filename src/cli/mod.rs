@@ -6,7 +6,7 @@ mod status;
 pub mod tail;
 pub mod token;
 
-use crate::config::{self, ConfigErrors, Loaded, LogFormat};
+use crate::config::{self, Config, ConfigErrors, Loaded, LogFormat};
 use crate::error::Code;
 use crate::preflight::Report;
 use ask::Instance;
@@ -113,6 +113,17 @@ impl Cli {
 }
 
 impl Command {
+    /// Reads as much of the configuration as this command needs.
+    ///
+    /// # Errors
+    /// Everything that is wrong with that, at once.
+    pub fn configuration(&self) -> Result<Loaded, ConfigErrors> {
+        match self {
+            Command::Tail(_) => Config::for_source_from_env(),
+            _ => Config::from_env(),
+        }
+    }
+
     /// Carries out the commands that need neither server nor runtime; the exit code where this
     /// was one of them.
     pub fn answer(&self) -> Option<u8> {
@@ -125,7 +136,7 @@ impl Command {
             | Command::Topics { .. } => None,
             Command::Config(args) if args.reference => Some(print(&config::reference())),
             Command::Config(args) if args.example => Some(print(&config::example_env())),
-            Command::Config(args) => Some(match config::Config::from_env() {
+            Command::Config(args) => Some(match Config::from_env() {
                 Ok(loaded) => print_config(&loaded, args.output),
                 Err(errors) => refuse(&errors),
             }),

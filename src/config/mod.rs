@@ -5,6 +5,7 @@ mod dotenv_file;
 mod env;
 mod kafka;
 mod mongo;
+mod needs;
 mod patterns;
 mod pipeline;
 mod problem;
@@ -31,6 +32,7 @@ pub use variable::{Fallback, Form, Group, Unit, Variable};
 
 pub use crate::encode::json::JsonMode;
 use env::Environment;
+use needs::Needs;
 use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
@@ -75,6 +77,16 @@ impl Config {
         Self::from_sources(std::env::vars_os(), Some(Path::new(".env")))
     }
 
+    /// As [`from_env`](Self::from_env) for a command that only reads MongoDB: what is missing or wrong for
+    /// Kafka, topics and checkpoints does not matter to it, and has its default or nothing in it.
+    ///
+    /// # Errors
+    /// Everything that is wrong with what it needs, at once.
+    pub fn for_source_from_env() -> Result<Loaded, ConfigErrors> {
+        let environment = Environment::read(std::env::vars_os(), Some(Path::new(".env")));
+        Self::build(&environment, Needs::Source)
+    }
+
     /// Reads these variables and no others.
     ///
     /// # Errors
@@ -99,9 +111,12 @@ impl Config {
         vars: impl IntoIterator<Item = (OsString, OsString)>,
         dotenv: Option<&Path>,
     ) -> Result<Loaded, ConfigErrors> {
-        let environment = Environment::read(vars, dotenv);
-        let (config, warnings) = validate::build(&environment)?;
-        let settings = report::settings(&environment, &config);
+        Self::build(&Environment::read(vars, dotenv), Needs::Everything)
+    }
+
+    fn build(environment: &Environment, needs: Needs) -> Result<Loaded, ConfigErrors> {
+        let (config, warnings) = validate::build(environment, needs)?;
+        let settings = report::settings(environment, &config);
         Ok(Loaded {
             config,
             settings,

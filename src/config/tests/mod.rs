@@ -1,5 +1,6 @@
 //! What the environment does to the configuration.
 
+mod needs;
 mod reading;
 mod secrets;
 mod values;

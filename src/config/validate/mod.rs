@@ -8,11 +8,15 @@ mod topics;
 
 use super::check::Check;
 use super::env::Environment;
+use super::needs::Needs;
 use super::problem::{ConfigErrors, Warning};
 use super::{Config, table};
 
-/// Checks everything and builds the configuration, or tells all that is wrong.
-pub(super) fn build(env: &Environment) -> Result<(Config, Vec<Warning>), ConfigErrors> {
+/// Checks everything and builds the configuration, or tells all that is wrong with what is needed.
+pub(super) fn build(
+    env: &Environment,
+    needs: Needs,
+) -> Result<(Config, Vec<Warning>), ConfigErrors> {
     let mut check = Check::new(env);
     let mongo = source::build(&mut check);
     let pipeline = flow::pipeline(&mut check, &mongo);
@@ -38,8 +42,11 @@ pub(super) fn build(env: &Environment) -> Result<(Config, Vec<Warning>), ConfigE
         resume,
     };
     let Check {
-        problems, warnings, ..
+        mut problems,
+        warnings,
+        ..
     } = check;
+    problems.retain(|problem| needs.is_hurt_by(problem));
     if problems.is_empty() {
         Ok((config, warnings))
     } else {

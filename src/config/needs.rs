@@ -1,0 +1,34 @@
+//! What a command takes from the environment: a stream that is only looked at needs no Kafka.
+
+use super::Problem;
+use super::table;
+use super::variable::Group;
+
+/// How much of the configuration has to be right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Needs {
+    Everything,
+    /// MongoDB, how its events are printed, and the log.
+    Source,
+}
+
+/// Variables outside of the source's group that a look at the stream reads.
+const OF_A_LOOK: [&str; 4] = ["JSON_MODE", "LOG_LEVEL", "LOG_FORMAT", "DEBUG"];
+
+impl Needs {
+    /// Whether the command cannot do its work with this.
+    pub(super) fn is_hurt_by(self, problem: &Problem) -> bool {
+        if self == Self::Everything {
+            return true;
+        }
+        let given = problem.variable.as_str();
+        let variable = table::ALL.iter().find(|variable| {
+            variable.name == given || variable.file_variable().as_deref() == Some(given)
+        });
+        match variable {
+            Some(variable) => variable.group == Group::Source || OF_A_LOOK.contains(&variable.name),
+            // The file and the environment themselves; else a property of Kafka's, or what is not there yet.
+            None => matches!(given, ".env" | "environment"),
+        }
+    }
+}
