@@ -3,7 +3,7 @@
 mod start;
 mod waiting;
 
-use crate::admin::{self, Controls};
+use crate::admin::{self, Controls, Ended};
 use crate::commit::{self, Ledger};
 use crate::config::{Config, Scope};
 use crate::error::{Code, Error};
@@ -56,7 +56,7 @@ pub async fn run(config: Config, controls: Controls) -> Result<(), Error> {
     };
 
     let result = if config.enabled {
-        run_unless_paused(config, &board, controls).await
+        run_unless_paused(config, &board, controls.clone()).await
     } else {
         board.enter(State::Disabled);
         tracing::info!("ENABLE_CHANGE_STREAMS=false: nothing is watched");
@@ -64,6 +64,8 @@ pub async fn run(config: Config, controls: Controls) -> Result<(), Error> {
         Ok(())
     };
     board.enter(State::Stopped);
+    // Told before the server closes, which answers those who wait for it.
+    controls.ended.send_replace(Some(Ended::with(&result)));
     done.cancel();
     for task in [Some(status), Some(vigil), Some(upkeep), http]
         .into_iter()
@@ -142,11 +144,18 @@ async fn run_unless_paused(
         if controls.stop.is_cancelled() || !halt.is_cancelled() {
             return ended;
         }
-        match ended {
-            Err(error) if error.code != Code::DrainTimedOut => return Err(error),
+        match &ended {
+            Ok(()) => board.cut_short.set(false),
             // What was not acknowledged in time is read again.
-            _ => board.enter(State::Paused),
+            Err(error) if error.code == Code::DrainTimedOut => {
+                tracing::warn!(
+                    "paused before kafka acknowledged the last records: they come again"
+                );
+                board.cut_short.set(true);
+            }
+            Err(_) => return ended,
         }
+        board.enter(State::Paused);
         tokio::select! {
             () = controls.stop.cancelled() => return Ok(()),
             Ok(_) = paused.wait_for(|is_paused| !is_paused) => board.enter(State::Starting),

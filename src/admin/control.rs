@@ -2,17 +2,22 @@
 
 use super::Context;
 use crate::config::Secret;
+use crate::error::Error;
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Request, State};
+use axum::extract::{Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+/// How long a call that stops is held to tell how that went: less than a request may take at all.
+const HELD: Duration = Duration::from_secs(20);
 
 /// What an operator may ask of a running process.
 #[derive(Debug, Clone)]
@@ -22,6 +27,34 @@ pub struct Controls {
     /// Whether the stream should stand still.
     pub paused: watch::Sender<bool>,
     pub log: crate::log::Handle,
+    /// How the run has ended; none before it has.
+    pub ended: watch::Sender<Option<Ended>>,
+}
+
+/// How a run has ended, for whoever asked it to stop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ended {
+    /// The process's exit code; 0 where all that was read is delivered and committed.
+    pub exit_code: u8,
+    /// The stable name of what went wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<&'static str>,
+    /// What went wrong, in a sentence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+impl Ended {
+    /// The end of a run with this result.
+    pub fn with(result: &Result<(), Error>) -> Self {
+        let error = result.as_ref().err();
+        Self {
+            exit_code: error.map_or(0, |error| error.code.exit_code()),
+            code: error.map(|error| error.code.name()),
+            message: error.map(|error| error.detail.clone()),
+        }
+    }
 }
 
 impl Controls {
@@ -30,6 +63,7 @@ impl Controls {
             stop,
             paused: watch::Sender::new(false),
             log,
+            ended: watch::Sender::new(None),
         }
     }
 }
@@ -87,35 +121,71 @@ pub(super) async fn guard(
     match context.guard.refusal(request.headers()) {
         Some((status, why)) => {
             tracing::warn!(path = request.uri().path(), "refused a call: {why}");
-            (status, Json(json!({ "status": "error", "message": why }))).into_response()
+            refused(status, why)
         }
         None => next.run(request).await,
     }
 }
 
 /// The stream drains, commits and stands still.
-pub(super) async fn pause(State(context): State<Arc<Context>>) -> Json<Value> {
+pub(super) async fn pause(State(context): State<Arc<Context>>) -> Response {
     set_paused(&context, true)
 }
 
 /// The stream goes on from its checkpoint.
-pub(super) async fn resume(State(context): State<Arc<Context>>) -> Json<Value> {
+pub(super) async fn resume(State(context): State<Arc<Context>>) -> Response {
     set_paused(&context, false)
 }
 
-fn set_paused(context: &Context, is_paused: bool) -> Json<Value> {
+fn set_paused(context: &Context, is_paused: bool) -> Response {
+    if !context.is_enabled {
+        let why = "ENABLE_CHANGE_STREAMS=false: no stream runs here";
+        return refused(StatusCode::CONFLICT, why);
+    }
+    if context.controls.stop.is_cancelled() {
+        return refused(StatusCode::CONFLICT, "it is stopping");
+    }
     let was = context.controls.paused.send_replace(is_paused);
     if was != is_paused {
         tracing::info!(paused = is_paused, "asked for by an operator");
     }
-    done(json!({ "paused": is_paused }))
+    done(json!({ "paused": is_paused })).into_response()
 }
 
-/// The process drains and exits.
-pub(super) async fn stop(State(context): State<Arc<Context>>) -> Json<Value> {
-    tracing::info!("stopping: asked for by an operator");
-    context.controls.stop.cancel();
-    done(json!({ "stopping": true }))
+/// The query of [`stop`].
+#[derive(Debug, Deserialize)]
+pub(super) struct Stop {
+    /// Whether the answer waits for the end, so that it can tell how that was.
+    #[serde(default)]
+    wait: bool,
+}
+
+/// The process drains and exits. Whoever waits is told `ended`; it is missing where that takes long, and
+/// the call can be repeated.
+pub(super) async fn stop(
+    State(context): State<Arc<Context>>,
+    Query(how): Query<Stop>,
+) -> Json<Value> {
+    let controls = &context.controls;
+    if !controls.stop.is_cancelled() {
+        tracing::info!("stopping: asked for by an operator");
+        controls.stop.cancel();
+    }
+    let mut data = json!({ "stopping": true });
+    if how.wait
+        && let Ok(Some(ended)) = tokio::time::timeout(HELD, end(controls)).await
+    {
+        data["ended"] = json!(ended);
+    }
+    done(data)
+}
+
+/// Waits until the run has ended.
+async fn end(controls: &Controls) -> Option<Ended> {
+    let mut ended = controls.ended.subscribe();
+    // The sender is in `controls`.
+    let ended = ended.wait_for(Option::is_some).await.ok()?;
+    ended.clone()
 }
 
 /// The body of [`log_level`].
@@ -132,14 +202,17 @@ pub(super) async fn log_level(
 ) -> Response {
     let level = serde_json::from_slice::<LogLevel>(&body).ok();
     let Some(level) = level.and_then(|body| body.level.parse::<tracing::Level>().ok()) else {
-        let message = "send {\"level\": \"…\"} with one of error, warn, info, debug, trace";
-        let body = json!({ "status": "error", "message": message });
-        return (StatusCode::BAD_REQUEST, Json(body)).into_response();
+        let why = "send {\"level\": \"…\"} with one of error, warn, info, debug, trace";
+        return refused(StatusCode::BAD_REQUEST, why);
     };
     context.controls.log.set_level(level);
     tracing::info!(%level, "log level changed by an operator");
     let level = level.as_str().to_ascii_lowercase();
     done(json!({ "level": level })).into_response()
+}
+
+fn refused(status: StatusCode, why: &str) -> Response {
+    (status, Json(json!({ "status": "error", "message": why }))).into_response()
 }
 
 fn done(data: Value) -> Json<Value> {

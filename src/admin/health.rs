@@ -16,9 +16,18 @@ const DEPLOYMENT: &str = "*";
 
 type Answer = (StatusCode, Json<Value>);
 
-/// The process runs and answers.
+/// The process runs and answers, and says whose it is.
 pub(super) async fn live(Of(context): Of<Arc<Context>>) -> Json<Value> {
-    Json(json!({ "status": "alive", "state": context.board.state().name() }))
+    let state = context.board.state();
+    let mut body = json!({
+        "status": "alive",
+        "state": state.name(),
+        "stream": context.stream,
+    });
+    if state == State::Paused {
+        body["drained"] = (!context.board.cut_short.get()).into();
+    }
+    Json(body)
 }
 
 /// Cursor open, Kafka reachable, checkpoint loaded.
@@ -28,6 +37,7 @@ pub(super) async fn ready(Of(context): Of<Arc<Context>>) -> Answer {
     let body = json!({
         "status": if is_ready { "ready" } else { "not ready" },
         "state": board.state().name(),
+        "stream": context.stream,
         "mongoConnected": board.mongo_connected.get(),
         "kafkaConnected": board.kafka_connected.get(),
         "checkpointLoaded": board.checkpoint_loaded.get(),

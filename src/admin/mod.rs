@@ -4,7 +4,7 @@ mod control;
 mod health;
 mod listen;
 
-pub use control::Controls;
+pub use control::{Controls, Ended};
 
 use crate::config::{Config, Http};
 use crate::error::{Code, Error};

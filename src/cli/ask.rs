@@ -1,42 +1,60 @@
 //! Asks the instance that runs here: `health`, as a container's health check does, `status`, `pause`, …
 
-use crate::config::{Http, Secret};
-use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use super::http::{DEADLINE, reachable, send};
+use crate::config::{Endpoint, Http, Secret};
+use serde_json::Value;
+use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Below the usual time-out of a container's health check.
-const DEADLINE: Duration = Duration::from_secs(3);
-/// More than any answer has; what is beyond is not read.
-const LIMIT: usize = 256 * 1024;
 /// How long `pause`, `resume` and `stop` wait for what they asked for.
 const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(100);
+/// A call that stops is answered at the end, or by then.
+const HELD: Duration = Duration::from_secs(25);
+/// The exit code of an answer that is no.
+pub(super) const NO: u8 = 1;
 
 /// The instance here.
 #[derive(Debug)]
 pub(super) struct Instance {
     address: SocketAddr,
     token: Option<Secret>,
+    /// The stream that is meant, where the environment tells it.
+    stream: Option<String>,
+}
+
+/// Why the answer is no, and the exit code that says so.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) sentence: String,
+    pub(super) exit: u8,
+}
+
+impl From<String> for Refusal {
+    fn from(sentence: String) -> Self {
+        Self { sentence, exit: NO }
+    }
 }
 
 impl Instance {
     /// The one that listens at this address.
-    pub(super) fn at(http: &Http, token: Option<Secret>) -> Result<Self, String> {
-        match http {
+    pub(super) fn at(endpoint: &Endpoint) -> Result<Self, String> {
+        match &endpoint.http {
             Http::Off => Err("HTTP_ADDR=off: there is no server to ask".to_owned()),
             Http::Asked(address) | Http::Default(address) => Ok(Self {
                 address: reachable(*address),
-                token,
+                token: endpoint.token.clone(),
+                stream: endpoint.stream.clone(),
             }),
         }
     }
 
     /// Whether `/health/ready` says yes; its body, or why not.
     pub(super) fn ready(&self) -> Result<String, String> {
-        let (status, body) = self.request("GET", "/health/ready", "")?;
+        let (status, body) = self.request("GET", "/health/ready", "", DEADLINE)?;
         let line = body.lines().next().unwrap_or_default().trim().to_owned();
+        self.is_meant(&serde_json::from_str(&line).unwrap_or_default())?;
         if status == 200 {
             Ok(line)
         } else {
@@ -45,21 +63,40 @@ impl Instance {
     }
 
     /// The JSON at `path`.
-    pub(super) fn get(&self, path: &str) -> Result<serde_json::Value, String> {
-        let (_, body) = self.request("GET", path, "")?;
+    pub(super) fn get(&self, path: &str) -> Result<Value, String> {
+        let (_, body) = self.request("GET", path, "", DEADLINE)?;
         serde_json::from_str(&body).map_err(|_| format!("{path}: this is no Tailwater"))
+    }
+
+    /// Whether the instance that gave this answer is the one that is meant: several may run here, and one
+    /// that found its port taken has none.
+    pub(super) fn is_meant(&self, answer: &Value) -> Result<(), String> {
+        match (self.stream.as_deref(), answer["stream"].as_str()) {
+            (Some(ours), Some(theirs)) if ours != theirs => Err(format!(
+                "http://{} is the instance of the stream {theirs}, and this environment is of {ours}: set \
+                 HTTP_ADDR to where that one listens",
+                self.address
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// A call that changes something.
     pub(super) fn post(&self, path: &str, body: &str) -> Result<(), String> {
-        let (status, answer) = self.request("POST", path, body)?;
-        if status == 200 {
-            return Ok(());
+        self.look()?;
+        match self.request("POST", path, body, DEADLINE)? {
+            (200, _) => Ok(()),
+            (status, answer) => Err(reason(status, &answer)),
         }
-        let message = serde_json::from_str::<serde_json::Value>(&answer)
-            .ok()
-            .and_then(|answer| Some(answer.get("message")?.as_str()?.to_owned()));
-        Err(message.unwrap_or_else(|| format!("refused: {status} {answer}")))
+    }
+
+    /// Looks who answers, before that one is changed.
+    fn look(&self) -> Result<(), String> {
+        let live = self.get("/health/live")?;
+        match live["stream"].is_string() {
+            true => self.is_meant(&live),
+            false => Err(format!("http://{}: this is no Tailwater", self.address)),
+        }
     }
 
     /// Pauses the stream or lets it go on, and waits until it does.
@@ -69,37 +106,61 @@ impl Instance {
             false => "/admin/resume",
         };
         self.post(path, "")?;
-        self.wait(|state| match state {
-            Ok(state) => ((state == "paused") == is_paused && state != "draining").then_some(()),
-            Err(_) => None,
-        })?;
-        Ok(match is_paused {
-            true => "paused: all that was read is delivered and committed".to_owned(),
-            false => "going on from the checkpoint".to_owned(),
-        })
-    }
-
-    /// Lets the process drain, and waits until it is gone.
-    pub(super) fn stop(&self) -> Result<String, String> {
-        self.post("/admin/stop", "")?;
-        self.wait(|state| state.is_err().then_some(()))?;
-        Ok("stopped".to_owned())
-    }
-
-    fn wait(&self, until: impl Fn(Result<String, String>) -> Option<()>) -> Result<(), String> {
         let end = Instant::now() + PATIENCE;
         while Instant::now() < end {
-            let live = self.get("/health/live");
-            let state = live.map(|live| live["state"].as_str().unwrap_or_default().to_owned());
-            if until(state).is_some() {
-                return Ok(());
+            if let Ok(live) = self.get("/health/live")
+                && (live["state"] == "paused") == is_paused
+                && live["state"] != "draining"
+            {
+                return Ok(match (is_paused, live["drained"] == false) {
+                    (true, false) => "paused: all that was read is delivered and committed",
+                    (true, true) => {
+                        "paused, but kafka did not acknowledge the last records in time: they come again"
+                    }
+                    (false, _) => "going on from the checkpoint",
+                }
+                .to_owned());
             }
             thread::sleep(POLL);
         }
-        Err(format!("not yet so after {} s", PATIENCE.as_secs()))
+        Err(not_yet())
     }
 
-    fn request(&self, method: &str, path: &str, body: &str) -> Result<(u16, String), String> {
+    /// Lets the process drain, and waits until it is gone: it tells how that went, and the exit code is its
+    /// own.
+    pub(super) fn stop(&self) -> Result<String, Refusal> {
+        self.look()?;
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end {
+            match self.request("POST", "/admin/stop?wait=true", "", HELD) {
+                Ok((200, answer)) => {
+                    let answer: Value = serde_json::from_str(&answer).unwrap_or_default();
+                    if let Some(outcome) = outcome(&answer["data"]["ended"]) {
+                        return outcome;
+                    }
+                }
+                Ok((status, answer)) => return Err(reason(status, &answer).into()),
+                // An answer was lost. Was the instance, too?
+                Err(_) => {
+                    if self.get("/health/live").is_err() {
+                        let sentence = "the instance has ended without saying how: its exit code and its \
+                                        last log line tell";
+                        return Err(sentence.to_owned().into());
+                    }
+                }
+            }
+            thread::sleep(POLL);
+        }
+        Err(not_yet().into())
+    }
+
+    fn request(
+        &self,
+        method: &str,
+        path: &str,
+        body: &str,
+        deadline: Duration,
+    ) -> Result<(u16, String), String> {
         let address = self.address;
         let mut head =
             format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
@@ -110,70 +171,55 @@ impl Instance {
                 head += &format!("Authorization: Bearer {}\r\n", token.expose());
             }
         }
-        send(address, &format!("{head}\r\n{body}"))
+        send(address, &format!("{head}\r\n{body}"), deadline)
             .map_err(|error| format!("http://{address}: {error}"))
     }
 }
 
-/// A server that listens on every address is asked on the local one.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
+/// Why a call was refused, in the instance's own words where it has some.
+fn reason(status: u16, answer: &str) -> String {
+    let message = serde_json::from_str::<Value>(answer)
+        .ok()
+        .and_then(|answer| Some(answer.get("message")?.as_str()?.to_owned()));
+    message.unwrap_or_else(|| format!("refused: {status} {answer}"))
 }
 
-fn send(address: SocketAddr, request: &str) -> Result<(u16, String), String> {
-    let start = Instant::now();
-    let mut stream = TcpStream::connect_timeout(&address, DEADLINE)
-        .map_err(|error| format!("{error}; no instance runs here, or its HTTP_ADDR is another"))?;
-    stream
-        .set_write_timeout(Some(DEADLINE))
-        .and_then(|()| stream.write_all(request.as_bytes()))
-        .map_err(|error| error.to_string())?;
-    let mut answer = Vec::new();
-    let mut chunk = [0; 1024];
-    while answer.len() < LIMIT {
-        let left = DEADLINE.saturating_sub(start.elapsed());
-        if left.is_zero() {
-            return Err("no answer in time".to_owned());
-        }
-        stream
-            .set_read_timeout(Some(left))
-            .map_err(|error| error.to_string())?;
-        match stream.read(&mut chunk) {
-            Ok(0) => break,
-            Ok(read) => answer.extend_from_slice(&chunk[..read]),
-            Err(error) if is_timeout(&error) => return Err("no answer in time".to_owned()),
-            Err(error) => return Err(error.to_string()),
-        }
+/// What an instance says of its end; none while it goes on.
+fn outcome(ended: &Value) -> Option<Result<String, Refusal>> {
+    let exit = ended["exitCode"].as_u64()?;
+    if exit == 0 {
+        return Some(Ok("stopped".to_owned()));
     }
-    parse(&String::from_utf8_lossy(&answer)).ok_or_else(|| "no HTTP answer".to_owned())
+    let word = |field: &str| ended[field].as_str().unwrap_or("unknown").to_owned();
+    Some(Err(Refusal {
+        sentence: format!(
+            "the instance has ended with {} (exit code {exit}): {}",
+            word("code"),
+            word("message")
+        ),
+        exit: u8::try_from(exit).unwrap_or(NO),
+    }))
 }
 
-fn is_timeout(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{TimedOut, WouldBlock};
-    matches!(error.kind(), TimedOut | WouldBlock)
-}
-
-fn parse(answer: &str) -> Option<(u16, String)> {
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    let mut words = head.split_whitespace();
-    words
-        .next()
-        .filter(|version| version.starts_with("HTTP/"))?;
-    Some((words.next()?.parse().ok()?, body.to_owned()))
+fn not_yet() -> String {
+    format!("not yet so after {} s", PATIENCE.as_secs())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+    use std::io::{Read, Write};
     use std::net::TcpListener;
 
+    /// Asks for the stream a:shop.
     fn ask(http: &Http) -> Result<String, String> {
-        Instance::at(http, None)?.ready()
+        let endpoint = Endpoint {
+            http: http.clone(),
+            token: None,
+            stream: Some("a:shop".to_owned()),
+        };
+        Instance::at(&endpoint)?.ready()
     }
 
     /// A server that gives one answer and the address to ask.
@@ -220,10 +266,24 @@ mod tests {
     }
 
     #[test]
-    fn an_instance_on_every_address_is_asked_on_the_local_one() {
-        let local = |text: &str| reachable(text.parse().unwrap()).to_string();
-        assert_eq!(local("0.0.0.0:3001"), "127.0.0.1:3001");
-        assert_eq!(local("[::]:3001"), "[::1]:3001");
-        assert_eq!(local("10.0.0.1:1"), "10.0.0.1:1");
+    fn the_instance_of_another_stream_is_not_taken_for_the_one_that_is_meant() {
+        let address = server("HTTP/1.1 200 OK\r\n\r\n{\"stream\":\"b:shop\"}");
+        let reason = ask(&Http::Default(address)).unwrap_err();
+        for word in ["a:shop", "b:shop", "HTTP_ADDR"] {
+            assert!(reason.contains(word), "{reason}");
+        }
+        let address = server("HTTP/1.1 200 OK\r\n\r\n{\"stream\":\"a:shop\"}");
+        assert!(ask(&Http::Default(address)).is_ok());
+    }
+
+    #[test]
+    fn an_end_is_told_as_the_instance_tells_it() {
+        assert_eq!(outcome(&Value::Null), None);
+        let stopped = outcome(&json!({"exitCode": 0})).unwrap();
+        assert_eq!(stopped, Ok("stopped".to_owned()));
+        let ended = json!({"exitCode": 9, "code": "drain_timed_out", "message": "late"});
+        let refusal = outcome(&ended).unwrap().unwrap_err();
+        let sentence = "the instance has ended with drain_timed_out (exit code 9): late";
+        assert_eq!((refusal.sentence.as_str(), refusal.exit), (sentence, 9));
     }
 }

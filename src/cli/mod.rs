@@ -2,14 +2,15 @@
 
 mod ask;
 pub mod dlq;
+mod http;
 mod status;
 pub mod tail;
 pub mod token;
 
-use crate::config::{self, Config, ConfigErrors, Loaded, LogFormat};
+use crate::config::{self, Config, ConfigErrors, Endpoint, Loaded, LogFormat};
 use crate::error::Code;
 use crate::preflight::Report;
-use ask::Instance;
+use ask::{Instance, Refusal};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -44,7 +45,7 @@ pub enum Command {
     Pause,
     /// Let a paused stream go on
     Resume,
-    /// Let the instance running here drain and exit, and wait for it
+    /// Let the instance running here drain and exit; wait, and leave with its exit code
     Stop,
     /// Change how much the instance running here logs
     LogLevel {
@@ -145,7 +146,7 @@ impl Command {
             Command::Pause => Some(ask(|instance| instance.set_paused(true))),
             Command::Resume => Some(ask(|instance| instance.set_paused(false))),
             Command::Stop => Some(ask(Instance::stop)),
-            Command::LogLevel { level } => Some(ask(|instance| {
+            Command::LogLevel { level } => Some(ask(|instance| -> Result<String, String> {
                 let body = serde_json::json!({ "level": level }).to_string();
                 instance.post("/admin/log-level", &body)?;
                 Ok(format!("logs at {level} until it ends"))
@@ -160,17 +161,21 @@ impl Command {
     }
 }
 
-/// Asks the instance here and prints what it answers; 1 where that is no.
-fn ask(question: impl FnOnce(&Instance) -> Result<String, String>) -> u8 {
-    let (http, token) = match config::instance_from_env() {
-        Ok(found) => found,
+/// Asks the instance here and prints what it answers, or why that is no.
+fn ask<R: Into<Refusal>>(question: impl FnOnce(&Instance) -> Result<String, R>) -> u8 {
+    let endpoint = match Endpoint::from_env() {
+        Ok(endpoint) => endpoint,
         Err(errors) => return refuse(&errors),
     };
-    match Instance::at(&http, token).and_then(|instance| question(&instance)) {
+    let answer: Result<String, Refusal> = match Instance::at(&endpoint) {
+        Ok(instance) => question(&instance).map_err(Into::into),
+        Err(reason) => Err(reason.into()),
+    };
+    match answer {
         Ok(answer) => print(&format!("{answer}\n")),
-        Err(reason) => {
-            complain(&reason);
-            1
+        Err(Refusal { sentence, exit }) => {
+            complain(&sentence);
+            exit
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `tailwater status`: one screen of how the instance here is.
 
-use super::ask::Instance;
+use super::ask::{Instance, NO};
 use super::{Output, ask};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -8,8 +8,9 @@ use std::fmt::Write as _;
 /// Asks and prints; 1 where the instance is unhealthy or not there.
 pub(super) fn answer(output: Output) -> u8 {
     let mut is_well = true;
-    let asked = ask(|instance: &Instance| {
+    let asked = ask(|instance: &Instance| -> Result<String, String> {
         let health = instance.get("/health/detailed")?;
+        instance.is_meant(&health)?;
         let status = instance.get("/status")?;
         is_well = health["status"] != "unhealthy";
         Ok(match output {
@@ -19,7 +20,7 @@ pub(super) fn answer(output: Output) -> u8 {
     });
     match is_well {
         true => asked,
-        false => 1,
+        false => NO,
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod check;
 mod dotenv_file;
+mod endpoint;
 mod env;
 mod kafka;
 mod mongo;
@@ -21,6 +22,7 @@ mod uri;
 mod validate;
 mod variable;
 
+pub use endpoint::Endpoint;
 pub use env::Origin;
 pub use kafka::{Delivery, Kafka, RecordTimestamp, Sasl, SecurityProtocol, TopicCreation, Topics};
 pub use mongo::{FullDocument, Mongo, PreImages, Scope, StartAt};
@@ -131,27 +133,6 @@ impl Config {
         self.kafka.dry_run = true;
         self.kafka.delivery = Delivery::AtLeastOnce;
         self
-    }
-}
-
-/// Where the HTTP server of an instance with this environment listens, and the token that its changing
-/// calls take; the rest of the configuration may be wrong.
-///
-/// # Errors
-/// What is wrong with `HTTP_ADDR` or `ADMIN_TOKEN`.
-pub fn instance_from_env() -> Result<(Http, Option<Secret>), ConfigErrors> {
-    let environment = Environment::read(std::env::vars_os(), Some(Path::new(".env")));
-    let mut check = check::Check::new(&environment);
-    check.problems.clear();
-    let http = validate::http(&mut check);
-    let token = validate::admin_token(&mut check);
-    if check.problems.is_empty() {
-        Ok((http, token))
-    } else {
-        Err(ConfigErrors {
-            problems: check.problems,
-            warnings: Vec::new(),
-        })
     }
 }
 

@@ -161,6 +161,8 @@ pub struct Board {
     state: Mutex<State>,
     /// `run --dry-run`: what is counted as delivered and stored went nowhere.
     pub dry_run: Flag,
+    /// The last pause did not wait for all acknowledgements: some records come again.
+    pub cut_short: Flag,
     /// The last call to MongoDB succeeded.
     pub mongo_connected: Flag,
     /// A broker is connected.
@@ -222,6 +224,7 @@ impl Board {
             namespace: namespace.to_owned(),
             state: Mutex::new(State::Starting),
             dry_run: Flag::default(),
+            cut_short: Flag::default(),
             mongo_connected: Flag::default(),
             kafka_connected: Flag::default(),
             checkpoint_loaded: Flag::default(),

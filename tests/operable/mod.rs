@@ -1,5 +1,6 @@
 //! What the person on call sees, asks and does.
 
+mod ask;
 mod cli;
 mod configs;
 mod control;

@@ -9,6 +9,36 @@ fn environment(vars: &[(&str, &str)]) -> Environment {
     Environment::read(vars, None)
 }
 
+fn stream(vars: &[(&str, &str)]) -> Option<String> {
+    Endpoint::read(&environment(vars)).unwrap().stream
+}
+
+#[test]
+fn the_stream_is_told_where_what_it_follows_from_is_right() {
+    let uri = ("MONGODB_URI", "mongodb://h/shop");
+    assert_eq!(stream(&[]), None);
+    assert_eq!(stream(&[uri]).as_deref(), Some("tailwater:shop"));
+    let named = ("KAFKA_CLIENT_ID", "watcher");
+    let rest = ("BATCH_SIZE", "fifty");
+    assert_eq!(stream(&[uri, named, rest]).as_deref(), Some("watcher:shop"));
+    let id = ("STREAM_ID", "mine");
+    assert_eq!(stream(&[id]).as_deref(), Some("mine"));
+    for wrong in [
+        &[("MONGODB_URI", "mongodb://h")][..],
+        &[uri, ("KAFKA_CLIENT_ID", "two words")],
+        &[uri, ("STREAM_ID", "two words")],
+    ] {
+        assert_eq!(stream(wrong), None, "{wrong:?}");
+    }
+    let all = config(&[("STREAM_ID", "mine")]);
+    assert_eq!(Endpoint::of(&all).stream.as_deref(), Some("mine"));
+    assert_eq!(
+        Some(config(&[named]).stream_id),
+        stream(&[REQUIRED[0], named]),
+        "as a run has it"
+    );
+}
+
 #[test]
 fn a_look_at_the_stream_needs_nothing_of_kafka_and_checkpoints() {
     let look = |vars: &[(&str, &str)]| Config::build(&environment(vars), Needs::Source);

@@ -10,7 +10,7 @@ use super::check::Check;
 use super::env::Environment;
 use super::needs::Needs;
 use super::problem::{ConfigErrors, Warning};
-use super::{Config, table};
+use super::{Config, Scope, table};
 
 /// Checks everything and builds the configuration, or tells all that is wrong with what is needed.
 pub(super) fn build(
@@ -26,7 +26,7 @@ pub(super) fn build(
     source::check_reach(&mut check, &mongo, &resume);
     let stream_id = match check.given(&table::STREAM_ID) {
         Some(id) => operations::name(&mut check, &table::STREAM_ID, id),
-        None => format!("{}:{}", kafka.client_id, mongo.scope.name()),
+        None => derived_id(&kafka.client_id, &mongo.scope),
     };
     let config = Config {
         stream_id,
@@ -52,6 +52,29 @@ pub(super) fn build(
     } else {
         Err(ConfigErrors { problems, warnings })
     }
+}
+
+/// The stream's id, whatever the rest of the environment is like; none where what it follows from is
+/// missing or wrong.
+pub(super) fn stream_alone(env: &Environment) -> Option<String> {
+    let mut check = Check::new(env);
+    check.problems.clear();
+    let id = match check.given(&table::STREAM_ID) {
+        Some(id) => operations::name(&mut check, &table::STREAM_ID, id),
+        None => {
+            let uri = check.given(&table::MONGODB_URI)?;
+            let scope = source::scope(&mut check, uri);
+            let client_id = check.text(&table::KAFKA_CLIENT_ID).unwrap_or_default();
+            let client_id = operations::name(&mut check, &table::KAFKA_CLIENT_ID, client_id);
+            derived_id(&client_id, &scope)
+        }
+    };
+    check.problems.is_empty().then_some(id)
+}
+
+/// The id of a stream without `STREAM_ID`.
+fn derived_id(client_id: &str, scope: &Scope) -> String {
+    format!("{client_id}:{}", scope.name())
 }
 
 pub(super) use operations::{admin_token, http, log};

@@ -46,7 +46,7 @@ pub(super) fn build(check: &mut Check<'_>) -> Mongo {
 }
 
 /// One database (`MONGODB_DATABASE`, else the URI's path) or those of `WATCH_DATABASES`.
-fn scope(check: &mut Check<'_>, uri: &str) -> Scope {
+pub(super) fn scope(check: &mut Check<'_>, uri: &str) -> Scope {
     let in_path = match uri::database(uri) {
         Ok(database) => database,
         Err(sentence) => {

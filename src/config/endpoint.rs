@@ -1,0 +1,58 @@
+//! What a command needs to ask the instance that runs with this environment; the rest of the
+//! configuration may be wrong.
+
+use super::check::Check;
+use super::env::Environment;
+use super::{Config, ConfigErrors, Http, Secret, validate};
+use std::path::Path;
+
+/// Where an instance is asked, and which one is meant.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    /// `HTTP_ADDR`.
+    pub http: Http,
+    /// `ADMIN_TOKEN`: what calls that change something have to bring.
+    pub token: Option<Secret>,
+    /// The stream's id; none where this environment does not tell it.
+    pub stream: Option<String>,
+}
+
+impl Endpoint {
+    /// Reads the process's environment and, where it exists, `.env` in the working directory.
+    ///
+    /// # Errors
+    /// What is wrong with `HTTP_ADDR` or `ADMIN_TOKEN`.
+    pub fn from_env() -> Result<Self, ConfigErrors> {
+        Self::read(&Environment::read(
+            std::env::vars_os(),
+            Some(Path::new(".env")),
+        ))
+    }
+
+    pub(super) fn read(environment: &Environment) -> Result<Self, ConfigErrors> {
+        let mut check = Check::new(environment);
+        check.problems.clear();
+        let endpoint = Self {
+            http: validate::http(&mut check),
+            token: validate::admin_token(&mut check),
+            stream: validate::stream_alone(environment),
+        };
+        if check.problems.is_empty() {
+            Ok(endpoint)
+        } else {
+            Err(ConfigErrors {
+                problems: check.problems,
+                warnings: Vec::new(),
+            })
+        }
+    }
+
+    /// That of an instance with this configuration.
+    pub fn of(config: &Config) -> Self {
+        Self {
+            http: config.http.clone(),
+            token: config.admin_token.clone(),
+            stream: Some(config.stream_id.clone()),
+        }
+    }
+}
