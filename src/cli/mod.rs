@@ -3,6 +3,7 @@
 mod ask;
 pub mod dlq;
 mod http;
+mod opening;
 mod status;
 pub mod tail;
 pub mod token;

@@ -1,12 +1,13 @@
 //! `tailwater tail`: the stream on the standard output, with no Kafka and no checkpoint.
 
+use super::opening;
 use crate::app;
 use crate::config::{Config, JsonMode, StartAt};
 use crate::encode::{envelope, json};
 use crate::error::{Code, Error};
 use crate::event::Event;
 use crate::source::cursor::Cursor;
-use crate::source::errors::{self, Moment, SourceFault};
+use crate::source::errors::{self, Moment};
 use crate::source::reply::Reply;
 use crate::source::split::Merger;
 use crate::source::start;
@@ -115,25 +116,10 @@ async fn open(args: &TailArgs, config: &Config) -> Result<Cursor, Error> {
         };
     let client = app::connect(config).await?;
     let start = start::without_checkpoint(&client, &start_at).await?;
-    let mut watch = app::watch(config);
-    loop {
-        match Cursor::open(&client, &watch, &start, 1_000, false).await {
-            Ok((cursor, _)) => return Ok(cursor),
-            Err(error)
-                if watch.split_large
-                    && errors::classify(&error, Moment::Other) == SourceFault::Refused =>
-            {
-                watch.split_large = false;
-            }
-            Err(error) => {
-                return Err(errors::error(
-                    "opening the change stream",
-                    &error,
-                    Moment::Other,
-                ));
-            }
-        }
-    }
+    let opened = opening::open(&client, config, &start, 1_000).await;
+    let (cursor, _) = opened
+        .map_err(|error| errors::error("opening the change stream", &error, Moment::Other))?;
+    Ok(cursor)
 }
 
 /// One change: the envelope, or time, operation, namespace, key, and the document or what was updated.

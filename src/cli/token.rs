@@ -1,26 +1,20 @@
 //! `tailwater token`: looks at the checkpoint of this configuration's stream, and moves it.
 
+mod active;
+mod place;
+
+use super::ask::NO;
 use super::{Output, complain, print};
 use crate::app;
-use crate::config::{Config, StartAt};
+use crate::config::Config;
 use crate::error::{Code, Error};
-use crate::position::{ClusterTime, ResumeToken};
-use crate::resume::{self, Checkpoint, Store};
-use crate::source::cursor::{Cursor, Start};
-use crate::source::errors::{self, Moment};
-use crate::source::{identity, start};
+use crate::position::ResumeToken;
+use crate::resume::{self, Store};
+use crate::source::identity;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::PathBuf;
-use std::time::Duration;
-
-/// A running instance moves its checkpoint at least this often, even at rest: MongoDB's periodic no-op
-/// and the slowest store's interval are 10 s each.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(22);
-/// Older than this, nobody can be writing it.
-const SURELY_STOPPED: Duration = Duration::from_secs(60);
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, PartialEq, Eq, clap::Subcommand)]
 pub enum TokenCommand {
@@ -64,7 +58,8 @@ pub struct Consent {
     /// Do not ask
     #[arg(long)]
     yes: bool,
-    /// Take the stream from an instance that runs: it stops, fenced
+    /// Take the stream from an instance that runs: it stops, fenced. With RESUME_STORE=file it has to be
+    /// stopped first
     #[arg(long)]
     force: bool,
 }
@@ -93,34 +88,18 @@ pub async fn run(command: &TokenCommand, config: &Config) -> Result<u8, Error> {
             change(config, *consent, "forgets its position", None).await
         }
         TokenCommand::Set { token, consent } => {
-            let is_hex = token.len() >= 8 && token.bytes().all(|b| b.is_ascii_hexdigit());
-            if !is_hex {
-                let detail =
-                    "a token is its `_data`, hex digits; `tailwater token export` shows one";
-                return Err(Error::new(Code::Config, detail));
-            }
-            let token = ResumeToken::from_data(token);
+            let token = place::typed(config, token).await?;
             change(config, *consent, "goes on from that token", Some(token)).await
         }
         TokenCommand::FromTimestamp { time, consent } => {
-            let token = token_at(config, *time).await?;
-            change(
-                config,
-                *consent,
-                &format!("goes on from {time}"),
-                Some(token),
-            )
-            .await
+            let token = place::at(config, *time).await?;
+            let what = format!("goes on from {time}");
+            change(config, *consent, &what, Some(token)).await
         }
         TokenCommand::Import { file, consent } => {
-            let token = import(config, file).await?;
-            change(
-                config,
-                *consent,
-                "goes on from the imported token",
-                Some(token),
-            )
-            .await
+            let token = place::imported(config, file).await?;
+            let what = "goes on from the imported token";
+            change(config, *consent, what, Some(token)).await
         }
     }
 }
@@ -173,7 +152,7 @@ async fn export(config: &Config) -> Result<u8, Error> {
     })?;
     let token = bson::Document::try_from(found.position.token.as_raw());
     let exported = Exported {
-        token: token.map_err(|error| damaged("the stored token").because(error))?,
+        token: token.map_err(|error| place::damaged("the stored token").because(error))?,
         seq: found.position.seq.0,
         time: found.position.time_millis.and_then(time_of),
         stream: found.stream,
@@ -181,57 +160,8 @@ async fn export(config: &Config) -> Result<u8, Error> {
         source: found.source,
     };
     let text = serde_json::to_string_pretty(&exported)
-        .map_err(|error| damaged("the checkpoint").because(error))?;
+        .map_err(|error| place::damaged("the checkpoint").because(error))?;
     Ok(print(&(text + "\n")))
-}
-
-async fn import(config: &Config, file: &PathBuf) -> Result<ResumeToken, Error> {
-    let text = match file.as_os_str() == "-" {
-        true => io::read_to_string(io::stdin()),
-        false => std::fs::read_to_string(file),
-    };
-    let name = file.display();
-    let text = text.map_err(|error| damaged(&format!("{name}: {error}")))?;
-    let exported: Exported = serde_json::from_str(&text)
-        .map_err(|error| damaged(&format!("{name} is no exported checkpoint")).because(error))?;
-    let namespace = config.mongo.scope.name();
-    let source = identity::identify(&app::connect(config).await?)
-        .await?
-        .to_string();
-    if exported.namespace != namespace || !identity::same_source(&exported.source, &source) {
-        let detail = format!(
-            "{name} is of {} on {}, and this is {namespace} on {source}",
-            exported.namespace, exported.source
-        );
-        return Err(Error::new(Code::TokenInvalid, detail));
-    }
-    let raw = bson::RawDocumentBuf::try_from(&exported.token);
-    raw.ok()
-        .and_then(|raw| ResumeToken::from_bytes(raw.as_bytes()))
-        .ok_or_else(|| damaged(&format!("the token in {name}")))
-}
-
-fn damaged(what: &str) -> Error {
-    Error::new(Code::TokenInvalid, format!("{what}: cannot be read"))
-}
-
-/// The token of a stream opened at `time`.
-async fn token_at(config: &Config, time: Timestamp) -> Result<ResumeToken, Error> {
-    let seconds = u32::try_from(time.as_second())
-        .map_err(|_| Error::new(Code::Config, "a time between 1970 and 2106"))?;
-    let client = app::connect(config).await?;
-    let start = start::without_checkpoint(&client, &StartAt::Time(seconds)).await?;
-    let start = match start {
-        Start::At(_) => start,
-        _ => Start::At(ClusterTime::new(seconds, 1)),
-    };
-    let opened = Cursor::open(&client, &app::watch(config), &start, 1, false).await;
-    let (_, first) = opened
-        .map_err(|error| errors::error("opening the change stream", &error, Moment::Resuming))?;
-    first.post_batch_token().ok_or_else(|| {
-        let detail = "the server gives no post-batch resume token; MongoDB 4.2 or later is needed";
-        Error::new(Code::SourceRefused, detail)
-    })
 }
 
 /// Claims the stream and moves its position, or takes it away.
@@ -241,16 +171,18 @@ async fn change(
     what: &str,
     token: Option<ResumeToken>,
 ) -> Result<u8, Error> {
+    // What holds a file is never fenced.
+    resume::refuse_in_use(config).await?;
     let before = resume::read(config, None, &config.stream_id).await?;
     if !consent.force {
-        refuse_while_active(config, before.as_ref()).await?;
+        active::refuse(config, before.as_ref()).await?;
     }
     let stream = &config.stream_id;
     let stands = before.as_ref().and_then(|found| found.position.time_millis);
     let stands = stands.and_then(time_of).unwrap_or_else(|| "nowhere".into());
     if !consent.yes && !confirm(&format!("{stream} stands at {stands}; it {what}.")) {
         complain("nothing was changed");
-        return Ok(1);
+        return Ok(NO);
     }
     let client = app::connect(config).await?;
     let source = identity::identify(&client).await?.to_string();
@@ -264,32 +196,6 @@ async fn change(
     }
     store.close().await?;
     Ok(print(&format!("{stream} {what} at its next start\n")))
-}
-
-/// Whoever runs the stream would be fenced in the middle of it.
-async fn refuse_while_active(config: &Config, before: Option<&Checkpoint>) -> Result<(), Error> {
-    let Some(before) = before else {
-        return Ok(());
-    };
-    let age = Timestamp::now().as_millisecond() - before.updated_at_millis;
-    if age > SURELY_STOPPED.as_millis() as i64 {
-        return Ok(());
-    }
-    complain("the checkpoint is recent: looking whether an instance still moves it");
-    let end = tokio::time::Instant::now() + SIGN_OF_LIFE;
-    while tokio::time::Instant::now() < end {
-        tokio::time::sleep(LOOK_AGAIN).await;
-        let now = resume::read(config, None, &config.stream_id).await?;
-        if now.is_some_and(|now| now.updated_at_millis != before.updated_at_millis) {
-            let detail = format!(
-                "the instance {} is running this stream: stop it first (`tailwater stop`), or take the \
-                 stream from it with --force",
-                before.instance
-            );
-            return Err(Error::new(Code::Config, detail));
-        }
-    }
-    Ok(())
 }
 
 /// Asks on the terminal; where there is none the answer is no.

@@ -82,6 +82,26 @@ impl Store {
     }
 }
 
+/// Says who has the file, if anybody has.
+pub(super) async fn refuse_in_use(path: &Path) -> Result<(), Error> {
+    let path = path.to_owned();
+    let free = blocking(move || -> Result<(), Error> {
+        let path = fs::canonicalize(&path).unwrap_or(path);
+        let mut options = OpenOptions::new();
+        match options.read(true).write(true).open(beside(&path, ".lock")) {
+            Ok(mut file) => {
+                take(&mut file, &path)?;
+                // Another one may want it from now on; closing would unlock it as well.
+                let _ = file.unlock();
+                Ok(())
+            }
+            // Nobody has had it yet; what else is wrong is for the one who opens the store to say.
+            Err(_) => Ok(()),
+        }
+    });
+    free.await?
+}
+
 /// Reads the file without locking it: it is always whole.
 pub(super) async fn read(path: &Path, stream: &str) -> Result<Option<Record>, Error> {
     let found = list(path).await?;
@@ -116,8 +136,19 @@ fn lock(path: &Path, instance: &str) -> Result<File, Error> {
         .mode(0o600)
         .open(&lock_path)
         .map_err(|error| unusable(&lock_path, "opened", error))?;
+    take(&mut file, path)?;
+    let named = format!("instance {instance}, process {}\n", std::process::id());
+    file.set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| file.write_all(named.as_bytes()))
+        .map_err(|error| unusable(&lock_path, "written", error))?;
+    Ok(file)
+}
+
+/// Locks the lock file of `path`, or says who has.
+fn take(file: &mut File, path: &Path) -> Result<(), Error> {
     match file.try_lock() {
-        Ok(()) => {}
+        Ok(()) => Ok(()),
         Err(TryLockError::WouldBlock) => {
             let mut holder = String::new();
             // Only for the sentence: without it the refusal stands just as well.
@@ -126,23 +157,17 @@ fn lock(path: &Path, instance: &str) -> Result<File, Error> {
                 "" => "another process",
                 named => named,
             };
-            return Err(Error::new(
+            Err(Error::new(
                 Code::CheckpointFailed,
                 format!(
                     "{} is in use by {holder}: stop that one first, or name another file with \
                      RESUME_FILE",
                     path.display()
                 ),
-            ));
+            ))
         }
-        Err(TryLockError::Error(error)) => return Err(unusable(&lock_path, "locked", error)),
+        Err(TryLockError::Error(error)) => Err(unusable(&beside(path, ".lock"), "locked", error)),
     }
-    let named = format!("instance {instance}, process {}\n", std::process::id());
-    file.set_len(0)
-        .and_then(|()| file.rewind())
-        .and_then(|()| file.write_all(named.as_bytes()))
-        .map_err(|error| unusable(&lock_path, "written", error))?;
-    Ok(file)
 }
 
 /// Replaces the file so that after any crash there is the old content or the new, whole.

@@ -329,6 +329,18 @@ impl Store {
     }
 }
 
+/// Refuses where the store keeps a second process out and another one has it: a lock on a file, unlike the
+/// claims on the other stores, is not taken over.
+///
+/// # Errors
+/// [`Code::CheckpointFailed`], with who has it.
+pub async fn refuse_in_use(config: &Config) -> Result<(), Error> {
+    match &config.resume.backend {
+        ResumeBackend::File { path } => file::refuse_in_use(path).await,
+        ResumeBackend::Kafka { .. } | ResumeBackend::MongoDb { .. } => Ok(()),
+    }
+}
+
 /// Reads a stream's checkpoint without claiming it.
 ///
 /// # Errors

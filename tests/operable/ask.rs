@@ -2,6 +2,7 @@
 
 use crate::support::{self, Database, Exit, PATIENCE, Setup, Tailwater, eventually};
 use bson::doc;
+use serde_json::Value;
 use std::net::SocketAddr;
 
 async fn run(setup: &Setup, args: &[&str]) -> Exit {
@@ -15,6 +16,11 @@ fn at(setup: &Setup, addr: SocketAddr) -> Setup {
 
 fn stream(setup: &Setup, db: &Database) -> String {
     format!("{}:{}", setup.vars()["KAFKA_CLIENT_ID"], db.name())
+}
+
+async fn checkpoint(setup: &Setup) -> Value {
+    let exit = run(setup, &["token", "show", "--output", "json"]).await;
+    serde_json::from_str(&exit.output).unwrap()
 }
 
 /// An instance with one record that Kafka cannot acknowledge yet, since it lingers.
@@ -132,4 +138,74 @@ async fn a_stream_that_is_switched_off_cannot_be_paused() {
     let exit = run(&asked, &["stop"]).await;
     assert_eq!((exit.code, exit.output.as_str()), (Some(0), "stopped\n"));
     assert_eq!(tailwater.wait_exit(PATIENCE).await.code, Some(0));
+}
+
+#[tokio::test]
+async fn the_checkpoint_of_a_paused_instance_is_not_moved_without_force() {
+    let (db, kafka) = (support::database().await, support::kafka().await);
+    let setup = Tailwater::on(&db, kafka).env("KAFKA_DB_CHANGES_TOPIC", db.topic("changes"));
+    let tailwater = setup.start().await;
+    let asked = at(&setup, tailwater.http_addr().unwrap());
+    let exit = run(&asked, &["pause"]).await;
+    assert_eq!(exit.code, Some(0), "{}", exit.output);
+    let before = checkpoint(&asked).await;
+    let exit = run(&asked, &["token", "reset", "--yes"]).await;
+    assert_eq!(exit.code, Some(2), "{}", exit.output);
+    for word in ["paused", "`tailwater stop`", "--force"] {
+        assert!(exit.output.contains(word), "{}", exit.output);
+    }
+    assert_eq!(checkpoint(&asked).await, before);
+    let exit = run(&asked, &["token", "reset", "--yes", "--force"]).await;
+    assert_eq!(exit.code, Some(0), "{}", exit.output);
+    tailwater.stop().await;
+}
+
+#[tokio::test]
+async fn a_checkpoint_file_is_moved_only_when_nobody_has_it() {
+    let (db, kafka) = (support::database().await, support::kafka().await);
+    let setup = Tailwater::on(&db, kafka)
+        .env("KAFKA_DB_CHANGES_TOPIC", db.topic("changes"))
+        .env("RESUME_STORE", "file");
+    let tailwater = setup.start().await;
+    // Before anything is asked of a person, too.
+    for consent in [&[][..], &["--yes"], &["--yes", "--force"]] {
+        let args = [&["token", "reset"][..], consent].concat();
+        let exit = run(&setup, &args).await;
+        assert_eq!(exit.code, Some(10), "{}", exit.output);
+        let pid = format!("process {}", tailwater.pid());
+        assert!(exit.output.contains("is in use by"), "{}", exit.output);
+        assert!(exit.output.contains(&pid), "{}", exit.output);
+        assert!(!exit.output.contains("looking whether"), "{}", exit.output);
+    }
+    tailwater.stop().await;
+
+    // An instance that answers there for another stream is in nobody's way.
+    let other = Tailwater::on(&db, kafka).start().await;
+    let asked = at(&setup, other.http_addr().unwrap());
+    let exit = run(&asked, &["token", "reset", "--yes"]).await;
+    assert_eq!(exit.code, Some(0), "{}", exit.output);
+    other.stop().await;
+}
+
+#[tokio::test]
+async fn a_token_that_mongodb_does_not_know_moves_no_checkpoint() {
+    let (db, kafka) = (support::database().await, support::kafka().await);
+    let setup = Tailwater::on(&db, kafka)
+        .env("KAFKA_DB_CHANGES_TOPIC", db.topic("changes"))
+        .env("RESUME_STORE", "file");
+    setup.start().await.stop().await;
+    let exported = run(&setup, &["token", "export"]).await.output;
+    let mut exported: Value = serde_json::from_str(&exported).unwrap();
+    exported["token"]["_data"] = "abcdef0123".into();
+    std::fs::write(setup.folder().join("damaged.json"), exported.to_string()).unwrap();
+    let before = checkpoint(&setup).await;
+    for args in [["set", "abcdef0123"], ["import", "damaged.json"]] {
+        let args = [&["token"][..], &args, &["--yes", "--force"]].concat();
+        let exit = run(&setup, &args).await;
+        assert_eq!(exit.code, Some(5), "{args:?}: {}", exit.output);
+        let why = "damaged or of another stream; nothing was changed";
+        assert!(exit.output.contains(why), "{args:?}: {}", exit.output);
+    }
+    assert_eq!(checkpoint(&setup).await, before);
+    setup.start().await.stop().await;
 }

@@ -1,0 +1,34 @@
+//! Opens the change stream of a configuration for a command: once, without waiting for anything.
+
+use crate::app;
+use crate::config::Config;
+use crate::pipeline::opening::moment;
+use crate::source::cursor::{Cursor, Start};
+use crate::source::errors::{self, SourceFault};
+use crate::source::reply::Reply;
+use mongodb::Client;
+
+/// Opens a cursor and gives it with the first reply, which holds no events; goes without splitting where
+/// the server does not know it.
+///
+/// # Errors
+/// The driver's error.
+pub(super) async fn open(
+    client: &Client,
+    config: &Config,
+    start: &Start,
+    batch_events: u32,
+) -> Result<(Cursor, Reply), mongodb::error::Error> {
+    let mut watch = app::watch(config);
+    loop {
+        match Cursor::open(client, &watch, start, batch_events, false).await {
+            Err(error)
+                if watch.split_large
+                    && errors::classify(&error, moment(start)) == SourceFault::Refused =>
+            {
+                watch.split_large = false;
+            }
+            opened => return opened,
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Where a stream may be moved to: only to what MongoDB goes on from, since the next start could not say so
+//! before the good position is overwritten.
+
+use super::Exported;
+use crate::app;
+use crate::cli::opening;
+use crate::config::{Config, StartAt};
+use crate::error::{Code, Error};
+use crate::position::{ClusterTime, ResumeToken};
+use crate::source::cursor::Start;
+use crate::source::errors::{self, Moment, SourceFault};
+use crate::source::{identity, start};
+use jiff::Timestamp;
+use mongodb::Client;
+use std::io;
+use std::path::Path;
+
+/// The token that was typed.
+pub(super) async fn typed(config: &Config, data: &str) -> Result<ResumeToken, Error> {
+    let is_hex = data.len() >= 8 && data.bytes().all(|b| b.is_ascii_hexdigit());
+    if !is_hex {
+        let detail = "a token is its `_data`, hex digits; `tailwater token export` shows one";
+        return Err(Error::new(Code::Config, detail));
+    }
+    let client = app::connect(config).await?;
+    resumable(&client, config, ResumeToken::from_data(data)).await
+}
+
+/// The token of a stream opened at `time`.
+pub(super) async fn at(config: &Config, time: Timestamp) -> Result<ResumeToken, Error> {
+    let seconds = u32::try_from(time.as_second())
+        .map_err(|_| Error::new(Code::Config, "a time between 1970 and 2106"))?;
+    let client = app::connect(config).await?;
+    let start = start::without_checkpoint(&client, &StartAt::Time(seconds)).await?;
+    let start = match start {
+        Start::At(_) => start,
+        _ => Start::At(ClusterTime::new(seconds, 1)),
+    };
+    let opened = opening::open(&client, config, &start, 1).await;
+    let (_, first) = opened
+        .map_err(|error| errors::error("opening the change stream", &error, Moment::Resuming))?;
+    first.post_batch_token().ok_or_else(|| {
+        let detail = "the server gives no post-batch resume token; MongoDB 4.2 or later is needed";
+        Error::new(Code::SourceRefused, detail)
+    })
+}
+
+/// The token of an exported checkpoint of this source and database.
+pub(super) async fn imported(config: &Config, file: &Path) -> Result<ResumeToken, Error> {
+    let text = match file.as_os_str() == "-" {
+        true => io::read_to_string(io::stdin()),
+        false => std::fs::read_to_string(file),
+    };
+    let name = file.display();
+    let text = text.map_err(|error| damaged(&format!("{name}: {error}")))?;
+    let exported: Exported = serde_json::from_str(&text)
+        .map_err(|error| damaged(&format!("{name} is no exported checkpoint")).because(error))?;
+    let namespace = config.mongo.scope.name();
+    let client = app::connect(config).await?;
+    let source = identity::identify(&client).await?.to_string();
+    if exported.namespace != namespace || !identity::same_source(&exported.source, &source) {
+        let detail = format!(
+            "{name} is of {} on {}, and this is {namespace} on {source}",
+            exported.namespace, exported.source
+        );
+        return Err(Error::new(Code::TokenInvalid, detail));
+    }
+    let raw = bson::RawDocumentBuf::try_from(&exported.token);
+    let token = raw
+        .ok()
+        .and_then(|raw| ResumeToken::from_bytes(raw.as_bytes()))
+        .ok_or_else(|| damaged(&format!("the token in {name}")))?;
+    resumable(&client, config, token).await
+}
+
+pub(super) fn damaged(what: &str) -> Error {
+    Error::new(Code::TokenInvalid, format!("{what}: cannot be read"))
+}
+
+/// The token, after the server has gone on from it. It looks for it at the first reply that may hold
+/// events, not when the stream is opened.
+async fn resumable(
+    client: &Client,
+    config: &Config,
+    token: ResumeToken,
+) -> Result<ResumeToken, Error> {
+    let start = Start::After(token.clone());
+    let (mut cursor, _) = opening::open(client, config, &start, 1)
+        .await
+        .map_err(|error| refused(&error))?;
+    match cursor.next().await {
+        Ok(_) => Ok(token),
+        // The token was found, and the event behind it is what the stream's own policies are for.
+        Err(error) if errors::classify(&error, Moment::Resuming).is_of_one_event() => Ok(token),
+        Err(error) => Err(refused(&error)),
+    }
+}
+
+fn refused(error: &mongodb::error::Error) -> Error {
+    let fault = errors::classify(error, Moment::Resuming);
+    let what = match fault {
+        SourceFault::TokenInvalid => {
+            "MongoDB knows no such token: it is damaged or of another stream"
+        }
+        SourceFault::HistoryLost => "the oplog does not hold this token, or no longer",
+        _ => return errors::of_fault("going on from this token", fault, error),
+    };
+    let detail = format!("{what}; nothing was changed: {}", errors::describe(error));
+    Error::new(fault.code(), detail)
+}
