@@ -271,14 +271,14 @@ fn after_help() -> String {
 
 fn meaning(code: Code) -> &'static str {
     match code {
-        Code::Internal => "a bug, or the machine is exhausted",
+        Code::Internal => "a bug, or the machine is exhausted; of a question (health, stop, …): no",
         Code::Config => "the configuration or the command line is wrong",
         Code::SourceRefused => "MongoDB refuses: credentials, privileges, no replica set, version",
         Code::SourceUnavailable => {
-            "MongoDB cannot be reached, and RECONNECT_MAX_RETRIES are used up"
+            "MongoDB cannot be reached (a run waits; see RECONNECT_MAX_RETRIES)"
         }
         Code::SinkRefused => "Kafka refuses: credentials, authorization, a missing topic",
-        Code::SinkUnavailable => "Kafka cannot be reached",
+        Code::SinkUnavailable => "Kafka cannot be reached (a run waits; see RECONNECT_MAX_RETRIES)",
         Code::TokenInvalid => "the resume token is malformed, or of another source or database",
         Code::HistoryLost => "the oplog no longer holds the position to go on from",
         Code::Fenced => "another instance has taken over this stream",

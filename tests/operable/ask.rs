@@ -209,3 +209,17 @@ async fn a_token_that_mongodb_does_not_know_moves_no_checkpoint() {
     assert_eq!(checkpoint(&setup).await, before);
     setup.start().await.stop().await;
 }
+
+#[tokio::test]
+async fn a_command_that_looks_once_says_at_once_that_a_server_is_away() {
+    let away = "mongodb://127.0.0.1:1/none?serverSelectionTimeoutMS=200";
+    let setup = Setup::empty().env("MONGODB_URI", away);
+    let exit = run(&setup, &["tail"]).await;
+    assert_eq!(exit.code, Some(11), "{}", exit.output);
+    let db = support::database().await;
+    let setup = Setup::empty()
+        .env("MONGODB_URI", db.uri())
+        .env("KAFKA_BROKERS", "127.0.0.1:1");
+    let exit = run(&setup, &["check"]).await;
+    assert_eq!(exit.code, Some(12), "{}", exit.output);
+}

@@ -86,7 +86,10 @@ fn the_runbook_explains_every_state_and_every_code() {
         let row = format!("\n| `{}` |", state.name());
         assert!(runbook.contains(&row), "no row for state {}", state.name());
     }
+    let errors = read("docs/errors.md");
     for code in Code::ALL {
+        let headed = format!("`{}` ({})", code.name(), code.exit_code());
+        assert!(errors.contains(&headed), "no page for {}", code.name());
         let row = format!("\n| {} | `{}` |", code.exit_code(), code.name());
         assert!(runbook.contains(&row), "no row for code {}", code.name());
     }
