@@ -113,7 +113,7 @@ pub fn keys(settings: &Settings) -> Vec<Case> {
 
 /// Acknowledgements that come late, all through the same proxy.
 pub fn acks(settings: &Settings) -> Vec<Case> {
-    let waiting = Waiting::inserts(DATABASE, settings.events(200_000, 40_000));
+    let waiting = Waiting::inserts(DATABASE, settings.events(100_000, 20_000));
     let late = |millis: u64| Case {
         ack_delay: Some(Duration::from_millis(millis)),
         ..Case::new(

@@ -76,7 +76,7 @@ pub async fn run(settings: &Settings, mode: &str, cases: &[Case]) -> Fallible {
         let subject = Subject::RawProduce;
         bench.turn(&subject, case, token, &mut unheeded).await?;
     }
-    for turn in 0..settings.turns {
+    for turn in 0..settings.turns(if mode == "drain" { 3 } else { 1 }) {
         for (case, token) in cases.iter().zip(&tokens) {
             for subject in &case.subjects {
                 if matches!(subject, Subject::Peer(_)) && turn >= settings.peer_turns {

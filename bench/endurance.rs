@@ -88,7 +88,7 @@ impl Bench {
 /// # Errors
 /// What went wrong with a server or the subject.
 pub async fn steady(settings: &Settings) -> Fallible {
-    let seconds = settings.seconds(10.0, 0.5);
+    let seconds = settings.seconds(5.0, 0.5);
     let mut bench = Bench::start(settings, seconds).await?;
     let case = format!("{} inserts/s, {seconds} s", settings.rate);
     let mut run = Run::new("steady", &case, &bench.subject, 0);

@@ -51,7 +51,7 @@ pub async fn run(settings: &Settings) -> Fallible {
         results.setting(&subject.name(), subject.settings(settings))?;
     }
     let case = format!("{} inserts a second", settings.rate);
-    for turn in 0..settings.turns {
+    for turn in 0..settings.turns(1) {
         let mut run = Run::new(MODE, &case, STREAM_ALONE, turn);
         bench.stream_alone(&mut run).await?;
         results.run(run)?;

@@ -16,7 +16,7 @@ use std::time::Duration;
 pub const PROPERTIES: [(&str, &str); 8] = [
     ("acks", "all"),
     ("enable.idempotence", "true"),
-    ("linger.ms", "1"),
+    ("linger.ms", "100"),
     ("batch.size", "1000000"),
     ("message.max.bytes", "1000000000"),
     ("message.timeout.ms", "0"),

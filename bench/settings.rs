@@ -14,10 +14,10 @@ pub struct Settings {
     /// The folder with the jars of Kafka and Connect.
     #[arg(long, default_value = ".")]
     pub kafka_jars: PathBuf,
-    /// Turns of every subject.
-    #[arg(long, default_value_t = 3)]
-    pub turns: usize,
-    /// Turns of the connectors, which take longer.
+    /// Turns of every subject, instead of three.
+    #[arg(long)]
+    pub turns: Option<usize>,
+    /// Most turns of the connectors, which take longer.
     #[arg(long, default_value_t = 3)]
     pub peer_turns: usize,
     /// Fewer events everywhere: shows that all works, and roughly how it stands.
@@ -55,6 +55,11 @@ impl Settings {
     /// How many events a measurement has: what was asked for, else its own number.
     pub fn events(&self, full: u64, short: u64) -> u64 {
         self.events.unwrap_or(if self.short { short } else { full })
+    }
+
+    /// How many turns a measurement has; `short` of them where few events show only that all works.
+    pub fn turns(&self, short: usize) -> usize {
+        self.turns.unwrap_or(if self.short { short } else { 3 })
     }
 
     /// How many seconds something goes on: what was asked for, else its own number of minutes.

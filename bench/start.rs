@@ -31,7 +31,9 @@ pub async fn run(settings: &Settings) -> Fallible {
     running.stop().await?;
 
     let entries = settings.events(300_000, 20_000);
-    let turns = settings.turns.max(if settings.short { 3 } else { 10 });
+    let turns = settings
+        .turns
+        .unwrap_or(if settings.short { 3 } else { 10 });
     let long = format!("{entries} entries in the oplog");
     for (case, entries) in [("a short oplog", 0), (&long, entries)] {
         if entries > 0 {
