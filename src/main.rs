@@ -41,8 +41,9 @@ fn start(command: &Command, loaded: Loaded, log: log::Handle) -> Result<u8, Erro
         .map_err(|error| Error::new(Code::Internal, "no runtime").because(error))?;
     let carried_out = Box::pin(carry_out(command, loaded, log));
     let result = runtime.block_on(caught("the command", carried_out));
-    // Threads that wait for a server which does not answer must not hold up the end.
-    runtime.shutdown_background();
+    // Left as it is, for the end of the process to end it: threads that wait for a server which does not
+    // answer would hold that up, and tasks dropped one by one find others gone (the driver panics then).
+    std::mem::forget(runtime);
     result.flatten()
 }
 
