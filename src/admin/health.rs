@@ -1,6 +1,7 @@
 //! The answers about health. `docs/operations.md` says what each field means.
 
 use super::Context;
+use crate::config::Scope;
 use crate::status::health::Health;
 use crate::status::line::Status;
 use crate::status::{Board, Flag, Note, State};
@@ -10,9 +11,6 @@ use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::sync::Arc;
-
-/// The namespace of a board that watches all databases.
-const DEPLOYMENT: &str = "*";
 
 type Answer = (StatusCode, Json<Value>);
 
@@ -221,7 +219,7 @@ fn database(context: &Context) -> Value {
 fn databases(context: &Context) -> Value {
     let whole = database(context);
     let tallies = context.board.metrics.databases();
-    if context.board.namespace != DEPLOYMENT || tallies.is_empty() {
+    if context.board.namespace != Scope::DEPLOYMENT || tallies.is_empty() {
         return json!([whole]);
     }
     let row = |(name, events, last): (String, u64, i64)| {

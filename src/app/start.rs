@@ -14,7 +14,7 @@ use crate::route::Router;
 use crate::sink::topics::Topics;
 use crate::source::batch_size::BatchSize;
 use crate::source::cursor::{Cursor, Start};
-use crate::source::errors::{self, SourceFault};
+use crate::source::errors;
 use crate::source::reader::Retry;
 use crate::source::{identity, preflight, start};
 use crate::status::Board;
@@ -230,9 +230,9 @@ async fn open_cursor(
             Err(error) => error,
         };
         let moment = opening::moment(start);
-        if rooms.watch.split_large && errors::classify(&error, moment) == SourceFault::Refused {
+        let fault = errors::classify(&error, moment);
+        if rooms.watch.give_up_splitting(fault) {
             tracing::info!("this server does not split events over 16 MiB; going on without");
-            rooms.watch.split_large = false;
             continue;
         }
         let error = errors::error("opening the change stream", &error, moment);

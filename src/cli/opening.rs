@@ -4,7 +4,7 @@ use crate::app;
 use crate::config::Config;
 use crate::pipeline::opening::moment;
 use crate::source::cursor::{Cursor, Start};
-use crate::source::errors::{self, SourceFault};
+use crate::source::errors;
 use crate::source::reply::Reply;
 use mongodb::Client;
 
@@ -22,12 +22,7 @@ pub(super) async fn open(
     let mut watch = app::watch(config);
     loop {
         match Cursor::open(client, &watch, start, batch_events, false).await {
-            Err(error)
-                if watch.split_large
-                    && errors::classify(&error, moment(start)) == SourceFault::Refused =>
-            {
-                watch.split_large = false;
-            }
+            Err(error) if watch.give_up_splitting(errors::classify(&error, moment(start))) => {}
             opened => return opened,
         }
     }

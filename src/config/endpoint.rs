@@ -4,7 +4,6 @@
 use super::check::Check;
 use super::env::Environment;
 use super::{Config, ConfigErrors, Http, Secret, validate};
-use std::path::Path;
 
 /// Where an instance is asked, and which one is meant.
 #[derive(Debug, Clone)]
@@ -23,10 +22,7 @@ impl Endpoint {
     /// # Errors
     /// What is wrong with `HTTP_ADDR` or `ADMIN_TOKEN`.
     pub fn from_env() -> Result<Self, ConfigErrors> {
-        Self::read(&Environment::read(
-            std::env::vars_os(),
-            Some(Path::new(".env")),
-        ))
+        Self::read(&Environment::of_process())
     }
 
     pub(super) fn read(environment: &Environment) -> Result<Self, ConfigErrors> {

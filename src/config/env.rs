@@ -62,6 +62,11 @@ struct Entry {
 }
 
 impl Environment {
+    /// The process's environment and, where it exists, `.env` in the working directory.
+    pub fn of_process() -> Self {
+        Self::read(std::env::vars_os(), Some(Path::new(".env")))
+    }
+
     /// Gathers the variables; `dotenv` is read where it exists, and the real environment wins.
     pub fn read(
         vars: impl IntoIterator<Item = (OsString, OsString)>,

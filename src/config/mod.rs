@@ -76,7 +76,7 @@ impl Config {
     /// # Errors
     /// Everything that is wrong, at once.
     pub fn from_env() -> Result<Loaded, ConfigErrors> {
-        Self::from_sources(std::env::vars_os(), Some(Path::new(".env")))
+        Self::build(&Environment::of_process(), Needs::Everything)
     }
 
     /// As [`from_env`](Self::from_env) for a command that only reads MongoDB: what is missing or wrong for
@@ -85,8 +85,7 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with what it needs, at once.
     pub fn for_source_from_env() -> Result<Loaded, ConfigErrors> {
-        let environment = Environment::read(std::env::vars_os(), Some(Path::new(".env")));
-        Self::build(&environment, Needs::Source)
+        Self::build(&Environment::of_process(), Needs::Source)
     }
 
     /// Reads these variables and no others.
@@ -138,8 +137,7 @@ impl Config {
 
 /// How an instance with this environment logs; the rest of the configuration may be wrong.
 pub fn log_from_env() -> Log {
-    let environment = Environment::read(std::env::vars_os(), Some(Path::new(".env")));
-    validate::log(&mut check::Check::new(&environment))
+    validate::log(&mut check::Check::new(&Environment::of_process()))
 }
 
 /// Where the HTTP server listens.

@@ -49,11 +49,14 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// The database's name, or `*`.
+    /// The name of all databases.
+    pub const DEPLOYMENT: &'static str = "*";
+
+    /// The database's name, or [`DEPLOYMENT`](Self::DEPLOYMENT).
     pub fn name(&self) -> &str {
         match self {
             Self::Database(name) => name,
-            Self::Deployment { .. } => "*",
+            Self::Deployment { .. } => Self::DEPLOYMENT,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Does a checkpoint fit what is configured now?
 
 use super::{Checkpoint, Filter};
+use crate::config::Scope;
 use crate::error::{Code, Error};
 use crate::position::Seq;
 use crate::source::{describe_change, identity::same_source};
@@ -63,7 +64,7 @@ pub fn verify(
 
 fn spoken(namespace: &str) -> String {
     match namespace {
-        "*" => "the whole deployment".into(),
+        Scope::DEPLOYMENT => "the whole deployment".into(),
         database => format!("database {database}"),
     }
 }

@@ -1,5 +1,6 @@
 //! Opens the change stream's cursor.
 
+use super::errors::SourceFault;
 use super::reply::Reply;
 use crate::position::{ClusterTime, ResumeToken};
 use bson::{Bson, Document, RawDocumentBuf, doc};
@@ -50,6 +51,14 @@ pub struct Lean {
 }
 
 impl Watch {
+    /// Gives up splitting large events after a refusal, which may be that of a server that does not know the
+    /// stage. False where there is nothing to give up, or the fault is another.
+    pub fn give_up_splitting(&mut self, fault: SourceFault) -> bool {
+        let gives_up = self.split_large && fault == SourceFault::Refused;
+        self.split_large &= !gives_up;
+        gives_up
+    }
+
     /// The aggregate command that opens a cursor; with a first batch of 0 events the position it starts
     /// from is known before any event is read.
     pub fn command(&self, start: &Start, first_batch: u32) -> Document {

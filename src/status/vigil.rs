@@ -3,7 +3,7 @@
 //! whenever that changes.
 
 use super::health::{Health, STILL};
-use super::{Board, Note, State};
+use super::{Board, Lasting, Note, State};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -28,11 +28,12 @@ impl Progress {
     }
 }
 
-/// Keeps in `note` what stands still, once it has for long.
-fn note(note: &Note, was: Duration, is: Duration, text: &str) {
-    if was < STILL && is >= STILL {
-        note.set(format!("{text} for {} s", is.as_secs()));
+/// Keeps in `lasting` for how long something stands still, and in `note` that it does, once it has for long.
+fn tell(lasting: &Lasting, stands: Duration, note: &Note, text: &str) {
+    if lasting.get() < STILL && stands >= STILL {
+        note.set(format!("{text} for {} s", stands.as_secs()));
     }
+    lasting.set(stands);
 }
 
 /// What the log was last told of a run: one line for each change. What begins or ends a run is told as
@@ -74,26 +75,14 @@ pub async fn run(board: Arc<Board>, done: CancellationToken) {
         let now = Instant::now();
         let waiting = board.in_flight() > 0;
         let stands = acks.stands(board.acked.get(), waiting, now);
-        let was = board.unacknowledged.get();
-        note(
-            &board.sink_error,
-            was,
-            stands,
-            "kafka has acknowledged nothing",
-        );
-        board.unacknowledged.set(stands);
+        let what = "kafka has acknowledged nothing";
+        tell(&board.unacknowledged, stands, &board.sink_error, what);
         // With records waiting the reader may be held back by the byte budget: no fault of the source. At
         // rest a cursor answers every second.
         let reads = board.state() == State::Running && !waiting;
         let stands = replies.stands(board.replies.get(), reads, now);
-        let was = board.unanswered.get();
-        note(
-            &board.source_error,
-            was,
-            stands,
-            "no cursor of the change stream has answered",
-        );
-        board.unanswered.set(stands);
+        let what = "no cursor of the change stream has answered";
+        tell(&board.unanswered, stands, &board.source_error, what);
         told.look(&board);
     }
 }
