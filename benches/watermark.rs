@@ -51,6 +51,7 @@ fn seal(token: &ResumeToken, seq: u64) -> Seal {
             token: token.clone(),
             seq: Seq(seq),
             time_millis: None,
+            cluster_time: None,
         }),
     }
 }

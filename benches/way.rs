@@ -117,6 +117,7 @@ fn events_of_one_reply(bencher: Bencher<'_, '_>, text: usize) {
                         token,
                         seq,
                         time_millis: event.timestamp_millis(),
+                        cluster_time: event.cluster_time,
                     });
                     let (records, bytes) = (fill.records, fill.bytes);
                     tracker.seal(

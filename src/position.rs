@@ -129,6 +129,16 @@ pub struct Position {
     pub seq: Seq,
     /// Time of the last event or idle token, where known, in milliseconds since the Unix epoch.
     pub time_millis: Option<i64>,
+    /// Cluster time of the last event up to this place, where known.
+    pub cluster_time: Option<ClusterTime>,
+}
+
+impl Position {
+    /// From which cluster time on the oplog holds all that follows this place: the token's own, or for a
+    /// token that tells none that of the last event.
+    pub fn begins_at(&self) -> Option<ClusterTime> {
+        self.token.cluster_time().or(self.cluster_time)
+    }
 }
 
 #[cfg(test)]

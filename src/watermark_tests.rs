@@ -7,6 +7,7 @@ fn at(seq: u64) -> Position {
         token: ResumeToken::from_data(&format!("{seq:020}")),
         seq: Seq(seq),
         time_millis: None,
+        cluster_time: None,
     }
 }
 

@@ -20,6 +20,7 @@ mod operations;
 mod preflight;
 mod property;
 mod restart;
+mod resuming;
 mod routing;
 mod servers;
 mod topics;

@@ -14,11 +14,12 @@ use crate::route::Router;
 use crate::sink::topics::Topics;
 use crate::source::batch_size::BatchSize;
 use crate::source::cursor::{Cursor, Start};
-use crate::source::errors;
+use crate::source::errors::{self, SourceFault};
 use crate::source::reader::Retry;
 use crate::source::{identity, preflight, start};
 use crate::status::Board;
 use mongodb::Client;
+use std::cmp::Ordering;
 use std::sync::Arc;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -175,6 +176,10 @@ async fn begin(rooms: &mut Rooms, store: &mut Store) -> Result<Opened, Error> {
     .await?;
     let (cursor, first) = open_cursor(rooms, &start).await?;
     let token = match (first, &start) {
+        // Of a server whose post-batch tokens go back.
+        (Some(first), Start::After(token)) if first.stream_order(token) == Some(Ordering::Less) => {
+            token.clone()
+        }
         (Some(token), _) => token,
         (None, Start::After(token)) => token.clone(),
         (None, _) => {
@@ -186,6 +191,10 @@ async fn begin(rooms: &mut Rooms, store: &mut Store) -> Result<Opened, Error> {
     };
     let time_millis = token.cluster_time().map(|time| time.millis());
     let position = Position {
+        cluster_time: match &start {
+            Start::At(time) => Some(*time),
+            Start::After(_) | Start::Now => None,
+        },
         token,
         seq: Seq::renewed(None),
         time_millis,
@@ -210,11 +219,12 @@ async fn begin(rooms: &mut Rooms, store: &mut Store) -> Result<Opened, Error> {
 }
 
 /// Opens the cursor, waiting for what heals by itself; goes without splitting where the server does
-/// not know it.
+/// not know it. There is no cursor where it does not find the token to start after: the reader looks for its
+/// time.
 async fn open_cursor(
     rooms: &mut Rooms,
     start: &Start,
-) -> Result<(Cursor, Option<ResumeToken>), Error> {
+) -> Result<(Option<Cursor>, Option<ResumeToken>), Error> {
     let mut delays = rooms.retry().delays();
     loop {
         let error = match Cursor::open(
@@ -226,7 +236,7 @@ async fn open_cursor(
         )
         .await
         {
-            Ok((cursor, first)) => return Ok((cursor, first.post_batch_token())),
+            Ok((cursor, first)) => return Ok((Some(cursor), first.post_batch_token())),
             Err(error) => error,
         };
         let moment = opening::moment(start);
@@ -235,7 +245,10 @@ async fn open_cursor(
             tracing::info!("this server does not split events over 16 MiB; going on without");
             continue;
         }
-        let error = errors::error("opening the change stream", &error, moment);
+        if fault == SourceFault::TokenNotFound {
+            return Ok((None, None));
+        }
+        let error = errors::of_fault("opening the change stream", fault, &error);
         heal(&error, &mut delays).await.ok_or(error)?;
     }
 }

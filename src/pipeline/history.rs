@@ -34,8 +34,7 @@ pub async fn go_on(rooms: &Rooms, lost: &Position, error: Error) -> Result<Optio
                 // A cluster time counts whole seconds: the end of that second.
                 let missing = missing(lost, oldest.ok().map(|time| time.millis() + 999));
                 let detail = format!(
-                    "{}: the oplog no longer holds the position to go on from; {missing}. Choose by name how \
-                     to go on: ON_HISTORY_LOST=earliest (from what the oplog still holds) or latest (from now)",
+                    "{}; {missing}. Choose by name how to go on: ON_HISTORY_LOST=earliest (from what the oplog still holds) or latest (from now)",
                     error.detail
                 );
                 return Err(Error::new(Code::HistoryLost, detail));
@@ -70,6 +69,7 @@ pub async fn go_on(rooms: &Rooms, lost: &Position, error: Error) -> Result<Optio
         let gap = event(rooms, &token, lost, to, policy)?;
         let position = Position {
             time_millis: Some(to),
+            cluster_time: None,
             seq: Seq::renewed(Some(lost.seq)),
             token,
         };
@@ -141,6 +141,7 @@ mod tests {
             token: ResumeToken::from_data("82"),
             seq: Seq(1),
             time_millis,
+            cluster_time: None,
         }
     }
 

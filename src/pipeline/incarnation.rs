@@ -20,7 +20,6 @@ use crate::sink::topics::Topics;
 use crate::sink::transaction::{self, Transactions};
 use crate::source::batch_size::BatchSize;
 use crate::source::cursor::{Cursor, Watch};
-use crate::source::errors::SourceFault;
 use crate::source::reader::{Fetched, READ_AHEAD, Reader, Retry};
 use crate::source::split::Merger;
 use crate::status::{Board, State};
@@ -64,14 +63,14 @@ impl Rooms {
         Retry::of(&self.config.mongo)
     }
 
-    /// Runs from an open cursor at `position` until the end.
+    /// Runs from `position` until the end, with the cursor that was opened there.
     ///
     /// # Errors
     /// When the producer cannot be built: the ledger is lost with it, since that is the configuration's
     /// fault and the process stops.
     pub async fn run(
         &self,
-        cursor: Cursor,
+        cursor: Option<Cursor>,
         position: Position,
         mut ledger: Ledger,
         knowledge: &Knowledge,
@@ -114,8 +113,7 @@ impl Rooms {
             board: Arc::clone(&self.board),
             replies: sender,
         };
-        let reading =
-            tokio::spawn(reader.run(cursor, position.token.clone(), halt_reading.clone()));
+        let reading = tokio::spawn(reader.run(cursor, position.clone(), halt_reading.clone()));
 
         let halt_committing = CancellationToken::new();
         let (mut committing, mut leader) = match ledger {
@@ -331,7 +329,7 @@ impl Rooms {
     /// before history was lost can never be read again: that waits for Kafka.
     async fn drain(&self, pump: &mut Pump<'_>, end: &End) -> bool {
         self.board.enter(State::Draining);
-        let is_last_chance = matches!(end, End::Source(fault) if fault.kind == SourceFault::HistoryLost)
+        let is_last_chance = matches!(end, End::Source(fault) if fault.kind.is_of_history())
             && self.config.pipeline.on_history_lost != OnHistoryLost::Stop;
         let limit = async {
             if is_last_chance {

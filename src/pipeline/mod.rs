@@ -18,7 +18,6 @@ use crate::commit::Ledger;
 use crate::error::{Code, Error};
 use crate::sink::producer::Faults;
 use crate::source::cursor::Start;
-use crate::source::errors::SourceFault;
 use crate::status::State;
 use incarnation::{Outcome, Rooms};
 use opening::Opened;
@@ -69,9 +68,7 @@ pub async fn supervise(rooms: &Rooms, opened: Opened, ledger: Ledger) -> Result<
                 ));
             }
             End::Failed(error) => return Err(error),
-            End::Source(fault) if fault.kind == SourceFault::HistoryLost => {
-                Some(Error::from(fault))
-            }
+            End::Source(fault) if fault.kind.is_of_history() => Some(Error::from(fault)),
             End::Source(fault) => return Err(fault.into()),
             End::Producer => {
                 knowledge.forget(position.seq);

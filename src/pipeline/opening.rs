@@ -4,19 +4,21 @@ use super::incarnation::Rooms;
 use crate::error::{Error, Policy};
 use crate::position::{Position, ResumeToken};
 use crate::source::cursor::{Cursor, Start};
-use crate::source::errors::{self, Moment};
+use crate::source::errors::{self, Moment, SourceFault};
 use bson::RawDocumentBuf;
 use std::time::Duration;
 
 /// What an incarnation begins with.
 pub struct Opened {
-    pub cursor: Cursor,
+    /// None where the server does not find the position's token: the reader looks for its time.
+    pub cursor: Option<Cursor>,
     pub position: Position,
     /// The event that tells of lost history, to go before all others.
     pub gap: Option<RawDocumentBuf>,
 }
 
-/// Opens a cursor and gives it with the position it starts from; none when asked to stop.
+/// Opens a cursor and gives it with the position it starts from; none when asked to stop. There is no cursor
+/// where the server does not find the token to start after.
 ///
 /// # Errors
 /// What does not heal by itself, or not within `delays`.
@@ -24,7 +26,7 @@ pub async fn cursor(
     rooms: &Rooms,
     start: &Start,
     delays: &mut (impl Iterator<Item = Duration> + Send),
-) -> Result<Option<(Cursor, Option<ResumeToken>)>, Error> {
+) -> Result<Option<(Option<Cursor>, Option<ResumeToken>)>, Error> {
     loop {
         let events = rooms.batch_size.events();
         let opening = Cursor::open(&rooms.client, &rooms.watch, start, events, false);
@@ -33,8 +35,12 @@ pub async fn cursor(
             opened = opening => opened,
         };
         let error = match opened {
-            Ok((cursor, first)) => return Ok(Some((cursor, first.post_batch_token()))),
-            Err(error) => errors::error("opening the change stream", &error, moment(start)),
+            Ok((cursor, first)) => return Ok(Some((Some(cursor), first.post_batch_token()))),
+            Err(error) => error,
+        };
+        let error = match errors::classify(&error, moment(start)) {
+            SourceFault::TokenNotFound => return Ok(Some((None, None))),
+            fault => errors::of_fault("opening the change stream", fault, &error),
         };
         rooms.board.mongo_connected.set(false);
         if !pause(rooms, &error, delays).await? {

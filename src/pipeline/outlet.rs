@@ -6,8 +6,9 @@ use super::tracker::Tracker;
 use crate::batch::Fill;
 use crate::config::Batching;
 use crate::error::Error;
+use crate::event::Event;
 use crate::metrics::ClosedBy;
-use crate::position::{Position, ResumeToken, Seq};
+use crate::position::{ClusterTime, Position, ResumeToken, Seq};
 use crate::route::Topic;
 use crate::sink::first::Firsts;
 use crate::sink::produce::Record;
@@ -48,6 +49,8 @@ pub struct Place {
     pub seq: Seq,
     pub token: Vec<u8>,
     pub time_millis: Option<i64>,
+    /// Of the last event.
+    pub cluster_time: Option<ClusterTime>,
 }
 
 /// Sends records and closes batches, for one incarnation.
@@ -91,6 +94,7 @@ impl<'a> Outlet<'a> {
             seq: start.seq,
             token: start.token.as_bytes().to_vec(),
             time_millis: start.time_millis,
+            cluster_time: start.cluster_time,
         };
         Self {
             producer,
@@ -200,15 +204,16 @@ impl<'a> Outlet<'a> {
     }
 
     /// Counts an event whose records were all sent, and closes the batch when it is full.
-    pub fn count(&mut self, token: &[u8], time_millis: Option<i64>) {
+    pub fn count(&mut self, event: &Event<'_>) {
         let limits = self.limits;
         let (_, fill) = self.open();
         fill.events += 1;
         let closed_by = fill.closed_by(&limits, Instant::now());
         self.place.seq = self.place.seq.next();
         self.place.token.clear();
-        self.place.token.extend_from_slice(token);
-        self.place.time_millis = time_millis.or(self.place.time_millis);
+        self.place.token.extend_from_slice(event.token);
+        self.place.time_millis = event.timestamp_millis().or(self.place.time_millis);
+        self.place.cluster_time = event.cluster_time.or(self.place.cluster_time);
         self.is_within_event = false;
         if let Some(by) = closed_by {
             self.seal(by);
@@ -216,7 +221,7 @@ impl<'a> Outlet<'a> {
     }
 
     /// Moves to a place behind the last event, in-band: committed only after what is before it.
-    pub fn pass(&mut self, token: ResumeToken, time_millis: Option<i64>) {
+    pub fn pass(&mut self, token: &ResumeToken, time_millis: Option<i64>) {
         if token.as_bytes() == self.place.token {
             return;
         }
@@ -224,15 +229,10 @@ impl<'a> Outlet<'a> {
         self.place.token.extend_from_slice(token.as_bytes());
         self.place.time_millis = time_millis.or(self.place.time_millis);
         // An open batch takes the place along when it is closed.
-        if self.batch.is_none() {
-            let Place {
-                seq, time_millis, ..
-            } = self.place;
-            self.tracker.pass(Position {
-                token,
-                seq,
-                time_millis,
-            });
+        if self.batch.is_none()
+            && let Some(position) = self.position()
+        {
+            self.tracker.pass(position);
         }
     }
 
@@ -262,12 +262,16 @@ impl<'a> Outlet<'a> {
 
     fn position(&self) -> Option<Position> {
         let Place {
-            seq, time_millis, ..
+            seq,
+            time_millis,
+            cluster_time,
+            ..
         } = self.place;
         ResumeToken::from_bytes(&self.place.token).map(|token| Position {
             token,
             seq,
             time_millis,
+            cluster_time,
         })
     }
 

@@ -156,7 +156,7 @@ impl Pump<'_> {
             let seq = self.outlet.place().seq.next();
             self.refuse(&event, seq, Reason::Unreadable(fault)).await?;
             self.board.events.add(1);
-            self.outlet.count(event.token, event.timestamp_millis());
+            self.outlet.count(&event);
         }
         Ok(())
     }
@@ -209,7 +209,7 @@ impl Pump<'_> {
                         .map(|seconds| i64::from(seconds) * 1000)
                 })
             });
-            self.outlet.pass(token, time.flatten());
+            self.outlet.pass(&token, time.flatten());
         }
         Ok(())
     }
@@ -234,7 +234,7 @@ impl Pump<'_> {
         if let Some(millis) = time {
             self.board.last_seen_millis.store(millis, Ordering::Relaxed);
         }
-        self.outlet.count(event.token, time);
+        self.outlet.count(event);
         Ok(self.outlet.commit_if_due().await?)
     }
 

@@ -81,6 +81,7 @@ fn position(place: usize, seq: Seq) -> Position {
         token: ResumeToken::from_data(&format!("82{place:08X}000000012B0229296E04")),
         seq,
         time_millis: None,
+        cluster_time: None,
     }
 }
 

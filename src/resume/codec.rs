@@ -5,7 +5,7 @@
 
 use super::{Filter, Record};
 use crate::error::{Code, Error};
-use crate::position::{Position, ResumeToken, Seq};
+use crate::position::{ClusterTime, Position, ResumeToken, Seq};
 use bson::{Bson, Document, RawDocumentBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -28,6 +28,9 @@ struct Stored {
     seq: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last_processed_at: Option<Timestamp>,
+    /// Seconds and increment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cluster_time: Option<(u32, u32)>,
     updated_at: Timestamp,
     /// How many partitions the checkpoint topic had; only in Kafka.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -80,6 +83,11 @@ pub(super) fn encode(record: &Record, partitions: Option<i32>) -> Result<Vec<u8>
             .position
             .as_ref()
             .and_then(|position| Timestamp::from_millisecond(position.time_millis?).ok()),
+        cluster_time: record
+            .position
+            .as_ref()
+            .and_then(|position| position.cluster_time)
+            .map(|time| (time.seconds, time.increment)),
         updated_at: Timestamp::from_millisecond(record.updated_at_millis).unwrap_or_default(),
         partitions,
     };
@@ -131,6 +139,9 @@ pub(super) fn decode(bytes: &[u8], place: &str) -> Result<Record, Error> {
             token: token_of(token).ok_or_else(|| damaged("its token is no document".into()))?,
             seq: Seq(seq),
             time_millis: stored.last_processed_at.map(Timestamp::as_millisecond),
+            cluster_time: stored
+                .cluster_time
+                .map(|(seconds, increment)| ClusterTime::new(seconds, increment)),
         }),
     };
     Ok(Record {
@@ -180,6 +191,7 @@ mod tests {
                 token: token_of(Bson::from(token).into_canonical_extjson()).unwrap(),
                 seq: Seq(1_704_110_400_000_001),
                 time_millis: Some(1_704_110_400_123),
+                cluster_time: Some(ClusterTime::new(1_704_110_400, 1)),
             }),
             updated_at_millis: 1_704_110_401_456,
         }
@@ -207,7 +219,7 @@ mod tests {
                 + r#""filter":{"fingerprint":"1f","summary":"users, \"odd\" ones"},"instance":"host-1","epoch":7,"#
                 + r#""token":{"_data":"8265A1B2C3000000012B0229296E04","#
                 + r#""_typeBits":{"$binary":{"base64":"ggAB","subType":"00"}}},"seq":1704110400000001,"#
-                + r#""lastProcessedAt":"2024-01-01T12:00:00.123Z","updatedAt":"2024-01-01T12:00:01.456Z","partitions":16}"#
+                + r#""lastProcessedAt":"2024-01-01T12:00:00.123Z","clusterTime":[1704110400,1],"updatedAt":"2024-01-01T12:00:01.456Z","partitions":16}"#
         );
     }
 

@@ -98,6 +98,7 @@ mod tests {
             token: ResumeToken::from_data(data),
             seq: Seq(seq),
             time_millis: None,
+            cluster_time: None,
         }
     }
 

@@ -282,6 +282,7 @@ impl Store {
         let seq = Seq::renewed(self.committed.as_ref().map(|position| position.seq));
         let time_millis = token.cluster_time().map(|time| time.millis());
         let checkpoint = self.checkpoint(Position {
+            cluster_time: token.cluster_time(),
             token,
             seq,
             time_millis,

@@ -89,6 +89,7 @@ mod tests {
                 token: ResumeToken::from_data("8265"),
                 seq: Seq(u64::MAX / 4),
                 time_millis: None,
+                cluster_time: None,
             },
             updated_at_millis: 0,
         }

@@ -11,6 +11,9 @@ pub enum SourceFault {
     Resumable,
     /// The position to go on from is no longer in the oplog: `ON_HISTORY_LOST` decides.
     HistoryLost,
+    /// The server does not find the event of the resume token: the stages of now hide it, or the oplog no
+    /// longer holds it. Its cluster time says which (`source::locate`).
+    TokenNotFound,
     /// The resume token is malformed or of another stream.
     TokenInvalid,
     /// The next event is larger than a reply can be.
@@ -35,11 +38,16 @@ impl SourceFault {
         matches!(self, Self::Oversize | Self::ImageMissing)
     }
 
+    /// Whether the position to go on from is lost, or cannot be found.
+    pub fn is_of_history(self) -> bool {
+        matches!(self, Self::HistoryLost | Self::TokenNotFound)
+    }
+
     /// The stable code under which this fault is reported.
     pub fn code(self) -> Code {
         match self {
             Self::Resumable => Code::SourceUnavailable,
-            Self::HistoryLost => Code::HistoryLost,
+            Self::HistoryLost | Self::TokenNotFound => Code::HistoryLost,
             Self::TokenInvalid => Code::TokenInvalid,
             Self::Oversize | Self::ImageMissing => Code::RecordRefused,
             Self::Credentials | Self::Unauthorized | Self::Standalone | Self::Refused => {
@@ -52,6 +60,11 @@ impl SourceFault {
     /// What an operator does about it, where the server's words do not say.
     pub fn remedy(self) -> &'static str {
         match self {
+            Self::HistoryLost => "; the oplog no longer holds the position to go on from",
+            Self::TokenNotFound => {
+                "; the server does not find the event of the resume token, and its cluster time is not \
+                 known, so that it cannot be looked for by time"
+            }
             Self::TokenInvalid => {
                 "; the resume token is damaged or of another stream, and nothing was skipped: restore the \
                  checkpoint, or forget it to make this a first start"
@@ -122,10 +135,10 @@ fn of_code(code: i32, moment: Moment, label: &dyn Fn(&str) -> bool) -> SourceFau
     match code {
         // ChangeStreamHistoryLost; CappedPositionLost: an open cursor that the oplog has overtaken.
         286 | 136 => SourceFault::HistoryLost,
-        // ChangeStreamFatalError: the token is not in the oplog. Later on it is a pipeline that
-        // takes `_id` away from the events.
+        // ChangeStreamFatalError: the token's event is not behind these stages, or not in the oplog. Later
+        // on it is a pipeline that takes `_id` away from the events.
         280 => match moment {
-            Moment::Resuming => SourceFault::HistoryLost,
+            Moment::Resuming => SourceFault::TokenNotFound,
             Moment::Other => SourceFault::Refused,
         },
         // InvalidResumeToken; `_data` missing or of a wrong type; empty; no KeyString.
@@ -246,7 +259,7 @@ mod tests {
         for (code, resuming, other) in [
             (286, F::HistoryLost, F::HistoryLost),
             (136, F::HistoryLost, F::HistoryLost),
-            (280, F::HistoryLost, F::Refused),
+            (280, F::TokenNotFound, F::Refused),
             (260, F::TokenInvalid, F::TokenInvalid),
             (40647, F::TokenInvalid, F::TokenInvalid),
             (40649, F::TokenInvalid, F::TokenInvalid),

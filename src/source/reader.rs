@@ -4,13 +4,14 @@ mod approach;
 mod place;
 
 use super::batch_size::BatchSize;
-use super::cursor::{Cursor, MAX_AWAIT, Start, Watch};
+use super::cursor::{Cursor, MAX_AWAIT, Watch};
 use super::errors::{self, Moment, SourceFault};
+use super::locate::{Located, locate};
 use super::reply::Reply;
 use crate::config::Mongo;
 use crate::error::Error;
 use crate::pipeline::budget::{Budget, Reservation};
-use crate::position::ResumeToken;
+use crate::position::Position;
 use crate::status::Board;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use mongodb::Client;
@@ -106,10 +107,14 @@ enum Left {
 }
 
 impl Reader {
-    /// Reads from an open cursor on; `last` is the position it was opened at.
-    pub async fn run(mut self, cursor: Cursor, last: ResumeToken, stop: CancellationToken) {
-        let mut cursor = Some(cursor);
-        let mut place = Place::at(last);
+    /// Reads from an open cursor on, which was opened at `position`; without one it opens its own.
+    pub async fn run(
+        mut self,
+        mut cursor: Option<Cursor>,
+        position: Position,
+        stop: CancellationToken,
+    ) {
+        let mut place = Place::at(&position);
         let mut delays = self.retry.delays();
         loop {
             let left = match cursor.take() {
@@ -142,10 +147,21 @@ impl Reader {
                             Ok(true) => continue,
                             Ok(false) => return,
                             Err(None) => (kind, error),
-                            Err(Some(error)) => (errors::classify(&error, Moment::Resuming), error),
+                            Err(Some(error)) => {
+                                let moment = place.opening_moment();
+                                (errors::classify(&error, moment), error)
+                            }
                         }
                     } else {
                         (kind, error)
+                    };
+                    let kind = match kind {
+                        SourceFault::TokenNotFound => match self.find(&mut place, &stop).await {
+                            Ok(()) => continue,
+                            Err(Some(kind)) => kind,
+                            Err(None) => return,
+                        },
+                        kind => kind,
                     };
                     if kind != SourceFault::Resumable {
                         return self.fail(kind, error).await;
@@ -177,6 +193,34 @@ impl Reader {
                     () = tokio::time::sleep(delay) => {}
                 }
             }
+        }
+    }
+
+    /// Lets the stream go on from the cluster time of a token that the server does not find.
+    ///
+    /// # Errors
+    /// What it amounts to when that cannot be; none when asked to stop.
+    async fn find(
+        &self,
+        place: &mut Place,
+        stop: &CancellationToken,
+    ) -> Result<(), Option<SourceFault>> {
+        let located = tokio::select! {
+            () = stop.cancelled() => return Err(None),
+            located = locate(&self.client, place.begins_at()) => located,
+        };
+        match located {
+            Located::At(time) => {
+                tracing::warn!(
+                    seconds = time.seconds,
+                    "the stages in force hide the event that the resume token names, or the server does not \
+                     find it; the stream is opened at its cluster time, and what was read before is left out"
+                );
+                place.open_at(time);
+                Ok(())
+            }
+            Located::Lost => Err(Some(SourceFault::HistoryLost)),
+            Located::Unknown => Err(Some(SourceFault::TokenNotFound)),
         }
     }
 
@@ -239,12 +283,12 @@ impl Reader {
                 tracing::info!(after_seconds = seconds, "the change stream goes on");
             }
             let mut reply = Reply::new(batch, Some(reservation));
-            if is_new {
+            if is_new || place.opened_at.is_some() {
                 self.leave_out_repeated(&mut reply, place);
             }
             is_new = false;
             expected = reply.len();
-            let events = place.advance(&reply);
+            let events = self.advance(place, &mut reply);
             if events > 0 {
                 self.board.metrics.replied(asked.elapsed());
             }
@@ -273,8 +317,8 @@ impl Reader {
         place: &mut Place,
         stop: &CancellationToken,
     ) -> Result<Option<Cursor>, mongodb::error::Error> {
-        place.moment = Moment::Resuming;
-        let start = Start::After(place.last.clone());
+        place.moment = place.opening_moment();
+        let start = place.start();
         let opening = Cursor::open(
             &self.client,
             &self.watch,
@@ -299,7 +343,7 @@ impl Reader {
         }
         let mut first = first;
         self.leave_out_repeated(&mut first, place);
-        place.advance(&first);
+        self.advance(place, &mut first);
         self.board.replies.add(1);
         match self.replies.send(Fetched::Reply(first)).await {
             Ok(()) => Ok(Some(cursor)),
@@ -309,6 +353,10 @@ impl Reader {
 
     /// The first reply of a cursor may begin before the place it was opened at.
     fn leave_out_repeated(&self, reply: &mut Reply, place: &Place) {
+        if let Some(time) = place.opened_at {
+            reply.leave_out_through(&place.last, time);
+            return;
+        }
         let repeated = reply.leave_out_until(&place.last);
         if repeated > 0 {
             self.board.went_back.add(repeated as u64);
@@ -317,6 +365,21 @@ impl Reader {
                 "the change stream went back after it was opened again; what was read before is left out"
             );
         }
+    }
+
+    /// Moves over a reply; returns how many events it held.
+    fn advance(&self, place: &mut Place, reply: &mut Reply) -> usize {
+        let advanced = place.advance(reply);
+        if advanced.went_back {
+            self.board.went_back.add(1);
+            if place.tells_back() {
+                tracing::warn!(
+                    times = self.board.went_back.get(),
+                    "the server sent a post-batch resume token that is before what was read; it is left out"
+                );
+            }
+        }
+        advanced.events
     }
 
     async fn fail(self, kind: SourceFault, error: mongodb::error::Error) {

@@ -1,7 +1,8 @@
 //! A raw reply of the server: events as slices of it, and the post-batch resume token.
 
+use crate::event::Event;
 use crate::pipeline::budget::Reservation;
-use crate::position::ResumeToken;
+use crate::position::{ClusterTime, ResumeToken};
 use crate::raw::{self, Malformed};
 use mongodb::raw_batch_cursor::RawBatch;
 use std::cmp::Ordering;
@@ -11,6 +12,8 @@ pub struct Reply {
     batch: RawBatch,
     /// Leading events that were read before.
     repeated: usize,
+    /// Whether its post-batch token is not to be used.
+    is_withheld: bool,
     /// Given back when the reply is dropped.
     _reservation: Option<Reservation>,
 }
@@ -23,6 +26,7 @@ impl Reply {
         Self {
             batch,
             repeated: 0,
+            is_withheld: false,
             _reservation: reservation,
         }
     }
@@ -46,6 +50,23 @@ impl Reply {
             Ok(events) => leading_repeats(events.map_while(Result::ok), last),
             Err(_) => 0,
         };
+        self.repeated += repeated;
+        repeated
+    }
+
+    /// Leaves out what was read before in a stream that was opened at `time`, the cluster time of `last`, and
+    /// says how many events that were. Where tokens cannot be sorted, that is all up to `last` itself; where
+    /// `last` is not among the events of that time, nothing, and some may come again.
+    pub fn leave_out_through(&mut self, last: &ResumeToken, time: ClusterTime) -> usize {
+        let sorted = self.leave_out_until(last);
+        if sorted > 0 {
+            return sorted;
+        }
+        let found = match self.events() {
+            Ok(events) => place_of(events.map_while(Result::ok), last, time),
+            Err(_) => None,
+        };
+        let repeated = found.map_or(0, |place| place + 1);
         self.repeated += repeated;
         repeated
     }
@@ -79,8 +100,16 @@ impl Reply {
 
     /// Where the stream stands after this reply, also when it is empty.
     pub fn post_batch_token(&self) -> Option<ResumeToken> {
+        if self.is_withheld {
+            return None;
+        }
         let token = raw::find(self.cursor().ok()?, "postBatchResumeToken").ok()??;
         ResumeToken::from_bytes(token.as_document()?)
+    }
+
+    /// Keeps the post-batch token from being used: it lies before what was read.
+    pub fn withhold_post_batch_token(&mut self) {
+        self.is_withheld = true;
     }
 
     /// The server's clock at the end of this reply, in seconds, where it says so.
@@ -114,6 +143,18 @@ fn leading_repeats<'a>(events: impl Iterator<Item = &'a [u8]>, last: &ResumeToke
         .count()
 }
 
+/// Where `last` is among the leading events that are not later than `time`.
+fn place_of<'a>(
+    events: impl Iterator<Item = &'a [u8]>,
+    last: &ResumeToken,
+    time: ClusterTime,
+) -> Option<usize> {
+    let events = events.map_while(|event| Event::parse(event).ok());
+    events
+        .take_while(|event| event.cluster_time.is_some_and(|then| then <= time))
+        .position(|event| event.token == last.as_bytes())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,6 +180,29 @@ mod tests {
         assert_eq!(repeats(&TOKENS, TOKENS[1]), 2);
         assert_eq!(repeats(&TOKENS[1..], TOKENS[0]), 0);
         assert_eq!(repeats(&TOKENS, TOKENS[2]), 3);
+    }
+
+    #[test]
+    fn a_token_that_cannot_be_sorted_is_found_among_the_events_of_its_time() {
+        let event = |data: &str, seconds: u32| {
+            let time = bson::Timestamp {
+                time: seconds,
+                increment: 1,
+            };
+            RawDocumentBuf::try_from(&doc! {"_id": {"_data": data}, "clusterTime": time}).unwrap()
+        };
+        let events = [event("2B0A", 7), event("2B0B", 7), event("2B0C", 8)];
+        let place = |data: &str| {
+            let events = events.iter().map(|event| event.as_bytes());
+            place_of(
+                events,
+                &ResumeToken::from_data(data),
+                ClusterTime::new(7, 1),
+            )
+        };
+        assert_eq!(place("2B0B"), Some(1));
+        assert_eq!(place("2B0C"), None, "an event of a later time");
+        assert_eq!(place("2B0D"), None, "hidden");
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod writer;
 use crate::support::unique;
 use tailwater::config::{Config, Resume, ResumeBackend};
 use tailwater::error::{Code, Error};
-use tailwater::position::{Position, ResumeToken, Seq};
+use tailwater::position::{ClusterTime, Position, ResumeToken, Seq};
 use tailwater::resume::{self, Checkpoint, CommitError, Decision, Filter, Store, StoreContext};
 
 const SOURCE: &str = "replset:rs0:65bc9fb6c485f419a7a877fe";
@@ -66,6 +66,7 @@ fn position(step: u32) -> Position {
         token: token(step),
         seq: Seq(1_704_110_400_000_000 + u64::from(step)),
         time_millis: Some(1_704_110_400_123 + i64::from(step)),
+        cluster_time: Some(ClusterTime::new(0x65A1_B200 + step, 1)),
     }
 }
 

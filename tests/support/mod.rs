@@ -30,7 +30,7 @@ mod ports;
 mod process;
 mod proxy;
 mod tailwater;
-mod wire;
+pub mod wire;
 
 pub use consumer::{Isolation, Record};
 pub use http::Reply;
@@ -39,7 +39,7 @@ pub use mongo::{Database, Mongo, database, mongo};
 pub use process::Process;
 pub use proxy::{Direction, Proxy};
 pub use tailwater::{Exit, Setup, Tailwater};
-pub use wire::Refusals;
+pub use wire::{Refusals, Wire};
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};

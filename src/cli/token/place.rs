@@ -6,9 +6,11 @@ use crate::app;
 use crate::cli::opening;
 use crate::config::{Config, StartAt};
 use crate::error::{Code, Error};
+use crate::pipeline::opening::moment;
 use crate::position::{ClusterTime, ResumeToken};
 use crate::source::cursor::Start;
 use crate::source::errors::{self, Moment, SourceFault};
+use crate::source::locate::{Located, locate};
 use crate::source::{identity, start};
 use jiff::Timestamp;
 use mongodb::Client;
@@ -84,25 +86,56 @@ async fn resumable(
     config: &Config,
     token: ResumeToken,
 ) -> Result<ResumeToken, Error> {
-    let start = Start::After(token.clone());
-    let (mut cursor, _) = opening::open(client, config, &start, 1)
-        .await
-        .map_err(|error| refused(&error))?;
-    match cursor.next().await {
-        Ok(_) => Ok(token),
-        // The token was found, and the event behind it is what the stream's own policies are for.
-        Err(error) if errors::classify(&error, Moment::Resuming).is_of_one_event() => Ok(token),
-        Err(error) => Err(refused(&error)),
+    let refusal = match goes_on(client, config, &Start::After(token.clone())).await {
+        Ok(()) => return Ok(token),
+        Err(refusal) => refusal,
+    };
+    let fault = match refusal.fault {
+        // The stages in force may hide its event: then the stream finds its place by its time.
+        SourceFault::TokenNotFound => match locate(client, token.cluster_time()).await {
+            Located::At(time) => match goes_on(client, config, &Start::At(time)).await {
+                Ok(()) => return Ok(token),
+                Err(refusal) => return Err(refused(refusal.fault, &refusal.error)),
+            },
+            Located::Lost => SourceFault::HistoryLost,
+            Located::Unknown => SourceFault::TokenNotFound,
+        },
+        fault => fault,
+    };
+    Err(refused(fault, &refusal.error))
+}
+
+/// Why a stream does not begin where it should.
+struct Refusal {
+    fault: SourceFault,
+    error: mongodb::error::Error,
+}
+
+/// Opens the stream at `start` and asks for its first event.
+async fn goes_on(client: &Client, config: &Config, start: &Start) -> Result<(), Refusal> {
+    let attempt = async {
+        let (mut cursor, _) = opening::open(client, config, start, 1).await?;
+        cursor.next().await
+    };
+    let Err(error) = attempt.await else {
+        return Ok(());
+    };
+    match errors::classify(&error, moment(start)) {
+        // The place was found, and the event behind it is what the stream's own policies are for.
+        fault if fault.is_of_one_event() => Ok(()),
+        fault => Err(Refusal { fault, error }),
     }
 }
 
-fn refused(error: &mongodb::error::Error) -> Error {
-    let fault = errors::classify(error, Moment::Resuming);
+fn refused(fault: SourceFault, error: &mongodb::error::Error) -> Error {
     let what = match fault {
         SourceFault::TokenInvalid => {
             "MongoDB knows no such token: it is damaged or of another stream"
         }
         SourceFault::HistoryLost => "the oplog does not hold this token, or no longer",
+        SourceFault::TokenNotFound => {
+            "MongoDB does not find this token, and it tells no time to look for it"
+        }
         _ => return errors::of_fault("going on from this token", fault, error),
     };
     let detail = format!("{what}; nothing was changed: {}", errors::describe(error));

@@ -1,7 +1,7 @@
 //! A record as a document: what `docs/checkpoints.md` shows, in BSON's own types.
 
 use crate::error::{Code, Error};
-use crate::position::{Position, ResumeToken, Seq};
+use crate::position::{ClusterTime, Position, ResumeToken, Seq};
 use crate::resume::{Filter, Record};
 use bson::{Bson, DateTime, Document, RawDocumentBuf, doc};
 
@@ -25,6 +25,9 @@ pub(super) fn encode(record: &Record) -> Result<Document, Error> {
         if let Some(millis) = position.time_millis {
             fields.insert("lastProcessedAt", DateTime::from_millis(millis));
         }
+        if let Some(time) = position.cluster_time {
+            fields.insert("clusterTime", timestamp(time));
+        }
     }
     Ok(fields)
 }
@@ -46,6 +49,10 @@ pub(super) fn decode(document: &Document) -> Option<Record> {
                     .get_datetime("lastProcessedAt")
                     .ok()
                     .map(|time| time.timestamp_millis()),
+                cluster_time: document
+                    .get_timestamp("clusterTime")
+                    .ok()
+                    .map(|time| ClusterTime::new(time.time, time.increment)),
             })
         }
     };
@@ -71,6 +78,13 @@ pub(super) fn decode(document: &Document) -> Option<Record> {
             .get_datetime("updatedAt")
             .map_or(0, |time| time.timestamp_millis()),
     })
+}
+
+fn timestamp(time: ClusterTime) -> bson::Timestamp {
+    bson::Timestamp {
+        time: time.seconds,
+        increment: time.increment,
+    }
 }
 
 /// A number that is whole and not negative, in whichever type a shell or a driver has stored it.

@@ -2,7 +2,7 @@
 
 use super::place::Place;
 use super::{Asked, Fetched, OPENING_PATIENCE, READ_PATIENCE, Reader, ask, timed_out};
-use crate::source::cursor::{Cursor, Start};
+use crate::source::cursor::Cursor;
 use crate::source::errors::SourceFault;
 use crate::source::reply::Reply;
 use mongodb::error::Error;
@@ -31,7 +31,7 @@ impl Reader {
             place.one_by_one = self.batch_size.events().max(1);
             return Ok(true);
         }
-        let (lean, start) = (self.watch.lean(), Start::After(place.last.clone()));
+        let (lean, start) = (self.watch.lean(), place.start());
         let opening = Cursor::open(&self.client, &lean, &start, 1, false);
         let (mut cursor, _) = match ask(stop, OPENING_PATIENCE, opening).await {
             Asked::Answered(opened) => opened?,
@@ -44,11 +44,14 @@ impl Reader {
                 Asked::TimedOut => return Err(Some(timed_out())),
                 Asked::Stopped => return Ok(false),
             };
-            let reply = Reply::new(batch, None);
+            let mut reply = Reply::new(batch, None);
+            if let Some(time) = place.opened_at {
+                reply.leave_out_through(&place.last, time);
+            }
             let Some(token) = reply.first_event_token() else {
                 continue;
             };
-            place.last = token;
+            place.move_to(token);
             place.one_by_one = 0;
             let sent = self.replies.send(Fetched::Refused(reply, kind)).await;
             return Ok(sent.is_ok());

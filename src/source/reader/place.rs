@@ -1,14 +1,26 @@
 //! Where a stream stands, reply by reply.
 
 use crate::event::{Event, Operation};
-use crate::position::ResumeToken;
+use crate::position::{ClusterTime, Position, ResumeToken};
+use crate::source::cursor::Start;
 use crate::source::errors::Moment;
 use crate::source::reply::Reply;
-use std::time::Instant;
+use std::cmp::Ordering;
+use std::time::{Duration, Instant};
+
+/// How often it is said that post-batch tokens go back.
+const TOLD_AGAIN: Duration = Duration::from_secs(600);
 
 /// Where the cursor stands.
 pub(super) struct Place {
     pub(super) last: ResumeToken,
+    /// Cluster time of the last event, where known.
+    time: Option<ClusterTime>,
+    /// Where the stream is opened while the server does not find `last`. What comes then may begin before
+    /// it.
+    pub(super) opened_at: Option<ClusterTime>,
+    /// When it was last said that a post-batch token went back.
+    told_back: Option<Instant>,
     /// Whether the last event was a fragment with more to come: a token that only this process
     /// can go on from.
     pub(super) in_split: bool,
@@ -25,9 +37,12 @@ pub(super) struct Place {
 }
 
 impl Place {
-    pub(super) fn at(last: ResumeToken) -> Self {
+    pub(super) fn at(position: &Position) -> Self {
         Self {
-            last,
+            last: position.token.clone(),
+            time: position.cluster_time,
+            opened_at: None,
+            told_back: None,
             in_split: false,
             invalidated: false,
             moment: Moment::Resuming,
@@ -37,8 +52,57 @@ impl Place {
         }
     }
 
-    /// Moves over a reply; returns how many events it held.
-    pub(super) fn advance(&mut self, reply: &Reply) -> usize {
+    /// From where the next cursor reads.
+    pub(super) fn start(&self) -> Start {
+        match self.opened_at {
+            Some(time) => Start::At(time),
+            None => Start::After(self.last.clone()),
+        }
+    }
+
+    /// From which cluster time on the oplog holds what follows, where known.
+    pub(super) fn begins_at(&self) -> Option<ClusterTime> {
+        self.last.cluster_time().or(self.time)
+    }
+
+    /// Lets the next cursor be opened at `time`, for a token that the server does not find.
+    pub(super) fn open_at(&mut self, time: ClusterTime) {
+        self.opened_at = Some(time);
+        // A token inside a split event is of no use, and its fragments come again from the first.
+        self.in_split = false;
+    }
+
+    /// What an error means before a new cursor has replied.
+    pub(super) fn opening_moment(&self) -> Moment {
+        match self.opened_at {
+            Some(_) => Moment::Other,
+            None => Moment::Resuming,
+        }
+    }
+
+    pub(super) fn move_to(&mut self, token: ResumeToken) {
+        if token != self.last {
+            self.opened_at = None;
+            self.last = token;
+        }
+    }
+
+    /// Whether it is time to say again that post-batch tokens go back.
+    pub(super) fn tells_back(&mut self) -> bool {
+        let tells = self
+            .told_back
+            .is_none_or(|told| told.elapsed() >= TOLD_AGAIN);
+        if tells {
+            self.told_back = Some(Instant::now());
+        }
+        tells
+    }
+
+    /// Moves over a reply.
+    ///
+    /// A post-batch token that sorts before what was read is withheld: to go on from there would repeat
+    /// it, and such a place is never stored. Servers of one release line send some.
+    pub(super) fn advance(&mut self, reply: &mut Reply) -> Advanced {
         let mut count = 0;
         let mut last_event: Option<&[u8]> = None;
         if let Ok(events) = reply.events() {
@@ -50,18 +114,36 @@ impl Place {
         if let Some(event) = last_event.and_then(|raw| Event::parse(raw).ok()) {
             self.in_split = event.split.is_some_and(|(fragment, of)| fragment < of);
             self.invalidated = event.operation == Operation::Invalidate;
+            self.time = event.cluster_time.or(self.time);
             if let Some(token) = event.resume_token() {
-                self.last = token;
+                self.move_to(token);
             }
         }
+        let mut went_back = false;
         // The post-batch token lies behind the last event, but not inside a split one, and behind an
         // `invalidate` there is nothing.
         if !self.in_split
             && !self.invalidated
             && let Some(token) = reply.post_batch_token()
         {
-            self.last = token;
+            if token.stream_order(&self.last) == Some(Ordering::Less) {
+                reply.withhold_post_batch_token();
+                // Opened at a time, a stream begins before the place.
+                went_back = self.opened_at.is_none();
+            } else {
+                self.move_to(token);
+            }
         }
-        count
+        Advanced {
+            events: count,
+            went_back,
+        }
     }
+}
+
+/// What a reply held.
+pub(super) struct Advanced {
+    pub(super) events: usize,
+    /// Whether its post-batch token was before what had been read.
+    pub(super) went_back: bool,
 }
