@@ -2,7 +2,7 @@
 
 use super::consumer::{self, Isolation, Record};
 use super::process::{self, Process};
-use super::{PATIENCE, Proxy, cache, eventually, ports};
+use super::{PATIENCE, Proxy, acls, cache, eventually, ports};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{
     AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication,
@@ -26,6 +26,7 @@ pub async fn kafka() -> &'static Kafka {
             match std::env::var("TAILWATER_TEST_KAFKA_BROKERS") {
                 Ok(brokers) if !brokers.is_empty() => Kafka {
                     brokers,
+                    users: None,
                     local: None,
                 },
                 _ => Kafka::dedicated(&[]).await,
@@ -37,7 +38,16 @@ pub async fn kafka() -> &'static Kafka {
 /// A running broker.
 pub struct Kafka {
     brokers: String,
+    /// The listener of [`Kafka::with_acls`].
+    users: Option<String>,
     local: Option<Local>,
+}
+
+/// A listener beside the administrator's.
+struct Listener {
+    name: &'static str,
+    port: u16,
+    advertised: SocketAddr,
 }
 
 /// A broker of our own.
@@ -50,28 +60,73 @@ impl Kafka {
     /// A broker for one test alone, with lines of `server.properties`:
     /// `message.max.bytes=2000000`… It ends when it is dropped.
     pub async fn dedicated(properties: &[&str]) -> Self {
-        Self::start(ports::free(), None, properties).await
+        Self::start(None, properties).await
     }
 
     /// A dedicated broker and a fault proxy. Who connects to [`Proxy::addr`] is told the proxy's
     /// address for all that follows; [`Kafka::brokers`] goes past it, so that a test can look at
     /// the records while the proxy is cut.
     pub async fn behind_proxy(properties: &[&str]) -> (Self, Proxy) {
-        let proxied = ports::free();
-        let proxy = Proxy::to(SocketAddr::from((Ipv4Addr::LOCALHOST, proxied))).await;
-        let kafka = Self::start(ports::free(), Some((proxied, proxy.addr())), properties).await;
+        let port = ports::free();
+        let proxy = Proxy::to(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await;
+        let proxied = Listener {
+            name: "PROXIED",
+            port,
+            advertised: proxy.addr(),
+        };
+        (Self::start(Some(proxied), properties).await, proxy)
+    }
+
+    /// A dedicated broker that refuses what no rule allows, with a listener for these users
+    /// ([`Setup::as_user`](super::Setup::as_user)); [`Kafka::brokers`] is the administrator's, who may do
+    /// everything. Users may do nothing before [`Kafka::allow`].
+    pub async fn with_acls(users: &[&str], properties: &[&str]) -> Self {
+        let port = ports::free();
+        let advertised = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Self::start_with_users(port, advertised, users, properties).await
+    }
+
+    /// As [`Kafka::with_acls`], with a fault proxy before the users' listener.
+    pub async fn with_acls_behind_proxy(users: &[&str], properties: &[&str]) -> (Self, Proxy) {
+        let port = ports::free();
+        let proxy = Proxy::to(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await;
+        let kafka = Self::start_with_users(port, proxy.addr(), users, properties).await;
         (kafka, proxy)
     }
 
-    async fn start(port: u16, proxied: Option<(u16, SocketAddr)>, properties: &[&str]) -> Self {
+    async fn start_with_users(
+        port: u16,
+        advertised: SocketAddr,
+        users: &[&str],
+        properties: &[&str],
+    ) -> Self {
+        let listener = Listener {
+            name: "USERS",
+            port,
+            advertised,
+        };
+        let mut all = acls::properties(users);
+        all.extend(properties.iter().map(|line| (*line).to_owned()));
+        let all: Vec<&str> = all.iter().map(String::as_str).collect();
+        let mut kafka = Self::start(Some(listener), &all).await;
+        kafka.users = Some(advertised.to_string());
+        kafka
+    }
+
+    async fn start(second: Option<Listener>, properties: &[&str]) -> Self {
         let folder = process::folder("kafka");
-        let controller = ports::free();
+        let (port, controller) = (ports::free(), ports::free());
         let mut listeners =
             format!("PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}");
         let mut advertised = format!("PLAINTEXT://127.0.0.1:{port}");
-        if let Some((port, proxy)) = proxied {
-            listeners += &format!(",PROXIED://127.0.0.1:{port}");
-            advertised += &format!(",PROXIED://{proxy}");
+        if let Some(Listener {
+            name,
+            port,
+            advertised: there,
+        }) = second
+        {
+            listeners += &format!(",{name}://127.0.0.1:{port}");
+            advertised += &format!(",{name}://{there}");
         }
         let text = format!(
             "{}\nlisteners={listeners}\nadvertised.listeners={advertised}\n\
@@ -85,6 +140,7 @@ impl Kafka {
         format_data(&file);
         let mut kafka = Self {
             brokers: format!("127.0.0.1:{port}"),
+            users: None,
             local: Some(Local {
                 process: spawn(&file),
                 properties: file,
@@ -97,6 +153,14 @@ impl Kafka {
     /// `host:port,…`, for clients.
     pub fn brokers(&self) -> &str {
         &self.brokers
+    }
+
+    /// As [`brokers`](Self::brokers), of the users' listener.
+    ///
+    /// # Panics
+    /// When it was not made by [`Kafka::with_acls`].
+    pub fn users_brokers(&self) -> &str {
+        self.users.as_deref().expect("made with_acls")
     }
 
     /// Everything that is in these topics now, committed or not. A topic that does not exist holds

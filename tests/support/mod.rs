@@ -21,6 +21,7 @@
 // A subject uses what it needs; the room is whole nevertheless.
 #![allow(dead_code, unused_imports)]
 
+mod acls;
 mod cache;
 mod consumer;
 pub mod http;
@@ -32,6 +33,7 @@ mod proxy;
 mod tailwater;
 pub mod wire;
 
+pub use acls::{Operation, Resource};
 pub use consumer::{Isolation, Record};
 pub use http::Reply;
 pub use kafka::{Kafka, kafka};
