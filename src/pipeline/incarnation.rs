@@ -3,6 +3,7 @@
 use super::budget::Budget;
 use super::encoder::Encoder;
 use super::outlet::Outlet;
+use super::progress;
 use super::pump::{End, Knowledge, Pump};
 use super::tracker::Tracker;
 use crate::commit::{self, Committer, Ledger};
@@ -10,7 +11,7 @@ use crate::config::{Config, OnHistoryLost};
 use crate::error::{Code, Error};
 use crate::metrics::events::EventCounts;
 use crate::panics::caught;
-use crate::position::Position;
+use crate::position::{Position, Seq};
 use crate::resume::CommitError;
 use crate::resume::kafka::Leader;
 use crate::route::Router;
@@ -55,6 +56,10 @@ pub struct Outcome {
     pub faults: Faults,
     /// Whether everything taken up was acknowledged.
     pub drained: bool,
+    /// The last event taken up.
+    pub taken: Seq,
+    /// Whether `position` is stored.
+    pub stored: bool,
 }
 
 impl Rooms {
@@ -90,10 +95,12 @@ impl Rooms {
             let faults = purge(producer).await?;
             return Ok(Outcome {
                 end,
+                taken: position.seq,
                 position,
                 ledger,
                 faults,
                 drained: true,
+                stored: true,
             });
         }
         // A position that the last incarnation could not store gets another chance; one behind a gap is
@@ -132,6 +139,7 @@ impl Rooms {
             Ledger::Transactions(leader) => (None, Some(leader)),
         };
 
+        let checkpoints = leader.as_ref().map(|leader| leader.topic().to_owned());
         self.board.enter(State::Running);
         // The pump stops with the process, or when checkpoints can no longer be written.
         let halt_pumping = self.stop.child_token();
@@ -148,6 +156,12 @@ impl Rooms {
             knowledge,
         );
         let mut committed = None;
+        // What is still waited for then is given up: the process should end.
+        let mut overdue = std::pin::pin!(async {
+            self.stop.cancelled().await;
+            tokio::time::sleep(self.config.shutdown_timeout).await;
+        });
+        let mut is_overdue = false;
         let end = {
             // A panic ends it as an error does: what is before it is drained and committed.
             let mut pumping = Box::pin(caught("the pump", pump.run(replies)));
@@ -158,6 +172,11 @@ impl Rooms {
                     halt_pumping.cancel();
                     pumping.await
                 }
+                () = &mut overdue => {
+                    is_overdue = true;
+                    Ok(End::Stopped)
+                }
+                never = progress::watch(self, &producer, checkpoints.as_deref()) => match never {},
             };
             end.unwrap_or_else(End::Failed)
         };
@@ -165,8 +184,14 @@ impl Rooms {
         let began = Instant::now();
         let drained = match (&end, &committed) {
             (End::Producer, _) | (_, Some(_)) => false,
-            (end, _) => self.drain(&mut pump, end).await,
+            _ if is_overdue => false,
+            (end, _) => tokio::select! {
+                drained = self.drain(&mut pump, end) => drained,
+                () = &mut overdue => false,
+                never = progress::watch(self, &producer, checkpoints.as_deref()) => match never {},
+            },
         };
+        let taken = pump.outlet.place().seq;
         drop(pump);
         halt_reading.cancel();
         halt_committing.cancel();
@@ -183,6 +208,7 @@ impl Rooms {
             };
         }
         let faults = purge(producer).await?;
+        let mut is_stored = true;
         let (ledger, position, stored) = match (leader, committed) {
             (Some(mut leader), _) => {
                 if faults.fenced {
@@ -192,17 +218,8 @@ impl Rooms {
                 (Ledger::Transactions(leader), position, Ok(()))
             }
             (None, Some(ended)) => {
-                let (committer, mut stored) = ended.map_err(|error| panicked("commit", error))?;
-                if stored.is_ok()
-                    && committer.failing_since.is_some()
-                    && matches!(end, End::Stopped)
-                {
-                    stored = Err(Error::new(
-                        Code::CheckpointFailed,
-                        "the last checkpoint could not be stored; nothing is lost: what was delivered \
-                         since the one before comes again at the next start",
-                    ));
-                }
+                let (committer, stored) = ended.map_err(|error| panicked("commit", error))?;
+                is_stored = committer.failing_since.is_none();
                 (Ledger::Store(committer.store), committer.newest, stored)
             }
             (None, None) => return Err(commit::not_in_time()),
@@ -218,6 +235,8 @@ impl Rooms {
             ledger,
             faults,
             drained,
+            taken,
+            stored: is_stored,
         })
     }
 

@@ -9,9 +9,11 @@ pub mod history;
 pub mod incarnation;
 pub mod opening;
 pub mod outlet;
+mod progress;
 pub mod pump;
 #[cfg(test)]
 mod simulation_tests;
+mod stopping;
 pub mod tracker;
 
 use crate::commit::Ledger;
@@ -23,6 +25,11 @@ use incarnation::{Outcome, Rooms};
 use opening::Opened;
 use pump::{End, Knowledge};
 use std::time::Duration;
+use stopping::Owed;
+
+/// Longest pause before a producer is built again: what Kafka refuses is most often a right, and changes
+/// should flow soon after it is given back.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// Runs incarnations from `opened` until the process is asked to stop or cannot go on. Gives the ledger
 /// back after a graceful stop.
@@ -32,10 +39,11 @@ use std::time::Duration;
 pub async fn supervise(rooms: &Rooms, opened: Opened, ledger: Ledger) -> Result<Ledger, Error> {
     let mut knowledge = Knowledge::default();
     let mut delays = rooms.retry().delays();
+    let mut owed = Owed::default();
     let mut next = (opened, ledger);
     loop {
         let (opened, ledger) = next;
-        let began = opened.position.seq;
+        let began = opened.position.clone();
         if opened.gap.is_some() {
             // A new numbering: what is known of the events of the old one means nothing.
             knowledge = Knowledge {
@@ -52,34 +60,34 @@ pub async fn supervise(rooms: &Rooms, opened: Opened, ledger: Ledger) -> Result<
             ledger,
             faults,
             drained,
+            taken,
+            stored,
         } = outcome;
-        if position.seq > began {
+        owed.after(&end, &position, taken, drained, stored);
+        if position.seq > began.seq {
             delays = rooms.retry().delays();
             // Its record is the first of its incarnation, so it is acknowledged.
             knowledge.gap = None;
         }
         let lost = match end {
-            End::Stopped if drained => return Ok(ledger),
-            End::Stopped => {
-                return Err(Error::new(
-                    Code::DrainTimedOut,
-                    "kafka did not acknowledge the last records within SHUTDOWN_TIMEOUT_MS; nothing is lost: \
-                     they are read again at the next start",
-                ));
-            }
+            End::Stopped => return owed.stop(rooms, ledger, &position).await,
             End::Failed(error) => return Err(error),
             End::Source(fault) if fault.kind.is_of_history() => Some(Error::from(fault)),
             End::Source(fault) => return Err(fault.into()),
             End::Producer => {
                 knowledge.forget(position.seq);
                 learn(rooms, &mut knowledge, &faults)?;
+                if position.token == began.token && faults.records.is_empty() {
+                    rooms.board.sink_refuses.set(true);
+                }
                 tokio::select! {
-                    () = rooms.stop.cancelled() => return Ok(ledger),
+                    () = rooms.stop.cancelled() => return owed.stop(rooms, ledger, &position).await,
                     () = look_again(rooms, &faults) => None,
                 }
             }
         };
         rooms.board.enter(State::Recovering);
+        let last = position.clone();
         let opened = match lost {
             Some(error) => history::go_on(rooms, &position, error).await?,
             None => {
@@ -100,8 +108,8 @@ pub async fn supervise(rooms: &Rooms, opened: Opened, ledger: Ledger) -> Result<
                     ));
                 };
                 tokio::select! {
-                    () = rooms.stop.cancelled() => return Ok(ledger),
-                    () = tokio::time::sleep(delay) => {}
+                    () = rooms.stop.cancelled() => return owed.stop(rooms, ledger, &last).await,
+                    () = tokio::time::sleep(delay.min(LONGEST_PAUSE)) => {}
                 }
                 let start = Start::After(position.token.clone());
                 match opening::cursor(rooms, &start, &mut delays).await {
@@ -120,7 +128,7 @@ pub async fn supervise(rooms: &Rooms, opened: Opened, ledger: Ledger) -> Result<
         };
         match opened {
             Some(opened) => next = (opened, ledger),
-            None => return Ok(ledger),
+            None => return owed.stop(rooms, ledger, &last).await,
         }
     }
 }
@@ -152,6 +160,8 @@ fn learn(rooms: &Rooms, knowledge: &mut Knowledge, faults: &Faults) -> Result<()
             topic = name,
             "the topic is missing or forbidden; waiting for it"
         );
+        let note = format!("topic {name} is missing, or this user may not write to it");
+        rooms.board.sink_error.set(note);
         for topic in rooms
             .router
             .table()
@@ -163,7 +173,11 @@ fn learn(rooms: &Rooms, knowledge: &mut Knowledge, faults: &Faults) -> Result<()
         }
     }
     if let Some(error) = &faults.fatal {
-        tracing::warn!(error = %crate::sink::client::describe(error), "the kafka producer is built anew");
+        let error = crate::sink::client::describe(error);
+        tracing::warn!(%error, "the kafka producer is built anew");
+        rooms.board.sink_error.set(error);
+    } else if faults.dropped {
+        tracing::warn!("the transaction has failed; the kafka producer is built anew");
     }
     Ok(())
 }

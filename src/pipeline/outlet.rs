@@ -68,6 +68,8 @@ pub struct Outlet<'a> {
     is_behind: bool,
     /// Whether `place` must not be committed before the event that follows it.
     is_within_event: bool,
+    /// Whether some of that event's records were sent: a stop waits for the others.
+    is_half_sent: bool,
     firsts: Firsts,
     /// None where positions are stored beside the records: at least once.
     transactions: Option<Transactions<'a>>,
@@ -107,6 +109,7 @@ impl<'a> Outlet<'a> {
             is_lingering: false,
             is_behind: false,
             is_within_event: false,
+            is_half_sent: false,
             firsts: Firsts::default(),
             transactions,
             board,
@@ -173,6 +176,7 @@ impl<'a> Outlet<'a> {
                 Ok(()) => {
                     self.open().1.record(weight);
                     self.is_within_event = true;
+                    self.is_half_sent = true;
                     self.is_lingering = true;
                     return Ok(());
                 }
@@ -215,6 +219,7 @@ impl<'a> Outlet<'a> {
         self.place.time_millis = event.timestamp_millis().or(self.place.time_millis);
         self.place.cluster_time = event.cluster_time.or(self.place.cluster_time);
         self.is_within_event = false;
+        self.is_half_sent = false;
         if let Some(by) = closed_by {
             self.seal(by);
         }
@@ -343,14 +348,14 @@ impl<'a> Outlet<'a> {
             () = self.producer.broken() => false,
         };
         if !acknowledged || !self.is_worth_committing() {
-            return acknowledged;
+            return acknowledged && !self.is_half_sent;
         }
         if self.is_within_event {
             // Half an event must not be committed before a place that does not count it.
             if let Some(transactions) = &mut self.transactions {
                 transactions.abandon().await;
             }
-            return true;
+            return !self.is_half_sent;
         }
         self.end_transaction().await.is_ok()
     }
@@ -381,7 +386,7 @@ impl<'a> Outlet<'a> {
     pub async fn unless_ended<T>(&self, what: impl Future<Output = T>) -> Result<T, Blocked> {
         tokio::select! {
             biased;
-            () = self.stop.cancelled() => Err(Blocked::Stopped),
+            () = self.stop.cancelled(), if !self.is_half_sent => Err(Blocked::Stopped),
             () = self.producer.broken() => Err(Blocked::Broken),
             done = what => Ok(done),
         }

@@ -19,7 +19,7 @@ use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext, PurgeConfig};
 use rdkafka::{ClientContext, Message, Statistics};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -79,6 +79,8 @@ pub struct Faults {
     pub topics: BTreeSet<String>,
     /// Anything else that ended the producer.
     pub fatal: Option<KafkaError>,
+    /// librdkafka has dropped records by itself: their transaction has failed.
+    pub dropped: bool,
     /// Somebody else, or Kafka itself, has taken the right to write from this producer.
     pub fenced: bool,
 }
@@ -89,11 +91,20 @@ pub struct Reports {
     board: Arc<Board>,
     pace: Arc<Pace>,
     broken: AtomicBool,
+    /// We drop what is left: the reports that say so are no faults.
+    is_dropping: AtomicBool,
+    /// How many delivery reports have come, of whatever kind.
+    reported: AtomicU64,
     faults: Mutex<Faults>,
     broke: Notify,
 }
 
 impl Reports {
+    /// Whether the producer must not go on.
+    pub fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Acquire)
+    }
+
     fn acknowledged(&self, ticket: Ticket) {
         self.board.acked.add(1);
         if ticket.index == 0 {
@@ -147,20 +158,23 @@ impl ProducerContext for Reports {
 
     fn delivery(&self, result: &DeliveryResult<'_>, opaque: usize) {
         self.pace.reported();
-        if opaque == CHECKPOINT {
-            // Its fate is the transaction's.
-            return;
-        }
-        let ticket = Ticket::unpack(opaque);
-        let (error, message) = match result {
-            Ok(_) => return self.acknowledged(ticket),
-            Err((error, message)) => (error, message),
+        self.reported.fetch_add(1, Ordering::Relaxed);
+        let ticket = (opaque != CHECKPOINT).then(|| Ticket::unpack(opaque));
+        let (error, message) = match (result, ticket) {
+            (Ok(_), Some(ticket)) => return self.acknowledged(ticket),
+            // That it is stored is known when its transaction is committed.
+            (Ok(_), None) => return,
+            (Err((error, message)), _) => (error, message),
         };
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
-        match kind_of(code) {
-            // Unresolved, not failed: it will be read again.
-            Refusal::Unresolved => {}
-            Refusal::Record => {
+        match (kind_of(code), ticket) {
+            // Unresolved, not failed: it will be read again. But nobody would send it again here.
+            (Refusal::Unresolved, _) => {
+                if !self.is_dropping.load(Ordering::Acquire) {
+                    self.break_with(|faults| faults.dropped = true);
+                }
+            }
+            (Refusal::Record, Some(ticket)) => {
                 if let Some(first) = self.tracker.first_of(ticket.entry) {
                     let seq = Seq(first.0 + u64::from(ticket.index));
                     self.break_with(|faults| {
@@ -169,10 +183,10 @@ impl ProducerContext for Reports {
                     });
                 }
             }
-            Refusal::Topic => self.break_with(|faults| {
+            (Refusal::Topic, _) => self.break_with(|faults| {
                 faults.topics.insert(message.topic().to_owned());
             }),
-            Refusal::Producer => self.break_with(|faults| {
+            (Refusal::Producer, _) | (Refusal::Record, None) => self.break_with(|faults| {
                 faults.fatal.get_or_insert(error.clone());
             }),
         }
@@ -286,6 +300,7 @@ pub struct Producer {
     prompt: Option<Prompt>,
     stop: Arc<AtomicBool>,
     thread: Option<std::thread::JoinHandle<()>>,
+    is_transactional: bool,
     /// Records go nowhere, and count as acknowledged at once.
     is_dry_run: bool,
 }
@@ -308,9 +323,12 @@ impl Producer {
             board,
             pace: Arc::clone(&pace),
             broken: AtomicBool::new(false),
+            is_dropping: AtomicBool::new(false),
+            reported: AtomicU64::new(0),
             faults: Mutex::default(),
             broke: Notify::new(),
         };
+        let is_transactional = transaction.is_some();
         let inner: BaseProducer<Reports> = configuration(kafka, sizes, transaction)
             .create_with_context(reports)
             .map_err(|error| client::error("starting the kafka producer", &error))?;
@@ -338,6 +356,7 @@ impl Producer {
             prompt,
             stop,
             thread: Some(thread),
+            is_transactional,
             is_dry_run: kafka.dry_run,
         })
     }
@@ -366,7 +385,13 @@ impl Producer {
 
     /// Whether a report has said that this producer must not go on.
     pub fn is_broken(&self) -> bool {
-        self.reports().broken.load(Ordering::Acquire)
+        self.reports().is_broken()
+    }
+
+    /// How many reports have come, and whether more are to come.
+    pub fn progress(&self) -> (u64, bool) {
+        let reported = self.reports().reported.load(Ordering::Relaxed);
+        (reported, self.inner.in_flight_count() > 0)
     }
 
     /// Waits until [`is_broken`](Self::is_broken).
@@ -413,6 +438,29 @@ impl Producer {
         Arc::clone(&self.inner)
     }
 
+    /// Makes this producer broken for a topic that is no longer there.
+    pub fn miss(&self, topic: String) {
+        self.reports().break_with(|faults| {
+            faults.topics.insert(topic);
+        });
+    }
+
+    /// Throws away what is not acknowledged, without a word to whoever waits for it.
+    pub fn drop_queued(&self) {
+        self.reports().is_dropping.store(true, Ordering::Release);
+        self.inner.purge(PurgeConfig::default().queue().inflight());
+    }
+
+    /// Why the open transaction cannot be committed: librdkafka tells who asks it for another one.
+    fn transaction_error(&self) -> Option<KafkaError> {
+        match self.inner.begin_transaction() {
+            Err(KafkaError::Transaction(error)) if error.txn_requires_abort() => {
+                Some(KafkaError::Transaction(error))
+            }
+            _ => None,
+        }
+    }
+
     /// Makes this producer broken for an error that came in no report.
     pub fn fail(&self, error: KafkaError) {
         let fenced = is_fencing(error.rdkafka_error_code());
@@ -425,7 +473,14 @@ impl Producer {
     /// Drops everything that is not acknowledged, ends, and says what had gone wrong: also what was
     /// reported only now. Blocks for a moment: not for async tasks.
     pub fn purge(mut self) -> Faults {
-        self.inner.purge(PurgeConfig::default().queue().inflight());
+        let is_dropped = self.faults().dropped;
+        if is_dropped
+            && self.is_transactional
+            && let Some(error) = self.transaction_error()
+        {
+            self.fail(error);
+        }
+        self.drop_queued();
         let deadline = Instant::now() + LAST_REPORTS;
         while self.inner.in_flight_count() > 0 && Instant::now() < deadline {
             self.inner.poll(Duration::from_millis(2));

@@ -245,6 +245,18 @@ impl Topics {
         }
     }
 
+    /// The first of these that the brokers say does not exist; none where they do not answer.
+    pub async fn missing(&self, names: impl Iterator<Item = &str>) -> Option<String> {
+        for name in names {
+            match self.cluster.look(name).await {
+                Ok(State::Missing) => return Some(name.to_owned()),
+                Ok(_) => {}
+                Err(_) => return None,
+            }
+        }
+        None
+    }
+
     /// Looks again at topics in use, as limits and partitions change while running, and returns a
     /// sentence for each that has grown. To be called every few minutes; what cannot be looked at
     /// now stays as it was.

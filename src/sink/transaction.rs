@@ -13,7 +13,7 @@ use crate::resume::CommitError;
 use crate::resume::kafka::Leader;
 use crate::sink::client;
 use rdkafka::error::KafkaError;
-use rdkafka::producer::{Producer as _, PurgeConfig};
+use rdkafka::producer::Producer as _;
 use std::ffi::CString;
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,8 @@ const TIMEOUT_MARGIN: Duration = Duration::from_secs(30);
 const MAX_TIMEOUT: Duration = Duration::from_secs(900);
 const INIT_TIMEOUT: Duration = Duration::from_secs(30);
 const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a commit is waited for before it is looked whether the producer has failed.
+const COMMIT_POLL: Duration = Duration::from_secs(1);
 /// How finely the wait for the last deliveries is cut; librdkafka's own flush looks every 100 ms.
 const DELIVERY_POLL: Duration = Duration::from_millis(2);
 
@@ -49,14 +51,14 @@ pub async fn take_over(leader: &mut Leader, producer: &Producer) -> Result<(), C
         let mut told = client::error("initialising the transactions", &error);
         if producer.faults().fenced {
             leader.doubt();
-            return Err(CommitError::Transient(told));
         }
         if told.code == Code::SinkRefused {
             told.detail += "; the user needs Write and Describe on the transactional id ";
             told.detail += &leader.transactional_id();
         }
+        // Whoever has claimed the stream had this right: it may be given back.
         return Err(match told.code {
-            Code::SinkUnavailable => CommitError::Transient(told),
+            Code::SinkUnavailable | Code::SinkRefused => CommitError::Transient(told),
             _ => CommitError::Failed(told),
         });
     }
@@ -113,6 +115,8 @@ impl<'a> Transactions<'a> {
     pub fn due(&self, token: &[u8]) -> Option<Instant> {
         match self.begun {
             Some(begun) => Some(begun + self.interval),
+            // Until it is written again, a start would find no position.
+            None if self.leader.is_removed() => Some(self.committed),
             None if self.has_moved(token) => {
                 Some(self.committed + self.interval.max(IDLE_INTERVAL))
             }
@@ -127,7 +131,8 @@ impl<'a> Transactions<'a> {
 
     fn has_moved(&self, token: &[u8]) -> bool {
         let committed = self.leader.committed();
-        committed.is_none_or(|position| position.token.as_bytes() != token)
+        self.leader.is_removed()
+            || committed.is_none_or(|position| position.token.as_bytes() != token)
     }
 
     /// Commits everything up to `position`, whose records must all be acknowledged.
@@ -156,12 +161,16 @@ impl<'a> Transactions<'a> {
         let deadline = Instant::now() + self.interval + TIMEOUT_MARGIN;
         let inner = self.producer.client();
         let committed = blocking(move || {
-            while inner.in_flight_count() > 0 && Instant::now() < deadline {
+            let is_broken = || inner.context().is_broken();
+            while inner.in_flight_count() > 0 && Instant::now() < deadline && !is_broken() {
                 inner.poll(DELIVERY_POLL);
             }
             loop {
                 let left = deadline.saturating_duration_since(Instant::now());
-                match inner.commit_transaction(left) {
+                if is_broken() {
+                    return Err(KafkaError::Canceled);
+                }
+                match inner.commit_transaction(left.min(COMMIT_POLL)) {
                     // Asking again continues the same commit.
                     Err(KafkaError::Transaction(error))
                         if error.is_retriable() && !left.is_zero() => {}
@@ -176,6 +185,8 @@ impl<'a> Transactions<'a> {
                 self.leader.stored(position);
                 Ok(())
             }
+            // Its reports have said why.
+            Err(KafkaError::Canceled) => Err(Uncommitted::Broken),
             Err(error) => Err(self.broken(error)),
         }
     }
@@ -187,9 +198,9 @@ impl<'a> Transactions<'a> {
             return;
         }
         let inner = self.producer.client();
+        self.producer.drop_queued();
         let aborted = blocking(move || {
-            // Aborting waits for the reports of what it throws away, and serves none itself.
-            inner.purge(PurgeConfig::default().queue().inflight());
+            // Aborting waits for the reports of what was thrown away, and serves none itself.
             let deadline = Instant::now() + ABORT_TIMEOUT;
             while inner.in_flight_count() > 0 && Instant::now() < deadline {
                 inner.poll(DELIVERY_POLL);

@@ -68,6 +68,14 @@ impl Board {
                 false => Health::Degraded(reason),
             }
         });
+        let refuses = &self.sink_refuses;
+        let refused = refuses.get().then(|| {
+            let reason = "kafka takes no records: the producer is built anew again and again";
+            match refuses.unchanged_for() >= HICCUP {
+                true => Health::Unhealthy(reason),
+                false => Health::Degraded(reason),
+            }
+        });
         let still = |time: Duration, reason| (time >= STILL).then_some(Health::Unhealthy(reason));
         let problems = [
             still(
@@ -80,6 +88,7 @@ impl Board {
             ),
             away(&self.mongo_connected, "mongodb cannot be reached"),
             away(&self.kafka_connected, "kafka cannot be reached"),
+            refused,
             unstored,
             (self.state() == State::Recovering)
                 .then_some(Health::Degraded("the stream is being set up again")),

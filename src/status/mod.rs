@@ -171,6 +171,8 @@ pub struct Board {
     pub checkpoint_loaded: Flag,
     /// The last attempts to store the checkpoint failed.
     pub checkpoint_failing: Flag,
+    /// The producer was built anew, and got nothing further than the one before.
+    pub sink_refuses: Flag,
     /// Records wait for their acknowledgement and none has come.
     pub unacknowledged: Lasting,
     /// The source is asked and has not answered.
@@ -229,6 +231,7 @@ impl Board {
             kafka_connected: Flag::default(),
             checkpoint_loaded: Flag::default(),
             checkpoint_failing: Flag::default(),
+            sink_refuses: Flag::default(),
             unacknowledged: Lasting::default(),
             unanswered: Lasting::default(),
             caught_up: Flag::default(),
@@ -285,6 +288,7 @@ impl Board {
                 self.mongo_connected.get()
                     && self.kafka_connected.get()
                     && self.checkpoint_loaded.get()
+                    && !self.sink_refuses.get()
             }
             _ => false,
         }
@@ -328,10 +332,15 @@ impl Board {
             position,
             at: Instant::now(),
         };
-        *self
+        let mut last = self
             .committed
             .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(committed);
+            .unwrap_or_else(PoisonError::into_inner);
+        let moved = |last: &Committed| last.position.token != committed.position.token;
+        if last.as_ref().is_some_and(moved) {
+            self.sink_refuses.set(false);
+        }
+        *last = Some(committed);
     }
 
     /// How far delivery is behind the change's own time; zero at rest.

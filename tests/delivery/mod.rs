@@ -4,6 +4,7 @@ mod dead_letters;
 mod exactly_once;
 mod memory;
 mod record_errors;
+mod rights;
 mod topics;
 
 use crate::support::{Database, Kafka, PATIENCE, Record, eventually};

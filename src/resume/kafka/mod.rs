@@ -199,7 +199,7 @@ impl Store {
     /// A new producer for the claim we hold. Initialising it fences whoever came after us: so it is
     /// made sure before that nobody did, and once more after, for who came in between.
     async fn lead_again(&mut self) -> Result<Producer, CommitError> {
-        self.topic = Topic::prepare(&self.kafka, self.topic.name())
+        self.topic = Topic::prepare_again(&self.kafka, self.topic.name())
             .await
             .map_err(healing)?;
         let prepared = Prepared::new(&self.kafka, &self.claim.stream).map_err(healing)?;
@@ -315,9 +315,10 @@ fn await_successor(
     }
 }
 
+/// Of a stream that was claimed: what Kafka refuses now it has allowed before, and may allow again.
 fn healing(error: Error) -> CommitError {
     match error.code {
-        Code::SinkUnavailable => CommitError::Transient(error),
+        Code::SinkUnavailable | Code::SinkRefused => CommitError::Transient(error),
         _ => CommitError::Failed(error),
     }
 }

@@ -7,6 +7,7 @@
 use super::topic::Topic;
 use crate::config::Kafka;
 use crate::error::{Code, Error};
+use crate::position::Seq;
 use crate::resume::{Record, codec};
 use crate::sink::client::{self, Kind, Logging};
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
@@ -136,7 +137,20 @@ impl Reader {
             until = from;
             window = window.saturating_mul(8);
         }
-        self.misplaced(stream, partition)
+        let found = self.misplaced(stream, partition)?;
+        // Asked without waiting, it is asked again.
+        if found.is_none() && low > 0 && open == OpenTransactions::Await {
+            warn!(
+                stream,
+                topic = self.topic.name(),
+                partition,
+                log_start_offset = low,
+                "the checkpoint topic holds no checkpoint of this stream, and earlier records of its partition \
+                 were deleted: if this stream has run before, its position was deleted with them, and changes \
+                 since then may never be delivered; `tailwater token set` or START_AT says from where to read"
+            );
+        }
+        Ok(found)
     }
 
     /// The number of partitions may have been changed since the stream was last seen: then its
@@ -147,7 +161,7 @@ impl Reader {
             if key == stream.as_bytes() {
                 let record = self.decode(partition, &value)?;
                 found = found
-                    .filter(|found| found.epoch > record.epoch)
+                    .filter(|found| age(found) > age(&record))
                     .or(Some(record));
             }
         }
@@ -172,7 +186,7 @@ impl Reader {
                 Ok(record) => {
                     // One stream can be on two partitions: see `misplaced`.
                     let known = newest.get(&record.stream);
-                    if known.is_none_or(|known| known.epoch < record.epoch) {
+                    if known.is_none_or(|known| age(known) < age(&record)) {
                         newest.insert(record.stream.clone(), record);
                     }
                 }
@@ -325,6 +339,13 @@ impl Reader {
             format!("reading the checkpoint topic {}: {why}", self.topic.name()),
         ))
     }
+}
+
+/// What tells the newest of several records of one stream: also of one claim, whose producer may have been
+/// made anew after the number of partitions was changed.
+fn age(record: &Record) -> (u64, Option<Seq>, i64) {
+    let seq = record.position.as_ref().map(|position| position.seq);
+    (record.epoch, seq, record.updated_at_millis)
 }
 
 /// A topic that was just made, or whose leader was just elected, is not known everywhere at once.

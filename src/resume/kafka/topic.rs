@@ -60,6 +60,23 @@ impl Topic {
         Self::prepare_through(admin(kafka)?, kafka, name).await
     }
 
+    /// As [`prepare`](Self::prepare), for a stream that runs: somebody may have deleted the topic, or
+    /// changed it. That old checkpoints are deleted with time is no reason to stop writing new ones.
+    ///
+    /// # Errors
+    /// As [`prepare`](Self::prepare).
+    pub(super) async fn prepare_again(kafka: &Kafka, name: &str) -> Result<Self, Error> {
+        match Self::prepare(kafka, name).await {
+            Err(error) if error.code == Code::CheckpointFailed => {
+                warn!("{error}; until then the next start may be refused");
+                let (kafka, name) = (kafka.clone(), name.to_owned());
+                let found = blocking(move || Self::find(admin(&kafka)?.inner(), &name)).await??;
+                found.ok_or(error)
+            }
+            other => other,
+        }
+    }
+
     /// As [`prepare`](Self::prepare), through a client that may be connected already.
     pub(super) async fn prepare_through(
         admin: AdminClient<Logging>,

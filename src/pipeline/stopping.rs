@@ -1,0 +1,98 @@
+//! What a stop must not hide: exit code 0 says that nothing delivered is uncommitted, and that nothing
+//! that was taken up is undelivered.
+
+use super::incarnation::Rooms;
+use super::pump::End;
+use crate::commit::Ledger;
+use crate::error::{Code, Error};
+use crate::position::{Position, Seq};
+use std::time::Duration;
+
+/// The least that the last look after the checkpoint is given.
+const LAST_LOOK: Duration = Duration::from_secs(5);
+
+/// What the incarnations so far have left behind.
+#[derive(Debug, Default)]
+pub(super) struct Owed {
+    /// The last event that any of them took up.
+    taken: Option<Seq>,
+    /// The last one ended with records that were not acknowledged.
+    is_undelivered: bool,
+    /// The last one could not store its position.
+    is_unstored: bool,
+}
+
+impl Owed {
+    /// Takes note of how an incarnation has ended.
+    pub(super) fn after(
+        &mut self,
+        end: &End,
+        position: &Position,
+        taken: Seq,
+        drained: bool,
+        stored: bool,
+    ) {
+        self.taken = self.taken.max(Some(taken));
+        let is_refused = matches!(end, End::Producer) && !drained;
+        self.is_undelivered = is_refused || !drained || Some(position.seq) < self.taken;
+        self.is_unstored = !stored;
+    }
+
+    /// Ends a run that was asked to stop, at the last acknowledged `position`.
+    ///
+    /// # Errors
+    /// [`Code::CheckpointFailed`] when the next start would not find the position, or an older one;
+    /// [`Code::DrainTimedOut`] when it reads again what was taken up.
+    pub(super) async fn stop(
+        &self,
+        rooms: &Rooms,
+        ledger: Ledger,
+        position: &Position,
+    ) -> Result<Ledger, Error> {
+        let mut ledger = ledger;
+        let limit = rooms.config.shutdown_timeout.max(LAST_LOOK);
+        match &mut ledger {
+            Ledger::Store(_) if self.is_unstored => {
+                return Err(Error::new(
+                    Code::CheckpointFailed,
+                    "the last checkpoint could not be stored; nothing is lost: what was delivered since the \
+                     one before comes again at the next start",
+                ));
+            }
+            Ledger::Transactions(leader) if self.is_undelivered || leader.is_removed() => {
+                // Whatever kept the records back may have taken the checkpoint as well.
+                let secured = tokio::time::timeout(limit, leader.secure()).await;
+                let problem = match secured {
+                    Ok(Ok(())) => None,
+                    Ok(Err(error)) => Some(error.to_string()),
+                    Err(_elapsed) => Some("kafka did not answer in time".into()),
+                };
+                if let Some(problem) = problem {
+                    return Err(Error::new(
+                        Code::CheckpointFailed,
+                        format!(
+                            "it is not known whether the checkpoint is still in topic {}: {problem}; before the \
+                             next start see with `tailwater token show` that it is there",
+                            leader.topic()
+                        ),
+                    ));
+                }
+            }
+            _ => {}
+        }
+        if !self.is_undelivered {
+            return Ok(ledger);
+        }
+        let taken = self.taken.unwrap_or(position.seq);
+        let last = rooms.board.sink_error.get().map(|noted| noted.text);
+        let last = last.map_or_else(String::new, |text| format!("; the last error: {text}"));
+        Err(Error::new(
+            Code::DrainTimedOut,
+            format!(
+                "kafka did not acknowledge the last records ({} of the changes that were read) within \
+                 SHUTDOWN_TIMEOUT_MS; nothing is lost: they are read again at the next start{last}",
+                taken.0.saturating_sub(position.seq.0)
+            ),
+        ))
+    }
+}
