@@ -157,7 +157,8 @@ async fn run_unless_paused(
         }
         board.enter(State::Paused);
         tokio::select! {
-            () = controls.stop.cancelled() => return Ok(()),
+            // A pause that was cut short has left records undelivered: this is that run's end.
+            () = controls.stop.cancelled() => return ended,
             Ok(_) = paused.wait_for(|is_paused| !is_paused) => board.enter(State::Starting),
         }
     }

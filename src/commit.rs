@@ -8,7 +8,7 @@ use crate::error::{Code, Error};
 use crate::pipeline::tracker::Tracker;
 use crate::position::Position;
 use crate::resume::kafka::Leader;
-use crate::resume::{CommitError, Store};
+use crate::resume::{CommitError, LAST_PAUSE, LAST_TRIES, Store};
 use crate::status::Board;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,11 +17,6 @@ use tokio_util::sync::CancellationToken;
 /// How long checkpoints may fail before the process gives up. Until then events are delivered on, and
 /// the instance is unhealthy; a crash would repeat what was delivered since the last good checkpoint.
 pub const PATIENCE: Duration = Duration::from_secs(300);
-
-/// How long the last attempt of a run may be repeated: a store that has just come back refuses once what
-/// was under way when it went.
-const LAST_TRIES: Duration = Duration::from_secs(3);
-const LAST_PAUSE: Duration = Duration::from_millis(100);
 
 /// The end of a stop whose last checkpoint takes too long. Whether it will have been stored or not, the
 /// next start goes on from what is.

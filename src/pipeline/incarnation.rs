@@ -56,7 +56,7 @@ pub struct Outcome {
     pub faults: Faults,
     /// Whether everything taken up was acknowledged.
     pub drained: bool,
-    /// The last event taken up.
+    /// The last event of which records were sent.
     pub taken: Seq,
     /// Whether `position` is stored.
     pub stored: bool,
@@ -191,7 +191,7 @@ impl Rooms {
                 never = progress::watch(self, &producer, checkpoints.as_deref()) => match never {},
             },
         };
-        let taken = pump.outlet.place().seq;
+        let taken = pump.outlet.taken();
         drop(pump);
         halt_reading.cancel();
         halt_committing.cancel();

@@ -63,7 +63,7 @@ pub async fn supervise(rooms: &Rooms, opened: Opened, ledger: Ledger) -> Result<
             taken,
             stored,
         } = outcome;
-        owed.after(&end, &position, taken, drained, stored);
+        owed.after(&position, taken, drained, stored);
         if position.seq > began.seq {
             delays = rooms.retry().delays();
             // Its record is the first of its incarnation, so it is acknowledged.

@@ -120,6 +120,14 @@ impl<'a> Outlet<'a> {
         &self.place
     }
 
+    /// The last event of which records were sent, or that was passed over.
+    pub fn taken(&self) -> Seq {
+        match self.is_half_sent {
+            true => self.place.seq.next(),
+            false => self.place.seq,
+        }
+    }
+
     /// Says whether more waits at the source, so that records should gather.
     pub fn set_behind(&mut self, is_behind: bool) {
         self.is_behind = is_behind;

@@ -2,7 +2,6 @@
 //! that was taken up is undelivered.
 
 use super::incarnation::Rooms;
-use super::pump::End;
 use crate::commit::Ledger;
 use crate::error::{Code, Error};
 use crate::position::{Position, Seq};
@@ -16,25 +15,20 @@ const LAST_LOOK: Duration = Duration::from_secs(5);
 pub(super) struct Owed {
     /// The last event that any of them took up.
     taken: Option<Seq>,
-    /// The last one ended with records that were not acknowledged.
+    /// Not all of that is behind the last acknowledged position.
     is_undelivered: bool,
+    /// The last one ended before all was acknowledged and committed.
+    is_cut_short: bool,
     /// The last one could not store its position.
     is_unstored: bool,
 }
 
 impl Owed {
     /// Takes note of how an incarnation has ended.
-    pub(super) fn after(
-        &mut self,
-        end: &End,
-        position: &Position,
-        taken: Seq,
-        drained: bool,
-        stored: bool,
-    ) {
+    pub(super) fn after(&mut self, position: &Position, taken: Seq, drained: bool, stored: bool) {
         self.taken = self.taken.max(Some(taken));
-        let is_refused = matches!(end, End::Producer) && !drained;
-        self.is_undelivered = is_refused || !drained || Some(position.seq) < self.taken;
+        self.is_undelivered = Some(position.seq) < self.taken;
+        self.is_cut_short = !drained;
         self.is_unstored = !stored;
     }
 
@@ -59,7 +53,9 @@ impl Owed {
                      one before comes again at the next start",
                 ));
             }
-            Ledger::Transactions(leader) if self.is_undelivered || leader.is_removed() => {
+            Ledger::Transactions(leader)
+                if self.is_undelivered || self.is_cut_short || leader.is_removed() =>
+            {
                 // Whatever kept the records back may have taken the checkpoint as well.
                 let secured = tokio::time::timeout(limit, leader.secure()).await;
                 let problem = match secured {

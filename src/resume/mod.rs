@@ -140,6 +140,11 @@ impl Connections {
     }
 }
 
+/// How long the last write of a run may be repeated, and after which pause: a store that has just come back
+/// refuses once what was under way when it went.
+pub const LAST_TRIES: Duration = Duration::from_secs(3);
+pub const LAST_PAUSE: Duration = Duration::from_millis(100);
+
 /// While only idle tokens move, one write in this time is enough: in MongoDB each makes an oplog entry,
 /// which the stream itself then has to pass, and in Kafka each is a transaction.
 const IDLE_WRITE_INTERVAL: Duration = Duration::from_secs(10);
@@ -314,13 +319,37 @@ impl Store {
         }
     }
 
+    /// Writes what nobody will write later: again for a moment where that fails, since after a rest the
+    /// first attempt may only find out that the store has forgotten us.
+    async fn write_at_last(&mut self, record: &Record) -> Result<(), CommitError> {
+        let began = Instant::now();
+        loop {
+            match self.write(record).await {
+                Err(CommitError::Transient(_)) if began.elapsed() < LAST_TRIES => {
+                    tokio::time::sleep(LAST_PAUSE).await;
+                }
+                Err(CommitError::Transient(error)) => {
+                    let detail = format!(
+                        "the last checkpoint could not be stored; nothing is lost: what was delivered since \
+                         the one before comes again at the next start: {error}"
+                    );
+                    return Err(CommitError::Failed(Error::new(
+                        Code::CheckpointFailed,
+                        detail,
+                    )));
+                }
+                other => return other,
+            }
+        }
+    }
+
     /// Stores what was held back and lets go of the stream.
     ///
     /// # Errors
     /// As [`commit`](Self::commit); the store is closed in any case.
     pub async fn close(mut self) -> Result<(), CommitError> {
         let stored = match self.deferred.take() {
-            Some(checkpoint) => self.write(&Record::from(checkpoint)).await,
+            Some(checkpoint) => self.write_at_last(&Record::from(checkpoint)).await,
             None => Ok(()),
         };
         if let Backend::Kafka(store) = self.backend {

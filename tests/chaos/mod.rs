@@ -8,14 +8,19 @@ mod history;
 mod plan;
 mod workload;
 
-use crate::support::{Direction, Kafka, Mongo, PATIENCE, Record, Setup, Tailwater, eventually};
+use crate::support::{
+    Direction, Kafka, Mongo, Operation, PATIENCE, Record, Resource, Setup, Tailwater, eventually,
+    unique,
+};
 use history::Verdict;
+use plan::{DENIED_ALL, DENIED_CHECKPOINTS, DENIED_ID, DENIED_TOPIC, NO_CHECKPOINTS};
 use plan::{Dice, Fault, Plan};
 use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use tailwater::resume::kafka::transactional_id;
 use tokio_util::sync::CancellationToken;
 use workload::Workload;
 
@@ -23,7 +28,8 @@ use workload::Workload;
 struct Report {
     faults: BTreeMap<&'static str, u32>,
     verdict: Verdict,
-    longest_stall: Duration,
+    /// From the end of a fault, and of which, until a write made after it had arrived.
+    longest_stall: (Duration, &'static str),
     took: Duration,
 }
 
@@ -48,19 +54,34 @@ impl Report {
         );
         println!("|---|---|---|---|---|---|---|");
         println!(
-            "| {} | {} | {} | {} | {} | {} | {:.1} s |",
+            "| {} | {} | {} | {} | {} | {} | {:.1} s ({}) |",
             plan.delivery,
             self.faults.values().sum::<u32>(),
             verdict.written,
             verdict.lost,
             verdict.repeated,
             verdict.reordered,
-            self.longest_stall.as_secs_f64()
+            self.longest_stall.0.as_secs_f64(),
+            self.longest_stall.1
         );
     }
 }
 
+/// The user whose rights are taken away and given back.
+const USER: &str = "tailwater";
+
+/// A broker that forgets ids soon: also those of an instance that stands still.
+const BROKER: &[&str] = &[
+    "transactional.id.expiration.ms=2000",
+    "transaction.remove.expired.transaction.cleanup.interval.ms=500",
+];
+
 struct Scene {
+    topic: String,
+    checkpoints: String,
+    /// The transactional id.
+    id: String,
+    workload: Workload,
     mongo: Mongo,
     mongo_proxy: crate::support::Proxy,
     kafka: Kafka,
@@ -99,6 +120,30 @@ impl Scene {
                 tokio::time::sleep(lasts).await;
                 self.kafka.cont();
             }
+            DENIED_TOPIC => {
+                let topic = Resource::Topic(&self.topic);
+                self.deny(topic, Operation::Write, lasts).await;
+            }
+            DENIED_ID => {
+                let id = Resource::TransactionalId(&self.id);
+                self.deny(id, Operation::Write, lasts).await;
+            }
+            DENIED_CHECKPOINTS => {
+                let topic = Resource::Topic(&self.checkpoints);
+                self.deny(topic, Operation::All, lasts).await;
+            }
+            DENIED_ALL => {
+                let topics = Resource::Topic("*");
+                self.deny(topics, Operation::All, lasts).await;
+            }
+            NO_CHECKPOINTS => self.lose_checkpoints().await,
+            "a rest, in which ids expire" => self.workload.rest(lasts).await,
+            // Below what a batch holds, above every record.
+            "limit of the topic lowered" => self.alter("max.message.bytes", "3000", lasts).await,
+            "timestamps of the topic changed" => {
+                let name = "message.timestamp.type";
+                self.alter(name, "LogAppendTime", lasts).await;
+            }
             "kafka connections closed" => self.kafka_proxy.drop_connections(),
             "mongodb connections closed" => self.mongo_proxy.drop_connections(),
             other => {
@@ -124,18 +169,49 @@ impl Scene {
     }
 }
 
+impl Scene {
+    async fn deny(&self, resource: Resource<'_>, operation: Operation, lasts: Duration) {
+        self.kafka.deny(USER, resource, operation).await;
+        tokio::time::sleep(lasts).await;
+        self.kafka.remove_acl(USER, resource, operation).await;
+    }
+
+    async fn alter(&self, name: &str, value: &str, lasts: Duration) {
+        self.kafka.alter_topic(&self.topic, &[(name, value)]).await;
+        tokio::time::sleep(lasts).await;
+        self.kafka.alter_topic(&self.topic, &[]).await;
+    }
+
+    /// Deletes the checkpoint topic under a running instance, and waits until it is written again: one that
+    /// starts without it knows nothing.
+    async fn lose_checkpoints(&mut self) {
+        self.tailwater.wait_ready().await;
+        self.kafka.delete_topic(&self.checkpoints).await;
+        let what = format!("a checkpoint again\n{}", self.tailwater.log());
+        eventually(PATIENCE, &what, async || {
+            let checkpoints = self.kafka.committed_records(&[&self.checkpoints]).await;
+            (!checkpoints.is_empty()).then_some(())
+        })
+        .await;
+    }
+}
+
 async fn run(plan: &Plan) -> Report {
     let began = Instant::now();
     let mongo = Mongo::dedicated(&["--oplog-max-entries", "10000000"]).await;
-    let (kafka, kafka_proxy) = Kafka::behind_proxy(&[]).await;
+    let (kafka, kafka_proxy) = Kafka::with_acls_behind_proxy(&[USER], BROKER).await;
+    kafka.allow_everything(USER).await;
     let mongo_proxy = mongo.proxy().await;
     let db = mongo.database().await;
-    let topic = db.topic("changes");
+    let (topic, checkpoints) = (db.topic("changes"), unique("checkpoints"));
+    let stream = unique("stream");
     kafka.create_topic(&topic, 3, &[]).await;
     let setup = Tailwater::on(&db, &kafka)
         .env("MONGODB_URI", mongo.uri_through(&mongo_proxy, db.name()))
-        .env("KAFKA_BROKERS", kafka_proxy.addr())
+        .logged_in_as(&kafka, USER)
         .env("KAFKA_DB_CHANGES_TOPIC", &topic)
+        .env("RESUME_TOPIC", &checkpoints)
+        .env("STREAM_ID", &stream)
         .env("FULL_DOCUMENT", "default")
         .env("DELIVERY", plan.delivery)
         .env("COMMIT_INTERVAL_MS", 200)
@@ -147,6 +223,10 @@ async fn run(plan: &Plan) -> Report {
     let stop = CancellationToken::new();
     let workload = Workload::start(&mongo, &db, plan.seed, stop.clone());
     let mut scene = Scene {
+        topic: topic.clone(),
+        checkpoints,
+        id: transactional_id(&stream),
+        workload,
         mongo,
         mongo_proxy,
         kafka,
@@ -156,7 +236,7 @@ async fn run(plan: &Plan) -> Report {
     };
     let mut dice = Dice::new(plan.seed);
     let mut report = BTreeMap::new();
-    let mut longest_stall = Duration::ZERO;
+    let mut longest_stall = (Duration::ZERO, "none");
     let faults = plan.faults(&mut dice);
     let count = faults.len();
     for (index, fault) in faults.into_iter().enumerate() {
@@ -170,9 +250,9 @@ async fn run(plan: &Plan) -> Report {
             println!("[{:>3}/{count}] {kind}, and on", index + 1);
             continue;
         }
-        let (log, process) = (scene.tailwater.log(), &workload);
+        let log = scene.tailwater.log();
         let written = eventually(PATIENCE, "a write after the fault", async || {
-            process.later()
+            scene.workload.later()
         })
         .await;
         let what = format!("delivery after: {kind}\n{log}");
@@ -181,13 +261,21 @@ async fn run(plan: &Plan) -> Report {
         })
         .await;
         let stall = ended.elapsed();
-        longest_stall = longest_stall.max(stall);
+        if stall > longest_stall.0 {
+            longest_stall = (stall, kind);
+        }
         println!(
             "[{:>3}/{count}] {kind}, delivered again after {} ms",
             index + 1,
             stall.as_millis()
         );
     }
+    let Scene {
+        tailwater,
+        kafka,
+        workload,
+        ..
+    } = scene;
     stop.cancel();
     let written = workload.finish().await;
     let last = written.last_version();
@@ -195,9 +283,6 @@ async fn run(plan: &Plan) -> Report {
         (arrived.load(Ordering::Relaxed) >= last).then_some(())
     })
     .await;
-    let Scene {
-        tailwater, kafka, ..
-    } = scene;
     tailwater.stop().await;
     let records: Vec<Record> = match plan.delivery {
         "exactly_once" => kafka.committed_records(&[&topic]).await,
@@ -224,6 +309,9 @@ fn watch(kafka: &Kafka, topic: &str, plan: &Plan, arrived: Arc<AtomicU64>) {
     });
 }
 
+/// What stands still for longer after a fault has ended is stuck.
+const LONGEST_STALL: Duration = Duration::from_secs(60);
+
 async fn hold(plan: Plan) {
     let report = run(&plan).await;
     report.print(&plan);
@@ -232,6 +320,8 @@ async fn hold(plan: Plan) {
     assert_eq!((verdict.lost, verdict.reordered), (0, 0), "{verdict:?}");
     assert!(verdict.is_history_for_a_careful_consumer, "{verdict:?}");
     assert!(verdict.is_same_state, "{verdict:?}");
+    let (stall, kind) = report.longest_stall;
+    assert!(stall < LONGEST_STALL, "{stall:?} after: {kind}");
     if plan.delivery == "exactly_once" {
         assert_eq!(verdict.repeated, 0);
     }

@@ -40,7 +40,7 @@ pub struct Plan {
 pub const KILL: &str = "kill -9 of tailwater";
 
 /// All but the kill, with the longest they last, in milliseconds: ordinarily, and in a patient run once.
-const OTHERS: [(&str, u64, u64); 12] = [
+const OTHERS: [(&str, u64, u64); 20] = [
     ("SIGSTOP of tailwater", 1_500, 45_000),
     ("kafka killed", 1_000, 10_000),
     ("kafka frozen", 2_000, 45_000),
@@ -53,7 +53,22 @@ const OTHERS: [(&str, u64, u64); 12] = [
     ("mongodb cut off", 1_500, 20_000),
     ("mongodb stalled", 1_500, 45_000),
     ("mongodb half open", 1_500, 5_000),
+    (DENIED_TOPIC, 4_000, 20_000),
+    (DENIED_ID, 4_000, 20_000),
+    (DENIED_CHECKPOINTS, 4_000, 20_000),
+    (DENIED_ALL, 4_000, 20_000),
+    (NO_CHECKPOINTS, 1, 1),
+    ("a rest, in which ids expire", 4_000, 15_000),
+    ("limit of the topic lowered", 3_000, 10_000),
+    ("timestamps of the topic changed", 3_000, 10_000),
 ];
+
+/// Rights that are taken away and given back.
+pub const DENIED_TOPIC: &str = "write on the topic denied";
+pub const DENIED_ID: &str = "write on the transactional id denied";
+pub const DENIED_CHECKPOINTS: &str = "the checkpoint topic denied";
+pub const DENIED_ALL: &str = "all rights on topics denied";
+pub const NO_CHECKPOINTS: &str = "checkpoint topic deleted";
 
 impl Plan {
     /// Seconds, for the test command.
@@ -100,9 +115,8 @@ impl Plan {
         }
         if self.others == 0 {
             // A short run has some of each kind of place, and not the slow ones.
-            for (kind, most, _) in [
-                OTHERS[0], OTHERS[1], OTHERS[3], OTHERS[4], OTHERS[7], OTHERS[8],
-            ] {
+            for index in [0, 1, 3, 4, 7, 8, 12, 16] {
+                let (kind, most, _) = OTHERS[index];
                 let lasts = Duration::from_millis(dice.roll(most) / 2);
                 faults.push(Fault { kind, lasts });
             }

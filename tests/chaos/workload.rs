@@ -47,6 +47,8 @@ impl Written {
 
 pub struct Workload {
     task: JoinHandle<Written>,
+    /// Nothing is written while it is held.
+    pause: Arc<tokio::sync::Mutex<()>>,
     /// The last version that was acknowledged.
     acknowledged: Arc<AtomicU64>,
     /// What it was when [`Workload::later`] was first asked for a later one.
@@ -60,7 +62,9 @@ impl Workload {
         let _ = mongo;
         let collections = COLLECTIONS.map(|name| db.documents(name));
         let acknowledged = Arc::new(AtomicU64::new(0));
+        let pause = Arc::default();
         let writer = Writer {
+            pause: Arc::clone(&pause),
             collections,
             dice: Dice::new(seed ^ 0xA5A5),
             written: Written::default(),
@@ -68,9 +72,16 @@ impl Workload {
         };
         Self {
             task: tokio::spawn(writer.run(stop)),
+            pause,
             acknowledged,
             asked: AtomicU64::new(0),
         }
+    }
+
+    /// Writes nothing for this long.
+    pub async fn rest(&self, lasts: Duration) {
+        let _held = self.pause.lock().await;
+        tokio::time::sleep(lasts).await;
     }
 
     /// A version acknowledged after this was first asked for, once there is one.
@@ -95,6 +106,7 @@ impl Workload {
 }
 
 struct Writer {
+    pause: Arc<tokio::sync::Mutex<()>>,
     collections: [Collection<Document>; 3],
     dice: Dice,
     written: Written,
@@ -106,7 +118,10 @@ impl Writer {
         let mut version = 0;
         while !stop.is_cancelled() {
             version += 1;
+            let pause = Arc::clone(&self.pause);
+            let writing = pause.lock().await;
             self.write(version).await;
+            drop(writing);
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         // The last one is a write whose arrival can be seen.

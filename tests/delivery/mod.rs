@@ -2,8 +2,10 @@
 
 mod dead_letters;
 mod exactly_once;
+mod expired;
 mod memory;
 mod record_errors;
+mod removed;
 mod rights;
 mod topics;
 

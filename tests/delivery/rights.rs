@@ -38,7 +38,7 @@ fn setup(db: &Database, kafka: &Kafka, delivery: &str) -> (Setup, Names) {
         id: transactional_id(&stream),
     };
     let setup = Tailwater::on(db, kafka)
-        .as_user(kafka, USER)
+        .logged_in_as(kafka, USER)
         .env("STREAM_ID", &stream)
         .env("KAFKA_DB_CHANGES_TOPIC", &names.topic)
         .env("RESUME_TOPIC", &names.checkpoints)

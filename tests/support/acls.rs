@@ -187,7 +187,7 @@ impl Body {
 impl Setup {
     /// Logs in to a broker made by [`Kafka::with_acls`] as this user.
     #[must_use]
-    pub fn as_user(self, kafka: &Kafka, user: &str) -> Self {
+    pub fn logged_in_as(self, kafka: &Kafka, user: &str) -> Self {
         self.env("KAFKA_BROKERS", kafka.users_brokers())
             .env("KAFKA_SECURITY_PROTOCOL", "SASL_PLAINTEXT")
             .env("KAFKA_SASL_MECHANISM", "PLAIN")

@@ -3,13 +3,13 @@
 use super::consumer::{self, Isolation, Record};
 use super::process::{self, Process};
 use super::{PATIENCE, Proxy, acls, cache, eventually, ports};
-use rdkafka::ClientConfig;
 use rdkafka::admin::{
     AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication,
 };
 use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use rustix::process::Signal;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -78,7 +78,7 @@ impl Kafka {
     }
 
     /// A dedicated broker that refuses what no rule allows, with a listener for these users
-    /// ([`Setup::as_user`](super::Setup::as_user)); [`Kafka::brokers`] is the administrator's, who may do
+    /// ([`Setup::logged_in_as`](super::Setup::logged_in_as)); [`Kafka::brokers`] is the administrator's, who may do
     /// everything. Users may do nothing before [`Kafka::allow`].
     pub async fn with_acls(users: &[&str], properties: &[&str]) -> Self {
         let port = ports::free();
@@ -254,6 +254,29 @@ impl Kafka {
         }
     }
 
+    /// Deletes all records of a topic that are there now; its partitions begin where they end. Records of
+    /// a compacted topic can only be deleted while it is not: afterwards the topic has these `settings`
+    /// and no others.
+    pub async fn delete_records(&self, name: &str, settings: &[(&str, &str)]) {
+        self.alter_topic(name, &[("cleanup.policy", "delete")])
+            .await;
+        let partitions = self.partitions(name).await.expect("the topic is there");
+        let mut until = TopicPartitionList::new();
+        for partition in 0..i32::try_from(partitions).expect("few") {
+            until
+                .add_partition_offset(name, partition, Offset::End)
+                .expect("a valid offset");
+        }
+        let deleted = self
+            .admin()
+            .delete_records(&until, &AdminOptions::new())
+            .await;
+        for element in deleted.expect("the broker answers").elements() {
+            element.error().expect("the records are deleted");
+        }
+        self.alter_topic(name, settings).await;
+    }
+
     /// Writes one record and waits until it is acknowledged.
     ///
     /// # Panics
@@ -314,6 +337,28 @@ impl Kafka {
     /// Ends [`Kafka::stop_signal`].
     pub fn cont(&mut self) {
         self.local_mut().process.signal(Signal::CONT);
+    }
+
+    /// The folder of its data.
+    pub fn data(&self) -> PathBuf {
+        let local = self.local.as_ref().expect(NOT_OURS);
+        local.properties.with_file_name("data")
+    }
+
+    /// Removes what it remembers of idempotent producers beside the records, while it does not run.
+    pub fn forget_producers(&self) {
+        let folders = std::fs::read_dir(self.data()).expect("its data is there");
+        for folder in folders.flatten().map(|entry| entry.path()) {
+            if !folder.is_dir() || folder.to_string_lossy().contains("__cluster_metadata") {
+                continue;
+            }
+            let files = std::fs::read_dir(folder).expect("a folder");
+            for file in files.flatten().map(|entry| entry.path()) {
+                if file.extension().is_some_and(|ext| ext == "snapshot") {
+                    std::fs::remove_file(file).expect("it can be removed");
+                }
+            }
+        }
     }
 
     /// Starts it again (killing it first where it still runs), on the same data and ports.

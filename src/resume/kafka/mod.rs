@@ -174,11 +174,8 @@ impl Store {
                 self.producer = Some(producer);
                 Ok(())
             }
-            Outcome::Aborted(error) => {
-                self.producer = Some(producer);
-                Err(healing(error))
-            }
-            Outcome::Broken(error) => {
+            // Also where this one could go on: who makes the next one looks whether the topic is still there.
+            Outcome::Aborted(error) | Outcome::Broken(error) => {
                 dispose(producer).await;
                 Err(healing(error))
             }
