@@ -14,7 +14,7 @@ use crate::sink::topics;
 use crate::source::cursor::{Lean, Watch};
 use crate::source::reader::Retry;
 use crate::source::{self, Filter, Images, errors, headroom, preflight};
-use crate::status::{Board, State, line, vigil};
+use crate::status::{Board, State, line, stall};
 use mongodb::Client;
 use mongodb::error::ErrorKind;
 use mongodb::options::ClientOptions;
@@ -49,7 +49,7 @@ pub async fn run(config: Config, controls: Controls) -> Result<(), Error> {
         done.clone(),
     ));
 
-    let vigil = tokio::spawn(vigil::run(Arc::clone(&board), done.clone()));
+    let stall = tokio::spawn(stall::run(Arc::clone(&board), done.clone()));
     let upkeep = {
         let (board, done) = (Arc::clone(&board), done.clone());
         tokio::spawn(async move { board.metrics.keep_up(done).await })
@@ -67,7 +67,7 @@ pub async fn run(config: Config, controls: Controls) -> Result<(), Error> {
     // Told before the server closes, which answers those who wait for it.
     controls.ended.send_replace(Some(Ended::with(&result)));
     done.cancel();
-    for task in [Some(status), Some(vigil), Some(upkeep), http]
+    for task in [Some(status), Some(stall), Some(upkeep), http]
         .into_iter()
         .flatten()
     {

@@ -10,6 +10,7 @@ use crate::position::Position;
 use crate::resume::kafka::Leader;
 use crate::resume::{CommitError, LAST_PAUSE, LAST_TRIES, Store};
 use crate::status::Board;
+use crate::status::waiting::Awaited;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -117,7 +118,8 @@ impl Committer {
         self.newest = position.clone();
         let began = Instant::now();
         let checkpoint = self.store.checkpoint(position.clone());
-        let stored = self.store.commit(&checkpoint).await;
+        let commit = self.store.commit(&checkpoint);
+        let stored = self.board.waits.on(Awaited::Checkpoint, commit).await;
         self.board
             .metrics
             .checkpoint(stored.is_ok(), began.elapsed());

@@ -38,6 +38,8 @@ impl Committable {
 struct Entry {
     /// Number of the first event in the entry.
     first: Seq,
+    /// When the first change that has a record in it happened, in ms since the Unix epoch.
+    changed_millis: Option<i64>,
     acked: u64,
     seal: Option<Seal>,
 }
@@ -97,6 +99,7 @@ impl Watermark {
         let id = EntryId(self.head + self.entries.len() as u64);
         self.entries.push_back(Entry {
             first,
+            changed_millis: None,
             acked: 0,
             seal: None,
         });
@@ -134,6 +137,18 @@ impl Watermark {
             }
             _ => Err(Unexpected { entry: id }),
         }
+    }
+
+    /// Notes when the first change of an entry happened, once.
+    pub fn note_change(&mut self, id: EntryId, millis: i64) {
+        if let Some(entry) = self.entry_mut(id) {
+            entry.changed_millis.get_or_insert(millis);
+        }
+    }
+
+    /// When the oldest change happened that is not resolved, in ms since the Unix epoch, where known.
+    pub fn oldest_millis(&self) -> Option<i64> {
+        self.entries.iter().find_map(|entry| entry.changed_millis)
     }
 
     /// Number of the entry's first event, while the entry is not yet behind the head.

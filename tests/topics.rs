@@ -8,6 +8,7 @@ use tailwater::error::Code;
 use tailwater::preflight::{Finding, Severity};
 use tailwater::route::{Router, Topic};
 use tailwater::sink::topics::{TopicProblem, Topics, check};
+use tailwater::status::waiting::Waits;
 
 fn config(brokers: &str, vars: &[(&str, &str)]) -> Config {
     let mut all = vec![
@@ -164,14 +165,17 @@ async fn a_missing_topic_is_waited_for_and_found_when_somebody_makes_it() {
         ("KAFKA_CREATE_TOPICS", "false"),
     ];
     let config = config(kafka.brokers(), &vars);
-    let topics = Arc::new(Topics::new(&config.kafka).unwrap());
+    let topics = Topics::new(&config.kafka).unwrap();
     let topic = Arc::clone(&topics_of(&config)[0]);
+    let waits = Arc::new(Waits::default());
     let waiting = tokio::spawn({
-        let (topics, topic) = (Arc::clone(&topics), Arc::clone(&topic));
-        async move { topics.wait_for(&topic).await }
+        let (topics, topic, waits) = (topics, Arc::clone(&topic), Arc::clone(&waits));
+        async move { topics.wait_for(&topic, &waits).await }
     });
     let reason = eventually(PATIENCE, "the wait is reported", async || {
-        topics.waiting_for()
+        let waits = waits.all();
+        let wait = waits.first().filter(|wait| wait.why.is_some())?;
+        Some(wait.sentence())
     })
     .await;
     assert!(
@@ -184,7 +188,8 @@ async fn a_missing_topic_is_waited_for_and_found_when_somebody_makes_it() {
         .await
         .unwrap()
         .unwrap();
-    assert_eq!((topic.partitions(), topics.waiting_for()), (Some(2), None));
+    assert_eq!(topic.partitions(), Some(2));
+    assert!(waits.all().is_empty());
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use super::Context;
 use crate::config::Scope;
 use crate::status::health::Health;
 use crate::status::line::Status;
+use crate::status::waiting::Wait;
 use crate::status::{Board, Flag, Note, State};
 use axum::Json;
 use axum::extract::State as Of;
@@ -28,7 +29,7 @@ pub(super) async fn live(Of(context): Of<Arc<Context>>) -> Json<Value> {
     Json(body)
 }
 
-/// Cursor open, Kafka reachable, checkpoint loaded.
+/// Cursor open, Kafka reachable, checkpoint loaded, nothing waited for that it stands still for.
 pub(super) async fn ready(Of(context): Of<Arc<Context>>) -> Answer {
     let board = &context.board;
     let is_ready = board.is_ready();
@@ -39,6 +40,7 @@ pub(super) async fn ready(Of(context): Of<Arc<Context>>) -> Answer {
         "mongoConnected": board.mongo_connected.get(),
         "kafkaConnected": board.kafka_connected.get(),
         "checkpointLoaded": board.checkpoint_loaded.get(),
+        "waitingFor": board.stands_still().map(|wait| wait.sentence()),
     });
     (ok_if(is_ready), Json(body))
 }
@@ -46,14 +48,14 @@ pub(super) async fn ready(Of(context): Of<Arc<Context>>) -> Answer {
 /// In one word, with why.
 pub(super) async fn health(Of(context): Of<Arc<Context>>) -> Answer {
     let health = context.board.health();
-    (status_of(health), Json(summary(&context.board, health)))
+    (status_of(&health), Json(summary(&context.board, &health)))
 }
 
 /// Component by component.
 pub(super) async fn detailed(Of(context): Of<Arc<Context>>) -> Answer {
     let board = &context.board;
     let health = board.health();
-    let mut body = summary(board, health);
+    let mut body = summary(board, &health);
     body["state"] = board.state().name().into();
     body["stream"] = context.stream.clone().into();
     body["version"] = env!("CARGO_PKG_VERSION").into();
@@ -81,8 +83,24 @@ pub(super) async fn detailed(Of(context): Of<Arc<Context>>) -> Answer {
         // Listeners come from a collection; none is configured.
         "listeners": { "state": "off" },
     });
+    body["waiting"] = waiting(board);
     body["databases"] = databases(&context);
-    (status_of(health), Json(body))
+    (status_of(&health), Json(body))
+}
+
+/// What is waited for, beyond a hiccup.
+fn waiting(board: &Board) -> Value {
+    let waits = board.waiting().into_iter().filter(Wait::is_noticed);
+    let row = |wait: Wait| {
+        json!({
+            "for": wait.what.name(),
+            "what": wait.what.to_string(),
+            "since": time(wait.since.millis),
+            "seconds": wait.lasts().as_secs(),
+            "reason": wait.why,
+        })
+    };
+    waits.map(row).collect()
 }
 
 /// The streams, one per source database.
@@ -106,14 +124,14 @@ pub(super) async fn subscriptions(Of(context): Of<Arc<Context>>) -> Answer {
 /// `/api/health`.
 pub(super) async fn api(Of(context): Of<Arc<Context>>) -> Answer {
     let health = context.board.health();
-    let mut data = summary(&context.board, health);
+    let mut data = summary(&context.board, &health);
     data["changeStreams"] = change_streams_data(&context);
     let word = match health {
         Health::Unhealthy(_) => "error",
         _ => "success",
     };
     let body = json!({ "status": word, "message": "Health status retrieved", "data": data });
-    (status_of(health), Json(body))
+    (status_of(&health), Json(body))
 }
 
 /// `/api/health/change-streams`.
@@ -137,7 +155,7 @@ fn change_streams_data(context: &Context) -> Value {
     })
 }
 
-fn summary(board: &Board, health: Health) -> Value {
+fn summary(board: &Board, health: &Health) -> Value {
     let mut body = json!({
         "status": health.name(),
         "uptime": (board.uptime().as_secs_f64() * 1e3).round() / 1e3,
@@ -238,7 +256,7 @@ fn time(millis: i64) -> Option<String> {
         .map(|time| format!("{time:.3}"))
 }
 
-fn status_of(health: Health) -> StatusCode {
+fn status_of(health: &Health) -> StatusCode {
     ok_if(!matches!(health, Health::Unhealthy(_)))
 }
 

@@ -69,6 +69,17 @@ fn text(health: &Value, status: &Value) -> String {
             word(&status["checkpointAgeSeconds"])
         );
     }
+    for wait in health["waiting"].as_array().into_iter().flatten() {
+        let _ = write!(
+            out,
+            "\nwaiting     {} s for {}",
+            word(&wait["seconds"]),
+            word(&wait["what"])
+        );
+        if let Some(reason) = wait["reason"].as_str() {
+            let _ = write!(out, ": {}", reason.lines().next().unwrap_or_default());
+        }
+    }
     for (name, component) in [
         ("mongodb", "source"),
         ("kafka", "sink"),
@@ -99,6 +110,7 @@ mod tests {
         let health = json!({
             "status": "unhealthy", "reason": "kafka cannot be reached", "stream": "w:shop",
             "state": "running",
+            "waiting": [{"for": "topic", "what": "topic shop.b", "seconds": 12, "reason": "it does not exist"}],
             "databases": [{"position": {"seq": 7, "time": "2026-01-01T00:00:00.000Z"}}],
             "components": {
                 "source": {"state": "connected", "since": "2026-01-01T00:00:00.000Z", "lastError": null},
@@ -117,6 +129,7 @@ stream      w:shop, running
 behind      1.5 s, 3 records in flight
 events      10, 0.5 a second
 checkpoint  at 2026-01-01T00:00:00.000Z (tw-seq 7), 2 s old
+waiting     12 s for topic shop.b: it does not exist
 mongodb     connected since 2026-01-01T00:00:00.000Z
 kafka       disconnected; last error: all brokers are down
 store       stored";

@@ -15,6 +15,7 @@ mod scrape;
 pub use scrape::render;
 
 use crate::pipeline::budget::Budget;
+use crate::pipeline::tracker::Tracker;
 use crate::watermark::EntryId;
 use events::Tally;
 use flight::Flight;
@@ -103,6 +104,7 @@ pub struct Metrics {
 /// What was last heard from somewhere, kept until it is asked for.
 #[derive(Debug, Default)]
 struct Last {
+    tracker: Weak<Tracker>,
     replies: Weak<Budget>,
     records: Weak<Budget>,
     headroom: Option<Duration>,
@@ -236,12 +238,19 @@ impl Metrics {
         counter(&self.recorder, &names::SKIPPED, &[reason]).increment(1);
     }
 
-    /// The budgets of the incarnation that runs now.
-    pub fn budgets(&self, replies: &Arc<Budget>, records: &Arc<Budget>) {
+    /// What the incarnation that runs now has in flight.
+    pub fn flow(&self, replies: &Arc<Budget>, records: &Arc<Budget>, tracker: &Arc<Tracker>) {
         self.with_last(|last| {
+            last.tracker = Arc::downgrade(tracker);
             last.replies = Arc::downgrade(replies);
             last.records = Arc::downgrade(records);
         });
+    }
+
+    /// The time of the oldest change whose record is not acknowledged, in ms since the Unix epoch.
+    pub fn oldest_in_flight_millis(&self) -> Option<i64> {
+        let tracker = self.with_last(|last| last.tracker.upgrade());
+        tracker?.oldest_millis()
     }
 
     /// How far the checkpoint is from the oplog's end; none when that could not be read.

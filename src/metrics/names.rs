@@ -81,7 +81,9 @@ metrics! {
     GAPS "tailwater_history_gaps_total" Counter &[],
         "Times that history was lost and the stream went on behind the gap, by ON_HISTORY_LOST";
     LAG "tailwater_lag_seconds" Gauge &[],
-        "How far delivery is behind the changes' own time; 0 when all is delivered";
+        "How far delivery is behind the changes' own time; 0 when all is delivered; while something is waited for, the age of the oldest change or position behind which nothing is delivered";
+    WAITING "tailwater_waiting_seconds" Gauge &["for"],
+        "How long the stream has waited for something (a topic, acknowledgements, MongoDB, …), by what it is; 0 while it does not, and in the first 10 s (2 s for a topic or producer)";
     IN_FLIGHT_RECORDS "tailwater_in_flight_records" Gauge &[],
         "Records waiting for their acknowledgement";
     IN_FLIGHT_BYTES "tailwater_in_flight_bytes" Gauge &["half"],
@@ -103,7 +105,7 @@ metrics! {
     STATE "tailwater_state" Gauge &["state"],
         "1 for the state the process is in, 0 for the others";
     READY "tailwater_ready" Gauge &[],
-        "1 when the stream is open, Kafka reachable and the checkpoint loaded, or nothing should be watched";
+        "1 when the stream is open, Kafka reachable, the checkpoint loaded and nothing waited for that it stands still for, or nothing should be watched";
     DRY_RUN "tailwater_dry_run" Gauge &[],
         "1 for run --dry-run: records that count as acknowledged, and checkpoints as stored, went nowhere";
     MONGODB_CONNECTED "tailwater_mongodb_connected" Gauge &[],

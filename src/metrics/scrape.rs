@@ -2,6 +2,7 @@
 
 use super::names::{self, Metric};
 use super::process::Usage;
+use crate::status::waiting::{Awaited, Wait};
 use crate::status::{Board, State};
 use std::fmt::{Display, Write as _};
 
@@ -27,6 +28,17 @@ fn counts(page: &mut Page, board: &Board) {
 
 fn gauges(page: &mut Page, board: &Board) {
     page.value(&names::LAG, board.lag().as_secs_f64());
+    let waits = board.waiting();
+    page.head(&names::WAITING);
+    for name in Awaited::NAMES {
+        let waits = waits.iter().filter(|wait| wait.what.name() == name);
+        let longest = waits
+            .filter(|wait| wait.is_noticed())
+            .map(Wait::lasts)
+            .max();
+        let seconds = longest.unwrap_or_default().as_secs_f64();
+        page.line(&names::WAITING, name, seconds);
+    }
     page.value(&names::IN_FLIGHT_RECORDS, board.in_flight());
     let (replies, records, headroom) = board.metrics.with_last(|last| {
         let budgets = (last.replies.upgrade(), last.records.upgrade());

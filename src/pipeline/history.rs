@@ -11,6 +11,7 @@ use crate::error::{Code, Error};
 use crate::position::{Position, ResumeToken, Seq};
 use crate::source::cursor::Start;
 use crate::source::start;
+use crate::status::waiting::Awaited;
 use bson::{DateTime, RawDocumentBuf, doc};
 use jiff::{SignedDuration, Timestamp};
 
@@ -28,7 +29,8 @@ pub async fn go_on(rooms: &Rooms, lost: &Position, error: Error) -> Result<Optio
     let policy = rooms.config.pipeline.on_history_lost;
     let mut delays = rooms.retry().delays();
     loop {
-        let oldest = start::oldest(&rooms.client, "finding where the oplog begins").await;
+        let oldest = start::oldest(&rooms.client, "finding where the oplog begins");
+        let oldest = rooms.board.waits.on(Awaited::MongoDb, oldest).await;
         let start = match (policy, oldest) {
             (OnHistoryLost::Stop, oldest) => {
                 // A cluster time counts whole seconds: the end of that second.

@@ -23,6 +23,7 @@ use crate::source::batch_size::BatchSize;
 use crate::source::cursor::{Cursor, Watch};
 use crate::source::reader::{Fetched, READ_AHEAD, Reader, Retry};
 use crate::source::split::Merger;
+use crate::status::waiting::Awaited;
 use crate::status::{Board, State};
 use mongodb::Client;
 use std::sync::Arc;
@@ -84,8 +85,8 @@ impl Rooms {
         let half = self.config.pipeline.max_in_flight_bytes / 2;
         let budget = Budget::new(half);
         let replies_budget = Budget::new(half);
-        self.board.metrics.budgets(&replies_budget, &budget);
         let tracker = Tracker::new(Arc::clone(&budget));
+        self.board.metrics.flow(&replies_budget, &budget, &tracker);
         let producer = self.producer(half, &ledger, &tracker)?;
         self.settle(&producer);
         if let Ledger::Transactions(leader) = &mut ledger
@@ -284,7 +285,10 @@ impl Rooms {
         let known = leader.committed().cloned();
         let taken = tokio::select! {
             () = self.stop.cancelled() => return Err(End::Stopped),
-            taken = transaction::take_over(leader, producer) => taken,
+            taken = self.board.waits.on(
+                Awaited::Transaction,
+                transaction::take_over(leader, producer),
+            ) => taken,
         };
         match taken {
             Ok(()) if leader.committed() == known.as_ref() => Ok(()),

@@ -21,6 +21,7 @@ use crate::error::{Code, Error};
 use crate::sink::producer::Faults;
 use crate::source::cursor::Start;
 use crate::status::State;
+use crate::status::waiting::Awaited;
 use incarnation::{Outcome, Rooms};
 use opening::Opened;
 use pump::{End, Knowledge};
@@ -77,12 +78,9 @@ pub async fn supervise(rooms: &Rooms, opened: Opened, ledger: Ledger) -> Result<
             End::Producer => {
                 knowledge.forget(position.seq);
                 learn(rooms, &mut knowledge, &faults)?;
-                if position.token == began.token && faults.records.is_empty() {
-                    rooms.board.sink_refuses.set(true);
-                }
                 tokio::select! {
                     () = rooms.stop.cancelled() => return owed.stop(rooms, ledger, &position).await,
-                    () = look_again(rooms, &faults) => None,
+                    () = rooms.board.waits.on(Awaited::Kafka, look_again(rooms, &faults)) => None,
                 }
             }
         };
@@ -155,13 +153,19 @@ fn learn(rooms: &Rooms, knowledge: &mut Knowledge, faults: &Faults) -> Result<()
             "kafka refused records; what was refused among others is sent again alone"
         );
     }
-    for name in &faults.topics {
+    for (name, code) in &faults.topics {
         tracing::warn!(
-            topic = name,
+            topic = name, %code,
             "the topic is missing or forbidden; waiting for it"
         );
         let note = format!("topic {name} is missing, or this user may not write to it");
         rooms.board.sink_error.set(note);
+        // Until it takes a record: that it can be seen does not mean that it may be written.
+        let why = format!("kafka refuses its records: {code}");
+        rooms
+            .board
+            .waits
+            .trouble(Awaited::Topic(name.as_str().into()), why);
         for topic in rooms
             .router
             .table()
@@ -173,11 +177,14 @@ fn learn(rooms: &Rooms, knowledge: &mut Knowledge, faults: &Faults) -> Result<()
         }
     }
     if let Some(error) = &faults.fatal {
-        let error = crate::sink::client::describe(error);
-        tracing::warn!(%error, "the kafka producer is built anew");
-        rooms.board.sink_error.set(error);
+        let why = crate::sink::client::describe(error);
+        tracing::warn!(error = why, "the kafka producer is built anew");
+        rooms.board.sink_error.set(why.as_str());
+        rooms.board.waits.trouble(Awaited::Producer, why);
     } else if faults.dropped {
-        tracing::warn!("the transaction has failed; the kafka producer is built anew");
+        let why = "the transaction has failed";
+        tracing::warn!("{why}; the kafka producer is built anew");
+        rooms.board.waits.trouble(Awaited::Producer, why.into());
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use crate::error::{Error, Policy};
 use crate::position::{Position, ResumeToken};
 use crate::source::cursor::{Cursor, Start};
 use crate::source::errors::{self, Moment, SourceFault};
+use crate::status::waiting::Awaited;
 use bson::RawDocumentBuf;
 use std::time::Duration;
 
@@ -32,7 +33,7 @@ pub async fn cursor(
         let opening = Cursor::open(&rooms.client, &rooms.watch, start, events, false);
         let opened = tokio::select! {
             () = rooms.stop.cancelled() => return Ok(None),
-            opened = opening => opened,
+            opened = rooms.board.waits.on(Awaited::MongoDb, opening) => opened,
         };
         let error = match opened {
             Ok((cursor, first)) => return Ok(Some((Some(cursor), first.post_batch_token()))),
@@ -80,6 +81,6 @@ pub async fn pause(
     tracing::warn!(code = error.code.name(), %error, "trying again");
     Ok(tokio::select! {
         () = rooms.stop.cancelled() => false,
-        () = tokio::time::sleep(delay) => true,
+        () = rooms.board.waits.on(Awaited::MongoDb, tokio::time::sleep(delay)) => true,
     })
 }

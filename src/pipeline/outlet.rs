@@ -15,6 +15,7 @@ use crate::sink::produce::Record;
 use crate::sink::producer::{Producer, Ticket};
 use crate::sink::transaction::{Transactions, Uncommitted};
 use crate::status::Board;
+use crate::status::waiting::Awaited;
 use crate::watermark::{EntryId, Seal};
 use rdkafka::error::RDKafkaErrorCode;
 use std::sync::Arc;
@@ -163,7 +164,8 @@ impl<'a> Outlet<'a> {
         if !self.budget.try_take(weight) {
             // What is open must be closed, or its bytes would never come back.
             self.seal(ClosedBy::Budget);
-            self.unless_ended(self.budget.take(weight)).await?;
+            self.unless_ended(Awaited::Budget, self.budget.take(weight))
+                .await?;
         }
         if let Some(transactions) = &mut self.transactions
             && let Err(uncommitted) = transactions.begin()
@@ -179,6 +181,9 @@ impl<'a> Outlet<'a> {
             };
             if fill.records == 0 {
                 self.board.metrics.sent(entry, change_millis);
+                if let Some(millis) = change_millis {
+                    self.tracker.note_change(entry, millis);
+                }
             }
             let blocked = match self.producer.send(record, ticket) {
                 Ok(()) => {
@@ -191,7 +196,7 @@ impl<'a> Outlet<'a> {
                 Err(RDKafkaErrorCode::QueueFull) => {
                     // Only with KAFKA_PROP_QUEUE_*: our own queue is larger than the budget.
                     let pause = tokio::time::sleep(Duration::from_millis(2));
-                    match self.unless_ended(pause).await {
+                    match self.unless_ended(Awaited::Queue, pause).await {
                         Ok(()) => continue,
                         Err(blocked) => blocked,
                     }
@@ -294,23 +299,28 @@ impl<'a> Outlet<'a> {
     /// [`Blocked`] when that will not be.
     pub async fn acknowledged(&mut self) -> Result<(), Blocked> {
         self.seal(ClosedBy::Wait);
-        self.unless_ended(self.tracker.drained()).await?;
+        self.unless_ended(Awaited::Acknowledgements, self.tracker.drained())
+            .await?;
         self.firsts.acknowledged();
         Ok(())
     }
 
-    /// Waits for `what` until it is time to commit: none then.
+    /// Waits for `future` until it is time to commit: none then.
     ///
     /// # Errors
     /// [`Blocked`] when it is time to end.
-    pub async fn unless_due<T>(&self, what: impl Future<Output = T>) -> Result<Option<T>, Blocked> {
+    pub async fn unless_due<T>(
+        &self,
+        what: Awaited,
+        future: impl Future<Output = T>,
+    ) -> Result<Option<T>, Blocked> {
         let Some(due) = self.due() else {
-            return self.unless_ended(what).await.map(Some);
+            return self.unless_ended(what, future).await.map(Some);
         };
         let due = tokio::time::sleep_until(due.into());
-        self.unless_ended(async {
+        self.unless_ended(what, async {
             tokio::select! {
-                done = what => Some(done),
+                done = future => Some(done),
                 () = due => None,
             }
         })
@@ -351,17 +361,22 @@ impl<'a> Outlet<'a> {
     /// Waits for the last acknowledgements and commits them; whether that came about.
     pub async fn finish(&mut self) -> bool {
         self.seal(ClosedBy::Wait);
-        let acknowledged = tokio::select! {
-            () = self.tracker.drained() => true,
-            () = self.producer.broken() => false,
+        let drained = async {
+            tokio::select! {
+                () = self.tracker.drained() => true,
+                () = self.producer.broken() => false,
+            }
         };
+        let waits = &self.board.waits;
+        let acknowledged = waits.on(Awaited::Acknowledgements, drained).await;
         if !acknowledged || !self.is_worth_committing() {
             return acknowledged && !self.is_half_sent;
         }
         if self.is_within_event {
             // Half an event must not be committed before a place that does not count it.
             if let Some(transactions) = &mut self.transactions {
-                transactions.abandon().await;
+                let waits = &self.board.waits;
+                waits.on(Awaited::Transaction, transactions.abandon()).await;
             }
             return !self.is_half_sent;
         }
@@ -378,7 +393,8 @@ impl<'a> Outlet<'a> {
         let position = self.position();
         if let (Some(transactions), Some(position)) = (&mut self.transactions, position) {
             let began = Instant::now();
-            let committed = transactions.commit(position.clone()).await;
+            let commit = transactions.commit(position.clone());
+            let committed = self.board.waits.on(Awaited::Transaction, commit).await;
             let metrics = &self.board.metrics;
             metrics.checkpoint(committed.is_ok(), began.elapsed());
             committed?;
@@ -387,17 +403,24 @@ impl<'a> Outlet<'a> {
         Ok(())
     }
 
-    /// Waits for `what`, unless it is time to end.
+    /// Waits for `future`, unless it is time to end. The pump has no other wait, so that each has a name.
     ///
     /// # Errors
     /// [`Blocked`] when it is.
-    pub async fn unless_ended<T>(&self, what: impl Future<Output = T>) -> Result<T, Blocked> {
-        tokio::select! {
-            biased;
-            () = self.stop.cancelled(), if !self.is_half_sent => Err(Blocked::Stopped),
-            () = self.producer.broken() => Err(Blocked::Broken),
-            done = what => Ok(done),
-        }
+    pub async fn unless_ended<T>(
+        &self,
+        what: Awaited,
+        future: impl Future<Output = T>,
+    ) -> Result<T, Blocked> {
+        let unless_ended = async {
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled(), if !self.is_half_sent => Err(Blocked::Stopped),
+                () = self.producer.broken() => Err(Blocked::Broken),
+                done = future => Ok(done),
+            }
+        };
+        self.board.waits.on(what, unless_ended).await
     }
 
     fn open(&mut self) -> (EntryId, &mut Fill) {

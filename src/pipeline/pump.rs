@@ -18,6 +18,7 @@ use crate::source::reader::{Fault, Fetched};
 use crate::source::reply::Reply;
 use crate::source::split::Merger;
 use crate::status::Board;
+use crate::status::waiting::Awaited;
 use bson::RawDocumentBuf;
 use rdkafka::error::RDKafkaErrorCode;
 use std::collections::{BTreeMap, BTreeSet};
@@ -134,7 +135,11 @@ impl Pump<'_> {
             Err(TryRecvError::Empty) => {
                 // Nothing more ready: at rest nobody waits for a timer.
                 self.outlet.seal(ClosedBy::Idle);
-                match self.outlet.unless_due(replies.recv()).await? {
+                match self
+                    .outlet
+                    .unless_due(Awaited::Change, replies.recv())
+                    .await?
+                {
                     Some(next) => next.ok_or(End::Stopped)?,
                     None => return Ok(self.outlet.commit().await?),
                 }
@@ -193,6 +198,7 @@ impl Pump<'_> {
         self.outlet.set_behind(late >= BEHIND_SECONDS);
         self.board.events.add(count);
         self.board.caught_up.set(count == 0);
+        self.board.in_hand_millis.store(0, Ordering::Relaxed);
         if count > 0 {
             self.board.note_lateness();
         }
@@ -209,6 +215,9 @@ impl Pump<'_> {
                         .map(|seconds| i64::from(seconds) * 1000)
                 })
             });
+            if let Some(millis) = time.flatten() {
+                self.board.idle_millis.store(millis, Ordering::Relaxed);
+            }
             self.outlet.pass(&token, time.flatten());
         }
         Ok(())
@@ -219,6 +228,9 @@ impl Pump<'_> {
             return Err(End::Producer);
         }
         self.counts.event(&self.board.metrics, event);
+        let time = event.timestamp_millis();
+        let in_hand = &self.board.in_hand_millis;
+        in_hand.store(time.unwrap_or(0), Ordering::Relaxed);
         let seq = self.outlet.place().seq.next();
         if let Some(code) = self.knowledge.refused.get(&seq).copied() {
             self.refuse(event, seq, Reason::Broker(code)).await?;
@@ -230,7 +242,6 @@ impl Pump<'_> {
         } else {
             self.take_up(event, seq).await?;
         }
-        let time = event.timestamp_millis();
         if let Some(millis) = time {
             self.board.last_seen_millis.store(millis, Ordering::Relaxed);
         }
@@ -326,9 +337,9 @@ impl Pump<'_> {
         if topic.partitions().is_none() {
             // That may take longer than Kafka keeps a transaction open.
             self.outlet.commit().await?;
-            self.outlet
-                .unless_ended(self.topics.wait_for(&topic))
-                .await?;
+            let what = Awaited::Topic(topic.name().into());
+            let waiting = self.topics.wait_for(&topic, &self.board.waits);
+            self.outlet.unless_ended(what, waiting).await?;
         }
         self.ready = self.router.table().all();
         Ok(topic)

@@ -5,6 +5,7 @@ use super::incarnation::Rooms;
 use crate::commit::Ledger;
 use crate::error::{Code, Error};
 use crate::position::{Position, Seq};
+use crate::status::waiting::Awaited;
 use std::time::Duration;
 
 /// The least that the last look after the checkpoint is given.
@@ -57,7 +58,8 @@ impl Owed {
                 if self.is_undelivered || self.is_cut_short || leader.is_removed() =>
             {
                 // Whatever kept the records back may have taken the checkpoint as well.
-                let secured = tokio::time::timeout(limit, leader.secure()).await;
+                let secure = tokio::time::timeout(limit, leader.secure());
+                let secured = rooms.board.waits.on(Awaited::Checkpoint, secure).await;
                 let problem = match secured {
                     Ok(Ok(())) => None,
                     Ok(Err(error)) => Some(error.to_string()),

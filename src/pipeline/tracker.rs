@@ -59,6 +59,16 @@ impl Tracker {
         self.settle(outcome);
     }
 
+    /// Notes when the first change of an entry happened, in ms since the Unix epoch.
+    pub fn note_change(&self, id: EntryId, millis: i64) {
+        self.lock().note_change(id, millis);
+    }
+
+    /// When the oldest change happened that is not resolved.
+    pub fn oldest_millis(&self) -> Option<i64> {
+        self.lock().oldest_millis()
+    }
+
     /// Number of the entry's first event, while it is unresolved.
     pub fn first_of(&self, id: EntryId) -> Option<Seq> {
         self.lock().first_of(id)

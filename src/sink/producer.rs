@@ -76,7 +76,7 @@ pub struct Faults {
     /// The topics of those records: their limits may be others now.
     pub refusing: BTreeSet<String>,
     /// Topics that are missing or forbidden.
-    pub topics: BTreeSet<String>,
+    pub topics: BTreeMap<String, RDKafkaErrorCode>,
     /// Anything else that ended the producer.
     pub fatal: Option<KafkaError>,
     /// librdkafka has dropped records by itself: their transaction has failed.
@@ -91,6 +91,7 @@ pub struct Reports {
     board: Arc<Board>,
     pace: Arc<Pace>,
     broken: AtomicBool,
+    is_transactional: bool,
     /// We drop what is left: the reports that say so are no faults.
     is_dropping: AtomicBool,
     /// How many delivery reports have come, of whatever kind.
@@ -160,6 +161,12 @@ impl ProducerContext for Reports {
         self.pace.reported();
         self.reported.fetch_add(1, Ordering::Relaxed);
         let ticket = (opaque != CHECKPOINT).then(|| Ticket::unpack(opaque));
+        if let Ok(message) = result {
+            // A transaction that fails takes its records' acknowledgements with it.
+            self.board
+                .waits
+                .acknowledged(message.topic(), !self.is_transactional);
+        }
         let (error, message) = match (result, ticket) {
             (Ok(_), Some(ticket)) => return self.acknowledged(ticket),
             // That it is stored is known when its transaction is committed.
@@ -184,7 +191,7 @@ impl ProducerContext for Reports {
                 }
             }
             (Refusal::Topic, _) => self.break_with(|faults| {
-                faults.topics.insert(message.topic().to_owned());
+                faults.topics.insert(message.topic().to_owned(), code);
             }),
             (Refusal::Producer, _) | (Refusal::Record, None) => self.break_with(|faults| {
                 faults.fatal.get_or_insert(error.clone());
@@ -323,6 +330,7 @@ impl Producer {
             board,
             pace: Arc::clone(&pace),
             broken: AtomicBool::new(false),
+            is_transactional: transaction.is_some(),
             is_dropping: AtomicBool::new(false),
             reported: AtomicU64::new(0),
             faults: Mutex::default(),

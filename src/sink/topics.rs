@@ -15,10 +15,11 @@ use crate::config::{Kafka, TopicCreation};
 use crate::error::Error;
 use crate::preflight::Finding;
 use crate::route::Topic;
+use crate::status::waiting::{Awaited, Waits};
 use cluster::{Cluster, Creation, State};
 use futures_util::StreamExt;
 use rdkafka::error::RDKafkaErrorCode;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long brokers may take to answer at all.
@@ -53,8 +54,6 @@ pub struct Topics {
     creation: TopicCreation,
     may_compress: bool,
     is_dry_run: bool,
-    /// What is being waited for.
-    waiting: Mutex<Option<String>>,
 }
 
 impl Topics {
@@ -72,7 +71,6 @@ impl Topics {
                 .iter()
                 .any(|(name, value)| compression.contains(&name.as_str()) && value != "none"),
             is_dry_run: kafka.dry_run,
-            waiting: Mutex::new(None),
         })
     }
 
@@ -80,14 +78,6 @@ impl Topics {
     /// that a record over the limit may still fit.
     pub fn may_compress(&self) -> bool {
         self.may_compress
-    }
-
-    /// What [`Topics::wait_for`] is waiting for at the moment.
-    pub fn waiting_for(&self) -> Option<String> {
-        self.waiting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
     }
 
     /// What the client has complained of while nobody answered; none before it has.
@@ -219,8 +209,8 @@ impl Topics {
 
     /// Waits until the topic can be written to, however long that takes, and stores what was learned
     /// of it. Says what it waits for once, and once when that changes.
-    pub async fn wait_for(&self, topic: &Topic) {
-        let waiting = Waiting(&self.waiting);
+    pub async fn wait_for(&self, topic: &Topic, waits: &Waits) {
+        let waiting = waits.begin(Awaited::Topic(topic.name().into()));
         let mut pause = Duration::from_millis(250);
         let mut said = None;
         loop {
@@ -235,7 +225,7 @@ impl Topics {
                 Err(problem) => {
                     if said.as_ref() != Some(&problem) {
                         tracing::warn!(topic = topic.name(), error = %problem, "waiting for a topic");
-                        waiting.set(Some(problem.to_string()));
+                        waiting.because(problem.to_string());
                         said = Some(problem);
                     }
                 }
@@ -285,19 +275,4 @@ pub fn grown(topic: &str, before: i32, now: i32) -> Option<String> {
              partitions, and across that moment only tw-seq tells the order of a document's records"
         )
     })
-}
-
-/// Forgets what is waited for also when the wait is given up.
-struct Waiting<'a>(&'a Mutex<Option<String>>);
-
-impl Waiting<'_> {
-    fn set(&self, problem: Option<String>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = problem;
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.set(None);
-    }
 }

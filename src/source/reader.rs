@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::pipeline::budget::{Budget, Reservation};
 use crate::position::Position;
 use crate::status::Board;
+use crate::status::waiting::Awaited;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use mongodb::Client;
 use mongodb::error::ErrorKind;
@@ -188,9 +189,10 @@ impl Reader {
                     });
                     return self.fail(SourceFault::Resumable, error).await;
                 };
+                let pause = tokio::time::sleep(delay);
                 tokio::select! {
                     () = stop.cancelled() => return,
-                    () = tokio::time::sleep(delay) => {}
+                    () = self.board.waits.on(Awaited::MongoDb, pause) => {}
                 }
             }
         }
@@ -253,7 +255,7 @@ impl Reader {
                 taken = Reservation::take(&self.budget, expected) => taken,
             };
             let asked = Instant::now();
-            let batch = match ask(stop, READ_PATIENCE, cursor.next()).await {
+            let batch = match self.ask(stop, READ_PATIENCE, cursor.next()).await {
                 Asked::Answered(Ok(Some(batch))) => batch,
                 Asked::Answered(Ok(None)) if is_new && !place.eager => {
                     place.eager = true;
@@ -312,6 +314,17 @@ impl Reader {
         }
     }
 
+    /// [Asks](ask) under the name of what is waited for.
+    async fn ask<T>(
+        &self,
+        stop: &CancellationToken,
+        patience: Duration,
+        question: impl Future<Output = Result<T, mongodb::error::Error>>,
+    ) -> Asked<T> {
+        let asking = ask(stop, patience, question);
+        self.board.waits.on(Awaited::MongoDb, asking).await
+    }
+
     async fn reopen(
         &mut self,
         place: &mut Place,
@@ -330,7 +343,7 @@ impl Reader {
             },
             place.eager,
         );
-        let (cursor, first) = match ask(stop, OPENING_PATIENCE, opening).await {
+        let (cursor, first) = match self.ask(stop, OPENING_PATIENCE, opening).await {
             Asked::Answered(opened) => opened?,
             Asked::TimedOut => return Err(timed_out()),
             Asked::Stopped => return Ok(None),

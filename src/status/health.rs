@@ -1,28 +1,29 @@
 //! Healthy, degraded or unhealthy: defined in `docs/operations.md`.
 
+use super::waiting::{HICCUP, UNSTORED, Wait};
 use super::{Board, Flag, State};
-use std::time::Duration;
-
-/// How long MongoDB or Kafka may be away before that is more than a hiccup.
-const HICCUP: Duration = Duration::from_secs(10);
-/// How long nothing may move while there is work, whatever the connections look like: a broker's own
-/// pauses and the driver's attempts on a dead connection stay below it.
-pub(super) const STILL: Duration = Duration::from_secs(30);
-/// How long checkpoints may fail before a crash would repeat too much.
-const UNSTORED: Duration = Duration::from_secs(60);
+use std::borrow::Cow;
 
 /// How the instance is, and why in words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Health {
     Healthy,
     /// It works with a limp, or does not work because somebody wanted that.
-    Degraded(&'static str),
+    Degraded(Cow<'static, str>),
     /// It does not do its work.
-    Unhealthy(&'static str),
+    Unhealthy(Cow<'static, str>),
 }
 
 impl Health {
-    pub fn name(self) -> &'static str {
+    pub fn degraded(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::Degraded(reason.into())
+    }
+
+    pub fn unhealthy(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::Unhealthy(reason.into())
+    }
+
+    pub fn name(&self) -> &'static str {
         match self {
             Self::Healthy => "healthy",
             Self::Degraded(_) => "degraded",
@@ -30,7 +31,7 @@ impl Health {
         }
     }
 
-    pub fn reason(self) -> Option<&'static str> {
+    pub fn reason(&self) -> Option<&str> {
         match self {
             Self::Healthy => None,
             Self::Degraded(reason) | Self::Unhealthy(reason) => Some(reason),
@@ -43,12 +44,15 @@ impl Board {
     pub fn health(&self) -> Health {
         match self.state() {
             State::Disabled => Health::Healthy,
-            State::Starting => Health::Unhealthy("starting: the stream is not open yet"),
-            State::Stopped => Health::Unhealthy("stopped"),
-            State::Paused => Health::Degraded("paused by an operator"),
-            State::Draining => {
-                Health::Degraded("no more is read; the last acknowledgements are waited for")
-            }
+            State::Starting => Health::unhealthy("starting: the stream is not open yet"),
+            State::Stopped => Health::unhealthy("stopped"),
+            State::Paused => Health::degraded("paused by an operator"),
+            State::Draining => match self.waiting().iter().find(|wait| wait.is_noticed()) {
+                Some(wait) => Health::degraded(format!("no more is read; {}", wait.sentence())),
+                None => {
+                    Health::degraded("no more is read; the last acknowledgements are waited for")
+                }
+            },
             State::Running | State::Recovering => self.health_of_a_run(),
         }
     }
@@ -56,50 +60,44 @@ impl Board {
     fn health_of_a_run(&self) -> Health {
         let away = |flag: &Flag, reason| {
             (!flag.get()).then(|| match flag.unchanged_for() >= HICCUP {
-                true => Health::Unhealthy(reason),
-                false => Health::Degraded(reason),
+                true => Health::unhealthy(reason),
+                false => Health::degraded(reason),
             })
         };
         let failing = &self.checkpoint_failing;
         let unstored = failing.get().then(|| {
             let reason = "the checkpoint cannot be stored";
             match failing.unchanged_for() >= UNSTORED {
-                true => Health::Unhealthy(reason),
-                false => Health::Degraded(reason),
+                true => Health::unhealthy(reason),
+                false => Health::degraded(reason),
             }
         });
-        let refuses = &self.sink_refuses;
-        let refused = refuses.get().then(|| {
-            let reason = "kafka takes no records: the producer is built anew again and again";
-            match refuses.unchanged_for() >= HICCUP {
-                true => Health::Unhealthy(reason),
-                false => Health::Degraded(reason),
-            }
-        });
-        let still = |time: Duration, reason| (time >= STILL).then_some(Health::Unhealthy(reason));
+        // An error says more than the wait for an answer that it is the reason of.
         let problems = [
-            still(
-                self.unacknowledged.get(),
-                "kafka acknowledges nothing, and records wait",
-            ),
-            still(
-                self.unanswered.get(),
-                "no cursor of the change stream answers",
-            ),
             away(&self.mongo_connected, "mongodb cannot be reached"),
             away(&self.kafka_connected, "kafka cannot be reached"),
-            refused,
             unstored,
             (self.state() == State::Recovering)
-                .then_some(Health::Degraded("the stream is being set up again")),
+                .then_some(Health::degraded("the stream is being set up again")),
         ];
+        let waits = self.waiting();
+        let waits = waits.iter().filter(|wait| wait.is_noticed());
+        let waits = waits.map(|wait| match wait.is_unhealthy() {
+            true => Health::unhealthy(wait.sentence()),
+            false => Health::degraded(wait.sentence()),
+        });
         let is_bad = |health: &Health| matches!(health, Health::Unhealthy(_));
-        let mut problems = problems.into_iter().flatten();
-        let first = problems.next().unwrap_or(Health::Healthy);
-        match is_bad(&first) {
-            true => first,
-            false => problems.find(is_bad).unwrap_or(first),
-        }
+        let [mongo, kafka, unstored, recovering] = problems;
+        let servers = [mongo, kafka, unstored].into_iter().flatten();
+        let all: Vec<Health> = servers.chain(waits).chain(recovering).collect();
+        let worst = all.iter().find(|health| is_bad(health)).or(all.first());
+        worst.cloned().unwrap_or(Health::Healthy)
+    }
+
+    /// What nothing is delivered for, for so long that it is no hiccup.
+    pub fn stands_still(&self) -> Option<Wait> {
+        let mut waits = self.waiting().into_iter();
+        waits.find(|wait| wait.stops_delivery() && wait.is_unhealthy())
     }
 }
 
@@ -118,7 +116,7 @@ mod tests {
         board.enter(State::Recovering);
         assert_eq!(board.health().name(), "degraded");
         board.kafka_connected.set(false);
-        assert_eq!(board.health(), Health::Degraded("kafka cannot be reached"));
+        assert_eq!(board.health(), Health::degraded("kafka cannot be reached"));
         board.enter(State::Disabled);
         assert_eq!(board.health(), Health::Healthy);
     }

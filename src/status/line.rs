@@ -1,6 +1,7 @@
 //! The status line, logged and at `/status`.
 
 use super::Board;
+use super::waiting::Wait;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,11 @@ pub struct Status {
     /// Present where nothing is produced and nothing stored.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
+    /// What it has waited for long enough to be told, and for how long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_for: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_seconds: Option<u64>,
     /// Why it is not healthy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -35,6 +41,8 @@ impl Status {
     pub fn of(board: &Board) -> Self {
         let state = board.state();
         let committed = board.committed();
+        let waiting = board.waiting().into_iter().find(Wait::is_noticed);
+        let waiting = waiting.filter(|_| state.is_running());
         Self {
             is_running: state.is_running(),
             mongo_connected: board.mongo_connected.get(),
@@ -47,6 +55,8 @@ impl Status {
             lag_ms: board.lag().as_millis() as u64,
             checkpoint_age_seconds: committed.map(|committed| committed.at.elapsed().as_secs()),
             dry_run: board.dry_run.get(),
+            waiting_seconds: waiting.as_ref().map(|wait| wait.lasts().as_secs()),
+            waiting_for: waiting.map(|wait| wait.what.to_string()),
             reason: board.health().reason().map(str::to_owned),
         }
     }
@@ -64,6 +74,8 @@ impl Status {
             lagMs = self.lag_ms,
             checkpointAgeSeconds = self.checkpoint_age_seconds,
             dryRun = self.dry_run.then_some(true),
+            waitingFor = self.waiting_for,
+            waitingSeconds = self.waiting_seconds,
             reason = self.reason,
             "status"
         );

@@ -2,13 +2,15 @@
 
 pub mod health;
 pub mod line;
-pub mod vigil;
+pub mod stall;
+pub mod waiting;
 
 use crate::metrics::Metrics;
 use crate::position::Position;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use waiting::{Awaited, Since, Wait, Waits};
 
 /// What the process is doing. One state at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,17 +139,17 @@ fn now_millis() -> i64 {
     jiff::Timestamp::now().as_millisecond()
 }
 
-/// For how long something has been so.
+/// Since when something has been so; none while it is not.
 #[derive(Debug, Default)]
-pub struct Lasting(AtomicU64);
+pub struct Lasting(Mutex<Option<Since>>);
 
 impl Lasting {
-    pub fn set(&self, time: Duration) {
-        self.0.store(time.as_millis() as u64, Ordering::Relaxed);
+    pub fn set(&self, since: Option<Since>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = since;
     }
 
-    pub fn get(&self) -> Duration {
-        Duration::from_millis(self.0.load(Ordering::Relaxed))
+    pub fn get(&self) -> Option<Since> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -171,8 +173,8 @@ pub struct Board {
     pub checkpoint_loaded: Flag,
     /// The last attempts to store the checkpoint failed.
     pub checkpoint_failing: Flag,
-    /// The producer was built anew, and got nothing further than the one before.
-    pub sink_refuses: Flag,
+    /// What is waited for now.
+    pub waits: Waits,
     /// Records wait for their acknowledgement and none has come.
     pub unacknowledged: Lasting,
     /// The source is asked and has not answered.
@@ -200,8 +202,12 @@ pub struct Board {
     pub gaps: Counter,
     /// Events that a stream opened again has sent a second time.
     pub went_back: Counter,
-    /// Time of the last event or idle token read, ms since the epoch; 0 before the first.
+    /// Time of the last event read, ms since the epoch; 0 before the first.
     pub last_seen_millis: AtomicI64,
+    /// The time of the event that is being worked on, ms since the epoch; 0 between replies.
+    pub in_hand_millis: AtomicI64,
+    /// Up to when the stream was read, by the last idle token, ms since the epoch; 0 before the first.
+    pub idle_millis: AtomicI64,
     /// How old the last event was when it was read, in ms.
     late_millis: AtomicU64,
     /// What is counted and timed beyond what is here.
@@ -231,7 +237,7 @@ impl Board {
             kafka_connected: Flag::default(),
             checkpoint_loaded: Flag::default(),
             checkpoint_failing: Flag::default(),
-            sink_refuses: Flag::default(),
+            waits: Waits::default(),
             unacknowledged: Lasting::default(),
             unanswered: Lasting::default(),
             caught_up: Flag::default(),
@@ -250,6 +256,8 @@ impl Board {
             gaps: Counter::default(),
             went_back: Counter::default(),
             last_seen_millis: AtomicI64::new(0),
+            in_hand_millis: AtomicI64::new(0),
+            idle_millis: AtomicI64::new(0),
             late_millis: AtomicU64::new(0),
             metrics: Metrics::new(),
             committed: Mutex::new(None),
@@ -279,8 +287,8 @@ impl Board {
         }
     }
 
-    /// Whether the instance does its work now: cursor open, Kafka reachable, checkpoint loaded. One that
-    /// should watch nothing has no more to do.
+    /// Whether the instance does its work now: cursor open, Kafka reachable, checkpoint loaded, and nothing
+    /// waited for that it stands still for. One that should watch nothing has no more to do.
     pub fn is_ready(&self) -> bool {
         match self.state() {
             State::Disabled => true,
@@ -288,10 +296,43 @@ impl Board {
                 self.mongo_connected.get()
                     && self.kafka_connected.get()
                     && self.checkpoint_loaded.get()
-                    && !self.sink_refuses.get()
+                    && self.stands_still().is_none()
             }
             _ => false,
         }
+    }
+
+    /// What is waited for now, named by whoever waits or seen by the stall detector, the oldest first.
+    pub fn waiting(&self) -> Vec<Wait> {
+        let (unacknowledged, unanswered) = (self.unacknowledged.get(), self.unanswered.get());
+        let mut waits = self.waits.all();
+        // Each question to MongoDB is short, also where none has an answer.
+        waits.retain(|wait| wait.what != Awaited::MongoDb);
+        let seen = [
+            (Awaited::Acknowledgements, unacknowledged),
+            (Awaited::MongoDb, unanswered),
+        ];
+        for (what, since) in seen {
+            let is_named = waits.iter().any(|wait| wait.what == what);
+            if let Some(since) = since.filter(|_| !is_named) {
+                let why = None;
+                waits.push(Wait { what, since, why });
+            }
+        }
+        let mut waits: Vec<Wait> = waits
+            .into_iter()
+            .map(|wait| wait.counted_from(unacknowledged))
+            .collect();
+        waits.sort_by_key(|wait| wait.since.at);
+        // Told once, from its beginning and with its reason, whoever knows them.
+        let mut told: Vec<Wait> = Vec::with_capacity(waits.len());
+        for wait in waits {
+            match told.iter_mut().find(|earlier| earlier.what == wait.what) {
+                Some(earlier) => earlier.why = earlier.why.take().or(wait.why),
+                None => told.push(wait),
+            }
+        }
+        told
     }
 
     /// Events a second: of the last status interval, or since the start before the first one's end.
@@ -338,15 +379,29 @@ impl Board {
             .unwrap_or_else(PoisonError::into_inner);
         let moved = |last: &Committed| last.position.token != committed.position.token;
         if last.as_ref().is_some_and(moved) {
-            self.sink_refuses.set(false);
+            self.waits.moved_on();
         }
         *last = Some(committed);
     }
 
-    /// How far delivery is behind the change's own time; zero at rest.
+    /// How far delivery is behind the change's own time; zero at rest. While something is waited for it is
+    /// the age of the oldest change that is not delivered, or of the last position known where none is.
     pub fn lag(&self) -> Duration {
+        let in_hand = Some(self.in_hand_millis.load(Ordering::Relaxed)).filter(|at| *at > 0);
+        let oldest = [self.metrics.oldest_in_flight_millis(), in_hand];
+        if let Some(oldest) = oldest.into_iter().flatten().min() {
+            return since(oldest);
+        }
         if self.in_flight() > 0 {
             return self.since_last_seen();
+        }
+        if self
+            .waiting()
+            .iter()
+            .any(|wait| wait.stops_delivery() && wait.is_noticed())
+        {
+            let idle = self.idle_millis.load(Ordering::Relaxed);
+            return since(idle.max(self.last_seen_millis.load(Ordering::Relaxed)));
         }
         if self.caught_up.get() {
             return Duration::ZERO;
@@ -362,15 +417,20 @@ impl Board {
 
     /// How long ago the last event that was read happened; zero before the first.
     fn since_last_seen(&self) -> Duration {
-        let seen = u64::try_from(self.last_seen_millis.load(Ordering::Relaxed)).unwrap_or(0);
-        if seen == 0 {
-            return Duration::ZERO;
-        }
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        now.saturating_sub(Duration::from_millis(seen))
+        since(self.last_seen_millis.load(Ordering::Relaxed))
     }
+}
+
+/// How long ago a time in ms since the Unix epoch was; zero for 0, which is no time.
+fn since(millis: i64) -> Duration {
+    let then = u64::try_from(millis).unwrap_or(0);
+    if then == 0 {
+        return Duration::ZERO;
+    }
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    now.saturating_sub(Duration::from_millis(then))
 }
 
 #[cfg(test)]
@@ -394,6 +454,72 @@ mod tests {
         board.produced.add(2);
         board.acked.add(1);
         assert_eq!(board.in_flight(), 1);
+    }
+
+    fn ago(seconds: u64) -> Since {
+        let at = Instant::now()
+            .checked_sub(Duration::from_secs(seconds))
+            .expect("the machine is up for longer");
+        Since {
+            at,
+            millis: now() - 1000 * seconds as i64,
+        }
+    }
+
+    fn running() -> Board {
+        let board = Board::new("shop");
+        board.enter(State::Running);
+        for flag in [
+            &board.mongo_connected,
+            &board.kafka_connected,
+            &board.checkpoint_loaded,
+        ] {
+            flag.set(true);
+        }
+        board.caught_up.set(true);
+        board
+    }
+
+    #[test]
+    fn a_wait_is_told_once_with_the_reason_that_somebody_knows() {
+        let board = running();
+        let topic = || Awaited::Topic("x.b".into());
+        let _pump = board.waits.begin(topic());
+        let sink = board.waits.begin(topic());
+        sink.because("it does not exist".into());
+        let waits = board.waiting();
+        assert_eq!(waits.len(), 1);
+        assert_eq!(waits[0].why.as_deref(), Some("it does not exist"));
+        assert!(board.is_ready(), "a hiccup so far");
+    }
+
+    #[test]
+    fn records_that_kafka_does_not_acknowledge_make_it_degraded_then_not_ready() {
+        let board = running();
+        for (seconds, name, is_ready) in [
+            (1, "healthy", true),
+            (15, "degraded", true),
+            (31, "unhealthy", false),
+        ] {
+            board.unacknowledged.set(Some(ago(seconds)));
+            let health = board.health();
+            assert_eq!((health.name(), board.is_ready()), (name, is_ready));
+        }
+        let told = board.health();
+        let reason = "waiting for kafka's acknowledgements since ";
+        assert!(told.reason().unwrap().starts_with(reason), "{told:?}");
+    }
+
+    #[test]
+    fn the_lag_is_the_age_of_what_is_not_delivered_while_something_is_waited_for() {
+        let board = running();
+        board.idle_millis.store(now() - 40_000, Ordering::Relaxed);
+        assert_eq!(board.lag(), Duration::ZERO, "nothing is waited for");
+        board.unanswered.set(Some(ago(20)));
+        assert!(board.lag() >= Duration::from_secs(40), "the last position");
+        let in_hand = &board.in_hand_millis;
+        in_hand.store(now() - 90_000, Ordering::Relaxed);
+        assert!(board.lag() >= Duration::from_secs(90), "the oldest change");
     }
 
     #[test]

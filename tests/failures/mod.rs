@@ -7,3 +7,4 @@ mod instances;
 mod panics;
 mod stream;
 mod unreadable;
+mod waiting;

@@ -1,7 +1,7 @@
 //! Getting past an event that the server cannot send.
 
 use super::place::Place;
-use super::{Asked, Fetched, OPENING_PATIENCE, READ_PATIENCE, Reader, ask, timed_out};
+use super::{Asked, Fetched, OPENING_PATIENCE, READ_PATIENCE, Reader, timed_out};
 use crate::source::cursor::Cursor;
 use crate::source::errors::SourceFault;
 use crate::source::reply::Reply;
@@ -33,13 +33,13 @@ impl Reader {
         }
         let (lean, start) = (self.watch.lean(), place.start());
         let opening = Cursor::open(&self.client, &lean, &start, 1, false);
-        let (mut cursor, _) = match ask(stop, OPENING_PATIENCE, opening).await {
+        let (mut cursor, _) = match self.ask(stop, OPENING_PATIENCE, opening).await {
             Asked::Answered(opened) => opened?,
             Asked::TimedOut => return Err(Some(timed_out())),
             Asked::Stopped => return Ok(false),
         };
         for _ in 0..LEAN_REPLIES {
-            let batch = match ask(stop, READ_PATIENCE, cursor.next()).await {
+            let batch = match self.ask(stop, READ_PATIENCE, cursor.next()).await {
                 Asked::Answered(batch) => batch?.ok_or(None)?,
                 Asked::TimedOut => return Err(Some(timed_out())),
                 Asked::Stopped => return Ok(false),
