@@ -33,15 +33,17 @@ pub(super) async fn live(Of(context): Of<Arc<Context>>) -> Json<Value> {
 pub(super) async fn ready(Of(context): Of<Arc<Context>>) -> Answer {
     let board = &context.board;
     let is_ready = board.is_ready();
-    let body = json!({
+    let mut body = json!({
         "status": if is_ready { "ready" } else { "not ready" },
         "state": board.state().name(),
         "stream": context.stream,
         "mongoConnected": board.mongo_connected.get(),
         "kafkaConnected": board.kafka_connected.get(),
         "checkpointLoaded": board.checkpoint_loaded.get(),
-        "waitingFor": board.stands_still().map(|wait| wait.sentence()),
     });
+    if let Some(wait) = board.stands_still() {
+        body["waitingFor"] = wait.sentence().into();
+    }
     (ok_if(is_ready), Json(body))
 }
 

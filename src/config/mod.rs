@@ -26,7 +26,9 @@ pub use endpoint::Endpoint;
 pub use env::Origin;
 pub use kafka::{Delivery, Kafka, RecordTimestamp, Sasl, SecurityProtocol, TopicCreation, Topics};
 pub use mongo::{FullDocument, Mongo, PreImages, Scope, StartAt};
-pub use pipeline::{Batching, OnHistoryLost, OnRecordError, Pipeline, Resume, ResumeBackend};
+pub use pipeline::{
+    Batching, OnHistoryLost, OnMissingTopic, OnRecordError, Pipeline, Resume, ResumeBackend,
+};
 pub use problem::{ConfigErrors, Problem, Warning};
 pub use report::{Setting, example_env, reference, text};
 pub use secret::Secret;

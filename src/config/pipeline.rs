@@ -13,6 +13,7 @@ pub struct Pipeline {
     /// `COMMIT_INTERVAL_MS`.
     pub commit_interval: Duration,
     pub on_record_error: OnRecordError,
+    pub on_missing_topic: OnMissingTopic,
     pub on_history_lost: OnHistoryLost,
 }
 
@@ -33,6 +34,15 @@ pub enum OnRecordError {
     Stop,
     DeadLetter,
     Skip,
+}
+
+/// `ON_MISSING_TOPIC`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnMissingTopic {
+    /// What may still be made or allowed is waited for.
+    Wait,
+    /// It is treated as what can never be made: by `ON_RECORD_ERROR`.
+    RecordError,
 }
 
 /// `ON_HISTORY_LOST`.

@@ -193,7 +193,10 @@ variables! {
         "exactly_once writes records and checkpoint in one Kafka transaction; needs RESUME_STORE=kafka and consumers that read committed.";
     ON_RECORD_ERROR on_record_error: Flow, Form::Choice(&["stop", "dlq", "skip"]), Value("stop"),
         "dlq",
-        "What to do about a record Kafka will never take (too large, no legal topic): stop, send it to KAFKA_DLQ_TOPIC, or leave it out.";
+        "What to do about a record Kafka will never take (too large, too old, no topic that Kafka would make): stop, send it to KAFKA_DLQ_TOPIC, or leave it out.";
+    ON_MISSING_TOPIC on_missing_topic: Flow, Form::Choice(&["wait", "record_error"]), Value("wait"),
+        "record_error",
+        "What to do about a record whose topic is missing and may not be created, or is forbidden: wait until somebody makes or allows it, or treat it by ON_RECORD_ERROR, as a topic that can never be made.";
     ON_HISTORY_LOST on_history_lost: Flow, Form::Choice(&["stop", "earliest", "latest"]), Value("stop"),
         "earliest",
         "What to do when the oplog no longer holds the checkpoint: stop, or go on with a gap from its oldest entry or from now.";

@@ -345,6 +345,7 @@ impl Rooms {
             stop,
             tombstones: self.config.kafka.tombstones,
             on_record_error: pipeline.on_record_error,
+            on_missing_topic: pipeline.on_missing_topic,
         }
     }
 

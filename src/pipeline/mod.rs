@@ -17,6 +17,7 @@ mod stopping;
 pub mod tracker;
 
 use crate::commit::Ledger;
+use crate::config::OnMissingTopic;
 use crate::error::{Code, Error};
 use crate::sink::producer::Faults;
 use crate::source::cursor::Start;
@@ -25,6 +26,7 @@ use crate::status::waiting::Awaited;
 use incarnation::{Outcome, Rooms};
 use opening::Opened;
 use pump::{End, Knowledge};
+use rdkafka::error::RDKafkaErrorCode;
 use std::time::Duration;
 use stopping::Owed;
 
@@ -143,7 +145,9 @@ fn learn(rooms: &Rooms, knowledge: &mut Knowledge, faults: &Faults) -> Result<()
                 ),
             ));
         }
-        if !knowledge.suspects.insert(*seq) {
+        // One alone, or told apart by the broker, is known for what it is; of the others it may be any.
+        let is_named = faults.records.len() == 1 || (faults.named && names_records(*code));
+        if !knowledge.suspects.insert(*seq) || is_named {
             knowledge.refused.insert(*seq, *code);
         }
     }
@@ -156,16 +160,20 @@ fn learn(rooms: &Rooms, knowledge: &mut Knowledge, faults: &Faults) -> Result<()
     for (name, code) in &faults.topics {
         tracing::warn!(
             topic = name, %code,
-            "the topic is missing or forbidden; waiting for it"
+            "the topic is missing or forbidden"
         );
         let note = format!("topic {name} is missing, or this user may not write to it");
         rooms.board.sink_error.set(note);
-        // Until it takes a record: that it can be seen does not mean that it may be written.
-        let why = format!("kafka refuses its records: {code}");
-        rooms
-            .board
-            .waits
-            .trouble(Awaited::Topic(name.as_str().into()), why);
+        if rooms.config.pipeline.on_missing_topic == OnMissingTopic::RecordError
+            && *code == RDKafkaErrorCode::TopicAuthorizationFailed
+        {
+            rooms.topics.refuse_writes(name);
+        } else {
+            // Until it takes a record: that it can be seen does not mean that it may be written.
+            let what = Awaited::Topic(name.as_str().into());
+            let why = format!("kafka refuses its records: {code}");
+            rooms.board.waits.trouble(what, why);
+        }
         for topic in rooms
             .router
             .table()
@@ -187,6 +195,14 @@ fn learn(rooms: &Rooms, knowledge: &mut Knowledge, faults: &Faults) -> Result<()
         rooms.board.waits.trouble(Awaited::Producer, why.into());
     }
     Ok(())
+}
+
+/// Whether a broker that refuses records of a batch with this code says which.
+fn names_records(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::InvalidRecord | RDKafkaErrorCode::InvalidTimestamp
+    )
 }
 
 /// A topic that refuses a record may have another limit than was learned: knowing it spares its

@@ -1,8 +1,10 @@
 //! The stage between source and sink: each event of a reply is routed, encoded and produced.
 
+mod refusal;
+
 use super::encoder::Encoder;
 use super::outlet::{Blocked, Outlet};
-use crate::config::OnRecordError;
+use crate::config::{OnMissingTopic, OnRecordError};
 use crate::error::{Code, Error};
 use crate::event::{Event, Operation};
 use crate::metrics::ClosedBy;
@@ -10,7 +12,7 @@ use crate::metrics::events::EventCounts;
 use crate::position::Seq;
 use crate::raw::Malformed;
 use crate::route::{Route, Router, Topic, TopicId};
-use crate::sink::dead_letter::{Reason, Refused};
+use crate::sink::dead_letter::Reason;
 use crate::sink::produce::Record;
 use crate::sink::topics::Topics;
 use crate::source::errors::SourceFault;
@@ -85,6 +87,7 @@ pub struct Pump<'a> {
     /// `TOMBSTONES`.
     pub tombstones: bool,
     pub on_record_error: OnRecordError,
+    pub on_missing_topic: OnMissingTopic,
 }
 
 type Step<T = ()> = Result<T, End>;
@@ -233,7 +236,10 @@ impl Pump<'_> {
         in_hand.store(time.unwrap_or(0), Ordering::Relaxed);
         let seq = self.outlet.place().seq.next();
         if let Some(code) = self.knowledge.refused.get(&seq).copied() {
+            self.learn(event, seq, code);
             self.refuse(event, seq, Reason::Broker(code)).await?;
+            // What is refused next must not bring its dead letter a second time.
+            self.outlet.acknowledged().await?;
         } else if self.knowledge.suspects.contains(&seq) {
             // With nothing else in flight, so that a refusal names its record.
             self.outlet.acknowledged().await?;
@@ -290,7 +296,10 @@ impl Pump<'_> {
         seq: Seq,
         id: TopicId,
     ) -> Step<Result<(), Reason>> {
-        let topic = self.topic(id).await?;
+        let topic = match self.topic(id, self.on_missing_topic).await? {
+            Ok(topic) => topic,
+            Err(problem) => return Ok(Err(Reason::Topic(problem.to_string()))),
+        };
         let encoded = match self.encoder.encode(event, seq) {
             Ok(encoded) => encoded,
             Err(error) => return Ok(Err(Reason::Encoding(error.to_string()))),
@@ -305,6 +314,9 @@ impl Pump<'_> {
                 bytes: record.wire_size(),
                 limit,
             }));
+        }
+        if let Some(broken) = topic.out_of_time(record.timestamp_millis) {
+            return Ok(Err(Reason::OutOfTime(broken)));
         }
         let time = event.timestamp_millis();
         self.outlet.in_order(&topic, record.key).await?;
@@ -322,62 +334,6 @@ impl Pump<'_> {
         self.outlet.in_order(&topic, tombstone.key).await?;
         self.counts.record(tombstone.payload_bytes());
         send(&mut self.outlet, &tombstone, time).await
-    }
-
-    /// The topic, once it is known to exist. A missing or forbidden topic is waited for: no event is
-    /// to blame for it.
-    async fn topic(&mut self, id: TopicId) -> Step<Arc<Topic>> {
-        if let Some(topic) = self.ready.get(id.index())
-            && topic.partitions().is_some()
-        {
-            return Ok(Arc::clone(topic));
-        }
-        self.outlet.seal(ClosedBy::Wait);
-        let topic = self.router.table().get(id);
-        if topic.partitions().is_none() {
-            // That may take longer than Kafka keeps a transaction open.
-            self.outlet.commit().await?;
-            let what = Awaited::Topic(topic.name().into());
-            let waiting = self.topics.wait_for(&topic, &self.board.waits);
-            self.outlet.unless_ended(what, waiting).await?;
-        }
-        self.ready = self.router.table().all();
-        Ok(topic)
-    }
-
-    /// Treats an event that can have no record by `ON_RECORD_ERROR`.
-    async fn refuse(&mut self, event: &Event<'_>, seq: Seq, reason: Reason) -> Step {
-        let refused = Refused {
-            event,
-            seq,
-            reason: &reason,
-        };
-        match self.on_record_error {
-            OnRecordError::Stop => return Err(End::Failed(refused.error())),
-            OnRecordError::Skip => {
-                refused.log("record skipped");
-                self.board.skipped.add(1);
-                self.board.metrics.skipped(reason.name());
-            }
-            OnRecordError::DeadLetter => {
-                let Ok(Some(id)) = self.router.dead_letter(event) else {
-                    return Err(End::Failed(refused.error()));
-                };
-                let topic = self.topic(id).await?;
-                let time = event.timestamp_millis();
-                for letter in refused.letters(topic.max_message_bytes()) {
-                    let headers = letter.headers();
-                    let record = letter.record(topic.c_name(), &headers);
-                    if send(&mut self.outlet, &record, time).await?.is_err() {
-                        return Err(End::Failed(refused.error()));
-                    }
-                }
-                refused.log("record dead-lettered");
-                self.board.dead_lettered.add(1);
-                self.board.metrics.dead_lettered(reason.name());
-            }
-        }
-        Ok(())
     }
 }
 

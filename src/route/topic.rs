@@ -3,14 +3,13 @@
 //! Routing an event of a namespace that was seen before allocates nothing, and with fixed names it
 //! looks nothing up.
 
-use super::template::{MAX_TOPIC_LEN, Template};
+use super::table::{RouteError, TopicId, TopicTable};
+use super::template::Template;
 use crate::config;
 use crate::error::{Code, Error};
 use crate::event::{Event, Operation};
 use std::collections::HashMap;
-use std::ffi::{CStr, CString};
-use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 /// Where an event goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,175 +18,6 @@ pub enum Route {
     Topic(TopicId),
     /// A DDL event while `KAFKA_TOPIC_DDL` is not set, or an `invalidate`: it makes no record.
     Nowhere,
-}
-
-/// A topic's place in the [`TopicTable`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TopicId(u32);
-
-impl TopicId {
-    /// Counts from 0 without gaps, so that it can index a `Vec`.
-    pub fn index(self) -> usize {
-        self.0 as usize
-    }
-}
-
-/// Why an event has no topic: a record error of that event.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RouteError {
-    #[error("topic `{name}` has {len} characters; Kafka allows {MAX_TOPIC_LEN}")]
-    TopicTooLong {
-        /// The first characters of the name.
-        name: String,
-        len: usize,
-    },
-    #[error("`{name}` is no topic name: it is empty, `.` or `..`")]
-    TopicIllegal { name: String },
-    #[error(
-        "topic `{name}` beside `{other}`: Kafka refuses names that differ only in `.` and `_`, \
-         because its metrics cannot tell them apart"
-    )]
-    TopicClash { name: String, other: String },
-    #[error("topic `{name}` holds Tailwater's own checkpoints and takes no records")]
-    TopicReserved { name: String },
-}
-
-/// A topic that records go to.
-#[derive(Debug)]
-pub struct Topic {
-    id: TopicId,
-    name: CString,
-    /// 0 while not known to exist.
-    partitions: AtomicI32,
-    /// 0 while unknown.
-    max_message_bytes: AtomicUsize,
-}
-
-impl Topic {
-    pub fn id(&self) -> TopicId {
-        self.id
-    }
-
-    pub fn name(&self) -> &str {
-        // ASCII by construction.
-        self.name.to_str().unwrap_or_default()
-    }
-
-    /// The name as librdkafka takes it.
-    pub fn c_name(&self) -> &CStr {
-        &self.name
-    }
-
-    /// Number of partitions; `None` until the topic was found to exist with a leader for each.
-    pub fn partitions(&self) -> Option<i32> {
-        Some(self.partitions.load(Ordering::Relaxed)).filter(|count| *count > 0)
-    }
-
-    /// The topic's `max.message.bytes`; `None` where it is not known.
-    pub fn max_message_bytes(&self) -> Option<usize> {
-        Some(self.max_message_bytes.load(Ordering::Relaxed)).filter(|bytes| *bytes > 0)
-    }
-
-    /// Stores what the brokers say of the topic.
-    pub fn learned(&self, partitions: i32, max_message_bytes: Option<usize>) {
-        self.max_message_bytes
-            .store(max_message_bytes.unwrap_or(0), Ordering::Relaxed);
-        self.partitions.store(partitions, Ordering::Relaxed);
-    }
-}
-
-/// Every topic in use, shared by the router and the sink. Topics are added, never removed.
-#[derive(Debug, Default)]
-pub struct TopicTable {
-    inner: RwLock<Interned>,
-}
-
-#[derive(Debug, Default)]
-struct Interned {
-    topics: Vec<Arc<Topic>>,
-    /// By name with `.` as `_`: where Kafka sees a collision, so do we.
-    by_metric_name: HashMap<String, TopicId>,
-    reserved: Vec<String>,
-}
-
-impl TopicTable {
-    /// The topic of an id that this table gave out.
-    ///
-    /// # Panics
-    /// When the id is another table's.
-    pub fn get(&self, id: TopicId) -> Arc<Topic> {
-        Arc::clone(&self.read().topics[id.index()])
-    }
-
-    /// Every topic so far, in the order of their ids.
-    pub fn all(&self) -> Vec<Arc<Topic>> {
-        self.read().topics.clone()
-    }
-
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, Interned> {
-        self.inner.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn intern(&self, name: &str) -> Result<TopicId, RouteError> {
-        check(name)?;
-        let metric_name = name.replace('.', "_");
-        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(reserved) = inner
-            .reserved
-            .iter()
-            .find(|r| r.replace('.', "_") == metric_name)
-        {
-            return Err(if reserved == name {
-                RouteError::TopicReserved {
-                    name: name.to_owned(),
-                }
-            } else {
-                RouteError::TopicClash {
-                    name: name.to_owned(),
-                    other: reserved.clone(),
-                }
-            });
-        }
-        if let Some(id) = inner.by_metric_name.get(&metric_name) {
-            let other = inner.topics[id.index()].name();
-            if other == name {
-                return Ok(*id);
-            }
-            return Err(RouteError::TopicClash {
-                name: name.to_owned(),
-                other: other.to_owned(),
-            });
-        }
-        let illegal = |_| RouteError::TopicIllegal {
-            name: name.to_owned(),
-        };
-        let id = TopicId(inner.topics.len() as u32);
-        inner.topics.push(Arc::new(Topic {
-            id,
-            name: CString::new(name).map_err(illegal)?,
-            partitions: AtomicI32::new(0),
-            max_message_bytes: AtomicUsize::new(0),
-        }));
-        inner.by_metric_name.insert(metric_name, id);
-        Ok(id)
-    }
-}
-
-fn check(name: &str) -> Result<(), RouteError> {
-    if name.len() > MAX_TOPIC_LEN {
-        // Names are ASCII here, so any byte is a boundary; `get` keeps that from mattering.
-        let start = name.get(..60).unwrap_or_default();
-        return Err(RouteError::TopicTooLong {
-            name: format!("{start}…"),
-            len: name.len(),
-        });
-    }
-    if matches!(name, "" | "." | "..") {
-        return Err(RouteError::TopicIllegal {
-            name: name.to_owned(),
-        });
-    }
-    Ok(())
 }
 
 /// One template and what is known of it already.
@@ -226,12 +56,7 @@ impl Router {
     /// # Errors
     /// [`Code::Config`] with one line for each template that is wrong or clashes with another.
     pub fn new(topics: &config::Topics, reserved: &[&str]) -> Result<Self, Error> {
-        let table = Arc::new(TopicTable::default());
-        table
-            .inner
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .reserved = reserved.iter().map(|name| (*name).to_owned()).collect();
+        let table = Arc::new(TopicTable::reserving(reserved));
 
         let mut problems = Vec::new();
         let mut slot = |variable: &str, tag, text: &str| match compile(&table, tag, text) {
@@ -309,7 +134,13 @@ impl Router {
         if let Some(id) = slot.fixed {
             return Ok(Route::Topic(id));
         }
-        resolve(&self.table, slot, &mut self.cache, &mut self.key, event).map(Route::Topic)
+        let id = resolve(&self.table, slot, &mut self.cache, &mut self.key, event)?;
+        let dead_letters = self.dead_letter.as_ref().and_then(|slot| slot.fixed);
+        if dead_letters == Some(id) {
+            let name = self.table.get(id).name().to_owned();
+            return Err(RouteError::TopicOfDeadLetters { name });
+        }
+        Ok(Route::Topic(id))
     }
 
     /// The dead-letter topic for an event; `None` where `KAFKA_DLQ_TOPIC` is not set.
@@ -333,7 +164,11 @@ fn compile(table: &TopicTable, tag: char, text: &str) -> Result<Slot, String> {
     let template = Template::parse(text)?;
     let fixed = if template.is_fixed() {
         let name = template.render(None);
-        Some(table.intern(&name).map_err(|error| error.to_string())?)
+        Some(
+            table
+                .intern(&name, true)
+                .map_err(|error| error.to_string())?,
+        )
     } else {
         None
     };
@@ -361,7 +196,7 @@ fn resolve(
     if let Some(id) = cache.get(key.as_str()) {
         return Ok(*id);
     }
-    let id = table.intern(&slot.template.render(Some(event)))?;
+    let id = table.intern(&slot.template.render(Some(event)), false)?;
     if cache.len() >= CACHE_LIMIT {
         cache.clear();
     }

@@ -7,6 +7,7 @@ use crate::error::{Code, Error};
 use crate::event::Event;
 use crate::pipeline::encoder::HeaderList;
 use crate::position::Seq;
+use crate::route::{AFTER, BEFORE, OutOfTime};
 use crate::source::errors::SourceFault;
 use rdkafka::error::RDKafkaErrorCode;
 use std::ffi::CStr;
@@ -25,7 +26,9 @@ pub enum Reason {
     Broker(RDKafkaErrorCode),
     /// The record is over the topic's `max.message.bytes`.
     TooLarge { bytes: usize, limit: usize },
-    /// No topic can be named for it.
+    /// Its time is further from now than its topic allows.
+    OutOfTime(OutOfTime),
+    /// No topic can be named for it, or none takes it.
     Topic(String),
     /// It cannot be written as JSON.
     Encoding(String),
@@ -35,8 +38,9 @@ pub enum Reason {
 
 impl Reason {
     /// All names, for metrics.
-    pub const NAMES: [&'static str; 6] = [
+    pub const NAMES: [&'static str; 7] = [
         "too_large",
+        "out_of_time",
         "refused_by_broker",
         "no_topic",
         "not_encodable",
@@ -50,6 +54,7 @@ impl Reason {
             Self::Broker(RDKafkaErrorCode::MessageSizeTooLarge) | Self::TooLarge { .. } => {
                 "too_large"
             }
+            Self::Broker(RDKafkaErrorCode::InvalidTimestamp) | Self::OutOfTime(_) => "out_of_time",
             Self::Broker(_) => "refused_by_broker",
             Self::Topic(_) => "no_topic",
             Self::Encoding(_) => "not_encodable",
@@ -68,6 +73,17 @@ impl Reason {
                     "its record of {bytes} bytes is over the topic's max.message.bytes of {limit}; {LARGER}"
                 )
             }
+            Self::Broker(RDKafkaErrorCode::InvalidTimestamp) => {
+                format!("the broker refuses its timestamp; {IN_TIME} {BEFORE} or {AFTER}")
+            }
+            Self::OutOfTime(OutOfTime {
+                setting,
+                limit,
+                distance,
+            }) => format!(
+                "its timestamp is {distance} ms from now, and the topic's {setting} is {limit}; {IN_TIME} \
+                 {setting}"
+            ),
             Self::Broker(code) => format!("the broker refuses it: {code}"),
             Self::Topic(problem) => problem.clone(),
             Self::Encoding(problem) => format!("it cannot be written as JSON: {problem}"),
@@ -76,6 +92,7 @@ impl Reason {
     }
 }
 
+const IN_TIME: &str = "set RECORD_TIMESTAMP=now, or raise the topic's";
 const LARGER: &str = "raise max.message.bytes of the topic (KAFKA_TOPIC_CONFIG for new ones), or set \
                       KAFKA_PROP_COMPRESSION_TYPE=zstd";
 

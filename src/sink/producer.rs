@@ -73,6 +73,8 @@ impl Ticket {
 pub struct Faults {
     /// Events whose record was refused for what it is.
     pub records: BTreeMap<Seq, RDKafkaErrorCode>,
+    /// Whether the broker has said which records of a batch it refuses, and that the others are none of them.
+    pub named: bool,
     /// The topics of those records: their limits may be others now.
     pub refusing: BTreeSet<String>,
     /// Topics that are missing or forbidden.
@@ -181,6 +183,7 @@ impl ProducerContext for Reports {
                     self.break_with(|faults| faults.dropped = true);
                 }
             }
+            (Refusal::Neighbour, _) => self.break_with(|faults| faults.named = true),
             (Refusal::Record, Some(ticket)) => {
                 if let Some(first) = self.tracker.first_of(ticket.entry) {
                     let seq = Seq(first.0 + u64::from(ticket.index));
@@ -204,6 +207,8 @@ impl ProducerContext for Reports {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Refusal {
     Unresolved,
+    /// Another record of its batch was refused.
+    Neighbour,
     Record,
     Topic,
     Producer,
@@ -218,12 +223,14 @@ fn kind_of(code: RDKafkaErrorCode) -> Refusal {
         | E::InvalidMessageSize
         | E::InvalidRecord
         | E::InvalidTimestamp
+        // What is missing or may not be seen has other codes.
+        | E::InvalidTopic
         | E::PolicyViolation => Refusal::Record,
+        E::InvalidDifferentRecord => Refusal::Neighbour,
         E::UnknownTopic
         | E::UnknownTopicOrPartition
         | E::UnknownPartition
         | E::UnknownTopicId
-        | E::InvalidTopic
         | E::TopicAuthorizationFailed => Refusal::Topic,
         _ => Refusal::Producer,
     }
@@ -449,7 +456,8 @@ impl Producer {
     /// Makes this producer broken for a topic that is no longer there.
     pub fn miss(&self, topic: String) {
         self.reports().break_with(|faults| {
-            faults.topics.insert(topic);
+            let code = RDKafkaErrorCode::UnknownTopicOrPartition;
+            faults.topics.insert(topic, code);
         });
     }
 

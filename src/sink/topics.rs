@@ -1,8 +1,9 @@
 //! Topics: whether they exist and may be written, making those that do not, and their limits.
 //!
 //! The clients' own auto-creation is off: a topic that a broker makes up has neither the partitions
-//! nor the settings that were asked for. Nothing here is ever an event's fault, so nothing here is a
-//! record error: what is missing is waited for and reported.
+//! nor the settings that were asked for. What can never be made is the fault of the event that needs it;
+//! what is missing or forbidden may still be made or allowed, and is waited for and reported, or by
+//! `ON_MISSING_TOPIC` treated as if it never could.
 
 mod check;
 mod cluster;
@@ -11,15 +12,16 @@ mod problem;
 pub use check::check;
 pub use problem::TopicProblem;
 
-use crate::config::{Kafka, TopicCreation};
+use crate::config::{Kafka, OnMissingTopic, TopicCreation};
 use crate::error::Error;
 use crate::preflight::Finding;
-use crate::route::Topic;
+use crate::route::{TimeLimits, Topic};
 use crate::status::waiting::{Awaited, Waits};
-use cluster::{Cluster, Creation, State};
+use cluster::{Cluster, Creation, Limits, State};
 use futures_util::StreamExt;
 use rdkafka::error::RDKafkaErrorCode;
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long brokers may take to answer at all.
@@ -31,6 +33,13 @@ const LEADER_PATIENCE: Duration = Duration::from_secs(15);
 /// Between two looks at a topic that is about to be ready.
 const SOON: Duration = Duration::from_millis(50);
 
+/// How long records are refused for a topic before it is looked at again: each look costs some questions,
+/// and each record would ask them.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// Where a look costs a producer, the longest time between two.
+const LONGEST_REFUSAL: Duration = Duration::from_secs(300);
+
 /// Longest pause between two looks at a topic that somebody else must see to.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
@@ -40,8 +49,28 @@ pub struct TopicInfo {
     pub partitions: i32,
     /// The topic's `max.message.bytes`; `None` where describing it is not permitted.
     pub max_message_bytes: Option<usize>,
+    /// How far from now its records may be, where that is bounded and known.
+    pub times: TimeLimits,
     /// False in a dry run, for a topic that would be made.
     pub exists: bool,
+}
+
+impl TopicInfo {
+    /// Stores what was learned of a topic.
+    fn tell(&self, topic: &Topic) {
+        topic.learned_times(self.times);
+        topic.learned(self.partitions, self.max_message_bytes);
+    }
+}
+
+impl Refusal {
+    fn of(problem: TopicProblem, pause: Duration) -> Self {
+        Self {
+            problem,
+            pause,
+            again: Instant::now() + pause,
+        }
+    }
 }
 
 /// How many topics are looked at side by side.
@@ -54,6 +83,18 @@ pub struct Topics {
     creation: TopicCreation,
     may_compress: bool,
     is_dry_run: bool,
+    /// Topics that records are refused for without asking again, for a while.
+    refused: Mutex<HashMap<String, Refusal>>,
+    /// What a dry run would have made.
+    would_be: Mutex<BTreeSet<String>>,
+}
+
+/// Why a topic takes no records, until it is looked at again.
+#[derive(Debug)]
+struct Refusal {
+    problem: TopicProblem,
+    pause: Duration,
+    again: Instant,
 }
 
 impl Topics {
@@ -71,6 +112,8 @@ impl Topics {
                 .iter()
                 .any(|(name, value)| compression.contains(&name.as_str()) && value != "none"),
             is_dry_run: kafka.dry_run,
+            refused: Mutex::default(),
+            would_be: Mutex::default(),
         })
     }
 
@@ -102,7 +145,7 @@ impl Topics {
         while let Some((topic, look)) = looks.next().await {
             match look {
                 Ok(info) => {
-                    topic.learned(info.partitions, info.max_message_bytes);
+                    info.tell(topic);
                     findings.push(check::ready(topic.name(), info));
                 }
                 Err(TopicProblem::Missing { name }) => missing.push(name),
@@ -131,10 +174,11 @@ impl Topics {
         loop {
             let problem = match self.cluster.look(name).await {
                 Ok(State::Ready { partitions }) => {
-                    let max_message_bytes = self.cluster.max_message_bytes(name).await;
+                    let limits = self.cluster.limits(name).await.unwrap_or_default();
                     return Ok(TopicInfo {
                         partitions,
-                        max_message_bytes,
+                        max_message_bytes: limits.max_message_bytes,
+                        times: limits.times,
                         exists: true,
                     });
                 }
@@ -152,12 +196,14 @@ impl Topics {
                     name: name.to_owned(),
                     partition: 0,
                 },
+                Ok(State::Illegal) => {
+                    return Err(self.not_created(name, RDKafkaErrorCode::InvalidTopic).await);
+                }
                 Ok(State::Missing) if !self.creation.enabled => {
-                    return Err(TopicProblem::Missing {
-                        name: name.to_owned(),
-                    });
+                    return Err(self.not_there(name).await);
                 }
                 Ok(State::Missing) if self.is_dry_run => {
+                    self.would_make(name)?;
                     self.may_create(name).await?;
                     return Ok(self.as_it_would_be());
                 }
@@ -177,13 +223,53 @@ impl Topics {
 
     /// What a topic that a dry run does not make would be, as far as the configuration says.
     fn as_it_would_be(&self) -> TopicInfo {
-        let mut settings = self.creation.config.iter();
-        let limit = settings.rfind(|(name, _)| name == "max.message.bytes");
+        let limits = Limits::of(|name| {
+            let mut settings = self.creation.config.iter();
+            let found = settings.rfind(|(setting, _)| setting == name);
+            found.map(|(_, value)| value.clone())
+        });
         TopicInfo {
             partitions: self.creation.partitions.unwrap_or(1),
-            max_message_bytes: limit.and_then(|(_, bytes)| bytes.parse().ok()),
+            max_message_bytes: limits.max_message_bytes,
+            times: limits.times,
             exists: false,
         }
+    }
+
+    /// Takes note of what a dry run does not make: the brokers cannot tell that two such names clash.
+    fn would_make(&self, name: &str) -> Result<(), TopicProblem> {
+        let mut names = self.would_be.lock().unwrap_or_else(PoisonError::into_inner);
+        let metric_name = name.replace('.', "_");
+        let clash = |other: &&String| *other != name && other.replace('.', "_") == metric_name;
+        if let Some(other) = names.iter().find(clash) {
+            return Err(TopicProblem::Clash {
+                name: name.to_owned(),
+                other: other.clone(),
+            });
+        }
+        names.insert(name.to_owned());
+        Ok(())
+    }
+
+    /// The problem of a topic that is not there and may not be made: whether it ever could be.
+    async fn not_there(&self, name: &str) -> TopicProblem {
+        let name = name.to_owned();
+        match self.cluster.clashing(&name).await {
+            Ok(Some(other)) => TopicProblem::Clash { name, other },
+            Ok(None) => TopicProblem::Missing { name },
+            Err(error) => self.unreachable(&error),
+        }
+    }
+
+    /// The problem of a topic that the broker did not make.
+    async fn not_created(&self, name: &str, code: RDKafkaErrorCode) -> TopicProblem {
+        if code == RDKafkaErrorCode::InvalidTopic
+            && let Ok(Some(other)) = self.cluster.clashing(name).await
+        {
+            let name = name.to_owned();
+            return TopicProblem::Clash { name, other };
+        }
+        TopicProblem::not_created(name, code, &self.creation)
     }
 
     async fn create(&self, name: &str) -> Result<(), TopicProblem> {
@@ -198,7 +284,7 @@ impl Topics {
             }
             // Another instance was faster.
             Ok(Err(RDKafkaErrorCode::TopicAlreadyExists)) => Ok(()),
-            Ok(Err(code)) => Err(TopicProblem::not_created(name, code, &self.creation)),
+            Ok(Err(code)) => Err(self.not_created(name, code).await),
             Err(error) => Err(self.unreachable(&error)),
         }
     }
@@ -207,20 +293,57 @@ impl Topics {
         TopicProblem::Unreachable(self.cluster.why(error))
     }
 
+    /// Why records of a topic are refused, as it was found a moment ago; none when it is time to look.
+    pub fn refusal(&self, name: &str) -> Option<TopicProblem> {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let refusal = refused.get(name).filter(|it| Instant::now() < it.again)?;
+        Some(refusal.problem.clone())
+    }
+
+    /// Refuses the records of a topic that may be seen and not be written to, for longer each time: only a
+    /// record, and the end of its producer, tells whether that has changed.
+    pub fn refuse_writes(&self, name: &str) {
+        let problem = TopicProblem::Forbidden {
+            name: name.to_owned(),
+        };
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = refused.get(name).filter(|it| it.problem == problem);
+        let pause = before.map_or(LOOK_AGAIN, |it| (it.pause * 2).min(LONGEST_REFUSAL));
+        refused.insert(name.to_owned(), Refusal::of(problem, pause));
+    }
+
     /// Waits until the topic can be written to, however long that takes, and stores what was learned
     /// of it. Says what it waits for once, and once when that changes.
-    pub async fn wait_for(&self, topic: &Topic, waits: &Waits) {
+    ///
+    /// # Errors
+    /// What can never be made; under [`OnMissingTopic::RecordError`] also what could be. The next call finds
+    /// out anew; [`refusal`](Self::refusal) spares it for a while.
+    pub async fn wait_for(
+        &self,
+        topic: &Topic,
+        policy: OnMissingTopic,
+        waits: &Waits,
+    ) -> Result<(), TopicProblem> {
         let waiting = waits.begin(Awaited::Topic(topic.name().into()));
         let mut pause = Duration::from_millis(250);
         let mut said = None;
         loop {
             match self.ensure_one(topic.name()).await {
                 Ok(info) => {
-                    topic.learned(info.partitions, info.max_message_bytes);
+                    info.tell(topic);
                     if said.is_some() {
                         tracing::info!(topic = topic.name(), "topic is ready, going on");
                     }
-                    return;
+                    return Ok(());
+                }
+                Err(problem)
+                    if problem.is_for_good()
+                        || (policy == OnMissingTopic::RecordError && problem.is_missing()) =>
+                {
+                    let refusal = Refusal::of(problem.clone(), LOOK_AGAIN);
+                    let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+                    refused.insert(topic.name().to_owned(), refusal);
+                    return Err(problem);
                 }
                 Err(problem) => {
                     if said.as_ref() != Some(&problem) {
@@ -259,8 +382,10 @@ impl Topics {
             let Ok(State::Ready { partitions }) = self.cluster.look(topic.name()).await else {
                 continue;
             };
-            let limit = self.cluster.max_message_bytes(topic.name()).await;
-            topic.learned(partitions, limit.or(topic.max_message_bytes()));
+            // Where they may not be read, what refusals have taught is forgotten: it may have changed.
+            let limits = self.cluster.limits(topic.name()).await.unwrap_or_default();
+            topic.learned(partitions, limits.max_message_bytes);
+            topic.learned_times(limits.times);
             notices.extend(grown(topic.name(), before, partitions));
         }
         notices

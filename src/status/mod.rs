@@ -3,14 +3,18 @@
 pub mod health;
 pub mod line;
 pub mod stall;
+mod values;
 pub mod waiting;
+
+pub use values::{Counter, Flag, Lasting, Note, Noted};
 
 use crate::metrics::Metrics;
 use crate::position::Position;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use waiting::{Awaited, Since, Wait, Waits};
+use values::now_millis;
+use waiting::{Awaited, Wait, Waits};
 
 /// What the process is doing. One state at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,100 +60,6 @@ impl State {
     /// Whether events are taken from the source in this state.
     pub fn is_running(self) -> bool {
         matches!(self, Self::Running | Self::Recovering)
-    }
-}
-
-/// A count that only grows.
-#[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
-
-impl Counter {
-    pub fn add(&self, count: u64) {
-        self.0.fetch_add(count, Ordering::Relaxed);
-    }
-
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// Something that is so or not, and since when.
-#[derive(Debug, Default)]
-pub struct Flag {
-    value: AtomicBool,
-    /// Of the last change, ms since the Unix epoch; 0 before the first.
-    since: AtomicI64,
-}
-
-impl Flag {
-    pub fn set(&self, value: bool) {
-        // A look before the write: most calls change nothing, and some come often.
-        if self.get() != value && self.value.swap(value, Ordering::Relaxed) != value {
-            self.since.store(now_millis(), Ordering::Relaxed);
-        }
-    }
-
-    pub fn get(&self) -> bool {
-        self.value.load(Ordering::Relaxed)
-    }
-
-    /// When it last changed, in ms since the Unix epoch; none before the first time.
-    pub fn since_millis(&self) -> Option<i64> {
-        Some(self.since.load(Ordering::Relaxed)).filter(|since| *since > 0)
-    }
-
-    /// How long it has been as it is; without end where it never changed.
-    pub fn unchanged_for(&self) -> Duration {
-        self.since_millis().map_or(Duration::MAX, |since| {
-            Duration::from_millis(u64::try_from(now_millis() - since).unwrap_or(0))
-        })
-    }
-}
-
-/// The last thing that went wrong somewhere.
-#[derive(Debug, Default)]
-pub struct Note(Mutex<Option<Noted>>);
-
-/// What was noted, and when, in ms since the Unix epoch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Noted {
-    pub text: String,
-    pub at_millis: i64,
-}
-
-impl Note {
-    /// Keeps `text`, which holds neither documents nor secrets.
-    pub fn set(&self, text: impl Into<String>) {
-        let noted = Noted {
-            text: text.into(),
-            at_millis: now_millis(),
-        };
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(noted);
-    }
-
-    pub fn get(&self) -> Option<Noted> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-}
-
-fn now_millis() -> i64 {
-    jiff::Timestamp::now().as_millisecond()
-}
-
-/// Since when something has been so; none while it is not.
-#[derive(Debug, Default)]
-pub struct Lasting(Mutex<Option<Since>>);
-
-impl Lasting {
-    pub fn set(&self, since: Option<Since>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = since;
-    }
-
-    pub fn get(&self) -> Option<Since> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -434,113 +344,4 @@ fn since(millis: i64) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn now() -> i64 {
-        SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap()
-            .as_millis() as i64
-    }
-
-    #[test]
-    fn what_a_producer_left_behind_is_no_longer_in_flight() {
-        let board = Board::new("shop");
-        board.produced.add(3);
-        board.acked.add(1);
-        board.abandon_in_flight();
-        assert_eq!(board.in_flight(), 0);
-        board.produced.add(2);
-        board.acked.add(1);
-        assert_eq!(board.in_flight(), 1);
-    }
-
-    fn ago(seconds: u64) -> Since {
-        let at = Instant::now()
-            .checked_sub(Duration::from_secs(seconds))
-            .expect("the machine is up for longer");
-        Since {
-            at,
-            millis: now() - 1000 * seconds as i64,
-        }
-    }
-
-    fn running() -> Board {
-        let board = Board::new("shop");
-        board.enter(State::Running);
-        for flag in [
-            &board.mongo_connected,
-            &board.kafka_connected,
-            &board.checkpoint_loaded,
-        ] {
-            flag.set(true);
-        }
-        board.caught_up.set(true);
-        board
-    }
-
-    #[test]
-    fn a_wait_is_told_once_with_the_reason_that_somebody_knows() {
-        let board = running();
-        let topic = || Awaited::Topic("x.b".into());
-        let _pump = board.waits.begin(topic());
-        let sink = board.waits.begin(topic());
-        sink.because("it does not exist".into());
-        let waits = board.waiting();
-        assert_eq!(waits.len(), 1);
-        assert_eq!(waits[0].why.as_deref(), Some("it does not exist"));
-        assert!(board.is_ready(), "a hiccup so far");
-    }
-
-    #[test]
-    fn records_that_kafka_does_not_acknowledge_make_it_degraded_then_not_ready() {
-        let board = running();
-        for (seconds, name, is_ready) in [
-            (1, "healthy", true),
-            (15, "degraded", true),
-            (31, "unhealthy", false),
-        ] {
-            board.unacknowledged.set(Some(ago(seconds)));
-            let health = board.health();
-            assert_eq!((health.name(), board.is_ready()), (name, is_ready));
-        }
-        let told = board.health();
-        let reason = "waiting for kafka's acknowledgements since ";
-        assert!(told.reason().unwrap().starts_with(reason), "{told:?}");
-    }
-
-    #[test]
-    fn the_lag_is_the_age_of_what_is_not_delivered_while_something_is_waited_for() {
-        let board = running();
-        board.idle_millis.store(now() - 40_000, Ordering::Relaxed);
-        assert_eq!(board.lag(), Duration::ZERO, "nothing is waited for");
-        board.unanswered.set(Some(ago(20)));
-        assert!(board.lag() >= Duration::from_secs(40), "the last position");
-        let in_hand = &board.in_hand_millis;
-        in_hand.store(now() - 90_000, Ordering::Relaxed);
-        assert!(board.lag() >= Duration::from_secs(90), "the oldest change");
-    }
-
-    #[test]
-    fn what_was_delivered_in_time_does_not_lag_while_nothing_new_happens() {
-        let board = Board::new("shop");
-        board
-            .last_seen_millis
-            .store(now() - 60_000, Ordering::Relaxed);
-        board.caught_up.set(false);
-        assert!(
-            board.lag() < Duration::from_secs(1),
-            "read in time, a minute ago"
-        );
-        board.note_lateness();
-        assert!(board.lag() >= Duration::from_secs(60), "read a minute late");
-        board.caught_up.set(true);
-        assert_eq!(board.lag(), Duration::ZERO);
-        board.produced.add(1);
-        assert!(
-            board.lag() >= Duration::from_secs(60),
-            "read, and not acknowledged since"
-        );
-    }
-}
+mod tests;

@@ -4,6 +4,8 @@ mod dead_letters;
 mod exactly_once;
 mod expired;
 mod memory;
+mod never_made;
+mod out_of_time;
 mod record_errors;
 mod removed;
 mod rights;

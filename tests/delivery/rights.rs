@@ -10,10 +10,10 @@ use bson::doc;
 use tailwater::resume::kafka::transactional_id;
 use tokio::sync::OnceCell;
 
-const USER: &str = "tailwater";
+pub(super) const USER: &str = "tailwater";
 
 /// One broker for all of this: each test has names of its own.
-async fn broker() -> &'static Kafka {
+pub(super) async fn broker() -> &'static Kafka {
     static BROKER: OnceCell<Kafka> = OnceCell::const_new();
     BROKER
         .get_or_init(|| async {

@@ -154,6 +154,7 @@ fn every_variable_reaches_its_field() {
         ("BATCH_TIMEOUT_MS", "0"),
         ("MAX_IN_FLIGHT_BYTES", "1GiB"),
         ("ON_RECORD_ERROR", "dlq"),
+        ("ON_MISSING_TOPIC", "record_error"),
         ("ON_HISTORY_LOST", "latest"),
         ("RESUME_STORE", "file"),
         ("RESUME_FILE", checkpoint.to_str().unwrap()),
@@ -216,6 +217,7 @@ fn every_variable_reaches_its_field() {
     assert_eq!(pipeline.batching, batching);
     assert_eq!(pipeline.max_in_flight_bytes, 1 << 30);
     assert_eq!(pipeline.on_record_error, OnRecordError::DeadLetter);
+    assert_eq!(pipeline.on_missing_topic, OnMissingTopic::RecordError);
     assert_eq!(pipeline.on_history_lost, OnHistoryLost::Latest);
     assert_eq!(pipeline.commit_interval, Duration::from_millis(50));
     assert_eq!(

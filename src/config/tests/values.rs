@@ -110,6 +110,7 @@ pub(super) const WRONG: &[Wrong] = &[
     ("ON_RECORD_ERROR", NONE, "ignore", "give one of stop, dlq, skip"),
     ("ON_RECORD_ERROR", NONE, "dlq", "set KAFKA_DLQ_TOPIC"),
     ("ON_HISTORY_LOST", NONE, "snapshot", "cannot take snapshots yet; give stop, earliest or latest"),
+    ("ON_MISSING_TOPIC", NONE, "create", "give one of wait, record_error"),
     ("ON_HISTORY_LOST", NONE, "now", "give one of stop, earliest, latest"),
     ("RESUME_STORE", NONE, "redis", "give one of kafka, mongodb, file"),
     ("RESUME_TOPIC", NONE, "a b", "Kafka allows no ' '"),

@@ -4,8 +4,8 @@ use crate::config::check::Check;
 use crate::config::patterns::database_problem;
 use crate::config::variable::{Variable, size};
 use crate::config::{
-    Batching, Delivery, JsonMode, Kafka, Mongo, OnHistoryLost, OnRecordError, Pipeline, Resume,
-    ResumeBackend, Scope, table,
+    Batching, Delivery, JsonMode, Kafka, Mongo, OnHistoryLost, OnMissingTopic, OnRecordError,
+    Pipeline, Resume, ResumeBackend, Scope, table,
 };
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,6 +21,10 @@ pub(super) fn pipeline(check: &mut Check<'_>, mongo: &Mongo) -> Pipeline {
         ("dlq", OnRecordError::DeadLetter),
         ("skip", OnRecordError::Skip),
     ];
+    let on_missing_topic = [
+        ("wait", OnMissingTopic::Wait),
+        ("record_error", OnMissingTopic::RecordError),
+    ];
     let pipeline = Pipeline {
         json_mode: check
             .choose(&table::JSON_MODE, &json_modes)
@@ -35,6 +39,9 @@ pub(super) fn pipeline(check: &mut Check<'_>, mongo: &Mongo) -> Pipeline {
         on_record_error: check
             .choose(&table::ON_RECORD_ERROR, &on_record_error)
             .unwrap_or(OnRecordError::Stop),
+        on_missing_topic: check
+            .choose(&table::ON_MISSING_TOPIC, &on_missing_topic)
+            .unwrap_or(OnMissingTopic::Wait),
         on_history_lost: on_history_lost(check),
     };
     let budget = pipeline.max_in_flight_bytes;

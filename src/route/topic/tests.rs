@@ -1,4 +1,6 @@
 use super::*;
+use crate::route::table::INTERNAL;
+use crate::route::{AFTER, BEFORE, MAX_TOPIC_LEN, TimeLimits};
 use bson::{Document, RawDocumentBuf, doc};
 use proptest::prelude::*;
 
@@ -132,9 +134,12 @@ fn names_that_differ_in_dot_and_underscore_clash_at_the_start_where_they_are_kno
 }
 
 #[test]
-fn a_clash_that_shows_later_is_an_error_of_that_event_alone() {
-    let mut router = Router::new(&all("{collection}"), &[]).unwrap();
-    assert_eq!(route(&mut router, "insert", "d", "a.b").unwrap(), "a.b");
+fn a_clash_with_a_topic_of_the_configuration_is_an_error_of_that_event_alone() {
+    let config = config::Topics {
+        delete: "a.b".into(),
+        ..all("{collection}")
+    };
+    let mut router = Router::new(&config, &[]).unwrap();
     for _ in 0..2 {
         let error = route(&mut router, "insert", "d", "a_b").unwrap_err();
         assert_eq!(
@@ -146,6 +151,68 @@ fn a_clash_that_shows_later_is_an_error_of_that_event_alone() {
         );
     }
     assert_eq!(route(&mut router, "insert", "d", "a.b").unwrap(), "a.b");
+}
+
+/// Which of the two is there, the cluster knows: another run may have made it.
+#[test]
+fn of_two_names_that_templates_give_none_is_preferred_for_coming_first() {
+    let mut router = Router::new(&all("{collection}"), &[]).unwrap();
+    for name in ["a.b", "a_b", "a.b"] {
+        assert_eq!(route(&mut router, "insert", "d", name).unwrap(), name);
+    }
+}
+
+#[test]
+fn no_record_goes_to_the_topics_of_kafka_or_of_dead_letters() {
+    let config = config::Topics {
+        dead_letter: Some("dead".into()),
+        ..all("{collection}")
+    };
+    let mut router = Router::new(&config, &[]).unwrap();
+    for name in INTERNAL {
+        let error = route(&mut router, "insert", "d", name).unwrap_err();
+        assert_eq!(error, RouteError::TopicInternal { name: name.into() });
+        let fixed = Router::new(&all(name), &[]).unwrap_err();
+        assert!(fixed.detail.contains("KAFKA_TOPIC_INSERT"), "{fixed}");
+    }
+    for _ in 0..2 {
+        let error = route(&mut router, "insert", "d", "dead").unwrap_err();
+        let name = "dead".into();
+        assert_eq!(error, RouteError::TopicOfDeadLetters { name });
+    }
+}
+
+#[test]
+fn a_record_may_be_as_far_from_now_as_its_topic_says() {
+    let limits = TimeLimits {
+        before: Some(1_000),
+        after: Some(10),
+    };
+    let setting = |time| limits.broken_by(time, 50_000).map(|broken| broken.setting);
+    assert_eq!(setting(49_000), None);
+    assert_eq!(setting(48_999), Some(BEFORE));
+    assert_eq!(setting(50_010), None);
+    assert_eq!(setting(50_011), Some(AFTER));
+    assert_eq!(TimeLimits::default().broken_by(1, i64::MAX), None);
+}
+
+#[test]
+fn what_a_refusal_teaches_holds_for_what_is_as_large_or_as_far_from_now() {
+    let router = Router::new(&topics(), &[]).unwrap();
+    let topic = Arc::clone(&router.table().all()[0]);
+    topic.refused_size(5_000);
+    assert_eq!(topic.max_message_bytes(), Some(4_999));
+    topic.refused_time(40_000, 50_000);
+    topic.refused_time(30_000, 50_000);
+    let limits = topic.time_limits();
+    assert_eq!((limits.before, limits.after), (Some(9_999), None));
+    topic.refused_time(60_000, 50_000);
+    assert_eq!(topic.time_limits().after, Some(9_999));
+    // A limit that was read counts more.
+    topic.learned(1, Some(9_000));
+    topic.refused_size(5_000);
+    assert_eq!(topic.max_message_bytes(), Some(9_000));
+    assert_eq!(topic.out_of_time(0), None);
 }
 
 #[test]

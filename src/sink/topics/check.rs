@@ -78,10 +78,11 @@ impl Topics {
         let owned = || name.to_owned();
         match self.cluster.look(name).await {
             Ok(State::Ready { partitions }) => {
-                let max_message_bytes = self.cluster.max_message_bytes(name).await;
+                let limits = self.cluster.limits(name).await.unwrap_or_default();
                 Ok(Look::Ready(TopicInfo {
                     partitions,
-                    max_message_bytes,
+                    max_message_bytes: limits.max_message_bytes,
+                    times: limits.times,
                     exists: true,
                 }))
             }
@@ -90,9 +91,8 @@ impl Topics {
                 partition,
             }),
             Ok(State::Forbidden) => Err(TopicProblem::Forbidden { name: owned() }),
-            Ok(State::Missing) if !self.creation.enabled => {
-                Err(TopicProblem::Missing { name: owned() })
-            }
+            Ok(State::Illegal) => Err(self.not_created(name, RDKafkaErrorCode::InvalidTopic).await),
+            Ok(State::Missing) if !self.creation.enabled => Err(self.not_there(name).await),
             Ok(State::Missing) => {
                 self.may_create(name).await?;
                 Ok(Look::WouldBeCreated)
@@ -109,7 +109,7 @@ impl Topics {
             .await;
         match trial.map_err(|error| self.unreachable(&error))? {
             Ok(()) | Err(RDKafkaErrorCode::TopicAlreadyExists) => Ok(()),
-            Err(code) => Err(TopicProblem::not_created(name, code, &self.creation)),
+            Err(code) => Err(self.not_created(name, code).await),
         }
     }
 }

@@ -4,6 +4,7 @@
 use super::problem::Unreachable;
 use crate::config::{Kafka, TopicCreation};
 use crate::error::{Code, Error};
+use crate::route::{AFTER, BEFORE, TimeLimits};
 use crate::sink::client::{self, Kind, client_config};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -22,9 +23,41 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     Missing,
+    /// No topic can have this name.
+    Illegal,
     Forbidden,
-    Leaderless { partition: i32 },
-    Ready { partitions: i32 },
+    Leaderless {
+        partition: i32,
+    },
+    Ready {
+        partitions: i32,
+    },
+}
+
+/// What the settings of a topic say of its records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Limits {
+    pub(super) max_message_bytes: Option<usize>,
+    pub(super) times: TimeLimits,
+}
+
+impl Limits {
+    /// From the values of the settings.
+    pub(super) fn of(value: impl Fn(&str) -> Option<String>) -> Self {
+        let millis = |name: &str| value(name)?.parse::<i64>().ok();
+        let bounded = |name: &str| millis(name).filter(|limit| *limit != i64::MAX);
+        // Up to Kafka 3.9, one setting may stand for both; each of the newer ones counts more.
+        let both = bounded("message.timestamp.difference.max.ms");
+        let is_given = value("message.timestamp.type").as_deref() != Some("LogAppendTime");
+        let limit = |name: &str| bounded(name).or(both).filter(|_| is_given);
+        Self {
+            max_message_bytes: value("max.message.bytes").and_then(|bytes| bytes.parse().ok()),
+            times: TimeLimits {
+                before: limit(BEFORE),
+                after: limit(AFTER),
+            },
+        }
+    }
 }
 
 /// Whether to create, or only to ask whether it would be allowed.
@@ -125,6 +158,7 @@ impl Cluster {
                     Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {
                         return Ok(State::Forbidden);
                     }
+                    Some(RDKafkaErrorCode::InvalidTopic) => return Ok(State::Illegal),
                     Some(RDKafkaErrorCode::LeaderNotAvailable) => {
                         return Ok(State::Leaderless { partition: 0 });
                     }
@@ -151,6 +185,22 @@ impl Cluster {
         Ok(state)
     }
 
+    /// The topic that is there under a name that differs from this one only in `.` and `_`, among those that
+    /// this user may see.
+    pub(super) async fn clashing(&self, name: &str) -> Result<Option<String>, KafkaError> {
+        let name = name.to_owned();
+        self.blocking(move |consumer| {
+            let metadata = consumer.fetch_metadata(None, ANSWER_PATIENCE)?;
+            let metric_name = name.replace('.', "_");
+            let mut names = metadata.topics().iter().map(|topic| topic.name());
+            let other = names
+                .find(|other| *other != name && other.replace('.', "_") == metric_name)
+                .map(str::to_owned);
+            Ok(other)
+        })
+        .await?
+    }
+
     /// Makes a topic, or asks whether that would be allowed. The inner result is the broker's.
     pub(super) async fn create(
         &self,
@@ -175,8 +225,8 @@ impl Cluster {
         })
     }
 
-    /// The topic's effective `max.message.bytes`; `None` where asking is not permitted.
-    pub(super) async fn max_message_bytes(&self, name: &str) -> Option<usize> {
+    /// What the topic's effective settings say of its records; nothing where asking is not permitted.
+    pub(super) async fn limits(&self, name: &str) -> Option<Limits> {
         let options = AdminOptions::new().request_timeout(Some(ANSWER_PATIENCE));
         let resource = [ResourceSpecifier::Topic(name)];
         let described = self
@@ -185,12 +235,8 @@ impl Cluster {
             .await
             .ok()?;
         let config = described.into_iter().next()?.ok()?;
-        config
-            .get("max.message.bytes")?
-            .value
-            .as_ref()?
-            .parse()
-            .ok()
+        let value = |name: &str| config.get(name)?.value.clone();
+        Some(Limits::of(value))
     }
 
     /// What the client has complained of so far, while it was asked and nobody answered.
@@ -281,3 +327,35 @@ impl ClientContext for Troubles {
 }
 
 impl ConsumerContext for Troubles {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn times(settings: &[(&str, &str)]) -> (Option<i64>, Option<i64>) {
+        let times = Limits::of(|name| {
+            let found = settings.iter().find(|(setting, _)| *setting == name);
+            found.map(|(_, value)| (*value).to_owned())
+        })
+        .times;
+        (times.before, times.after)
+    }
+
+    #[test]
+    fn the_limits_of_a_records_time_are_read_as_kafka_means_them() {
+        let never = "9223372036854775807";
+        let both = ("message.timestamp.difference.max.ms", "50");
+        assert_eq!(times(&[]), (None, None));
+        assert_eq!(
+            times(&[(BEFORE, never), (AFTER, "3600000")]),
+            (None, Some(3_600_000))
+        );
+        assert_eq!(
+            times(&[both, (BEFORE, never), (AFTER, never)]),
+            (Some(50), Some(50))
+        );
+        assert_eq!(times(&[both, (BEFORE, "7")]), (Some(7), Some(50)));
+        let brokers = ("message.timestamp.type", "LogAppendTime");
+        assert_eq!(times(&[brokers, (BEFORE, "7")]), (None, None));
+    }
+}

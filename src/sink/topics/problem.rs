@@ -21,6 +21,12 @@ pub enum TopicProblem {
         code: RDKafkaErrorCode,
         reason: String,
     },
+    /// It does not exist, and Kafka makes none beside the one that does.
+    #[error(
+        "topic {name} beside {other}: Kafka refuses names that differ only in `.` and `_`, because its \
+         metrics cannot tell them apart"
+    )]
+    Clash { name: String, other: String },
     /// It exists, and a partition of it has no leader.
     #[error("partition {partition} of topic {name} has no leader")]
     NoLeader { name: String, partition: i32 },
@@ -129,10 +135,37 @@ impl TopicProblem {
         }
     }
 
+    /// Whether the topic can never be made, whatever anybody allows: the fault of the event that needs it.
+    pub fn is_for_good(&self) -> bool {
+        match self {
+            Self::Clash { .. } => true,
+            Self::NotCreated { code, .. } => *code == RDKafkaErrorCode::InvalidTopic,
+            _ => false,
+        }
+    }
+
+    /// Whether somebody could still make or allow the topic, for which `ON_MISSING_TOPIC` has a word.
+    /// What is wrong with the cluster as a whole is waited for in any case.
+    pub fn is_missing(&self) -> bool {
+        match self {
+            Self::Missing { .. } | Self::Forbidden { .. } => true,
+            Self::NotCreated { code, .. } => matches!(
+                code,
+                RDKafkaErrorCode::TopicAuthorizationFailed
+                    | RDKafkaErrorCode::ClusterAuthorizationFailed
+                    | RDKafkaErrorCode::InvalidReplicationFactor
+                    | RDKafkaErrorCode::InvalidPartitions
+                    | RDKafkaErrorCode::InvalidConfig
+                    | RDKafkaErrorCode::PolicyViolation
+            ),
+            Self::Clash { .. } | Self::NoLeader { .. } | Self::Unreachable(_) => false,
+        }
+    }
+
     /// Whether waiting may help without anybody's doing.
     pub fn heals_by_itself(&self) -> bool {
         match self {
-            Self::Missing { .. } | Self::Forbidden { .. } => false,
+            Self::Missing { .. } | Self::Forbidden { .. } | Self::Clash { .. } => false,
             // Brokers that are still starting do not count for the replication yet.
             Self::NotCreated { code, .. } => !matches!(
                 code,
@@ -164,6 +197,7 @@ impl TopicProblem {
                 ),
                 _ => return None,
             },
+            Self::Clash { .. } => "name one of the two differently".into(),
             Self::NoLeader { .. } => "are all brokers of the cluster up?".into(),
             Self::Unreachable(unreachable) => unreachable.remedy().into(),
         })
