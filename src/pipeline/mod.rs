@@ -158,13 +158,14 @@ fn learn(rooms: &Rooms, knowledge: &mut Knowledge, faults: &Faults) -> Result<()
         );
     }
     for (name, code) in &faults.topics {
-        tracing::warn!(
-            topic = name, %code,
-            "the topic is missing or forbidden"
-        );
+        tracing::warn!(topic = name, %code, "the topic is missing or forbidden");
         let note = format!("topic {name} is missing, or this user may not write to it");
         rooms.board.sink_error.set(note);
-        if rooms.config.pipeline.on_missing_topic == OnMissingTopic::RecordError
+        let mut topics = rooms.router.table().all();
+        topics.retain(|topic| topic.name() == name);
+        // Not the topic of checkpoints, which no choice spares.
+        if !topics.is_empty()
+            && rooms.config.pipeline.on_missing_topic == OnMissingTopic::RecordError
             && *code == RDKafkaErrorCode::TopicAuthorizationFailed
         {
             rooms.topics.refuse_writes(name);
@@ -174,13 +175,7 @@ fn learn(rooms: &Rooms, knowledge: &mut Knowledge, faults: &Faults) -> Result<()
             let why = format!("kafka refuses its records: {code}");
             rooms.board.waits.trouble(what, why);
         }
-        for topic in rooms
-            .router
-            .table()
-            .all()
-            .iter()
-            .filter(|topic| topic.name() == name)
-        {
+        for topic in topics {
             topic.learned(0, None);
         }
     }

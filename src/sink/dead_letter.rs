@@ -55,8 +55,8 @@ impl Reason {
                 "too_large"
             }
             Self::Broker(RDKafkaErrorCode::InvalidTimestamp) | Self::OutOfTime(_) => "out_of_time",
+            Self::Topic(_) | Self::Broker(RDKafkaErrorCode::InvalidTopic) => "no_topic",
             Self::Broker(_) => "refused_by_broker",
-            Self::Topic(_) => "no_topic",
             Self::Encoding(_) => "not_encodable",
             Self::Unreadable(SourceFault::ImageMissing) => "image_missing",
             Self::Unreadable(_) => "too_large_to_read",
