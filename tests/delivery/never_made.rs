@@ -25,6 +25,8 @@ async fn on(db: &Database, kafka: &Kafka) -> Setup {
         .env("KAFKA_TOPIC_DELETE", &plain[1])
         .env("KAFKA_DLQ_TOPIC", &plain[2])
         .env("ON_RECORD_ERROR", "dlq")
+        // Also without the right to create topics, or before anybody has made that of checkpoints.
+        .env("RESUME_STORE", "file")
 }
 
 /// The namespaces of the dead letters, once there are so many.

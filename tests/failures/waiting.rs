@@ -40,6 +40,7 @@ async fn a_topic_that_is_missing_is_what_is_blamed_until_somebody_makes_it() {
         .env("KAFKA_TOPIC_UPDATE", &others[1])
         .env("KAFKA_TOPIC_DELETE", &others[2])
         .env("KAFKA_CREATE_TOPICS", "false")
+        .env("RESUME_STORE", "file")
         .env("STATUS_INTERVAL_SECONDS", 1)
         .start()
         .await;

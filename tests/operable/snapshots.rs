@@ -185,10 +185,14 @@ async fn what_a_running_instance_says_of_itself() {
     text += &run(&asked, &["stop"]).await;
     let text = steady(&text, &[(db.name(), "<database>")]);
     let lines = text.lines().map(|line| {
-        // How fast and how old.
-        let head = line
-            .split_once("events      1, ")
-            .map(|_| "events      1, <rate>");
+        // How fast, how late and how old.
+        let head = match line {
+            line if line.starts_with("events      1, ") => Some("events      1, <rate>"),
+            line if line.starts_with("behind      0.") => {
+                Some("behind      <lag> s, 0 records in flight")
+            }
+            _ => None,
+        };
         let age = line
             .strip_suffix(" s old")
             .and_then(|line| line.rsplit_once(' '));
