@@ -23,4 +23,6 @@ mod restart;
 mod resuming;
 mod routing;
 mod servers;
+mod stream_ends;
+mod token_order;
 mod topics;

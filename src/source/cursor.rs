@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use mongodb::Client;
 use mongodb::error::Error;
 use mongodb::options::{CursorType, RunCursorCommandOptions, SelectionCriteria};
-use mongodb::raw_batch_cursor::RawBatchCursor;
+use mongodb::raw_batch_cursor::{RawBatch, RawBatchCursor};
 use std::time::Duration;
 
 /// How long the server waits for an event before it answers with an idle token.
@@ -104,6 +104,16 @@ impl Watch {
         }
     }
 
+    /// What to watch to learn when the database was dropped: whatever hides that or the `invalidate` that
+    /// follows, its time tells where the stream goes on.
+    pub fn drops(&self) -> Self {
+        let dropped = ["dropDatabase", "invalidate"];
+        Self {
+            stages: vec![doc! { "$match": { "operationType": { "$in": dropped.to_vec() } } }],
+            ..self.lean()
+        }
+    }
+
     /// The database the command is sent to.
     pub fn command_database(&self) -> &str {
         self.database.as_deref().unwrap_or("admin")
@@ -113,6 +123,8 @@ impl Watch {
 /// An open cursor.
 pub struct Cursor {
     inner: RawBatchCursor,
+    /// A reply that was asked for already.
+    ahead: Option<RawBatch>,
 }
 
 impl Cursor {
@@ -148,15 +160,31 @@ impl Cursor {
                 "the server closed the cursor before its first reply",
             ))
         })?;
-        Ok((Self { inner }, Reply::new(first, None)))
+        let cursor = Self { inner, ahead: None };
+        Ok((cursor, Reply::new(first, None)))
     }
 
     /// Waits for the next reply; none when the server has closed the cursor.
     ///
     /// # Errors
     /// The driver's error.
-    pub async fn next(&mut self) -> Result<Option<mongodb::raw_batch_cursor::RawBatch>, Error> {
-        self.inner.next().await.transpose()
+    pub async fn next(&mut self) -> Result<Option<RawBatch>, Error> {
+        match self.ahead.take() {
+            Some(reply) => Ok(Some(reply)),
+            None => self.inner.next().await.transpose(),
+        }
+    }
+
+    /// Waits for the next reply and keeps it for [`next`](Self::next): a server looks only then whether it
+    /// holds the place that the cursor was opened at.
+    ///
+    /// # Errors
+    /// The driver's error.
+    pub async fn look_ahead(&mut self) -> Result<(), Error> {
+        if self.ahead.is_none() {
+            self.ahead = self.inner.next().await.transpose()?;
+        }
+        Ok(())
     }
 }
 

@@ -6,6 +6,7 @@
 //! own collections never count, and a rename is wanted when either of its names is.
 
 use super::pattern::{self, Pattern};
+use super::user_stages;
 use crate::config::{Config, FullDocument, Mongo, PreImages, Resume, ResumeBackend, Scope};
 use crate::event::{Event, Operation};
 use crate::raw;
@@ -251,7 +252,7 @@ impl Filter {
             return self.own_stages();
         }
         let mut stages = vec![doc! {"$match": self.condition()}];
-        stages.extend(self.user_pipeline.iter().map(letting_through));
+        stages.extend(self.user_pipeline.iter().map(user_stages::mended));
         stages
     }
 
@@ -395,21 +396,6 @@ pub enum Images {
     Configured,
     /// None: to get past an event that is too large with them.
     Without,
-}
-
-/// Events that Tailwater itself must see, whatever the user's own `$match` stages ask for: behind an
-/// `invalidate` the stream is opened anew, and the others change what is watched.
-const ALWAYS: [&str; 4] = ["invalidate", "drop", "rename", "dropDatabase"];
-
-/// A stage of the user's, mended where it would hide one of [`ALWAYS`].
-fn letting_through(stage: &Document) -> Document {
-    match stage.get_document("$match") {
-        Ok(condition) => {
-            let always = doc! {"operationType": {"$in": ALWAYS.to_vec()}};
-            doc! {"$match": {"$or": [always, condition.clone()]}}
-        }
-        Err(_) => stage.clone(),
-    }
 }
 
 /// The options of the `$changeStream` stage, without the point to start from.

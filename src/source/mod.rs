@@ -16,6 +16,7 @@ pub mod reader;
 pub mod reply;
 pub mod split;
 pub mod start;
+mod user_stages;
 
 pub use filter::{Filter, Images, change_stream_options, own_collections};
 pub use fingerprint::describe_change;

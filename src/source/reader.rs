@@ -1,12 +1,13 @@
 //! Reads the change stream ahead of the pump, reopens it when it breaks, and bounds what it holds.
 
 mod approach;
+mod closed;
+mod order;
 mod place;
 
 use super::batch_size::BatchSize;
 use super::cursor::{Cursor, MAX_AWAIT, Watch};
 use super::errors::{self, Moment, SourceFault};
-use super::locate::{Located, locate};
 use super::reply::Reply;
 use crate::config::Mongo;
 use crate::error::Error;
@@ -46,10 +47,13 @@ pub const READ_AHEAD: usize = 1;
 const OPENING_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A read may take this long: the server's own wait for an event is part of it.
-const READ_PATIENCE: Duration = MAX_AWAIT.saturating_add(Duration::from_secs(30));
+pub const READ_PATIENCE: Duration = MAX_AWAIT.saturating_add(Duration::from_secs(30));
 
 /// Longest pause between attempts to reconnect.
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
+
+/// A cursor that has replied so often is no longer one that is closed at once.
+const SETTLED: u32 = 30;
 
 /// When to try again after a failure.
 #[derive(Debug, Clone, Copy)]
@@ -102,6 +106,8 @@ enum Left {
     Reopen {
         pause: bool,
     },
+    /// The server closes one cursor after the other, and none brings anything.
+    ClosedAgain,
     Failed(mongodb::error::Error),
     /// Nobody wants more.
     Stopped,
@@ -140,6 +146,7 @@ impl Reader {
             let pause = match left {
                 Left::Stopped => return,
                 Left::Reopen { pause } => pause,
+                Left::ClosedAgain => !self.pass_hidden_end(&mut place, &stop).await,
                 Left::Failed(error) => {
                     self.board.mongo_connected.set(false);
                     let kind = errors::classify(&error, place.moment);
@@ -198,34 +205,6 @@ impl Reader {
         }
     }
 
-    /// Lets the stream go on from the cluster time of a token that the server does not find.
-    ///
-    /// # Errors
-    /// What it amounts to when that cannot be; none when asked to stop.
-    async fn find(
-        &self,
-        place: &mut Place,
-        stop: &CancellationToken,
-    ) -> Result<(), Option<SourceFault>> {
-        let located = tokio::select! {
-            () = stop.cancelled() => return Err(None),
-            located = locate(&self.client, place.begins_at()) => located,
-        };
-        match located {
-            Located::At(time) => {
-                tracing::warn!(
-                    seconds = time.seconds,
-                    "the stages in force hide the event that the resume token names, or the server does not \
-                     find it; the stream is opened at its cluster time, and what was read before is left out"
-                );
-                place.open_at(time);
-                Ok(())
-            }
-            Located::Lost => Err(Some(SourceFault::HistoryLost)),
-            Located::Unknown => Err(Some(SourceFault::TokenNotFound)),
-        }
-    }
-
     /// Says so once for each interruption, however many attempts it takes to end it.
     fn interrupted(&self, error: &mongodb::error::Error, place: &mut Place) {
         let error = errors::describe(error);
@@ -248,6 +227,7 @@ impl Reader {
     ) -> Left {
         let mut expected = 0;
         let mut is_new = true;
+        let (mut replied, opened) = (0, place.last.clone());
         loop {
             // Before the reply is asked for: it is in memory as soon as it comes.
             let reservation = tokio::select! {
@@ -257,20 +237,7 @@ impl Reader {
             let asked = Instant::now();
             let batch = match self.ask(stop, READ_PATIENCE, cursor.next()).await {
                 Asked::Answered(Ok(Some(batch))) => batch,
-                Asked::Answered(Ok(None)) if is_new && !place.eager => {
-                    place.eager = true;
-                    return Left::Reopen { pause: false };
-                }
-                Asked::Answered(Ok(None)) => {
-                    place.eager = false;
-                    tracing::info!(
-                        invalidated = place.invalidated,
-                        "the server closed the change stream, reopening it"
-                    );
-                    return Left::Reopen {
-                        pause: !place.invalidated,
-                    };
-                }
+                Asked::Answered(Ok(None)) => return place.closed(is_new),
                 Asked::Answered(Err(error)) => return Left::Failed(error),
                 Asked::TimedOut => {
                     self.batch_size.halve();
@@ -293,6 +260,12 @@ impl Reader {
             let events = self.advance(place, &mut reply);
             if events > 0 {
                 self.board.metrics.replied(asked.elapsed());
+            }
+            replied += 1;
+            // Also a cursor that is about to be closed may reply once, with another token.
+            if events > 0 || (replied > 1 && place.last != opened) || replied >= SETTLED {
+                place.closures = 0;
+                self.board.closed_again.set(false);
             }
             let resize = if place.one_by_one > 0 {
                 place.one_by_one = place.one_by_one.saturating_sub(events as u32);
@@ -362,37 +335,6 @@ impl Reader {
             Ok(()) => Ok(Some(cursor)),
             Err(_) => Ok(None),
         }
-    }
-
-    /// The first reply of a cursor may begin before the place it was opened at.
-    fn leave_out_repeated(&self, reply: &mut Reply, place: &Place) {
-        if let Some(time) = place.opened_at {
-            reply.leave_out_through(&place.last, time);
-            return;
-        }
-        let repeated = reply.leave_out_until(&place.last);
-        if repeated > 0 {
-            self.board.went_back.add(repeated as u64);
-            tracing::warn!(
-                events = repeated,
-                "the change stream went back after it was opened again; what was read before is left out"
-            );
-        }
-    }
-
-    /// Moves over a reply; returns how many events it held.
-    fn advance(&self, place: &mut Place, reply: &mut Reply) -> usize {
-        let advanced = place.advance(reply);
-        if advanced.went_back {
-            self.board.went_back.add(1);
-            if place.tells_back() {
-                tracing::warn!(
-                    times = self.board.went_back.get(),
-                    "the server sent a post-batch resume token that is before what was read; it is left out"
-                );
-            }
-        }
-        advanced.events
     }
 
     async fn fail(self, kind: SourceFault, error: mongodb::error::Error) {

@@ -72,11 +72,20 @@ impl Board {
                 false => Health::degraded(reason),
             }
         });
+        let closed = &self.closed_again;
+        let closed = closed.get().then(|| {
+            let reason = "mongodb closes the change stream again and again without an event";
+            match closed.unchanged_for() >= HICCUP {
+                true => Health::unhealthy(reason),
+                false => Health::degraded(reason),
+            }
+        });
         // An error says more than the wait for an answer that it is the reason of.
         let problems = [
             away(&self.mongo_connected, "mongodb cannot be reached"),
             away(&self.kafka_connected, "kafka cannot be reached"),
             unstored,
+            closed,
             (self.state() == State::Recovering)
                 .then_some(Health::degraded("the stream is being set up again")),
         ];
@@ -87,8 +96,8 @@ impl Board {
             false => Health::degraded(wait.sentence()),
         });
         let is_bad = |health: &Health| matches!(health, Health::Unhealthy(_));
-        let [mongo, kafka, unstored, recovering] = problems;
-        let servers = [mongo, kafka, unstored].into_iter().flatten();
+        let [mongo, kafka, unstored, closed, recovering] = problems;
+        let servers = [mongo, kafka, unstored, closed].into_iter().flatten();
         let all: Vec<Health> = servers.chain(waits).chain(recovering).collect();
         let worst = all.iter().find(|health| is_bad(health)).or(all.first());
         worst.cloned().unwrap_or(Health::Healthy)

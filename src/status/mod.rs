@@ -81,6 +81,8 @@ pub struct Board {
     pub kafka_connected: Flag,
     /// The checkpoint, or its absence, was read.
     pub checkpoint_loaded: Flag,
+    /// The server closes the change stream again and again, and no event comes.
+    pub closed_again: Flag,
     /// The last attempts to store the checkpoint failed.
     pub checkpoint_failing: Flag,
     /// What is waited for now.
@@ -146,6 +148,7 @@ impl Board {
             mongo_connected: Flag::default(),
             kafka_connected: Flag::default(),
             checkpoint_loaded: Flag::default(),
+            closed_again: Flag::default(),
             checkpoint_failing: Flag::default(),
             waits: Waits::default(),
             unacknowledged: Lasting::default(),

@@ -31,6 +31,7 @@ mod ports;
 mod process;
 mod proxy;
 mod tailwater;
+mod tokens;
 pub mod wire;
 
 pub use acls::{Operation, Resource};
@@ -41,6 +42,7 @@ pub use mongo::{Database, Mongo, database, mongo};
 pub use process::Process;
 pub use proxy::{Direction, Proxy};
 pub use tailwater::{Exit, Setup, Tailwater};
+pub use tokens::with_real_tokens;
 pub use wire::{Refusals, Wire};
 
 use std::sync::LazyLock;

@@ -1,5 +1,7 @@
 //! Where a stream stands, reply by reply.
 
+use super::Left;
+use super::closed::TOO_MANY;
 use crate::event::{Event, Operation};
 use crate::position::{ClusterTime, Position, ResumeToken};
 use crate::source::cursor::Start;
@@ -19,6 +21,8 @@ pub(super) struct Place {
     /// Where the stream is opened while the server does not find `last`. What comes then may begin before
     /// it.
     pub(super) opened_at: Option<ClusterTime>,
+    /// How often in a row the server has closed a cursor that brought nothing.
+    pub(super) closures: u32,
     /// When it was last said that a post-batch token went back.
     told_back: Option<Instant>,
     /// Whether the last event was a fragment with more to come: a token that only this process
@@ -42,6 +46,7 @@ impl Place {
             last: position.token.clone(),
             time: position.cluster_time,
             opened_at: None,
+            closures: 0,
             told_back: None,
             in_split: false,
             invalidated: false,
@@ -84,6 +89,26 @@ impl Place {
         if token != self.last {
             self.opened_at = None;
             self.last = token;
+        }
+    }
+
+    /// The server has closed the cursor; `is_new` where it had not replied since it was opened.
+    pub(super) fn closed(&mut self, is_new: bool) -> Left {
+        self.closures = self.closures.saturating_add(1);
+        if is_new && !self.eager {
+            self.eager = true;
+            return Left::Reopen { pause: false };
+        }
+        self.eager = false;
+        if !self.invalidated && self.closures >= TOO_MANY {
+            return Left::ClosedAgain;
+        }
+        tracing::info!(
+            invalidated = self.invalidated,
+            "the server closed the change stream, reopening it"
+        );
+        Left::Reopen {
+            pause: !self.invalidated,
         }
     }
 

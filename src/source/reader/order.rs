@@ -1,0 +1,69 @@
+//! Where the stream goes on, and what was read before: each event comes once, whatever the server sends again.
+
+use super::Reader;
+use super::place::Place;
+use crate::source::errors::SourceFault;
+use crate::source::locate::{Located, locate};
+use crate::source::reply::Reply;
+use tokio_util::sync::CancellationToken;
+
+impl Reader {
+    /// Lets the stream go on from the cluster time of a token that the server does not find.
+    ///
+    /// # Errors
+    /// What it amounts to when that cannot be; none when asked to stop.
+    pub(super) async fn find(
+        &self,
+        place: &mut Place,
+        stop: &CancellationToken,
+    ) -> Result<(), Option<SourceFault>> {
+        let located = tokio::select! {
+            () = stop.cancelled() => return Err(None),
+            located = locate(&self.client, place.begins_at()) => located,
+        };
+        match located {
+            Located::At(time) => {
+                tracing::warn!(
+                    seconds = time.seconds,
+                    "the stages in force hide the event that the resume token names, or the server does not \
+                     find it; the stream is opened at its cluster time, and what was read before is left out"
+                );
+                place.open_at(time);
+                Ok(())
+            }
+            Located::Lost => Err(Some(SourceFault::HistoryLost)),
+            Located::Unknown => Err(Some(SourceFault::TokenNotFound)),
+        }
+    }
+
+    /// The first reply of a cursor may begin before the place it was opened at.
+    pub(super) fn leave_out_repeated(&self, reply: &mut Reply, place: &Place) {
+        if let Some(time) = place.opened_at {
+            reply.leave_out_through(&place.last, time);
+            return;
+        }
+        let repeated = reply.leave_out_until(&place.last);
+        if repeated > 0 {
+            self.board.went_back.add(repeated as u64);
+            tracing::warn!(
+                events = repeated,
+                "the change stream went back after it was opened again; what was read before is left out"
+            );
+        }
+    }
+
+    /// Moves over a reply; returns how many events it held.
+    pub(super) fn advance(&self, place: &mut Place, reply: &mut Reply) -> usize {
+        let advanced = place.advance(reply);
+        if advanced.went_back {
+            self.board.went_back.add(1);
+            if place.tells_back() {
+                tracing::warn!(
+                    times = self.board.went_back.get(),
+                    "the server sent a post-batch resume token that is before what was read; it is left out"
+                );
+            }
+        }
+        advanced.events
+    }
+}
