@@ -3,10 +3,10 @@
 
 use super::waiting::{Wait, both, heal, healing};
 use super::{store_context, watch};
-use crate::config::{Config, ResumeBackend};
+use crate::config::{Config, ResumeBackend, StartAt};
 use crate::error::{Code, Error};
-use crate::pipeline::opening::{self, Opened};
-use crate::pipeline::{history, incarnation::Rooms};
+use crate::pipeline::incarnation::Rooms;
+use crate::pipeline::opening::{self, Ahead, Opened};
 use crate::position::{Position, ResumeToken, Seq};
 use crate::preflight::Report;
 use crate::resume::{self, Checkpoint, Connections, Decision, Store, StoreContext};
@@ -15,6 +15,7 @@ use crate::sink::topics::Topics;
 use crate::source::batch_size::BatchSize;
 use crate::source::cursor::{Cursor, Start};
 use crate::source::errors::{self, SourceFault};
+use crate::source::locate::{Located, locate};
 use crate::source::reader::Retry;
 use crate::source::{identity, preflight, start};
 use crate::status::Board;
@@ -149,9 +150,8 @@ async fn go_on(
     let opened = open_cursor(rooms, &Start::After(position.token.clone())).await;
     let (cursor, _) = match opened {
         Ok(opened) => opened,
-        Err(error) if error.code == Code::HistoryLost => {
-            return history::go_on(rooms, &position, error).await;
-        }
+        // The reader meets that again, and what follows is as in a run.
+        Err(error) if error.code == Code::HistoryLost => (None, None),
         Err(error) => return Err(error),
     };
     tracing::info!(
@@ -170,11 +170,27 @@ async fn go_on(
 async fn begin(rooms: &mut Rooms, store: &mut Store) -> Result<Opened, Error> {
     let retry = rooms.retry();
     let start_at = rooms.config.mongo.start_at.clone();
-    let start = healing(retry, async || {
-        start::without_checkpoint(&rooms.client, &start_at).await
-    })
-    .await?;
-    let (cursor, first) = open_cursor(rooms, &start).await?;
+    let (mut attempt, mut pauses) = (1, retry.delays());
+    let (start, cursor, first) = loop {
+        let start = healing(retry, async || {
+            start::without_checkpoint(&rooms.client, &start_at, attempt).await
+        })
+        .await?;
+        match first_cursor(rooms, &start_at, &start).await {
+            Ok((cursor, first)) => break (start, cursor, first),
+            // The oplog is being truncated, and begins later by now.
+            Err(error) if error.code == Code::HistoryLost && start_at == StartAt::Earliest => {
+                let pause = pauses.next().ok_or(error)?;
+                tracing::warn!(
+                    attempt,
+                    "the oplog was truncated past where the stream should begin; trying again further ahead"
+                );
+                tokio::time::sleep(pause).await;
+                attempt += 1;
+            }
+            Err(error) => return Err(error),
+        }
+    };
     let token = match (first, &start) {
         // Of a server whose post-batch tokens go back.
         (Some(first), Start::After(token)) if first.stream_order(token) == Some(Ordering::Less) => {
@@ -216,6 +232,41 @@ async fn begin(rooms: &mut Rooms, store: &mut Store) -> Result<Opened, Error> {
         position,
         gap: None,
     })
+}
+
+/// Opens the first cursor of a stream. Whether the oplog holds where it was told to begin is asked before its
+/// position is stored: the next start would go on from there, whatever it is told then.
+async fn first_cursor(
+    rooms: &mut Rooms,
+    start_at: &StartAt,
+    start: &Start,
+) -> Result<(Option<Cursor>, Option<ResumeToken>), Error> {
+    let (cursor, first) = open_cursor(rooms, start).await?;
+    let ahead = match (cursor, start_at) {
+        (Some(cursor), StartAt::Earliest | StartAt::Token(_)) => {
+            opening::look_ahead(rooms, cursor, start).await?
+        }
+        (Some(cursor), StartAt::Now | StartAt::Time(_)) => Ahead::Ready(cursor),
+        (None, _) => Ahead::TokenNotFound,
+    };
+    let cursor = match ahead {
+        Ahead::Ready(cursor) => Some(cursor),
+        Ahead::Unknown => None,
+        Ahead::TokenNotFound => {
+            let time = match start {
+                Start::After(token) => token.cluster_time(),
+                Start::At(_) | Start::Now => None,
+            };
+            let lost = match locate(&rooms.client, time).await {
+                Located::At(_) => return Ok((None, first)),
+                Located::Lost => SourceFault::HistoryLost,
+                Located::Unknown => SourceFault::TokenNotFound,
+            };
+            let detail = format!("starting at the token of START_AT{}", lost.remedy());
+            return Err(Error::new(lost.code(), detail));
+        }
+    };
+    Ok((cursor, first))
 }
 
 /// Opens the cursor, waiting for what heals by itself; goes without splitting where the server does

@@ -115,7 +115,7 @@ async fn open(args: &TailArgs, config: &Config) -> Result<Cursor, Error> {
             })?),
         };
     let client = app::connect(config).await?;
-    let start = start::without_checkpoint(&client, &start_at).await?;
+    let start = start::without_checkpoint(&client, &start_at, 1).await?;
     let opened = opening::open(&client, config, &start, 1_000).await;
     let (cursor, _) = opened
         .map_err(|error| errors::error("opening the change stream", &error, Moment::Other))?;

@@ -5,53 +5,128 @@
 //! position behind the gap is committed only with that record's acknowledgement.
 
 use super::incarnation::Rooms;
-use super::opening::{self, Opened};
+use super::opening::{self, Ahead, Opened};
 use crate::config::OnHistoryLost;
 use crate::error::{Code, Error};
 use crate::position::{Position, ResumeToken, Seq};
 use crate::source::cursor::Start;
-use crate::source::start;
+use crate::source::reader::Retry;
+use crate::source::{oplog, start};
 use crate::status::waiting::Awaited;
 use bson::{DateTime, RawDocumentBuf, doc};
 use jiff::{SignedDuration, Timestamp};
+use std::time::{Duration, Instant};
 
 /// The `operationType` of the event that tells of a gap.
 pub const OPERATION: &str = "gap";
 
+/// After so long without a loss the next one is nothing that has to do with the last.
+const CALM: Duration = Duration::from_secs(300);
+
+/// Getting past lost history, over as many attempts as that takes: while the oplog is being truncated, its
+/// beginning may be gone again before a cursor has found it.
+#[derive(Debug, Default)]
+pub struct Pursuit {
+    /// The last position before a gap that is not told yet.
+    lost: Option<Position>,
+    attempt: u32,
+    since: Option<Instant>,
+}
+
+impl Pursuit {
+    /// The record that tells of the gap is acknowledged: what is lost from now on is another gap.
+    pub fn told(&mut self) {
+        self.lost = None;
+    }
+
+    fn begin(&mut self) {
+        if self.since.is_some_and(|since| since.elapsed() >= CALM) {
+            self.attempt = 0;
+        }
+        self.attempt += 1;
+        self.since = Some(Instant::now());
+    }
+
+    /// How long to wait before this attempt: not at all before the first.
+    fn pause(&self, retry: Retry) -> Duration {
+        let retry = Retry { most: 0, ..retry };
+        let before = self.attempt.checked_sub(2);
+        before.map_or(Duration::ZERO, |before| {
+            let delay = retry.delays().nth(before.min(16) as usize);
+            delay.unwrap_or_default()
+        })
+    }
+}
+
 /// Opens the stream behind the gap, as `ON_HISTORY_LOST` says; none when asked to stop.
 ///
-/// `lost` is the last position behind which all is delivered, `error` what the server said of it.
+/// `position` is the last one behind which all is delivered, `error` what the server said of it. A gap that
+/// was not told yet becomes longer.
 ///
 /// # Errors
 /// [`Code::HistoryLost`] under `stop`, with how much time is missing; else what keeps the stream from
 /// being opened at all.
-pub async fn go_on(rooms: &Rooms, lost: &Position, error: Error) -> Result<Option<Opened>, Error> {
+pub async fn go_on(
+    rooms: &Rooms,
+    pursuit: &mut Pursuit,
+    position: &Position,
+    error: Error,
+) -> Result<Option<Opened>, Error> {
     let policy = rooms.config.pipeline.on_history_lost;
+    if policy == OnHistoryLost::Stop {
+        return Err(refusal(rooms, position, &error).await);
+    }
+    let is_new = pursuit.lost.is_none();
+    let lost = pursuit.lost.get_or_insert_with(|| position.clone()).clone();
     let mut delays = rooms.retry().delays();
+    let waits = &rooms.board.waits;
+    let mut is_lost_again = true;
     loop {
-        let oldest = start::oldest(&rooms.client, "finding where the oplog begins");
-        let oldest = rooms.board.waits.on(Awaited::MongoDb, oldest).await;
-        let start = match (policy, oldest) {
-            (OnHistoryLost::Stop, oldest) => {
-                // A cluster time counts whole seconds: the end of that second.
-                let missing = missing(lost, oldest.ok().map(|time| time.millis() + 999));
-                let detail = format!(
-                    "{}; {missing}. Choose by name how to go on: ON_HISTORY_LOST=earliest (from what the oplog still holds) or latest (from now)",
-                    error.detail
-                );
-                return Err(Error::new(Code::HistoryLost, detail));
+        if is_lost_again {
+            pursuit.begin();
+            tokio::select! {
+                () = rooms.stop.cancelled() => return Ok(None),
+                () = waits.on(Awaited::MongoDb, tokio::time::sleep(pursuit.pause(rooms.retry()))) => {}
             }
-            (OnHistoryLost::Latest, _) => Start::Now,
-            (OnHistoryLost::Earliest, Ok(time)) => Start::At(time),
-            (OnHistoryLost::Earliest, Err(error)) => {
-                if !opening::pause(rooms, &error, &mut delays).await? {
-                    return Ok(None);
+        }
+        is_lost_again = false;
+        let start = match policy {
+            OnHistoryLost::Earliest => {
+                let purpose = "finding where the oplog begins";
+                let beginning = start::beginning(&rooms.client, purpose, pursuit.attempt);
+                match waits.on(Awaited::MongoDb, beginning).await {
+                    Ok(time) => Start::At(time),
+                    Err(error) => {
+                        if !opening::pause(rooms, &error, &mut delays).await? {
+                            return Ok(None);
+                        }
+                        continue;
+                    }
                 }
+            }
+            OnHistoryLost::Latest | OnHistoryLost::Stop => Start::Now,
+        };
+        let opened = match opening::cursor(rooms, &start, &mut delays).await {
+            Ok(Some((Some(cursor), token))) => opening::look_ahead(rooms, cursor, &start)
+                .await
+                .map(|ahead| match ahead {
+                    Ahead::Ready(cursor) => (Some(cursor), token),
+                    Ahead::TokenNotFound | Ahead::Unknown => (None, token),
+                }),
+            Ok(Some((None, _)) | None) => return Ok(None),
+            Err(error) => Err(error),
+        };
+        let (cursor, token) = match opened {
+            Ok(opened) => opened,
+            Err(error) if error.code == Code::HistoryLost => {
+                tracing::warn!(
+                    attempt = pursuit.attempt,
+                    "the oplog was truncated past where the stream should go on; trying again further ahead"
+                );
+                is_lost_again = true;
                 continue;
             }
-        };
-        let Some((cursor, token)) = opening::cursor(rooms, &start, &mut delays).await? else {
-            return Ok(None);
+            Err(error) => return Err(error),
         };
         let token = token.ok_or_else(|| {
             let detail =
@@ -59,19 +134,27 @@ pub async fn go_on(rooms: &Rooms, lost: &Position, error: Error) -> Result<Optio
             Error::new(Code::SourceRefused, detail)
         })?;
         let now = Timestamp::now().as_millisecond();
+        // A cluster time counts whole seconds: the end of that second.
         let to = match start {
             Start::At(time) => time.millis() + 999,
             Start::Now | Start::After(_) => now,
         };
-        let missing = missing(lost, Some(to));
+        let missing = missing(&lost, Some(to));
         let told = format!("history lost: {missing}; going on behind the gap");
-        tracing::error!(policy = name(policy), cause = error.detail, "{told}");
+        if is_new {
+            tracing::error!(policy = name(policy), cause = error.detail, "{told}");
+            rooms.board.gaps.add(1);
+        } else {
+            tracing::warn!(policy = name(policy), "the gap is longer: {missing}");
+        }
         rooms.board.source_error.set(told);
-        rooms.board.gaps.add(1);
-        let gap = event(rooms, &token, lost, to, policy)?;
+        let gap = event(rooms, &token, &lost, to, policy)?;
         let position = Position {
             time_millis: Some(to),
-            cluster_time: None,
+            cluster_time: match start {
+                Start::At(time) => Some(time),
+                Start::Now | Start::After(_) => None,
+            },
             seq: Seq::renewed(Some(lost.seq)),
             token,
         };
@@ -81,6 +164,18 @@ pub async fn go_on(rooms: &Rooms, lost: &Position, error: Error) -> Result<Optio
             gap: Some(gap),
         }));
     }
+}
+
+/// The end under `stop`: how much is missing, and how to go on.
+async fn refusal(rooms: &Rooms, lost: &Position, error: &Error) -> Error {
+    let oldest = oplog::oldest(&rooms.client).await.ok().flatten();
+    let missing = missing(lost, oldest.map(|oldest| oldest.time.millis() + 999));
+    let detail = format!(
+        "{}; {missing}. Choose by name how to go on: ON_HISTORY_LOST=earliest (from what the oplog still holds) \
+         or latest (from now)",
+        error.detail
+    );
+    Error::new(Code::HistoryLost, detail)
 }
 
 fn name(policy: OnHistoryLost) -> &'static str {

@@ -41,6 +41,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// What ended it, by its code.
 pub async fn supervise(rooms: &Rooms, opened: Opened, ledger: Ledger) -> Result<Ledger, Error> {
     let mut knowledge = Knowledge::default();
+    let mut pursuit = history::Pursuit::default();
     let mut delays = rooms.retry().delays();
     let mut owed = Owed::default();
     let mut next = (opened, ledger);
@@ -71,6 +72,7 @@ pub async fn supervise(rooms: &Rooms, opened: Opened, ledger: Ledger) -> Result<
             delays = rooms.retry().delays();
             // Its record is the first of its incarnation, so it is acknowledged.
             knowledge.gap = None;
+            pursuit.told();
         }
         let lost = match end {
             End::Stopped => return owed.stop(rooms, ledger, &position).await,
@@ -89,7 +91,7 @@ pub async fn supervise(rooms: &Rooms, opened: Opened, ledger: Ledger) -> Result<
         rooms.board.enter(State::Recovering);
         let last = position.clone();
         let opened = match lost {
-            Some(error) => history::go_on(rooms, &position, error).await?,
+            Some(error) => history::go_on(rooms, &mut pursuit, &position, error).await?,
             None => {
                 tracing::warn!(
                     seq = position.seq.0,
@@ -120,7 +122,7 @@ pub async fn supervise(rooms: &Rooms, opened: Opened, ledger: Ledger) -> Result<
                         gap: None,
                     }),
                     Err(error) if error.code == Code::HistoryLost => {
-                        history::go_on(rooms, &position, error).await?
+                        history::go_on(rooms, &mut pursuit, &position, error).await?
                     }
                     Err(error) => return Err(error),
                 }

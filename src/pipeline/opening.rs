@@ -5,6 +5,7 @@ use crate::error::{Error, Policy};
 use crate::position::{Position, ResumeToken};
 use crate::source::cursor::{Cursor, Start};
 use crate::source::errors::{self, Moment, SourceFault};
+use crate::source::reader::READ_PATIENCE;
 use crate::status::waiting::Awaited;
 use bson::RawDocumentBuf;
 use std::time::Duration;
@@ -47,6 +48,44 @@ pub async fn cursor(
         if !pause(rooms, &error, delays).await? {
             return Ok(None);
         }
+    }
+}
+
+/// What the first reply of a cursor says of the place it was opened at.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
+pub enum Ahead {
+    /// It is there.
+    Ready(Cursor),
+    /// Its token is not found.
+    TokenNotFound,
+    /// Something else came between, which the reader will see to with a cursor of its own.
+    Unknown,
+}
+
+/// Asks a cursor that was opened at `start` for its first reply, and keeps it there: a server looks only then
+/// whether it still holds the place.
+///
+/// # Errors
+/// [`Code::HistoryLost`](crate::error::Code::HistoryLost) and
+/// [`Code::TokenInvalid`](crate::error::Code::TokenInvalid) where it cannot.
+pub async fn look_ahead(rooms: &Rooms, mut cursor: Cursor, start: &Start) -> Result<Ahead, Error> {
+    let looked = tokio::select! {
+        () = rooms.stop.cancelled() => return Ok(Ahead::Ready(cursor)),
+        looked = rooms.board.waits.on(
+            Awaited::MongoDb,
+            tokio::time::timeout(READ_PATIENCE, cursor.look_ahead()),
+        ) => looked,
+    };
+    match looked {
+        Ok(Ok(())) => Ok(Ahead::Ready(cursor)),
+        Ok(Err(error)) => match errors::classify(&error, moment(start)) {
+            SourceFault::TokenNotFound => Ok(Ahead::TokenNotFound),
+            fault @ (SourceFault::HistoryLost | SourceFault::TokenInvalid) => {
+                Err(errors::of_fault("reading the change stream", fault, &error))
+            }
+            _ => Ok(Ahead::Unknown),
+        },
+        Err(_elapsed) => Ok(Ahead::Unknown),
     }
 }
 

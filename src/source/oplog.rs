@@ -40,6 +40,46 @@ pub async fn oldest(client: &Client) -> mongodb::error::Result<Option<Oldest>> {
     Ok(first.as_ref().and_then(Oldest::of))
 }
 
+/// Where a stream from the beginning of the oplog starts at the given attempt (from 1 on).
+///
+/// A full oplog loses its oldest entries all the time, and by the time that a cursor has found its place it
+/// may begin later. So each attempt keeps a larger part of the oplog between its beginning and itself: one
+/// hundredth at first, twice as much each time, half of it at most.
+///
+/// # Errors
+/// The driver's, as for a user who may not read the database `local`.
+pub async fn beginning(
+    client: &Client,
+    attempt: u32,
+) -> mongodb::error::Result<Option<ClusterTime>> {
+    let Some(oldest) = oldest(client).await? else {
+        return Ok(None);
+    };
+    let is_whole =
+        oldest.begins_the_set || filled(client).await.is_some_and(|filled| filled < FULL);
+    if attempt <= 1 && is_whole {
+        return Ok(Some(oldest.time));
+    }
+    let window = now_seconds(client)
+        .await
+        .saturating_sub(oldest.time.seconds);
+    Ok(Some(match margin(window, attempt) {
+        0 => oldest.time,
+        seconds => ClusterTime::new(oldest.time.seconds.saturating_add(seconds), 1),
+    }))
+}
+
+/// Seconds of a window of that length to keep at an attempt.
+fn margin(window: u32, attempt: u32) -> u32 {
+    let attempt = attempt.max(1);
+    let hundredths = 1_u32.checked_shl(attempt - 1).unwrap_or(50).min(50);
+    let part = u64::from(window) * u64::from(hundredths) / 100;
+    u32::try_from(part)
+        .unwrap_or(window)
+        .max(attempt - 1)
+        .min(window)
+}
+
 impl Oldest {
     fn of(entry: &Document) -> Option<Self> {
         let time = entry.get_timestamp("ts").ok()?;
@@ -136,6 +176,14 @@ mod tests {
             finding(90_000, false).sentence,
             "the oplog reaches back 25.0 hours"
         );
+    }
+
+    #[test]
+    fn each_attempt_keeps_more_of_the_oplog_before_it() {
+        let margins = |window| [1, 2, 3, 6, 7, 40].map(|attempt| margin(window, attempt));
+        assert_eq!(margins(100_000), [1000, 2000, 4000, 32_000, 50_000, 50_000]);
+        assert_eq!(margins(10), [0, 1, 2, 5, 6, 10]);
+        assert_eq!(margins(0), [0; 6]);
     }
 
     #[test]

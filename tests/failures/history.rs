@@ -1,9 +1,14 @@
 //! History lost: the oplog no longer holds the position to go on from.
 
+use crate::support::wire::{self, Wire};
 use crate::support::{
     self, Database, Kafka, Mongo, PATIENCE, Record, Setup, Tailwater, eventually, unique,
 };
 use bson::doc;
+
+const HISTORY_LOST: i32 = 286;
+/// Of a cursor that the oplog has overtaken.
+const CAPPED_POSITION_LOST: i32 = 136;
 
 /// An oplog that is soon overtaken.
 async fn small_oplog() -> Mongo {
@@ -57,6 +62,19 @@ impl Scene {
         let mut records = self.kafka.wait_for_records(&[&self.topic], 1).await;
         tailwater.stop().await;
         records.remove(0)
+    }
+
+    /// Writes one more, and waits until it is in Kafka.
+    async fn delivers(&self, id: i32) {
+        let things = self.db.documents("things");
+        things.insert_one(doc! {"_id": id}).await.unwrap();
+        self.kafka
+            .wait_until(&[&self.topic], "the write behind the gap", |records| {
+                records
+                    .iter()
+                    .any(|record| record.value["fullDocument"]["_id"] == id)
+            })
+            .await;
     }
 
     /// The record that tells of the gap, and the first change behind it.
@@ -166,6 +184,43 @@ async fn under_earliest_a_gap_is_told_and_what_the_oplog_still_holds_is_delivere
         })
         .await;
     assert_eq!(scene.kafka.records(&[&scene.ddl]).await.len(), 1);
+    tailwater.stop().await;
+}
+
+/// While the oplog is being truncated, its beginning is gone again by the time that a cursor looks for it:
+/// the stream begins further ahead each time, and one record tells of one gap.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_oplog_that_is_being_truncated_is_no_reason_for_more_than_one_gap() {
+    let scene = Scene::new("earliest").await;
+    scene.deliver_one().await;
+    overtake(&scene.db, 2000).await;
+    let wire = Wire::before(scene.mongo.addr()).await;
+    for code in [HISTORY_LOST, CAPPED_POSITION_LOST, HISTORY_LOST] {
+        wire.refuse_next("getMore", 1, wire::error(code, &[]));
+    }
+    let uri = wire.uri_of(scene.db.name());
+    let mut tailwater = scene.setup.clone().env("MONGODB_URI", uri).start().await;
+    let line = tailwater.wait_for_log("trying again further ahead").await;
+    assert!(line.contains("WARN"), "{line}");
+    scene.kafka.wait_for_records(&[&scene.ddl], 1).await;
+    assert_eq!(wire.left("getMore"), 0);
+    assert_told_at_the_endpoints(&tailwater).await;
+    scene.delivers(2001).await;
+    tailwater.stop().await;
+    assert_eq!(scene.kafka.records(&[&scene.ddl]).await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_start_at_the_beginning_of_an_oplog_that_is_being_truncated_comes_about() {
+    let scene = Scene::new("stop").await;
+    overtake(&scene.db, 2000).await;
+    let wire = Wire::before(scene.mongo.addr()).await;
+    wire.refuse_next("getMore", 2, wire::error(HISTORY_LOST, &[]));
+    let uri = wire.uri_of(scene.db.name());
+    let setup = scene.setup.clone().env("MONGODB_URI", uri);
+    let tailwater = setup.env("START_AT", "earliest").start().await;
+    assert_eq!(wire.left("getMore"), 0);
+    scene.delivers(2001).await;
     tailwater.stop().await;
 }
 

@@ -33,7 +33,7 @@ pub(super) async fn at(config: &Config, time: Timestamp) -> Result<ResumeToken, 
     let seconds = u32::try_from(time.as_second())
         .map_err(|_| Error::new(Code::Config, "a time between 1970 and 2106"))?;
     let client = app::connect(config).await?;
-    let start = start::without_checkpoint(&client, &StartAt::Time(seconds)).await?;
+    let start = start::without_checkpoint(&client, &StartAt::Time(seconds), 1).await?;
     let start = match start {
         Start::At(_) => start,
         _ => Start::At(ClusterTime::new(seconds, 1)),
