@@ -5,7 +5,7 @@
 use super::budget::Budget;
 use super::tracker::Tracker;
 use crate::position::{Position, ResumeToken, Seq};
-use crate::resume::{Claim, Filter, check};
+use crate::resume::{Claim, Filter, admit};
 use crate::watermark::{EntryId, Seal};
 use futures_util::FutureExt;
 use std::collections::{BTreeMap, VecDeque};
@@ -250,7 +250,8 @@ impl World {
         }
         let stored = position(self.stored.0, self.stored.1);
         let checkpoint = self.process.claim.checkpoint(next.clone());
-        check(&self.process.claim, Some(&stored), &checkpoint).expect("never backwards");
+        let admitted = admit(&self.process.claim, Some(&stored), &checkpoint);
+        assert_eq!(admitted.expect("never backwards"), next);
         assert_eq!(self.process.claim.epoch, self.epoch, "the leader writes");
         self.stored = self.process.newest;
         self.assert_all_before_the_checkpoint_is_there();

@@ -38,12 +38,18 @@ impl From<CommitError> for Error {
     }
 }
 
-/// Refuses what must never be written: a checkpoint of another claim, and one behind `committed`.
-pub(crate) fn check(
+/// What is to be written for `checkpoint`: never a position behind `committed`.
+///
+/// A token that sorts before the committed one is no place to go on from: servers send post-batch tokens
+/// that go back. The committed one is kept, with the number of the checkpoint.
+///
+/// # Errors
+/// [`CommitError::Failed`] for a checkpoint of another claim, and for a number below the committed one.
+pub(crate) fn admit(
     claim: &Claim,
     committed: Option<&Position>,
     checkpoint: &Checkpoint,
-) -> Result<(), CommitError> {
+) -> Result<Position, CommitError> {
     if checkpoint.stream != claim.stream
         || checkpoint.epoch != claim.epoch
         || checkpoint.instance != claim.instance
@@ -53,27 +59,29 @@ pub(crate) fn check(
             "this checkpoint belongs to another claim than the store's",
         )));
     }
-    let Some(committed) = committed else {
-        return Ok(());
-    };
     let next = &checkpoint.position;
+    let Some(committed) = committed else {
+        return Ok(next.clone());
+    };
     if next.seq < committed.seq {
-        return Err(backwards(&format!(
-            "its number {} is lower than {}",
+        let detail = format!(
+            "a checkpoint never moves back: its number {} is lower than {}",
             next.seq, committed.seq
+        );
+        return Err(CommitError::Failed(Error::new(
+            Code::CheckpointFailed,
+            detail,
         )));
     }
-    if next.token.stream_order(&committed.token) == Some(Ordering::Less) {
-        return Err(backwards("its token sorts before the committed one"));
+    if next.token.stream_order(&committed.token) != Some(Ordering::Less) {
+        return Ok(next.clone());
     }
-    Ok(())
-}
-
-fn backwards(why: &str) -> CommitError {
-    CommitError::Failed(Error::new(
-        Code::CheckpointFailed,
-        format!("a checkpoint never moves back: {why}"),
-    ))
+    tracing::debug!("a token that sorts before the committed one is not stored");
+    Ok(Position {
+        token: committed.token.clone(),
+        cluster_time: committed.cluster_time,
+        ..next.clone()
+    })
 }
 
 #[cfg(test)]
@@ -106,27 +114,27 @@ mod tests {
     const LATE: &str = "8265A1B2C4000000012B0229296E04";
 
     #[test]
-    fn a_position_behind_the_committed_one_is_refused() {
+    fn a_position_behind_the_committed_one_is_never_written() {
         let committed = at(LATE, 10);
-        let refused = |position| check(&claim(), Some(&committed), &claim().checkpoint(position));
-        assert!(matches!(
-            refused(at(EARLY, 11)),
-            Err(CommitError::Failed(_))
-        ));
-        assert!(matches!(refused(at(LATE, 9)), Err(CommitError::Failed(_))));
-        assert!(matches!(
-            refused(at("00FF", 9)),
-            Err(CommitError::Failed(_))
-        ));
-        refused(at(LATE, 10)).unwrap();
-        refused(at("00FF", 11)).unwrap();
+        let admitted = |position| admit(&claim(), Some(&committed), &claim().checkpoint(position));
+        for number_behind in [at(LATE, 9), at("00FF", 9), at(EARLY, 9)] {
+            assert!(matches!(
+                admitted(number_behind),
+                Err(CommitError::Failed(_))
+            ));
+        }
+        assert_eq!(admitted(at(EARLY, 10)).unwrap(), committed);
+        assert_eq!(admitted(at(EARLY, 11)).unwrap(), at(LATE, 11));
+        for next in [at(LATE, 10), at("00FF", 11)] {
+            assert_eq!(admitted(next.clone()).unwrap(), next);
+        }
     }
 
     #[test]
     fn a_checkpoint_of_another_claim_is_refused() {
         let mut other = claim().checkpoint(at(LATE, 1));
         other.epoch = 5;
-        let error = Error::from(check(&claim(), None, &other).unwrap_err());
+        let error = Error::from(admit(&claim(), None, &other).unwrap_err());
         assert_eq!(error.code, Code::Internal);
     }
 

@@ -19,7 +19,7 @@ mod verify;
 
 pub use commit::CommitError;
 #[cfg(test)]
-pub(crate) use commit::check;
+pub(crate) use commit::admit;
 pub use record::{Checkpoint, Filter, Record};
 pub use verify::{Decision, verify};
 
@@ -250,12 +250,19 @@ impl Store {
     /// # Errors
     /// [`CommitError`] says whether to try again. Trying the same checkpoint again is always safe.
     pub async fn commit(&mut self, checkpoint: &Checkpoint) -> Result<(), CommitError> {
-        commit::check(&self.claim, self.committed.as_ref(), checkpoint)?;
-        if self.may_wait(checkpoint) {
-            self.deferred = Some(checkpoint.clone());
+        let position = commit::admit(&self.claim, self.committed.as_ref(), checkpoint)?;
+        if position != checkpoint.position && self.committed.as_ref() == Some(&position) {
             return Ok(());
         }
-        self.write(&Record::from(checkpoint.clone())).await
+        let checkpoint = Checkpoint {
+            position,
+            ..checkpoint.clone()
+        };
+        if self.may_wait(&checkpoint) {
+            self.deferred = Some(checkpoint);
+            return Ok(());
+        }
+        self.write(&Record::from(checkpoint)).await
     }
 
     fn may_wait(&self, checkpoint: &Checkpoint) -> bool {

@@ -141,6 +141,8 @@ impl<'a> Transactions<'a> {
     /// [`Uncommitted`]; whether it was committed may be unknown.
     pub async fn commit(&mut self, position: Position) -> Result<(), Uncommitted> {
         self.begin()?;
+        let position = self.leader.admit(position);
+        let position = position.map_err(Uncommitted::Failed)?;
         let checkpoint = self.leader.record(position.clone());
         let checkpoint = checkpoint.map_err(Uncommitted::Failed)?;
         let topic = CString::new(checkpoint.topic).map_err(|error| {

@@ -161,13 +161,25 @@ impl Leader {
         }
     }
 
+    /// What is to be stored for `position`: never a token before the committed one.
+    ///
+    /// # Errors
+    /// [`CheckpointFailed`](crate::error::Code::CheckpointFailed) for a number below the committed one.
+    pub fn admit(&self, position: Position) -> Result<Position, Error> {
+        let checkpoint = self.claim.checkpoint(position);
+        Ok(commit::admit(
+            &self.claim,
+            self.committed.as_ref(),
+            &checkpoint,
+        )?)
+    }
+
     /// What is to be produced, within the transaction, to store `position`.
     ///
     /// # Errors
-    /// [`CheckpointFailed`](crate::error::Code::CheckpointFailed) for a position behind the committed one.
+    /// When it cannot be encoded.
     pub fn record(&self, position: Position) -> Result<CheckpointRecord, Error> {
         let checkpoint = self.claim.checkpoint(position);
-        commit::check(&self.claim, self.committed.as_ref(), &checkpoint)?;
         self.topic.record(&Record::from(checkpoint))
     }
 
