@@ -107,6 +107,7 @@ async fn an_operation_and_a_stage_of_the_users_narrow_it_as_well() {
 async fn a_token_that_is_not_found_under_way_loses_and_repeats_nothing() {
     const CURSOR_NOT_FOUND: i32 = 43;
     const NOT_FOUND: i32 = 280;
+    const UNAUTHORIZED: i32 = 13;
     for command in ["aggregate", "getMore"] {
         let (db, kafka) = (support::database().await, support::kafka().await);
         let wire = with_real_tokens(mongo().await).await;
@@ -120,7 +121,14 @@ async fn a_token_that_is_not_found_under_way_loses_and_repeats_nothing() {
         let not_found = wire::error(NOT_FOUND, &["NonResumableChangeStreamError"]);
         wire.refuse_next("getMore", 1, wire::error(CURSOR_NOT_FOUND, &[]));
         match command {
-            "getMore" => wire.refuse_next("getMore", 1, not_found),
+            "getMore" => {
+                wire.refuse_next("getMore", 1, not_found);
+                // Of a user who may not read the oplog: opening the stream will tell.
+                wire.refuse_if(|command| {
+                    let reads_it = command.get_str("find").is_ok_and(|name| name == "oplog.rs");
+                    reads_it.then(|| wire::error(UNAUTHORIZED, &[]))
+                });
+            }
             _ => wire.refuse_if(move |command| {
                 let resumes = wire::change_stream(command)?.contains_key("startAfter");
                 resumes.then(|| not_found.clone())
@@ -151,7 +159,6 @@ async fn a_token_whose_time_the_oplog_no_longer_holds_is_lost_history() {
     insert(&db, "orders", 1).await;
     kafka.wait_for_records(&[&topic], 1).await;
     tailwater.stop().await;
-    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
     for batch in 0..20 {
         let documents = (batch * 50..batch * 50 + 50).map(|id| doc! {"_id": id + 10});
         db.documents("orders").insert_many(documents).await.unwrap();

@@ -6,7 +6,7 @@
 //! behind it.
 
 use super::place::Place;
-use super::{Asked, OPENING_PATIENCE, READ_PATIENCE, Reader, ask, timed_out};
+use super::{Asked, OPENING_PATIENCE, READ_PATIENCE, Reader, timed_out};
 use crate::event::{Event, Operation};
 use crate::position::ClusterTime;
 use crate::source::cursor::{Cursor, Start};
@@ -74,7 +74,7 @@ impl Reader {
         // Asked for events with its first reply: see [`Place::eager`].
         let watch = self.watch.drops();
         let opening = Cursor::open(&self.client, &watch, &start, 1, true);
-        let (mut cursor, mut reply) = match ask(stop, OPENING_PATIENCE, opening).await {
+        let (mut cursor, mut reply) = match self.ask(stop, OPENING_PATIENCE, opening).await {
             Asked::Answered(opened) => opened?,
             Asked::TimedOut => return Err(timed_out()),
             Asked::Stopped => return Ok(None),
@@ -83,7 +83,7 @@ impl Reader {
             if let Some(time) = time_of_end(&reply) {
                 return Ok(Some(time));
             }
-            let next = match ask(stop, READ_PATIENCE, cursor.next()).await {
+            let next = match self.ask(stop, READ_PATIENCE, cursor.next()).await {
                 Asked::Answered(next) => next?,
                 Asked::TimedOut => return Err(timed_out()),
                 Asked::Stopped => return Ok(None),

@@ -1,7 +1,7 @@
 //! Where the stream goes on, and what was read before: each event comes once, whatever the server sends again.
 
-use super::Reader;
 use super::place::Place;
+use super::{Asked, OPENING_PATIENCE, Reader};
 use crate::source::errors::SourceFault;
 use crate::source::locate::{Located, locate};
 use crate::source::reply::Reply;
@@ -17,9 +17,12 @@ impl Reader {
         place: &mut Place,
         stop: &CancellationToken,
     ) -> Result<(), Option<SourceFault>> {
-        let located = tokio::select! {
-            () = stop.cancelled() => return Err(None),
-            located = locate(&self.client, place.begins_at()) => located,
+        let locating = async { Ok(locate(&self.client, place.begins_at()).await) };
+        let located = match self.ask(stop, OPENING_PATIENCE, locating).await {
+            Asked::Answered(located) => located.unwrap_or(Located::Unknown),
+            // The connection is dead: another one will tell.
+            Asked::TimedOut => return Err(Some(SourceFault::Resumable)),
+            Asked::Stopped => return Err(None),
         };
         match located {
             Located::At(time) => {
