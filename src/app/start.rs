@@ -3,7 +3,7 @@
 
 use super::waiting::{Wait, both, heal, healing};
 use super::{store_context, watch};
-use crate::config::{Config, ResumeBackend, StartAt};
+use crate::config::{Config, StartAt};
 use crate::error::{Code, Error};
 use crate::pipeline::incarnation::Rooms;
 use crate::pipeline::opening::{self, Ahead, Opened};
@@ -32,11 +32,7 @@ pub(super) async fn open(
     board: Arc<Board>,
     stop: CancellationToken,
 ) -> Result<Option<(Rooms, Opened, Store)>, Error> {
-    let reserved = match &config.resume.backend {
-        ResumeBackend::Kafka { topic } => Some(topic.as_str()),
-        ResumeBackend::MongoDb { .. } | ResumeBackend::File { .. } => None,
-    };
-    let router = Router::new(&config.kafka.topics, reserved.as_slice())?;
+    let router = Router::of(&config)?;
     let topics = Topics::new(&config.kafka)?;
     let retry = Retry::of(&config.mongo);
     // Neither end waits for the other, and the checkpoint's connections wait for none.

@@ -3,7 +3,8 @@
 use super::{Output, print};
 use crate::config::Config;
 use crate::error::{Code, Error};
-use crate::sink::letters::{self, Letter};
+use crate::position::Seq;
+use crate::sink::letters::{self, Found, Letter, Unreadable};
 use crate::sink::replay::{Outcome, Replay};
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -27,8 +28,9 @@ enum DlqCommand {
     },
     /// Produce the dead letters to their topics, as the configuration now routes and encodes them
     ///
-    /// The records have the header tw-replayed. The letters stay: replaying them twice produces them
-    /// twice, with the same tw-id.
+    /// The records have the header tw-replayed. The dead letters stay: replaying them twice produces them
+    /// twice, with the same tw-id. What cannot be read, or still not be delivered, is named and left, and
+    /// the exit code is then 8.
     Replay {
         #[command(flatten)]
         which: Which,
@@ -54,11 +56,20 @@ struct Which {
 
 impl Which {
     fn means(&self, letter: &Letter) -> bool {
-        (self.seq.is_empty() || self.seq.contains(&letter.seq.0))
+        self.names(Some(letter.seq), Some(&letter.namespace))
+    }
+
+    /// As far as is known of it: what does not say which event it is, is meant only with all.
+    fn means_unreadable(&self, record: &Unreadable) -> bool {
+        self.names(record.seq, record.namespace.as_deref())
+    }
+
+    fn names(&self, seq: Option<Seq>, namespace: Option<&str>) -> bool {
+        (self.seq.is_empty() || seq.is_some_and(|seq| self.seq.contains(&seq.0)))
             && self
                 .namespace
-                .as_ref()
-                .is_none_or(|only| *only == letter.namespace)
+                .as_deref()
+                .is_none_or(|only| Some(only) == namespace)
     }
 
     fn topic(&self, config: &Config) -> Result<String, Error> {
@@ -91,10 +102,18 @@ pub async fn answer(args: DlqArgs, config: Config) -> Result<u8, Error> {
 }
 
 fn list(config: &Config, which: &Which, output: Output) -> Result<u8, Error> {
-    let mut lines = Lines::new(output);
-    letters::read(&config.kafka, &which.topic(config)?, |letter| {
-        if which.means(&letter) {
-            lines.add(&letter, None);
+    let topic = which.topic(config)?;
+    let mut lines = Lines::new(output, &topic);
+    letters::read(&config.kafka, &topic, |found| {
+        match found {
+            Found::Letter(letter) if which.means(&letter) => match letter.event() {
+                Ok(_) => lines.add(&letter, None),
+                Err(unreadable) => lines.add_unreadable(&unreadable),
+            },
+            Found::Unreadable(record) if which.means_unreadable(&record) => {
+                lines.add_unreadable(&record);
+            }
+            Found::Letter(_) | Found::Unreadable(_) => {}
         }
         Ok(())
     })?;
@@ -102,34 +121,46 @@ fn list(config: &Config, which: &Which, output: Output) -> Result<u8, Error> {
 }
 
 fn replay(config: &Config, which: &Which, output: Output) -> Result<u8, Error> {
-    let mut lines = Lines::new(output);
-    let mut replay = Replay::new(config)?;
-    let mut refused = 0;
-    letters::read(&config.kafka, &which.topic(config)?, |letter| {
-        if which.means(&letter) {
-            let outcome = replay.replay(&letter)?;
-            refused += usize::from(matches!(outcome, Outcome::Refused { .. }));
-            lines.add(&letter, Some(&outcome));
+    let topic = which.topic(config)?;
+    let mut lines = Lines::new(output, &topic);
+    let mut replay = Replay::new(config, &topic)?;
+    let mut left = 0;
+    letters::read(&config.kafka, &topic, |found| {
+        let outcome = match &found {
+            Found::Letter(letter) if which.means(letter) => replay.replay(letter),
+            Found::Unreadable(record) if which.means_unreadable(record) => Err(record.clone()),
+            Found::Letter(_) | Found::Unreadable(_) => return Ok(()),
+        };
+        left += usize::from(!matches!(
+            outcome,
+            Ok(Outcome::Replayed { .. } | Outcome::Nowhere)
+        ));
+        match (&found, outcome) {
+            (Found::Letter(letter), Ok(outcome)) => lines.add(letter, Some(&outcome)),
+            (_, Err(unreadable)) => lines.add_unreadable(&unreadable),
+            (Found::Unreadable(_), Ok(_)) => {}
         }
         Ok(())
     })?;
-    match (lines.print(), refused) {
+    match (lines.print(), left) {
         (0, 1..) => Ok(Code::RecordRefused.exit_code()),
         (printed, _) => Ok(printed),
     }
 }
 
 /// What is printed, one line or one object for each letter.
-struct Lines {
+struct Lines<'a> {
     output: Output,
+    topic: &'a str,
     text: String,
     objects: Vec<serde_json::Value>,
 }
 
-impl Lines {
-    fn new(output: Output) -> Self {
+impl<'a> Lines<'a> {
+    fn new(output: Output, topic: &'a str) -> Self {
         Self {
             output,
+            topic,
             text: String::new(),
             objects: Vec::new(),
         }
@@ -179,6 +210,29 @@ impl Lines {
             Some(Outcome::Nowhere) => writeln!(self.text, "  makes no record now"),
             Some(Outcome::Refused { why }) => writeln!(self.text, "  refused: {why}"),
         };
+    }
+
+    fn add_unreadable(&mut self, record: &Unreadable) {
+        let Unreadable {
+            partition, offset, ..
+        } = record;
+        if self.output == Output::Json {
+            self.objects.push(json!({
+                "seq": record.seq.map(|seq| seq.0),
+                "namespace": record.namespace,
+                "topic": self.topic,
+                "partition": partition,
+                "offset": offset,
+                "unreadable": record.why,
+            }));
+            return;
+        }
+        let seq = record.seq.map_or_else(|| "-".into(), |seq| seq.to_string());
+        let _ = writeln!(
+            self.text,
+            "{seq}  partition {partition}, offset {offset} of {}  cannot be read: {}",
+            self.topic, record.why
+        );
     }
 
     fn print(self) -> u8 {

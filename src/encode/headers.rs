@@ -82,13 +82,7 @@ impl Scratch {
     pub fn headers<'a>(&'a mut self, event: &Event<'a>, seq: Seq, stream: &'a str) -> Headers<'a> {
         let text = &mut self.text;
         text.clear();
-        match event.token_data() {
-            Some(data) => text.extend_from_slice(data.as_bytes()),
-            // No supported server sends such a token; should one do, its whole document is its identity.
-            None => {
-                let _ = write_document(text, JsonMode::Relaxed, event.token);
-            }
-        }
+        write_id(text, event);
         text.extend_from_slice(TOMBSTONE_SUFFIX);
         let id_end = text.len();
         text.extend_from_slice(itoa::Buffer::new().format(seq.0).as_bytes());
@@ -112,6 +106,17 @@ impl Scratch {
             namespace: &text[seq_end..namespace_end],
             timestamp: &text[namespace_end..],
             stream: stream.as_bytes(),
+        }
+    }
+}
+
+/// Appends the value of [`ID`].
+pub fn write_id(out: &mut Vec<u8>, event: &Event<'_>) {
+    match event.token_data() {
+        Some(data) => out.extend_from_slice(data.as_bytes()),
+        // No supported server sends such a token; should one do, its whole document is its identity.
+        None => {
+            let _ = write_document(out, JsonMode::Relaxed, event.token);
         }
     }
 }

@@ -35,7 +35,7 @@ pub enum RouteError {
     TopicClash { name: String, other: String },
     #[error("topic `{name}` holds Tailwater's own checkpoints and takes no records")]
     TopicReserved { name: String },
-    #[error("topic `{name}` holds dead letters (KAFKA_DLQ_TOPIC) and takes no other records")]
+    #[error("topic `{name}` holds dead letters and takes no other records")]
     TopicOfDeadLetters { name: String },
     #[error("topic `{name}` is Kafka's own and takes no records")]
     TopicInternal { name: String },

@@ -40,6 +40,8 @@ pub struct Router {
     delete: Slot,
     ddl: Option<Slot>,
     dead_letter: Option<Slot>,
+    /// Topics of dead letters: their readers expect no changes.
+    letters: Vec<TopicId>,
     cache: HashMap<String, TopicId, foldhash::fast::RandomState>,
     /// Reused, so that looking up a known namespace allocates nothing.
     key: String,
@@ -50,6 +52,27 @@ pub struct Router {
 const CACHE_LIMIT: usize = 16_384;
 
 impl Router {
+    /// The router of a whole configuration, which also says which topics are reserved. Whatever makes
+    /// records of events goes by this one.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn of(config: &config::Config) -> Result<Self, Error> {
+        let reserved = match &config.resume.backend {
+            config::ResumeBackend::Kafka { topic } => Some(topic.as_str()),
+            config::ResumeBackend::MongoDb { .. } | config::ResumeBackend::File { .. } => None,
+        };
+        Self::new(&config.kafka.topics, reserved.as_slice())
+    }
+
+    /// Gives no event the topic `letters`, which dead letters are read from.
+    #[must_use]
+    pub fn reserving(mut self, letters: &str) -> Self {
+        // A name that cannot be interned is given to no event either.
+        self.letters.extend(self.table.intern(letters, false));
+        self
+    }
+
     /// Compiles the templates and interns the topics that are known without an event.
     /// `reserved` are topics no record may go to: the checkpoint topic.
     ///
@@ -88,6 +111,7 @@ impl Router {
                     replace,
                     delete,
                     ddl,
+                    letters: dead_letter.iter().filter_map(|slot| slot.fixed).collect(),
                     dead_letter,
                     cache: HashMap::default(),
                     key: String::new(),
@@ -131,12 +155,11 @@ impl Router {
                 }
             }
         };
-        if let Some(id) = slot.fixed {
-            return Ok(Route::Topic(id));
-        }
-        let id = resolve(&self.table, slot, &mut self.cache, &mut self.key, event)?;
-        let dead_letters = self.dead_letter.as_ref().and_then(|slot| slot.fixed);
-        if dead_letters == Some(id) {
+        let id = match slot.fixed {
+            Some(id) => id,
+            None => resolve(&self.table, slot, &mut self.cache, &mut self.key, event)?,
+        };
+        if self.letters.contains(&id) {
             let name = self.table.get(id).name().to_owned();
             return Err(RouteError::TopicOfDeadLetters { name });
         }
@@ -196,7 +219,12 @@ fn resolve(
     if let Some(id) = cache.get(key.as_str()) {
         return Ok(*id);
     }
-    let id = table.intern(&slot.template.render(Some(event)), false)?;
+    let name = slot.template.render(Some(event));
+    // What services beside Kafka keep there too; a template that begins so is meant so.
+    if name.starts_with("__") && !slot.template.render(None).starts_with("__") {
+        return Err(RouteError::TopicInternal { name });
+    }
+    let id = table.intern(&name, false)?;
     if cache.len() >= CACHE_LIMIT {
         cache.clear();
     }

@@ -1,23 +1,12 @@
-//! Events that can have no record: what is said of them, and how they are kept in the dead-letter topic.
+//! Events that can have no record, and what is said of them. [`parts`](super::parts) keeps them in the
+//! dead-letter topic.
 
-use super::produce::Record;
-use crate::config::JsonMode;
-use crate::encode::{headers, json, key};
 use crate::error::{Code, Error};
 use crate::event::Event;
-use crate::pipeline::encoder::HeaderList;
 use crate::position::Seq;
 use crate::route::{AFTER, BEFORE, OutOfTime};
 use crate::source::errors::SourceFault;
 use rdkafka::error::RDKafkaErrorCode;
-use std::ffi::CStr;
-
-/// [`Reason::name`].
-pub const REASON: &str = "tw-dlq-reason";
-/// The reason as a sentence.
-pub const DETAIL: &str = "tw-dlq-detail";
-/// Which part of the letter the record is, and of how many: `1/3`.
-pub const PART: &str = "tw-dlq-part";
 
 /// Why an event can have no record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +52,7 @@ impl Reason {
         }
     }
 
-    fn sentence(&self) -> String {
+    pub(super) fn sentence(&self) -> String {
         match self {
             Self::Broker(RDKafkaErrorCode::MessageSizeTooLarge) => {
                 format!("the broker refuses it as too large; {LARGER}")
@@ -132,80 +121,5 @@ impl Refused<'_> {
             detail = self.reason.sentence(),
             "{what}"
         );
-    }
-
-    /// The event whole, as canonical Extended JSON, in as many parts as the topic's limit asks for.
-    pub fn letters(&self, limit: Option<usize>) -> Vec<Letter> {
-        let mut body = Vec::with_capacity(self.event.raw.len() * 2);
-        if json::write_document(&mut body, JsonMode::Canonical, self.event.raw).is_err() {
-            // Not even that: the bytes as they are, which nothing can refuse.
-            body.clear();
-            body.extend_from_slice(self.event.raw);
-        }
-        let mut key = Vec::new();
-        if key::write(
-            &mut key,
-            self.event.database,
-            self.event.collection,
-            self.event.document_id(),
-        )
-        .is_err()
-        {
-            key.clear();
-        }
-        let namespace = format!("{}.{}", self.event.database, self.event.collection);
-        let room = limit
-            .unwrap_or(1_000_000)
-            .saturating_sub(key.len() + 4096)
-            .max(1024);
-        let of = body.chunks(room).len();
-        body.chunks(room)
-            .enumerate()
-            .map(|(index, part)| Letter {
-                key: key.clone(),
-                value: part.to_vec(),
-                headers: vec![
-                    (
-                        headers::ID,
-                        self.event.token_data().unwrap_or_default().to_owned(),
-                    ),
-                    (headers::SEQ, self.seq.to_string()),
-                    (headers::OPERATION, self.event.operation_name.to_owned()),
-                    (headers::NAMESPACE, namespace.clone()),
-                    (REASON, self.reason.name().to_owned()),
-                    (DETAIL, self.reason.sentence()),
-                    (PART, format!("{}/{of}", index + 1)),
-                ],
-            })
-            .collect()
-    }
-}
-
-/// One record of the dead-letter topic.
-#[derive(Debug)]
-pub struct Letter {
-    key: Vec<u8>,
-    value: Vec<u8>,
-    headers: Vec<(&'static str, String)>,
-}
-
-impl Letter {
-    pub fn headers(&self) -> HeaderList<'_> {
-        HeaderList::collect(
-            self.headers
-                .iter()
-                .map(|(name, value)| (*name, value.as_bytes())),
-        )
-    }
-
-    pub fn record<'r>(&'r self, topic: &'r CStr, headers: &'r HeaderList<'r>) -> Record<'r> {
-        Record {
-            topic,
-            partition: None,
-            key: &self.key,
-            value: Some(&self.value),
-            timestamp_millis: 0,
-            headers: headers.as_slice(),
-        }
     }
 }

@@ -1,18 +1,21 @@
-//! Reading the dead-letter topic: its letters, put together from their parts.
+//! Reading the dead-letter topic: its dead letters, put together from their parts.
+//!
+//! What cannot be read is handed on as such, with its place, and the rest goes on.
 
 use super::client::{self, Kind, Logging};
+use super::parts::{PART, REASON};
 use crate::config::Kafka;
-use crate::encode::headers;
+use crate::encode::{headers, json};
 use crate::error::{Code, Error};
 use crate::position::Seq;
-use crate::sink::dead_letter::{PART, REASON};
 use bson::RawDocumentBuf;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::message::{Headers, Message};
 use rdkafka::{Offset, TopicPartitionList};
-use std::collections::{HashMap, HashSet};
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
 const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -41,38 +44,61 @@ pub struct Letter {
     pub body: Vec<u8>,
 }
 
+/// A record of the topic, or several, that make no dead letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Where its headers say.
+    pub seq: Option<Seq>,
+    pub namespace: Option<String>,
+    pub partition: i32,
+    /// Of its last part.
+    pub offset: i64,
+    pub why: String,
+}
+
+/// What is found in the topic.
+#[derive(Debug)]
+pub enum Found {
+    Letter(Letter),
+    Unreadable(Unreadable),
+}
+
 impl Letter {
     /// The event as the server sent it.
     ///
     /// # Errors
-    /// [`Code::Internal`] when the letter holds no event.
-    pub fn event(&self) -> Result<RawDocumentBuf, Error> {
-        let damaged = || {
-            Error::new(
-                Code::Internal,
-                format!(
-                    "the dead letter of the event with tw-seq {} holds no event",
-                    self.seq
-                ),
-            )
-        };
+    /// [`Unreadable`] when the dead letter holds no event.
+    pub fn event(&self) -> Result<RawDocumentBuf, Unreadable> {
+        // Its length comes first, and is no text.
         if let Ok(event) = RawDocumentBuf::from_bytes(self.body.clone()) {
             return Ok(event);
         }
-        let event: bson::Document = serde_json::from_slice(&self.body).map_err(|_| damaged())?;
-        RawDocumentBuf::try_from(&event).map_err(|_| damaged())
+        json::read_document(&self.body)
+            .ok()
+            .and_then(|bytes| RawDocumentBuf::from_bytes(bytes).ok())
+            .ok_or_else(|| self.unreadable("its value is no event"))
+    }
+
+    pub fn unreadable(&self, why: impl Into<String>) -> Unreadable {
+        Unreadable {
+            seq: Some(self.seq),
+            namespace: Some(self.namespace.clone()),
+            partition: self.partition,
+            offset: self.offset,
+            why: why.into(),
+        }
     }
 }
 
-/// Reads the letters that are in `topic` now, each event's once, and hands them to `each` one by one.
-/// Blocks.
+/// Reads the dead letters that are in `topic` now, each event's once, and hands them to `each` one by
+/// one; behind them those of which parts are missing. Blocks.
 ///
 /// # Errors
 /// [`Code::SinkRefused`] for a topic that does not exist, else what Kafka says; what `each` gives.
 pub fn read(
     kafka: &Kafka,
     topic: &str,
-    mut each: impl FnMut(Letter) -> Result<(), Error>,
+    mut each: impl FnMut(Found) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let mut config = client::client_config(kafka, Kind::Consumer);
     config
@@ -93,17 +119,14 @@ pub fn read(
     consumer.assign(&list).map_err(|error| failed(&error))?;
 
     let mut open: HashSet<i32> = (0..partitions).collect();
-    let mut begun: HashMap<String, Letter> = HashMap::new();
-    let mut seen = HashSet::new();
+    let mut assembly = Assembly::default();
     let mut heard = Instant::now();
     while !open.is_empty() {
         match consumer.poll(POLL) {
             Some(Ok(message)) => {
                 heard = Instant::now();
-                if let Some(letter) = take_part(&mut begun, &message)
-                    && seen.insert(letter.id.clone())
-                {
-                    each(letter)?;
+                if let Some(found) = assembly.take(&message) {
+                    each(found)?;
                 }
             }
             Some(Err(KafkaError::PartitionEOF(partition))) => {
@@ -122,7 +145,10 @@ pub fn read(
             }
         }
     }
-    Ok(())
+    assembly
+        .incomplete()
+        .into_iter()
+        .try_for_each(|letter| each(Found::Unreadable(letter)))
 }
 
 fn partitions(consumer: &BaseConsumer<Logging>, topic: &str) -> Result<i32, Error> {
@@ -140,26 +166,61 @@ fn partitions(consumer: &BaseConsumer<Logging>, topic: &str) -> Result<i32, Erro
     Ok(i32::try_from(count).unwrap_or(i32::MAX))
 }
 
-/// Adds a part to its letter; gives the letter when that was the last one. What has none of our
-/// headers is nothing of ours, and left out.
-fn take_part(begun: &mut HashMap<String, Letter>, message: &BorrowedMessage<'_>) -> Option<Letter> {
-    let header = |name: &str| {
-        let found = message
-            .headers()?
-            .iter()
-            .find(|header| header.key == name)?;
-        std::str::from_utf8(found.value?).ok().map(str::to_owned)
-    };
-    let id = header(headers::ID)?;
-    let (number, of) = header(PART)?
-        .split_once('/')
-        .and_then(|(number, of)| Some((number.parse().ok()?, of.parse().ok()?)))
-        .unwrap_or((1_usize, 1_usize));
-    let part = message.payload().unwrap_or_default();
-    if number == 1 {
-        let letter = Letter {
-            id: id.clone(),
-            seq: Seq(header(headers::SEQ)?.parse().ok()?),
+/// The dead letters of which some parts were read.
+#[derive(Default)]
+struct Assembly {
+    /// By partition and `tw-id`.
+    begun: BTreeMap<(i32, String), Begun>,
+    /// The `tw-id`s of whole ones, each as its hash: a real token holds a document's key, however long.
+    seen: HashSet<[u8; 32]>,
+}
+
+struct Begun {
+    letter: Letter,
+    /// How many parts there are to be.
+    of: usize,
+    /// Whether all parts up to the last one read were there.
+    is_whole: bool,
+}
+
+impl Assembly {
+    /// Takes a record; gives the dead letter that it completes, or why it is part of none.
+    fn take<M: Message>(&mut self, message: &M) -> Option<Found> {
+        let header = |name: &str| {
+            let found = message
+                .headers()?
+                .iter()
+                .find(|header| header.key == name)?;
+            std::str::from_utf8(found.value?).ok().map(str::to_owned)
+        };
+        let seq = header(headers::SEQ).and_then(|seq| seq.parse().ok().map(Seq));
+        let unreadable = |why: &str| {
+            Some(Found::Unreadable(Unreadable {
+                seq,
+                namespace: header(headers::NAMESPACE),
+                partition: message.partition(),
+                offset: message.offset(),
+                why: why.to_owned(),
+            }))
+        };
+        let (Some(id), Some(part)) = (header(headers::ID), header(PART)) else {
+            return unreadable(
+                "it is not a dead letter: tw-id or tw-dlq-part is not among its headers",
+            );
+        };
+        let Some(seq) = seq else {
+            return unreadable("its header tw-seq is not a number");
+        };
+        let Some((number, of)) = numbers(&part) else {
+            return unreadable("its header tw-dlq-part is not like 1/3");
+        };
+        let Some(body) = message.payload() else {
+            return unreadable("it has no value");
+        };
+        let name = (message.partition(), id.clone());
+        let letter = || Letter {
+            id,
+            seq,
             operation: header(headers::OPERATION).unwrap_or_default(),
             namespace: header(headers::NAMESPACE).unwrap_or_default(),
             reason: header(REASON).unwrap_or_default(),
@@ -170,26 +231,58 @@ fn take_part(begun: &mut HashMap<String, Letter>, message: &BorrowedMessage<'_>)
             body: Vec::new(),
         };
         // One that was interrupted before begins anew.
-        begun.insert(id.clone(), letter);
+        if number == 1 {
+            self.begun.remove(&name);
+        }
+        let begun = self.begun.entry(name.clone()).or_insert_with(|| Begun {
+            letter: letter(),
+            of,
+            is_whole: true,
+        });
+        begun.letter.offset = message.offset();
+        // A part that comes again is there already.
+        if begun.of != of || number > begun.letter.parts + 1 {
+            begun.is_whole = false;
+            begun.letter.body = Vec::new();
+        } else if number == begun.letter.parts + 1 {
+            begun.letter.parts = number;
+            if begun.is_whole {
+                begun.letter.body.extend_from_slice(body);
+            }
+        }
+        if begun.letter.parts < of || !begun.is_whole {
+            return None;
+        }
+        let letter = self.begun.remove(&name)?.letter;
+        let is_new = self.seen.insert(Sha256::digest(&letter.id).into());
+        is_new.then_some(Found::Letter(letter))
     }
-    let letter = begun.get_mut(&id)?;
-    if letter.parts + 1 == number {
-        letter.body.extend_from_slice(part);
-        letter.parts = number;
-        letter.offset = message.offset();
+
+    /// Those that parts are missing of, and that were not written whole elsewhere.
+    fn incomplete(self) -> Vec<Unreadable> {
+        let hash = |letter: &Letter| -> [u8; 32] { Sha256::digest(&letter.id).into() };
+        let left = self.begun.into_values();
+        let left = left.filter(|begun| !self.seen.contains(&hash(&begun.letter)));
+        left.map(|Begun { letter, of, .. }| {
+            letter.unreadable(format!("not all of its {of} parts are in the topic"))
+        })
+        .collect()
     }
-    if letter.parts == of {
-        return begun.remove(&id);
-    }
-    None
+}
+
+/// The two numbers of `1/3`.
+fn numbers(part: &str) -> Option<(usize, usize)> {
+    let (number, of) = part.split_once('/')?;
+    let (number, of) = (number.parse().ok()?, of.parse().ok()?);
+    (1..=of).contains(&number).then_some((number, of))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::JsonMode;
-    use crate::encode::json;
     use bson::{Bson, doc};
+    use rdkafka::Timestamp;
+    use rdkafka::message::{Header, OwnedHeaders, OwnedMessage};
 
     fn letter(body: Vec<u8>) -> Letter {
         Letter {
@@ -206,6 +299,30 @@ mod tests {
         }
     }
 
+    fn record(offset: i64, headers: &[(&str, &str)], value: Option<&str>) -> OwnedMessage {
+        let headers = headers.iter().fold(OwnedHeaders::new(), |all, header| {
+            let (key, value) = *header;
+            all.insert(Header {
+                key,
+                value: Some(value),
+            })
+        });
+        OwnedMessage::new(
+            value.map(|value| value.as_bytes().to_vec()),
+            None,
+            "dead".into(),
+            Timestamp::NotAvailable,
+            0,
+            offset,
+            Some(headers),
+        )
+    }
+
+    fn part(offset: i64, id: &str, label: &str) -> OwnedMessage {
+        let headers = [("tw-id", id), ("tw-seq", "7"), ("tw-dlq-part", label)];
+        record(offset, &headers, Some(&label[..1]))
+    }
+
     #[test]
     fn an_event_of_every_type_comes_back_from_its_letter_in_the_same_order() {
         let event = doc! {
@@ -215,18 +332,96 @@ mod tests {
             "b": bson::Binary { subtype: bson::spec::BinarySubtype::Uuid, bytes: vec![3; 16] },
             "dec": "1.50".parse::<bson::Decimal128>().unwrap(), "list": [1, "two", {"three": 3}],
             "min": Bson::MinKey, "undefined": Bson::Undefined, "s": Bson::Symbol("sym".into()),
-            "code": Bson::JavaScriptCode("f()".into()),
+            "code": Bson::JavaScriptCode("f()".into()), "empty": {}, "none": [],
+            "scope": bson::JavaScriptCodeWithScope { code: "f".into(), scope: doc! {"x": {"y": [1]}} },
+            "old": bson::Binary { subtype: bson::spec::BinarySubtype::BinaryOld, bytes: vec![1, 2] },
+            "regex": bson::Regex { pattern: bson::raw::cstr!("a\"b").into(), options: bson::raw::cstr!("i").into() },
+            "quo\"ted": "line\n\u{1F600}\u{1}", "max": Bson::MaxKey, "bool": [true, false],
         };
         let raw = RawDocumentBuf::try_from(&event).unwrap();
         let mut text = Vec::new();
-        json::write_document(&mut text, JsonMode::Canonical, raw.as_bytes()).unwrap();
+        json::write_document(&mut text, json::JsonMode::Canonical, raw.as_bytes()).unwrap();
         assert_eq!(letter(text).event().unwrap(), raw);
         assert_eq!(letter(raw.as_bytes().to_vec()).event().unwrap(), raw);
     }
 
     #[test]
+    fn an_event_as_deep_as_one_can_be_written_is_read() {
+        let mut raw = RawDocumentBuf::try_from(&doc! {"leaf": 1}).unwrap();
+        for _ in 1..json::MAX_DEPTH {
+            let inner = std::mem::take(&mut raw);
+            raw.append(bson::raw::cstr!("d"), inner);
+        }
+        let mut text = Vec::new();
+        json::write_document(&mut text, json::JsonMode::Canonical, raw.as_bytes()).unwrap();
+        assert_eq!(letter(text).event().unwrap(), raw);
+        let hostile = "[".repeat(1_000_000);
+        assert!(
+            letter(format!("{{\"a\":{hostile}").into_bytes())
+                .event()
+                .is_err()
+        );
+    }
+
+    #[test]
     fn a_letter_that_holds_no_event_says_which_one_it_is() {
         let error = letter(b"{\"secret\": ".to_vec()).event().unwrap_err();
-        assert!(error.detail.contains('7') && !error.detail.contains("secret"));
+        assert_eq!(error.seq, Some(Seq(7)));
+        assert!(!error.why.contains("secret"));
+    }
+
+    fn found(records: &[OwnedMessage]) -> (Vec<String>, Vec<(i64, String)>) {
+        let mut assembly = Assembly::default();
+        let (mut letters, mut others) = (Vec::new(), Vec::new());
+        for record in records {
+            match assembly.take(record) {
+                Some(Found::Letter(letter)) => {
+                    letters.push(String::from_utf8(letter.body).unwrap());
+                }
+                Some(Found::Unreadable(other)) => others.push((other.offset, other.why)),
+                None => {}
+            }
+        }
+        let left = assembly.incomplete().into_iter();
+        others.extend(left.map(|other| (other.offset, other.why)));
+        (letters, others)
+    }
+
+    #[test]
+    fn a_letter_begun_again_or_with_a_part_twice_is_whole_and_one_with_a_hole_is_not() {
+        let whole = ["1/3", "2/3", "1/3", "2/3", "2/3", "3/3"];
+        let records: Vec<_> = (0..).zip(whole).map(|(at, l)| part(at, "a", l)).collect();
+        assert_eq!(found(&records), (vec!["123".to_owned()], Vec::new()));
+        for holed in [
+            &["1/3", "3/3"][..],
+            &["2/3", "3/3"],
+            &["1/3"],
+            &["1/2", "2/3", "3/3"],
+        ] {
+            let records: Vec<_> = (0..).zip(holed).map(|(at, l)| part(at, "a", l)).collect();
+            let (letters, left) = found(&records);
+            assert!(letters.is_empty() && left.len() == 1, "{holed:?}");
+            assert!(left[0].1.contains("parts"), "{left:?}");
+            assert_eq!(left[0].0 as usize, holed.len() - 1);
+        }
+    }
+
+    #[test]
+    fn what_is_no_dead_letter_is_named_and_what_follows_is_read() {
+        let id = ("tw-id", "a");
+        let seq = ("tw-seq", "7");
+        let records = [
+            record(0, &[], Some("foreign")),
+            record(1, &[id, seq, ("tw-dlq-part", "one")], Some("x")),
+            record(2, &[id, seq, ("tw-dlq-part", "3/2")], Some("x")),
+            record(3, &[id, seq, ("tw-dlq-part", "0/0")], Some("x")),
+            record(4, &[id, ("tw-seq", "-"), ("tw-dlq-part", "1/1")], Some("x")),
+            record(5, &[id, seq, ("tw-dlq-part", "1/1")], None),
+            part(6, "b", "1/1"),
+        ];
+        let (letters, others) = found(&records);
+        assert_eq!(letters, ["1"]);
+        let offsets: Vec<_> = others.iter().map(|(offset, _)| *offset).collect();
+        assert_eq!(offsets, [0, 1, 2, 3, 4, 5]);
     }
 }

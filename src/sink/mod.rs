@@ -6,6 +6,7 @@ pub mod first;
 pub mod letters;
 pub mod options;
 pub mod partition;
+pub mod parts;
 pub mod produce;
 pub mod producer;
 pub mod prompt;

@@ -53,12 +53,28 @@ impl Record<'_> {
     /// `max.message.bytes` is held against. Exact, as the record format v2 has it
     /// (<https://kafka.apache.org/documentation/#recordbatch>).
     pub fn wire_size(&self) -> usize {
+        self.wire_size_with(self.value.map(<[u8]>::len))
+    }
+
+    /// The longest value with which the record is not over `limit`, in bytes; `None` where it would be
+    /// without any.
+    pub fn room_for_value(&self, limit: usize) -> Option<usize> {
+        let mut room = limit.checked_sub(self.wire_size_with(Some(0)))?;
+        // What the longer lengths take is found within a few steps: they are at most five bytes each.
+        while self.wire_size_with(Some(room)) > limit {
+            room -= 1;
+        }
+        Some(room)
+    }
+
+    /// [`wire_size`](Self::wire_size) with a value of this length; `None` is null.
+    fn wire_size_with(&self, value: Option<usize>) -> usize {
         let headers: usize = self
             .headers
             .iter()
             .map(|(name, value)| with_length(name.len()) + with_length(value.len()))
             .sum();
-        let value = self.value.map_or(LENGTH_OF_NULL, |v| with_length(v.len()));
+        let value = value.map_or(LENGTH_OF_NULL, with_length);
         let body = FIXED + with_length(self.key.len()) + value;
         let body = body + varint(self.headers.len()) + headers;
         BATCH_HEADER + with_length(body)
@@ -163,7 +179,31 @@ pub fn send_now<C: ClientContext>(client: &Client<C>, limit: Duration) {
 
 #[cfg(test)]
 mod tests {
-    use super::varint;
+    use super::{Record, varint};
+
+    #[test]
+    fn the_room_for_a_value_is_used_to_the_last_byte() {
+        let (key, header) = (vec![7; 300], vec![7; 9_000]);
+        for limit in (9_000..90_000).step_by(7) {
+            let mut record = Record {
+                topic: c"t",
+                partition: None,
+                key: &key,
+                value: None,
+                timestamp_millis: 0,
+                headers: &[("tw-id", &header)],
+            };
+            let Some(room) = record.room_for_value(limit) else {
+                assert!(limit < 9_400);
+                continue;
+            };
+            let value = vec![7; room + 1];
+            record.value = Some(&value[..room]);
+            let exact = record.wire_size();
+            record.value = Some(&value);
+            assert!(exact <= limit && record.wire_size() > limit, "{limit}");
+        }
+    }
 
     #[test]
     fn numbers_take_seven_bits_a_byte_and_one_for_the_sign() {

@@ -1,11 +1,11 @@
 //! Producing dead letters again, as the configuration in force routes and encodes them.
 
 use super::client::{self, Kind};
-use super::letters::Letter;
+use super::letters::{Letter, Unreadable};
 use super::produce::{self, MAX_HEADERS};
 use super::topics::Topics;
 use crate::config::Config;
-use crate::error::{Code, Error};
+use crate::error::Error;
 use crate::event::Event;
 use crate::pipeline::encoder::{Encoder, HeaderList};
 use crate::route::{Route, Router};
@@ -45,11 +45,12 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// Sets up router, encoder and producer. To be called within a runtime.
+    /// Sets up router, encoder and producer. To be called within a runtime. No record goes to
+    /// `dead_letters`, the topic that is read from: it would be read again.
     ///
     /// # Errors
-    /// [`Code::Config`] for what the configuration does not allow.
-    pub fn new(config: &Config) -> Result<Self, Error> {
+    /// [`Code::Config`](crate::error::Code::Config) for what the configuration does not allow.
+    pub fn new(config: &Config, dead_letters: &str) -> Result<Self, Error> {
         let mut properties = client::client_config(&config.kafka, Kind::Producer);
         properties
             .set("acks", "all")
@@ -65,7 +66,7 @@ impl Replay {
             .create_with_context(LastReport::default())
             .map_err(|error| client::error("starting the kafka producer", &error))?;
         Ok(Self {
-            router: Router::new(&config.kafka.topics, &[])?,
+            router: Router::of(config)?.reserving(dead_letters),
             topics: Topics::new(&config.kafka)?,
             encoder: Encoder::new(
                 &config.stream_id,
@@ -77,15 +78,15 @@ impl Replay {
         })
     }
 
-    /// Produces one letter and waits for its acknowledgement. Blocks.
+    /// Produces one dead letter and waits for its acknowledgement. Blocks.
     ///
     /// # Errors
-    /// For a letter that holds no event, and when its topic cannot be written to now.
-    pub fn replay(&mut self, letter: &Letter) -> Result<Outcome, Error> {
+    /// [`Unreadable`] for one that holds no event.
+    pub fn replay(&mut self, letter: &Letter) -> Result<Outcome, Unreadable> {
         let raw = letter.event()?;
-        let event = Event::parse(raw.as_bytes()).map_err(|error| {
-            Error::new(Code::Internal, "a dead letter holds no event").because(error)
-        })?;
+        let Ok(event) = Event::parse(raw.as_bytes()) else {
+            return Err(letter.unreadable("its value is no change event"));
+        };
         let refused = |why: String| Ok(Outcome::Refused { why });
         let id = match self.router.route(&event) {
             Ok(Route::Topic(id)) => id,

@@ -10,6 +10,7 @@ mod decimal;
 mod extended;
 mod number;
 mod output;
+mod read;
 mod simple;
 mod text;
 mod walk;
@@ -26,6 +27,7 @@ use simple::Simple;
 use walk::{Container, Dialect};
 
 pub(super) use date::write_millis as write_timestamp;
+pub use read::{Unreadable, read_document};
 
 /// `JSON_MODE`: how BSON types become JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

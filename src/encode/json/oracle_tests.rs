@@ -201,6 +201,27 @@ proptest! {
     }
 
     #[test]
+    fn canonical_read_back_and_written_again_is_the_same_text(document in document()) {
+        let text = written(JsonMode::Canonical, &document);
+        let mut again = Vec::new();
+        write_document(&mut again, JsonMode::Canonical, &read_document(&text).unwrap()).unwrap();
+        prop_assert_eq!(again, text);
+    }
+
+    #[test]
+    fn damaged_text_is_read_or_refused_and_never_panics(
+        document in document(), damage in any::<proptest::sample::Index>(), byte in any::<u8>(),
+    ) {
+        let mut text = written(JsonMode::Canonical, &document);
+        let at = damage.index(text.len());
+        let _ = read_document(&text[..at]);
+        text[at] = byte;
+        if let Ok(bytes) = read_document(&text) {
+            prop_assert!(crate::raw::walk(&bytes).is_ok());
+        }
+    }
+
+    #[test]
     fn simple_is_valid_json(document in document()) {
         let out = written(JsonMode::Simple, &document);
         prop_assert!(serde_json::from_slice::<Value>(&out).is_ok());

@@ -8,6 +8,7 @@ use crate::metrics::ClosedBy;
 use crate::position::Seq;
 use crate::route::{Route, Topic, TopicId};
 use crate::sink::dead_letter::{Reason, Refused};
+use crate::sink::parts::DeadLetter;
 use crate::sink::topics::TopicProblem;
 use crate::status::waiting::Awaited;
 use rdkafka::error::RDKafkaErrorCode;
@@ -95,9 +96,11 @@ impl Pump<'_> {
                     Err(problem) => return Err(End::Failed(undeliverable(&refused, &problem))),
                 };
                 let time = event.timestamp_millis();
-                for letter in refused.letters(topic.max_message_bytes()) {
-                    let headers = letter.headers();
-                    let record = letter.record(topic.c_name(), &headers);
+                let limit = topic.max_message_bytes();
+                let letter = DeadLetter::new(&refused, topic.name(), limit).map_err(End::Failed)?;
+                for part in letter.parts() {
+                    let headers = part.headers();
+                    let record = part.record(topic.c_name(), &headers);
                     if send(&mut self.outlet, &record, time).await?.is_err() {
                         return Err(End::Failed(refused.error()));
                     }

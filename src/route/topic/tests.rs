@@ -247,6 +247,28 @@ fn no_record_goes_to_the_checkpoint_topic() {
 }
 
 #[test]
+fn no_change_goes_to_a_topic_that_dead_letters_are_read_from_or_that_begins_as_kafkas_own() {
+    let mut router = Router::new(&all("{database}.{collection}"), &[])
+        .unwrap()
+        .reserving("d.read");
+    let error = route(&mut router, "insert", "d", "read").unwrap_err();
+    assert!(error.to_string().contains("dead letters"), "{error}");
+    assert_eq!(route(&mut router, "insert", "d", "rea").unwrap(), "d.rea");
+    // Also where the name is known without an event.
+    let mut fixed = Router::new(&all("changes"), &[])
+        .unwrap()
+        .reserving("changes");
+    assert!(route(&mut fixed, "insert", "d", "c").is_err());
+
+    let mut router = Router::new(&all("{collection}"), &[]).unwrap();
+    assert!(route(&mut router, "insert", "d", "__any").is_err());
+    assert_eq!(route(&mut router, "insert", "d", "_a").unwrap(), "_a");
+    let mut router = Router::new(&all("__{collection}"), &[]).unwrap();
+    assert_eq!(route(&mut router, "insert", "d", "a").unwrap(), "__a");
+    assert!(route(&mut router, "insert", "d", "consumer_offsets").is_err());
+}
+
+#[test]
 fn the_dead_letter_topic_may_be_a_template_too() {
     let config = config::Topics {
         dead_letter: Some("dlq.{collection}".into()),
@@ -310,6 +332,7 @@ proptest! {
                 prop_assert!(!matches!(name.as_str(), "" | "." | ".."));
             }
             Err(RouteError::TopicTooLong { len, .. }) => prop_assert!(len > MAX_TOPIC_LEN),
+            Err(RouteError::TopicInternal { name }) => prop_assert!(name.starts_with("__")),
             Err(error) => prop_assert!(false, "{}", error),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::cluster::{Creation, State};
 use super::{REACH_PATIENCE, TopicInfo, TopicProblem, Topics};
-use crate::config::{Config, ResumeBackend, TopicCreation};
+use crate::config::{Config, TopicCreation};
 use crate::error::{Code, Error};
 use crate::preflight::Finding;
 use crate::route::Router;
@@ -18,11 +18,7 @@ pub async fn check(config: &Config) -> Vec<Finding> {
         Ok(topics) => topics,
         Err(error) => return refused(error),
     };
-    let reserved = match &config.resume.backend {
-        ResumeBackend::Kafka { topic } => Some(topic.as_str()),
-        ResumeBackend::MongoDb { .. } | ResumeBackend::File { .. } => None,
-    };
-    let router = match Router::new(&config.kafka.topics, reserved.as_slice()) {
+    let router = match Router::of(config) {
         Ok(router) => router,
         Err(error) => return refused(error),
     };
