@@ -307,7 +307,7 @@ async fn the_checkpoints_own_collection_is_never_watched() {
     let mut config = config("mongodb://localhost/shop", "shop");
     let collection = "changeStreamResumeTokens".to_owned();
     config.resume.backend = ResumeBackend::MongoDb {
-        database: None,
+        database: "shop".into(),
         collection: collection.clone(),
         ttl: None,
     };

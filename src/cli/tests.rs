@@ -70,7 +70,7 @@ fn the_configuration_in_json_is_complete_and_without_secrets() {
     let json = config_json(&loaded);
     let value: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(value["settings"][0]["variable"], "MONGODB_URI");
-    assert_eq!(value["settings"][0]["value"], "mongodb://user:***@h/d");
+    assert_eq!(value["settings"][0]["value"], "mongodb://***@h/d");
     assert_eq!(value["settings"][0]["origin"], "env");
     assert_eq!(
         value["settings"].as_array().unwrap().len(),

@@ -1,7 +1,8 @@
 //! Reading one variable after the other, keeping every complaint.
 
-use super::env::{Environment, shown};
+use super::env::Environment;
 use super::problem::{Problem, Warning};
+use super::shown::{HIDDEN, shown};
 use super::variable::{Form, Variable};
 use std::time::Duration;
 
@@ -44,7 +45,11 @@ impl<'a> Check<'a> {
     pub fn wrong(&mut self, variable: &Variable, sentence: impl Into<String>) {
         self.problems.push(Problem {
             variable: variable.name.to_owned(),
-            given: self.given(variable).map(|value| shown(variable, value)),
+            given: self
+                .given(variable)
+                .map(|value| shown(variable, value))
+                // A path that leads nowhere: `***` would look like a secret that was read.
+                .filter(|shown| variable.is_secret() || shown != HIDDEN),
             sentence: sentence.into(),
         });
     }

@@ -2,11 +2,13 @@
 //!
 //! This only gathers text and where it came from. What the text means is [`super::validate`]'s.
 
+use super::file;
 use super::problem::{Problem, Warning};
+use super::shown::{Escaped, quote};
 use super::table::{self, Raw};
 use super::typo;
 use super::variable::{Form, Variable};
-use super::{dotenv_file, properties, uri};
+use super::{dotenv, properties};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt;
@@ -31,7 +33,7 @@ impl fmt::Display for Origin {
             Origin::Default => f.write_str("default"),
             Origin::Environment => f.write_str("env"),
             Origin::DotEnv => f.write_str(".env"),
-            Origin::File(path) => write!(f, "file {}", path.display()),
+            Origin::File(path) => write!(f, "file {}", Escaped(path.display())),
             Origin::Derived => f.write_str("derived"),
         }
     }
@@ -98,27 +100,33 @@ impl Environment {
             }
         }
         entries.retain(|name, entry| !is_empty(name, &entry.value));
+        let mut warnings = Vec::new();
         if let Some(path) = dotenv {
-            match dotenv_file::read(path) {
-                Ok(pairs) => {
-                    for (name, value) in pairs {
-                        if !is_empty(&name, &value) {
-                            entries.entry(name).or_insert(Entry {
-                                value,
-                                origin: Origin::DotEnv,
-                            });
-                        }
-                    }
+            let found = dotenv::read(path, is_ours, |name| is_set(&entries, name));
+            // Of two lines with one name the last counts, also where it makes it empty.
+            let mut of_dotenv = BTreeMap::new();
+            let of_file: BTreeMap<_, _> = found.pairs.into_iter().collect();
+            for (name, value) in of_file {
+                if !is_empty(&name, &value) && !is_set(&entries, &name) {
+                    of_dotenv.insert(
+                        name,
+                        Entry {
+                            value,
+                            origin: Origin::DotEnv,
+                        },
+                    );
                 }
-                Err(problem) => problems.push(problem),
             }
+            entries.extend(of_dotenv);
+            problems.extend(found.problems);
+            warnings.extend(found.warnings);
         }
         let mut environment = Self {
             raw: Raw::default(),
             origins: BTreeMap::new(),
             properties: Vec::new(),
             problems,
-            warnings: Vec::new(),
+            warnings,
         };
         environment.take_secret_files(&mut entries);
         environment.take_properties(&mut entries);
@@ -172,9 +180,9 @@ impl Environment {
                         },
                     );
                 }
-                Err(reason) => self.problems.push(Problem {
+                Err((given, reason)) => self.problems.push(Problem {
                     variable: file_variable,
-                    given: Some(path.display().to_string()),
+                    given,
                     sentence: format!(
                         "{reason}; give the path of a readable file that holds only the secret"
                     ),
@@ -248,40 +256,15 @@ const NOT_YET: [(&str, &str); 3] = [
     ("LISTENERS_COLLECTION", ""),
 ];
 
-/// A value as it may be shown beside its variable.
-pub(super) fn shown(variable: &Variable, value: &str) -> String {
-    match variable.form {
-        Form::Secret => "***".to_owned(),
-        Form::Uri => uri::redact(value),
-        _ => quote(value),
-    }
-}
-
-/// A value, or a part of one, as it may be shown in a sentence: on one line, not too long, without
-/// credentials pasted into the wrong place, and of a resume token only the beginning, since the rest
-/// holds a document's key.
-pub(super) fn quote(text: &str) -> String {
-    let scrubbed = uri::scrub(text);
-    let is_token = scrubbed
-        .get(..6)
-        .is_some_and(|start| start.eq_ignore_ascii_case("token:"));
-    let limit = if is_token { 14 } else { 200 };
-    let mut shown = String::new();
-    for c in scrubbed.chars().take(limit) {
-        if c.is_control() {
-            shown.extend(c.escape_default());
-        } else {
-            shown.push(c);
-        }
-    }
-    if scrubbed.chars().nth(limit).is_some() {
-        shown.push('…');
-    }
-    shown
-}
-
 fn is_empty(name: &str, value: &str) -> bool {
     value.is_empty() || (value.trim().is_empty() && !is_secret(name))
+}
+
+/// Whether this is set, or for a secret its other form: `NAME` or `NAME_FILE`.
+fn is_set(entries: &BTreeMap<String, Entry>, name: &str) -> bool {
+    let base = name.strip_suffix("_FILE").filter(|base| is_secret(base));
+    let base = base.unwrap_or(name);
+    entries.contains_key(base) || (is_secret(base) && entries.contains_key(&format!("{base}_FILE")))
 }
 
 fn is_secret(name: &str) -> bool {
@@ -298,10 +281,20 @@ fn is_ours(name: &str) -> bool {
     name.starts_with(properties::PREFIX) || table::ALL.iter().any(|variable| variable.name == name)
 }
 
+/// More than a secret has, in bytes: a key with its certificates has some thousands.
+const SECRET_LIMIT: u64 = 1 << 20;
+
 /// Reads a secret, without the one newline that editors and `echo` leave at the end.
-fn read_secret(path: &Path) -> Result<String, String> {
-    let bytes = std::fs::read(path).map_err(|error| format!("the file cannot be read: {error}"))?;
-    let mut text = String::from_utf8(bytes).map_err(|_| "the file is not UTF-8 text".to_owned())?;
+///
+/// Where that fails: the path, unless it leads nowhere and so may be the secret itself, and why.
+fn read_secret(path: &Path) -> Result<String, (Option<String>, String)> {
+    let shown = || Some(quote(&path.display().to_string()));
+    let failed = |reason: &str| (shown(), reason.to_owned());
+    let bytes = file::read(path, SECRET_LIMIT).map_err(|refusal| {
+        let given = refusal.is_of_something().then(shown).flatten();
+        (given, refusal.to_string())
+    })?;
+    let mut text = String::from_utf8(bytes).map_err(|_| failed("the file is not UTF-8 text"))?;
     if text.ends_with('\n') {
         text.pop();
         if text.ends_with('\r') {
@@ -309,8 +302,7 @@ fn read_secret(path: &Path) -> Result<String, String> {
         }
     }
     if text.is_empty() {
-        Err("the file is empty".to_owned())
-    } else {
-        Ok(text)
+        return Err(failed("the file is empty"));
     }
+    Ok(text)
 }

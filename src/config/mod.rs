@@ -1,18 +1,21 @@
 //! The typed configuration: environment variables, read once, validated all together.
 
 mod check;
-mod dotenv_file;
+mod dotenv;
 mod endpoint;
 mod env;
+mod file;
 mod kafka;
 mod mongo;
 mod needs;
 mod patterns;
 mod pipeline;
+mod placeholder;
 mod problem;
 mod properties;
 mod report;
 mod secret;
+mod shown;
 mod stages;
 pub mod table;
 #[cfg(test)]
@@ -27,7 +30,7 @@ pub use env::Origin;
 pub use kafka::{Delivery, Kafka, RecordTimestamp, Sasl, SecurityProtocol, TopicCreation, Topics};
 pub use mongo::{FullDocument, Mongo, PreImages, Scope, StartAt};
 pub use pipeline::{
-    Batching, OnHistoryLost, OnMissingTopic, OnRecordError, Pipeline, Resume, ResumeBackend,
+    Batching, DEPLOYMENT_DATABASE, OnHistoryLost, OnMissingTopic, OnRecordError, Pipeline, Resume, ResumeBackend,
 };
 pub use problem::{ConfigErrors, Problem, Warning};
 pub use report::{Setting, example_env, reference, text};

@@ -32,6 +32,9 @@ pub(super) fn database_problem(name: &str) -> Option<&'static str> {
     if name.len() > 63 {
         return Some("a database's name has at most 63 bytes");
     }
+    if name.contains(char::is_control) {
+        return Some("a database's name holds no control characters");
+    }
     if name.contains(['/', '\\', '.', ' ', '"', '$', '\0']) {
         return Some("a database's name holds none of / \\ . \" $ and no space");
     }

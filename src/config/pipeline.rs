@@ -59,6 +59,10 @@ pub struct Resume {
     pub backend: ResumeBackend,
 }
 
+/// The database of the checkpoints of a stream that watches several, unless `RESUME_DATABASE` names another.
+/// What Tailwater writes there is never watched.
+pub const DEPLOYMENT_DATABASE: &str = "tailwater";
+
 /// `RESUME_STORE`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ResumeBackend {
@@ -67,8 +71,8 @@ pub enum ResumeBackend {
         topic: String,
     },
     MongoDb {
-        /// `RESUME_DATABASE`; none is the watched one.
-        database: Option<String>,
+        /// `RESUME_DATABASE`; else the watched database, or [`DEPLOYMENT_DATABASE`].
+        database: String,
         /// `RESUME_COLLECTION` (`changeStreamResumeTokens`).
         collection: String,
         /// `RESUME_TTL_DAYS`: streams not used for longer are cleaned up.

@@ -1,5 +1,6 @@
 //! What is wrong with a configuration, and what is only odd.
 
+use super::shown::Escaped;
 use std::fmt;
 
 /// One variable that is wrong: which, what was given, and what would be right.
@@ -16,8 +17,22 @@ pub struct Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.given {
-            Some(given) => write!(f, "{}={given}: {}", self.variable, self.sentence),
-            None => write!(f, "{}: {}", self.variable, self.sentence),
+            // Whatever it quotes, it stays one line.
+            Some(given) => {
+                let Self {
+                    variable, sentence, ..
+                } = self;
+                write!(
+                    f,
+                    "{}",
+                    Escaped(format_args!("{variable}={given}: {sentence}"))
+                )
+            }
+            None => write!(
+                f,
+                "{}",
+                Escaped(format_args!("{}: {}", self.variable, self.sentence))
+            ),
         }
     }
 }
@@ -31,7 +46,8 @@ pub struct Warning {
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.variable, self.sentence)
+        let line = format_args!("{}: {}", self.variable, self.sentence);
+        write!(f, "{}", Escaped(line))
     }
 }
 

@@ -1,9 +1,13 @@
 //! `KAFKA_PROP_*`: librdkafka's own properties, and those that are not the user's to set.
 
 use super::check::Check;
-use super::env::{Origin, quote};
+use super::env::Origin;
+use super::file;
 use super::problem::Problem;
+use super::shown::{self, HIDDEN, quote};
+use super::uri::PEM_LIMIT;
 use crate::sink::options::validate_property;
+use std::path::Path;
 
 pub(super) const PREFIX: &str = "KAFKA_PROP_";
 
@@ -30,10 +34,22 @@ pub(super) fn is_secret(name: &str) -> bool {
     .any(|word| name.contains(word))
 }
 
+/// Whether a folder of files does as well.
+fn is_folder_taken(name: &str) -> bool {
+    name == "https.ca.location"
+}
+
+/// Whether the property names a file for librdkafka to read.
+fn is_path(name: &str) -> bool {
+    name.ends_with(".location") || name.ends_with(".file") || name.ends_with(".keytab")
+}
+
 /// The property's value as it may be shown.
 pub(super) fn shown(name: &str, value: &str) -> String {
     if is_secret(name) {
-        "***".to_owned()
+        HIDDEN.to_owned()
+    } else if is_path(name) {
+        shown::path(value)
     } else {
         quote(value)
     }
@@ -50,7 +66,9 @@ pub(super) fn check(check: &mut Check<'_>, budget: usize) -> Vec<(String, String
                     Origin::File(_) => format!("{}_FILE", property.variable),
                     _ => property.variable.clone(),
                 },
-                given: Some(shown(&property.name, &property.value)),
+                given: Some(shown(&property.name, &property.value))
+                    // A path that leads nowhere.
+                    .filter(|shown| is_secret(&property.name) || shown != HIDDEN),
                 sentence,
             }),
         }
@@ -67,11 +85,17 @@ fn verdict(name: &str, value: &str, budget: usize) -> Result<(), String> {
             "{name} is a property of the Java client; {instead}"
         ));
     }
+    if is_path(name)
+        && let Err(refusal) = file::probe(Path::new(value), PEM_LIMIT)
+        && !(is_folder_taken(name) && Path::new(value).is_dir())
+    {
+        return Err(format!("{refusal}; give the path of a file"));
+    }
     validate_property(name, value).map_err(|reason| {
-        let reason = if is_secret(name) {
-            reason.replace(value, "***")
+        let reason = if is_secret(name) || is_path(name) {
+            reason.replace(value, HIDDEN)
         } else {
-            reason
+            quote(&reason)
         };
         if reason.starts_with("No such") {
             format!("{reason}; its names are in librdkafka's CONFIGURATION.md, with _ for each dot")

@@ -1,6 +1,7 @@
 //! The configuration written down: what is in force, the reference table, the example file.
 
-use super::env::{Environment, Origin, shown};
+use super::env::{Environment, Origin};
+use super::shown::{Escaped, quote, shown};
 use super::variable::{Fallback, Form, Group, Variable};
 use super::{Config, properties, table};
 use serde::Serialize;
@@ -29,7 +30,7 @@ pub(super) fn settings(environment: &Environment, config: &Config) -> Vec<Settin
             let derived = derived(variable, config)
                 .filter(|value| !written.is_some_and(|w| w.eq_ignore_ascii_case(value)));
             let (value, origin) = match derived {
-                Some(value) => (Some(value), Origin::Derived),
+                Some(value) => (Some(quote(&value)), Origin::Derived),
                 None => (
                     written.map(|value| shown(variable, value)),
                     environment.origin(variable),
@@ -60,6 +61,10 @@ fn derived(variable: &Variable, config: &Config) -> Option<String> {
             super::Scope::Database(name) => name.clone(),
             super::Scope::Deployment { .. } => return None,
         },
+        "RESUME_DATABASE" => match &config.resume.backend {
+            super::ResumeBackend::MongoDb { database, .. } => database.clone(),
+            _ => return None,
+        },
         "KAFKA_TOPIC_INSERT" => topics.insert.clone(),
         "KAFKA_TOPIC_UPDATE" => topics.update.clone(),
         "KAFKA_TOPIC_REPLACE" => topics.replace.clone(),
@@ -83,7 +88,9 @@ pub fn text(settings: &[Setting]) -> String {
     } in settings
     {
         let value = value.as_deref().unwrap_or("(not set)");
-        let _ = writeln!(out, "{variable:width$}  {value}  [{origin}]");
+        // Names and origins may be anything, too.
+        let line = Escaped(format!("{variable:width$}  {value}  [{origin}]"));
+        let _ = writeln!(out, "{line}");
     }
     out
 }
@@ -202,7 +209,7 @@ pub fn example_env() -> String {
 const EXAMPLE_HEADER: &str = "\
 # Tailwater's configuration, every variable with its default or an example.
 # Copy it to .env and change what you need; what the environment sets wins over this file.
-# An empty variable is an unset one. Put a value with spaces, quotes, $ or # in single quotes.
+# An empty variable is an unset one. Put a value with # or quotes in it in single quotes.
 ";
 
 const EXAMPLE_PROPERTIES: &str = "

@@ -128,7 +128,7 @@ variables! {
     KAFKA_SASL_PASSWORD kafka_sasl_password: Kafka, Form::Secret, Words("none"),
         "…",
         "The user's password.";
-    KAFKA_SSL_CA_LOCATION kafka_ssl_ca_location: Kafka, Form::Text("the path of a PEM file or folder"), Words("the system's store"),
+    KAFKA_SSL_CA_LOCATION kafka_ssl_ca_location: Kafka, Form::Path("the path of a PEM file or folder"), Words("the system's store"),
         "/etc/ssl/certs/kafka-ca.pem",
         "The authorities that may have signed the brokers' certificates.";
 
@@ -207,7 +207,7 @@ variables! {
     RESUME_TOPIC resume_topic: Checkpoints, PLAIN_TOPIC, Value("tailwater.checkpoints"),
         "tailwater.checkpoints",
         "With RESUME_STORE=kafka: the compacted topic of checkpoints.";
-    RESUME_DATABASE resume_database: Checkpoints, Form::Text("the name of one database"), Words("the watched database"),
+    RESUME_DATABASE resume_database: Checkpoints, Form::Text("the name of one database"), Words("the watched database; tailwater with WATCH_DATABASES"),
         "tailwater",
         "With RESUME_STORE=mongodb: the database that holds the checkpoints.";
     RESUME_COLLECTION resume_collection: Checkpoints, Form::Text("the name of one collection"), Value("changeStreamResumeTokens"),
@@ -216,7 +216,7 @@ variables! {
     RESUME_TTL_DAYS resume_ttl_days: Checkpoints, number(Unit::Days, 1, 3650), Words("kept for ever"),
         "30",
         "With RESUME_STORE=mongodb: removes checkpoints of streams not used for so long.";
-    RESUME_FILE resume_file: Checkpoints, Form::Text("the path of a file in a folder that exists"), Value("tailwater.checkpoint.json"),
+    RESUME_FILE resume_file: Checkpoints, Form::NewPath("the path of a file in a folder that exists"), Value("tailwater.checkpoint.json"),
         "/var/lib/tailwater/checkpoint.json",
         "With RESUME_STORE=file: the file that holds the checkpoint.";
     STREAM_ID stream_id: Checkpoints, Form::Text("a name without spaces or control characters, of 1 to 200 characters"), Words("<KAFKA_CLIENT_ID>:<database or *>"),

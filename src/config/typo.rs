@@ -39,9 +39,17 @@ fn sentence(name: &str) -> Option<String> {
 
 /// The variable whose name differs least, where it differs little for its length.
 fn nearest(upper: &str) -> Option<&'static str> {
-    table::ALL
-        .iter()
-        .map(|variable| (distance(upper, variable.name), variable.name))
+    nearest_of(upper, table::ALL.iter().map(|variable| variable.name))
+}
+
+/// The name that differs least, whatever the case, where it differs little for its length.
+pub(super) fn nearest_of(
+    given: &str,
+    names: impl Iterator<Item = &'static str>,
+) -> Option<&'static str> {
+    let given = given.to_ascii_lowercase();
+    names
+        .map(|name| (distance(&given, &name.to_ascii_lowercase()), name))
         .filter(|(distance, name)| *distance <= if name.len() < 8 { 1 } else { 2 })
         .min()
         .map(|(_, name)| name)

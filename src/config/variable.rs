@@ -107,7 +107,11 @@ pub enum Form {
     Choice(&'static [&'static str]),
     /// Anything else, described in words.
     Text(&'static str),
-    /// A MongoDB connection string: shown with its password as `***`.
+    /// The path of a file: shown only where it leads somewhere.
+    Path(&'static str),
+    /// The path of a file that is made where there is none.
+    NewPath(&'static str),
+    /// A MongoDB connection string: shown with its hosts and its database alone.
     Uri,
     /// Never shown.
     Secret,
@@ -142,7 +146,7 @@ impl fmt::Display for Form {
             }
             Form::Bytes { min, max } => write!(f, "a size from {} to {}", size(min), size(max)),
             Form::Choice(words) => write!(f, "one of {}", words.join(", ")),
-            Form::Text(words) => f.write_str(words),
+            Form::Text(words) | Form::Path(words) | Form::NewPath(words) => f.write_str(words),
             Form::Uri => f.write_str("a MongoDB connection string"),
             Form::Secret => f.write_str("a secret"),
         }

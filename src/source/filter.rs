@@ -82,33 +82,21 @@ impl Namespaces {
 
 /// The collections, as (database, collection), that Tailwater writes itself: its changes to them
 /// would come back as events for ever.
-pub fn own_collections(mongo: &Mongo, resume: &Resume) -> Vec<(String, String)> {
-    let ResumeBackend::MongoDb {
-        database,
-        collection,
-        ..
-    } = &resume.backend
-    else {
-        return Vec::new();
-    };
-    let watched = match &mongo.scope {
-        Scope::Database(name) => Some(name),
-        Scope::Deployment { .. } => None,
-    };
-    let database = database.as_ref().or(watched);
-    database
-        .map(|database| (database.clone(), collection.clone()))
-        .into_iter()
-        .collect()
+pub fn own_collections(resume: &Resume) -> Vec<(String, String)> {
+    match &resume.backend {
+        ResumeBackend::MongoDb {
+            database,
+            collection,
+            ..
+        } => vec![(database.clone(), collection.clone())],
+        ResumeBackend::Kafka { .. } | ResumeBackend::File { .. } => Vec::new(),
+    }
 }
 
 impl Filter {
     /// The filter of a whole configuration.
     pub fn of(config: &Config) -> Self {
-        Self::new(
-            &config.mongo,
-            &own_collections(&config.mongo, &config.resume),
-        )
+        Self::new(&config.mongo, &own_collections(&config.resume))
     }
 
     /// Compiles the lists. `own` are the collections, as (database, collection), that Tailwater

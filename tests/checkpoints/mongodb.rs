@@ -1,7 +1,7 @@
 //! The MongoDB store.
 
 use super::{assert_fenced_by, commit, config, context, open, position};
-use crate::support::{self, Database};
+use crate::support::{self, Database, Tailwater};
 use bson::{Bson, Document, doc};
 use futures_util::TryStreamExt;
 use std::time::Duration;
@@ -20,7 +20,7 @@ async fn place() -> (Database, Config) {
 
 fn on(database: &Database, ttl: Option<Duration>) -> Config {
     let mut config = config(ResumeBackend::MongoDb {
-        database: None,
+        database: database.name().into(),
         collection: COLLECTION.into(),
         ttl,
     });
@@ -74,7 +74,7 @@ async fn all_checkpoints_are_listed_and_claims_without_one_are_not() {
 #[tokio::test]
 async fn a_server_that_cannot_be_reached_is_unavailable() {
     let config = config(ResumeBackend::MongoDb {
-        database: None,
+        database: "checkpoints".into(),
         collection: COLLECTION.into(),
         ttl: None,
     });
@@ -219,23 +219,17 @@ async fn the_expiry_of_unused_checkpoints_follows_the_configuration() {
 }
 
 #[tokio::test]
-async fn without_a_database_of_its_own_a_deployment_wide_stream_uses_a_neutral_one() {
-    let mongo = support::mongo().await;
-    let database = mongo.database_named("tailwater").await;
-    let mut config = config(ResumeBackend::MongoDb {
-        database: None,
-        collection: support::unique("checkpoints"),
-        ttl: None,
-    });
-    config.mongo.uri = Secret::new(mongo.uri());
-    config.mongo.scope = Scope::Deployment {
-        databases: vec!["*".into()],
-    };
-    let (mut store, _) = open(&config, "one").await;
-    commit(&mut store, 1).await.unwrap();
-    let ResumeBackend::MongoDb { collection, .. } = &config.resume.backend else {
-        unreachable!()
-    };
-    let stored: Vec<Document> = database.contents(collection).await;
+async fn a_stream_of_several_databases_keeps_its_checkpoint_in_one_of_its_own() {
+    let (mongo, watched) = (support::mongo().await, support::database().await);
+    let own = mongo.database_named("tailwater").await;
+    let collection = support::unique("checkpoints");
+    let setup = Tailwater::on(&watched, support::kafka().await)
+        .env("MONGODB_URI", mongo.uri())
+        .env("WATCH_DATABASES", watched.name())
+        .env("RESUME_STORE", "mongodb")
+        .env("RESUME_COLLECTION", &collection)
+        .env("KAFKA_DB_CHANGES_TOPIC", watched.topic("changes"));
+    setup.start().await.stop().await;
+    let stored: Vec<Document> = own.contents(&collection).await;
     assert_eq!(stored.len(), 1);
 }

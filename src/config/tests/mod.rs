@@ -1,9 +1,12 @@
 //! What the environment does to the configuration.
 
+mod checkpoints;
+mod dotenv;
 mod needs;
 mod reading;
 mod secrets;
 mod values;
+mod visible;
 mod written;
 mod wrong;
 

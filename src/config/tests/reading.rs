@@ -249,7 +249,7 @@ fn checkpoints_in_mongodb_take_their_names() {
     assert_eq!(
         config.resume.backend,
         ResumeBackend::MongoDb {
-            database: Some("tailwater".into()),
+            database: "tailwater".into(),
             collection: "changeStreamResumeTokens".into(),
             ttl: Some(Duration::from_secs(172_800)),
         }

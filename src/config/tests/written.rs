@@ -108,7 +108,7 @@ fn what_is_in_force_is_shown_with_where_it_came_from() {
             .collect::<Vec<_>>()
             .join(" ")
     };
-    assert_eq!(line("MONGODB_URI"), "mongodb://user:***@h/d [env]");
+    assert_eq!(line("MONGODB_URI"), "mongodb://***@h/d [env]");
     assert_eq!(line("MONGODB_DATABASE"), "d [derived]");
     assert_eq!(line("STREAM_ID"), "tailwater:d [derived]");
     assert_eq!(line("KAFKA_TOPIC_INSERT"), "all [derived]");

@@ -1,10 +1,11 @@
 //! Batches, memory, failures, checkpoints.
 
 use crate::config::check::Check;
+use crate::config::file::{self, Refusal};
 use crate::config::patterns::database_problem;
 use crate::config::variable::{Variable, size};
 use crate::config::{
-    Batching, Delivery, JsonMode, Kafka, Mongo, OnHistoryLost, OnMissingTopic, OnRecordError,
+    Batching, DEPLOYMENT_DATABASE, Delivery, JsonMode, Kafka, Mongo, OnHistoryLost, OnMissingTopic, OnRecordError,
     Pipeline, Resume, ResumeBackend, Scope, table,
 };
 use std::path::{Path, PathBuf};
@@ -121,21 +122,17 @@ pub(super) fn resume(check: &mut Check<'_>, mongo: &Mongo, kafka: &Kafka) -> Res
 
 fn mongodb(check: &mut Check<'_>, mongo: &Mongo) -> ResumeBackend {
     let variable = &table::RESUME_DATABASE;
-    let database = check.given(variable).map(str::to_owned);
-    match &database {
-        Some(name) => {
+    let database = match (check.given(variable), &mongo.scope) {
+        (Some(name), _) => {
             // `admin` may hold checkpoints, though it cannot be watched.
             if let Some(problem) = database_problem(name).filter(|_| name != "admin") {
                 check.wrong(variable, format!("{problem}; {}", variable.right()));
             }
+            name.to_owned()
         }
-        None if matches!(mongo.scope, Scope::Deployment { .. }) => check.wrong(
-            variable,
-            "is not set, and with WATCH_DATABASES there is no one watched database to hold the \
-             checkpoints; give the name of one database, such as tailwater",
-        ),
-        None => {}
-    }
+        (None, Scope::Database(watched)) => watched.clone(),
+        (None, Scope::Deployment { .. }) => DEPLOYMENT_DATABASE.to_owned(),
+    };
     let collection = text(check, &table::RESUME_COLLECTION);
     if collection.contains(['$', '\0']) || collection.starts_with("system.") {
         check.wrong(
@@ -154,6 +151,9 @@ fn mongodb(check: &mut Check<'_>, mongo: &Mongo) -> ResumeBackend {
     }
 }
 
+/// Far more than a checkpoint has, in bytes.
+const CHECKPOINT_LIMIT: u64 = 1 << 20;
+
 fn file(check: &mut Check<'_>) -> PathBuf {
     let variable = &table::RESUME_FILE;
     let path = PathBuf::from(text(check, variable));
@@ -161,13 +161,20 @@ fn file(check: &mut Check<'_>) -> PathBuf {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    if path.is_dir() {
-        check.wrong(variable, format!("is a folder; {}", variable.right()));
-    } else if !folder.is_dir() {
-        check.wrong(
+    match file::probe(&path, CHECKPOINT_LIMIT) {
+        _ if text(check, variable).contains(char::is_control) => check.wrong(
+            variable,
+            format!("holds control characters; {}", variable.right()),
+        ),
+        Ok(()) => {}
+        Err(Refusal::Missing) if folder.is_dir() => {}
+        Err(Refusal::Missing) => check.wrong(
             variable,
             format!("its folder does not exist; {}", variable.right()),
-        );
+        ),
+        // Who may not read it now may when it is opened: that tells more.
+        Err(Refusal::Unreadable(_)) => {}
+        Err(refusal) => check.wrong(variable, format!("{refusal}; {}", variable.right())),
     }
     path
 }

@@ -62,8 +62,9 @@ pub(super) fn stream_alone(env: &Environment) -> Option<String> {
     let id = match check.given(&table::STREAM_ID) {
         Some(id) => operations::name(&mut check, &table::STREAM_ID, id),
         None => {
-            let uri = check.given(&table::MONGODB_URI)?;
-            let scope = source::scope(&mut check, uri);
+            check.given(&table::MONGODB_URI)?;
+            let uri = source::uri(&mut check);
+            let scope = source::scope(&mut check, uri.as_ref());
             let client_id = check.text(&table::KAFKA_CLIENT_ID).unwrap_or_default();
             let client_id = operations::name(&mut check, &table::KAFKA_CLIENT_ID, client_id);
             derived_id(&client_id, &scope)

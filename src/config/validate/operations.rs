@@ -1,6 +1,7 @@
 //! What an operator sets: HTTP, logs, names.
 
 use crate::config::check::Check;
+use crate::config::placeholder::is_placeholder;
 use crate::config::variable::Variable;
 use crate::config::{Http, Log, LogFormat, Secret, table};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -69,6 +70,12 @@ pub(in crate::config) fn admin_token(check: &mut Check<'_>) -> Option<Secret> {
             variable,
             "must fit into an HTTP header and be hard to guess; give at least 16 visible ASCII \
              characters without spaces",
+        );
+    } else if is_placeholder(token) {
+        check.wrong(
+            variable,
+            "is a placeholder, which whoever reads the example knows; give a token of your own, such \
+             as `openssl rand -hex 32` prints",
         );
     }
     Some(Secret::new(token))

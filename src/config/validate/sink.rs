@@ -2,8 +2,10 @@
 
 use super::operations;
 use crate::config::check::Check;
-use crate::config::env::quote;
+use crate::config::file;
 use crate::config::properties;
+use crate::config::shown::quote;
+use crate::config::uri::PEM_LIMIT;
 use crate::config::variable::Variable;
 use crate::config::{
     Delivery, Kafka, OnRecordError, Pipeline, RecordTimestamp, Sasl, Secret, SecurityProtocol,
@@ -305,8 +307,10 @@ fn authorities(check: &mut Check<'_>, protocol: SecurityProtocol) -> Option<Path
     if !matches!(protocol, SecurityProtocol::Ssl | SecurityProtocol::SaslSsl) {
         check.warn(variable, "has no effect under this KAFKA_SECURITY_PROTOCOL");
     }
-    if !path.exists() {
-        check.wrong(variable, format!("does not exist; {}", variable.right()));
+    if !path.is_dir()
+        && let Err(refusal) = file::probe(&path, PEM_LIMIT)
+    {
+        check.wrong(variable, format!("{refusal}; {}", variable.right()));
     }
     Some(path)
 }

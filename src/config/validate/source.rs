@@ -1,16 +1,17 @@
 //! The source's part: what is watched, how it is read, where it begins.
 
 use crate::config::check::Check;
-use crate::config::env::quote;
 use crate::config::patterns::{covers, database_problem, is_literal};
+use crate::config::shown::quote;
+use crate::config::uri::{self, Uri};
 use crate::config::{
     FullDocument, Mongo, PreImages, Resume, ResumeBackend, Scope, Secret, StartAt,
 };
-use crate::config::{stages, table, uri};
+use crate::config::{stages, table};
 use crate::position::ResumeToken;
 
 pub(super) fn build(check: &mut Check<'_>) -> Mongo {
-    let uri = check.required(&table::MONGODB_URI);
+    let uri = uri(check);
     let full_document = [
         ("default", FullDocument::Default),
         ("updateLookup", FullDocument::UpdateLookup),
@@ -23,8 +24,8 @@ pub(super) fn build(check: &mut Check<'_>) -> Mongo {
         ("required", PreImages::Required),
     ];
     Mongo {
-        uri: Secret::new(uri),
-        scope: scope(check, uri),
+        scope: scope(check, uri.as_ref()),
+        uri: Secret::new(uri.map(|uri| uri.text).unwrap_or_default()),
         watch: check.list(&table::WATCH_COLLECTIONS),
         exclude: check.list(&table::EXCLUDE_COLLECTIONS),
         operations: operations(check),
@@ -45,16 +46,32 @@ pub(super) fn build(check: &mut Check<'_>) -> Mongo {
     }
 }
 
-/// One database (`MONGODB_DATABASE`, else the URI's path) or those of `WATCH_DATABASES`.
-pub(super) fn scope(check: &mut Check<'_>, uri: &str) -> Scope {
-    let in_path = match uri::database(uri) {
-        Ok(database) => database,
-        Err(sentence) => {
-            check.wrong(&table::MONGODB_URI, sentence);
-            // Whether it names a database cannot be known, so nothing more is said of that.
-            return Scope::Database(check.given(&table::MONGODB_DATABASE).unwrap_or("?").into());
+/// `MONGODB_URI`, with a warning for each option that would do nothing; none where it is wrong.
+pub(super) fn uri(check: &mut Check<'_>) -> Option<Uri> {
+    let variable = &table::MONGODB_URI;
+    match uri::read(check.required(variable)) {
+        Ok(uri) => {
+            for sentence in &uri.left_out {
+                check.warn(variable, sentence.as_str());
+            }
+            Some(uri)
         }
+        Err(sentences) => {
+            for sentence in sentences {
+                check.wrong(variable, sentence);
+            }
+            None
+        }
+    }
+}
+
+/// One database (`MONGODB_DATABASE`, else the URI's path) or those of `WATCH_DATABASES`.
+pub(super) fn scope(check: &mut Check<'_>, uri: Option<&Uri>) -> Scope {
+    let Some(uri) = uri else {
+        // Whether it names a database cannot be known, so nothing more is said of that.
+        return Scope::Database(check.given(&table::MONGODB_DATABASE).unwrap_or("?").into());
     };
+    let in_path = uri.database.clone();
     let databases = check.list(&table::WATCH_DATABASES);
     let named = check.given(&table::MONGODB_DATABASE);
     if !databases.is_empty() {
@@ -294,7 +311,7 @@ fn own_collections(mongo: &Mongo, resume: &Resume) -> Vec<String> {
         ..
     } = &resume.backend
     {
-        own.extend(qualify(database.as_deref(), collection));
+        own.extend(qualify(Some(database), collection));
     }
     own
 }

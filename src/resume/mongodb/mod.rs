@@ -5,7 +5,7 @@ mod document;
 mod failure;
 
 use super::{Claim, CommitError, Record, StoreContext};
-use crate::config::{Config, ResumeBackend, Scope};
+use crate::config::{Config, ResumeBackend};
 use crate::error::{Code, Error};
 use ::mongodb::Client;
 use ::mongodb::error::Error as MongoError;
@@ -19,10 +19,6 @@ use failure::{DUPLICATE_KEY, NAMESPACE_NOT_FOUND, code_of, failure};
 use futures_util::TryStreamExt;
 use std::time::Duration;
 use tracing::warn;
-
-/// Where checkpoints of a deployment-wide stream live: they must be in none of the watched databases
-/// by accident.
-const DEPLOYMENT_DATABASE: &str = "tailwater";
 
 /// Our index; one that somebody else made on the same field is left alone.
 const EXPIRY_INDEX: &str = "tailwater_unused";
@@ -52,11 +48,6 @@ impl Collection {
             None => Client::with_uri_str(config.mongo.uri.expose())
                 .await
                 .map_err(|error| failure("connecting for the checkpoints", error))?,
-        };
-        let database = match (database, &config.mongo.scope) {
-            (Some(named), _) => named,
-            (None, Scope::Database(watched)) => watched,
-            (None, Scope::Deployment { .. }) => DEPLOYMENT_DATABASE,
         };
         // Whatever the URI says: a checkpoint is read from where it was written, and stays written.
         let options = CollectionOptions::builder()

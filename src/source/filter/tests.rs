@@ -78,39 +78,30 @@ fn exclude_beats_watch_and_system_and_own_collections_never_count() {
 
 #[test]
 fn the_checkpoints_are_excluded_wherever_they_are_configured_to_live() {
-    let in_mongodb = |database: Option<&str>, collection: &str| Resume {
+    let in_mongodb = |database: &str, collection: &str| Resume {
         backend: ResumeBackend::MongoDb {
-            database: database.map(str::to_owned),
+            database: database.into(),
             collection: collection.into(),
             ttl: None,
         },
     };
     let wanted = |mongo: &Mongo, resume: &Resume, db: &str, coll: &str| {
-        wants_insert(
-            &Filter::new(mongo, &own_collections(mongo, resume)),
-            db,
-            coll,
-        )
+        wants_insert(&Filter::new(mongo, &own_collections(resume)), db, coll)
     };
     let one = mongo(&[], &[], &[]);
-    assert!(!wanted(&one, &in_mongodb(None, "tokens"), "shop", "tokens"));
-    assert!(wanted(
+    assert!(!wanted(
         &one,
-        &in_mongodb(Some("ops"), "tokens"),
+        &in_mongodb("shop", "tokens"),
         "shop",
         "tokens"
     ));
+    assert!(wanted(&one, &in_mongodb("ops", "tokens"), "shop", "tokens"));
     let all = deployment(&["*"], &[]);
-    assert!(!wanted(
-        &all,
-        &in_mongodb(Some("ops"), "tokens"),
-        "ops",
-        "tokens"
-    ));
+    assert!(!wanted(&all, &in_mongodb("ops", "tokens"), "ops", "tokens"));
     let kafka = ResumeBackend::Kafka {
         topic: "tokens".into(),
     };
-    assert!(own_collections(&all, &Resume { backend: kafka }).is_empty());
+    assert!(own_collections(&Resume { backend: kafka }).is_empty());
 }
 
 #[test]
