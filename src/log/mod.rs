@@ -2,8 +2,10 @@
 //! command answers stays alone on the standard one.
 
 mod json;
+mod one_line;
 
 use crate::config::{Log, LogFormat};
+use one_line::OneLine;
 use std::io::IsTerminal;
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
@@ -43,13 +45,18 @@ where
 {
     let (filter, handle) = reload::Layer::new(targets(log.level));
     // Where the output is gone, a complaint about it would go to the same place, and panic there.
-    let lines = fmt::layer().log_internal_errors(false).with_writer(writer);
+    let lines = fmt::layer().log_internal_errors(false);
     let lines = match log.format {
         LogFormat::Text => lines
+            .with_writer(OneLine { writer, colour })
             .with_ansi(colour)
             .with_target(log.level >= Level::DEBUG)
             .boxed(),
-        LogFormat::Json => lines.event_format(json::Json).with_ansi(false).boxed(),
+        LogFormat::Json => lines
+            .with_writer(writer)
+            .event_format(json::Json)
+            .with_ansi(false)
+            .boxed(),
     };
     // A filter for all, not `with_filter`: a layer's own remembers that it refused a line until the
     // next line, even when nothing but `log_enabled!` was asked, as rdkafka does before it makes each

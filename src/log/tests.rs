@@ -66,6 +66,25 @@ fn a_text_line_holds_level_message_and_fields_without_colour() {
 }
 
 #[test]
+fn no_value_can_pass_for_a_line_of_its_own() {
+    let forged = "x\n2026-01-01T00:00:00Z  INFO forged\r\u{85}\u{2028}\u{1b}[2J";
+    let error = std::io::Error::other(forged);
+    for format in [LogFormat::Text, LogFormat::Json] {
+        let lines = logged(Level::INFO, format, |_, _| {
+            warn!(field = forged, display = %error, debug = ?forged, "message {forged}");
+        });
+        assert_eq!(lines.lines().count(), 1, "{lines:?}");
+        assert!(
+            lines.ends_with('\n') && !lines.contains(['\r', '\u{1b}']),
+            "{lines:?}"
+        );
+        let has_others = lines.contains(['\u{85}', '\u{2028}']);
+        // In a string of JSON they end no line.
+        assert!(!has_others || format == LogFormat::Json, "{lines:?}");
+    }
+}
+
+#[test]
 fn libraries_are_one_step_quieter_than_ourselves() {
     let lines = logged(Level::DEBUG, LogFormat::Text, |_, _| {
         debug!("ours");
