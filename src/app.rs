@@ -238,27 +238,25 @@ pub(crate) fn store_context(config: &Config, client: &Client, source: String) ->
 /// [`Code::Config`] for a URI that the driver refuses, [`Code::SourceUnavailable`] while the hosts behind
 /// a `mongodb+srv://` cannot be looked up.
 pub async fn connect(config: &Config) -> Result<Client, Error> {
+    let failed = |error: mongodb::error::Error| {
+        let code = match error.kind.as_ref() {
+            ErrorKind::DnsResolve { .. } => Code::SourceUnavailable,
+            ErrorKind::Io(error) => Code::of_system(error, Code::SourceUnavailable),
+            ErrorKind::InvalidArgument { .. } | ErrorKind::InvalidTlsConfig { .. } => Code::Config,
+            _ => Code::Internal,
+        };
+        Error::new(code, format!("MONGODB_URI: {}", errors::describe(&error)))
+    };
     let mut options = ClientOptions::parse(config.mongo.uri.expose())
         .await
-        .map_err(|error| {
-            let code = match error.kind.as_ref() {
-                ErrorKind::DnsResolve { .. } | ErrorKind::Io(_) => Code::SourceUnavailable,
-                _ => Code::Config,
-            };
-            Error::new(code, format!("MONGODB_URI: {}", errors::describe(&error)))
-        })?;
+        .map_err(failed)?;
     options
         .app_name
         .get_or_insert_with(|| format!("tailwater {}", config.stream_id));
     options
         .server_selection_timeout
         .get_or_insert(SERVER_SELECTION);
-    Client::with_options(options).map_err(|error| {
-        Error::new(
-            Code::Config,
-            format!("MONGODB_URI: {}", errors::describe(&error)),
-        )
-    })
+    Client::with_options(options).map_err(failed)
 }
 
 /// A name for this process, which the one that takes over its stream is told of.

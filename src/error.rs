@@ -3,12 +3,13 @@
 //! One table ([`Code::policy`]) says what is retried, what stops, and what an operator does next.
 //! Decisions are made by code, never by message text. `docs/errors.md` explains each code.
 
-use std::fmt;
+use rustix::io::Errno;
+use std::{fmt, io};
 
 /// A stable name for a kind of failure. Never renamed; documented in `docs/errors.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Code {
-    /// A bug or an exhausted machine: nothing the operator's configuration did.
+    /// A bug: nothing the operator's configuration did.
     Internal,
     /// One or more variables are wrong.
     Config,
@@ -32,6 +33,8 @@ pub enum Code {
     CheckpointFailed,
     /// Stopping took longer than `SHUTDOWN_TIMEOUT_MS`; the checkpoint is behind what was delivered.
     DrainTimedOut,
+    /// The machine, or a limit on this process, leaves no thread, memory or descriptor.
+    Exhausted,
 }
 
 /// What the process does about a failure.
@@ -44,7 +47,7 @@ pub enum Policy {
 }
 
 impl Code {
-    pub const ALL: [Code; 12] = [
+    pub const ALL: [Code; 13] = [
         Code::Internal,
         Code::Config,
         Code::SourceRefused,
@@ -57,6 +60,7 @@ impl Code {
         Code::RecordRefused,
         Code::CheckpointFailed,
         Code::DrainTimedOut,
+        Code::Exhausted,
     ];
 
     /// The stable name, as in logs and `docs/errors.md`.
@@ -74,6 +78,7 @@ impl Code {
             Code::RecordRefused => "record_refused",
             Code::CheckpointFailed => "checkpoint_failed",
             Code::DrainTimedOut => "drain_timed_out",
+            Code::Exhausted => "exhausted",
         }
     }
 
@@ -92,6 +97,24 @@ impl Code {
             Code::CheckpointFailed => 10,
             Code::SourceUnavailable => 11,
             Code::SinkUnavailable => 12,
+            Code::Exhausted => 14,
+        }
+    }
+
+    /// [`Code::Exhausted`] where the system refused for want of something, else `otherwise`.
+    pub fn of_system(error: &io::Error, otherwise: Self) -> Self {
+        const WANT: [Errno; 5] = [
+            // Of a thread that could not be made.
+            Errno::AGAIN,
+            Errno::NOMEM,
+            Errno::NFILE,
+            Errno::MFILE,
+            Errno::NOBUFS,
+        ];
+        let is_want = Errno::from_io_error(error).is_some_and(|errno| WANT.contains(&errno));
+        match is_want || error.kind() == io::ErrorKind::OutOfMemory {
+            true => Self::Exhausted,
+            false => otherwise,
         }
     }
 
@@ -150,5 +173,16 @@ mod tests {
         assert_eq!(names.len(), Code::ALL.len());
         assert_eq!(exits.len(), Code::ALL.len());
         assert!(!exits.contains(&0) && !exits.contains(&130));
+    }
+    #[test]
+    fn want_of_threads_memory_or_descriptors_is_no_fault_of_the_configuration() {
+        for errno in [Errno::AGAIN, Errno::NOMEM, Errno::NFILE, Errno::MFILE] {
+            let error = io::Error::from(errno);
+            assert_eq!(Code::of_system(&error, Code::Config), Code::Exhausted);
+        }
+        for errno in [Errno::ADDRINUSE, Errno::ACCESS, Errno::NOENT] {
+            let error = io::Error::from(errno);
+            assert_eq!(Code::of_system(&error, Code::Config), Code::Config);
+        }
     }
 }

@@ -6,6 +6,7 @@ use tailwater::config::Loaded;
 use tailwater::error::{Code, Error};
 use tailwater::panics::{Panics, caught};
 use tailwater::{app, log, shutdown};
+use tokio::runtime::{Builder, Runtime};
 
 fn main() {
     shutdown::exit(outcome(&Cli::parse().command()))
@@ -35,16 +36,27 @@ fn outcome(command: &Command) -> u8 {
 }
 
 fn start(command: &Command, loaded: Loaded, log: log::Handle) -> Result<u8, Error> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Error::new(Code::Internal, "no runtime").because(error))?;
+    let runtime = runtime()?;
     let carried_out = Box::pin(carry_out(command, loaded, log));
     let result = runtime.block_on(caught("the command", carried_out));
     // Left as it is, for the end of the process to end it: threads that wait for a server which does not
     // answer would hold that up, and tasks dropped one by one find others gone (the driver panics then).
     std::mem::forget(runtime);
     result.flatten()
+}
+
+/// The threads that everything runs on. Where one of them cannot be made, tokio panics.
+fn runtime() -> Result<Runtime, Error> {
+    let built = std::panic::catch_unwind(|| Builder::new_multi_thread().enable_all().build());
+    let limits = "no threads or descriptors to run on; raise the limits of this process (ulimit -u, ulimit -n)";
+    match built {
+        Ok(Ok(runtime)) => Ok(runtime),
+        Ok(Err(error)) => {
+            let code = Code::of_system(&error, Code::Internal);
+            Err(Error::new(code, limits).because(error))
+        }
+        Err(_) => Err(Error::new(Code::Exhausted, limits)),
+    }
 }
 
 async fn carry_out(command: &Command, loaded: Loaded, log: log::Handle) -> Result<u8, Error> {
@@ -65,8 +77,10 @@ async fn carry_out(command: &Command, loaded: Loaded, log: log::Handle) -> Resul
         }
         _ => {}
     }
-    let stop = shutdown::on_signal()
-        .map_err(|error| Error::new(Code::Internal, "no signal handlers").because(error))?;
+    let stop = shutdown::on_signal().map_err(|error| {
+        let code = Code::of_system(&error, Code::Internal);
+        Error::new(code, "no signal handlers").because(error)
+    })?;
     let panics = Panics::stop_on_any(stop.clone());
     if let Command::Tail(args) = command {
         let printed = Box::pin(cli::tail::run(args, &loaded.config, stop)).await;

@@ -92,7 +92,7 @@ fn a_wrong_configuration_is_told_whole_and_leaves_with_its_code_whatever_is_run(
         assert_eq!((exit, out.as_str()), (Some(2), ""), "{args:?}");
         for expected in [
             "the configuration has 4 errors:",
-            "MONGODB_URI=mongodb://user:***@localhost:27017: names no database",
+            "MONGODB_URI=mongodb://***@localhost:27017: names no database",
             "BATCH_SIZE=fifty: is no whole number",
             "KAFKA_BROKERS: is not set",
             "KAFKA_PROP_NO_SUCH_THING=1: No such configuration property",
@@ -102,6 +102,94 @@ fn a_wrong_configuration_is_told_whole_and_leaves_with_its_code_whatever_is_run(
         }
         assert!(!err.contains("hunter2"), "{err}");
     }
+}
+
+/// The lines of `config`, whose first word is a variable.
+fn setting<'a>(out: &'a str, name: &str) -> &'a str {
+    let mut lines = out.lines();
+    let line = lines.find(|line| line.split_whitespace().next() == Some(name));
+    line.unwrap_or_else(|| panic!("no {name} in {out}"))
+}
+
+#[test]
+fn the_env_file_of_a_node_program_is_taken_with_the_lines_of_others_in_it() {
+    let foreign = "SMTP_FROM=Team <a@example.com>\nFEATURES={\"a\": [1]}\nGREETING=it's\nFOLDER=C:\\new\n\
+                   hunter2\nTITLE: Dashboard\n";
+    let ours = "export MONGODB_URI=mongodb://u:pa$sw0rd@h/d?useNewUrlParser=true&socketTimeoutMS=5\n\
+                KAFKA_BROKERS = \"h:9092\" # local\n";
+    let binary = Binary::new().dotenv(&format!("{foreign}{ours}"));
+    let (exit, out, err) = binary.run(&["config"]);
+    assert_eq!(exit, Some(0), "{err}");
+    assert!(
+        setting(&out, "MONGODB_URI").ends_with("mongodb://***@h/d?***  [.env]"),
+        "{out}"
+    );
+    assert!(
+        setting(&out, "KAFKA_BROKERS").ends_with("h:9092  [.env]"),
+        "{out}"
+    );
+    for said in [
+        "warning: .env: line 5 is not read",
+        "warning: MONGODB_URI: its option useNewUrlParser has no effect here",
+        "warning: MONGODB_URI: its option socketTimeoutMS has no effect here",
+    ] {
+        assert!(err.contains(said), "{err}");
+    }
+    assert!(!err.contains("hunter2") && !err.contains("sw0rd"), "{err}");
+
+    let alone = Binary::new()
+        .dotenv(foreign)
+        .var("MONGODB_URI", "mongodb://h/d")
+        .var("KAFKA_BROKERS", "h:1");
+    let (exit, _, err) = alone.run(&["config"]);
+    assert_eq!((exit, err.lines().count()), (Some(0), 1), "{err}");
+}
+
+#[test]
+fn nothing_waits_for_a_pipe_in_the_place_of_a_file() {
+    let binary = Binary::new()
+        .var("MONGODB_URI", "mongodb://h/d")
+        .var("KAFKA_BROKERS", "h:1")
+        .var("ADMIN_TOKEN_FILE", ".env");
+    let pipe = binary.folder.path().join(".env");
+    let made = Command::new("mkfifo").arg(pipe).status().unwrap();
+    assert!(made.success());
+    let (exit, _, err) = binary.run(&["config"]);
+    assert_eq!(exit, Some(2));
+    assert!(
+        err.contains("ADMIN_TOKEN_FILE=.env: is a pipe and no file"),
+        "{err}"
+    );
+    assert!(
+        err.contains("warning: .env: is a pipe and no file: it is not read"),
+        "{err}"
+    );
+}
+
+/// librdkafka's threads take the stack that the limit names, so that the system has no room for one.
+#[test]
+fn a_thread_that_cannot_be_made_is_no_fault_of_the_configuration() {
+    let limits = "ulimit -s 1073741824 && ulimit -v 8388608 && exec \"$0\" topics";
+    let binary = Binary::new()
+        .var("MONGODB_URI", "mongodb://127.0.0.1:1/d")
+        .var("KAFKA_BROKERS", "127.0.0.1:1");
+    let output = Command::new("sh")
+        .args(["-c", limits, env!("CARGO_BIN_EXE_tailwater")])
+        .env_clear()
+        .envs(binary.vars.iter().map(|(name, value)| (name, value)))
+        .current_dir(binary.folder.path())
+        .output()
+        .unwrap();
+    let said = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_eq!(output.status.code(), Some(14), "{said}");
+    assert!(
+        said.contains("Failed to create thread") && said.contains("ulimit -u"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -44,7 +44,8 @@ struct Context {
 /// Starts the server where one is wanted; it ends with `done`.
 ///
 /// # Errors
-/// [`Code::Config`] when an address that was asked for cannot be bound.
+/// [`Code::Config`] when an address that was asked for cannot be bound, [`Code::Exhausted`] when the system has no
+/// socket left.
 pub async fn serve(
     config: &Config,
     board: Arc<Board>,
@@ -58,14 +59,18 @@ pub async fn serve(
     };
     let listener = match TcpListener::bind(addr).await {
         Ok(listener) => listener,
-        Err(error) if is_default => {
-            tracing::warn!(%addr, %error, "no http server: the default port is taken; HTTP_ADDR names another");
-            return Ok(None);
-        }
         Err(error) => {
-            let detail =
-                format!("HTTP_ADDR={addr} cannot be bound: {error}; give a free address or `off`");
-            return Err(Error::new(Code::Config, detail));
+            let code = Code::of_system(&error, Code::Config);
+            if code == Code::Config && is_default {
+                tracing::warn!(%addr, %error, "no http server: the default address cannot be had; HTTP_ADDR names another");
+                return Ok(None);
+            }
+            let remedy = match code {
+                Code::Config => "give a free address or `off`",
+                _ => "raise the limits of this process (ulimit -n)",
+            };
+            let detail = format!("HTTP_ADDR={addr} cannot be bound: {error}; {remedy}");
+            return Err(Error::new(code, detail));
         }
     };
     let addr = listener.local_addr().unwrap_or(addr);

@@ -271,7 +271,7 @@ fn after_help() -> String {
 
 fn meaning(code: Code) -> &'static str {
     match code {
-        Code::Internal => "a bug, or the machine is exhausted; of a question (health, stop, …): no",
+        Code::Internal => "a bug; of a question (health, stop, …): no",
         Code::Config => "the configuration or the command line is wrong",
         Code::SourceRefused => "MongoDB refuses: credentials, privileges, no replica set, version",
         Code::SourceUnavailable => {
@@ -284,6 +284,7 @@ fn meaning(code: Code) -> &'static str {
         Code::Fenced => "another instance has taken over this stream",
         Code::RecordRefused => "a record cannot be delivered, and ON_RECORD_ERROR=stop",
         Code::CheckpointFailed => "the checkpoint store cannot be read or written",
+        Code::Exhausted => "the machine or a limit leaves no thread, memory or descriptor",
         Code::DrainTimedOut => "stopping took longer than SHUTDOWN_TIMEOUT_MS; some will repeat",
     }
 }

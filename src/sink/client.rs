@@ -1,6 +1,7 @@
 //! What every Kafka client of Tailwater has in common: brokers, security, the user's properties,
 //! logging through `tracing`, and which of our codes an error of Kafka means.
 
+use super::produce;
 use super::producer::Producer;
 use crate::config::{Kafka, SecurityProtocol};
 use crate::error::{Code, Error};
@@ -220,8 +221,16 @@ pub fn log_error(error: &KafkaError, reason: &str) {
 
 /// An error of Kafka with our code and a sentence on what was attempted.
 pub fn error(attempt: impl std::fmt::Display, error: &KafkaError) -> Error {
-    Error::new(code(error), format!("{attempt}: {}", describe(error)))
+    let code = code(error);
+    let remedy = match code {
+        Code::Exhausted => EXHAUSTED,
+        _ => "",
+    };
+    Error::new(code, format!("{attempt}: {}{remedy}", describe(error)))
 }
+
+const EXHAUSTED: &str = "; this process may have no more threads or memory: raise its limits (ulimit -u, \
+                         pids.max, TasksMax, memory), or see what else uses them up";
 
 /// The error in words, without values of properties: those may be secrets.
 pub fn describe(error: &KafkaError) -> String {
@@ -235,8 +244,13 @@ pub fn describe(error: &KafkaError) -> String {
 }
 
 /// Which of our codes an error of Kafka means: what cannot heal by waiting is refused, the rest is
-/// unavailable.
+/// unavailable. That of a client that could not be made has to be asked for on the thread that tried.
 pub fn code(error: &KafkaError) -> Code {
+    if matches!(error, KafkaError::ClientCreation(_))
+        && produce::last_error() == RDKafkaErrorCode::CriticalSystemResource
+    {
+        return Code::Exhausted;
+    }
     if matches!(
         error,
         KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_) | KafkaError::Nul(_)

@@ -14,6 +14,13 @@ use std::time::Duration;
 /// How many headers a record carries at most.
 pub const MAX_HEADERS: usize = 12;
 
+/// librdkafka's last error on this thread: the code of a client that could not be made, which rdkafka leaves
+/// out. Only right directly behind the call that failed.
+pub fn last_error() -> RDKafkaErrorCode {
+    // SAFETY: it reads a variable of this thread and has no preconditions.
+    unsafe { rd::rd_kafka_last_error() }.into()
+}
+
 /// `RD_KAFKA_PARTITION_UA` of rdkafka.h: the partitioner decides.
 const UNASSIGNED: i32 = -1;
 

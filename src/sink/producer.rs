@@ -349,7 +349,7 @@ impl Producer {
             .map_err(|error| client::error("starting the kafka producer", &error))?;
         let inner = Arc::new(inner);
         let no_thread =
-            |error| Error::new(Code::Internal, "no thread for the kafka producer").because(error);
+            |error| Error::new(Code::Exhausted, "no thread for the kafka producer").because(error);
         let prompt = match prompt::is_told_to_linger(kafka) {
             true => None,
             false => Some(Prompt::start(Arc::clone(&inner), pace).map_err(no_thread)?),
