@@ -1,6 +1,10 @@
 # syntax=docker/dockerfile:1
 
-FROM rust:1.95-slim-bookworm AS build
+# Tags can be moved, digests cannot: SECURITY.md says how to give both as name@sha256:…
+ARG RUST_IMAGE=rust:1.95-slim-bookworm
+ARG BASE_IMAGE=debian:bookworm-slim
+
+FROM ${RUST_IMAGE} AS build
 # librdkafka and OpenSSL are built from source and linked statically.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends cmake g++ make perl pkg-config \
@@ -19,7 +23,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     && install -D target/release/examples/workload target/release/examples/consumer -t /out
 
 # glibc, the certificates of public authorities, and a user of its own.
-FROM debian:bookworm-slim AS base
+FROM ${BASE_IMAGE} AS base
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates \
     && rm -rf /var/lib/apt/lists/* \

@@ -94,3 +94,84 @@ fn the_runbook_explains_every_state_and_every_code() {
         assert!(runbook.contains(&row), "no row for code {}", code.name());
     }
 }
+
+/// The value of a key of the Kubernetes manifest.
+fn manifest_value<'a>(manifest: &'a str, key: &str) -> Option<&'a str> {
+    let mut lines = manifest.lines().map(str::trim);
+    lines.find_map(|line| line.strip_prefix(key)?.strip_prefix(": "))
+}
+
+#[test]
+fn the_manifests_take_away_what_is_not_needed() {
+    let manifest = read("config/kubernetes/tailwater.yaml");
+    for (key, value) in [
+        ("runAsNonRoot", "true"),
+        ("seccompProfile", "{ type: RuntimeDefault }"),
+        ("readOnlyRootFilesystem", "true"),
+        ("allowPrivilegeEscalation", "false"),
+        ("capabilities", "{ drop: [ALL] }"),
+        ("automountServiceAccountToken", "false"),
+    ] {
+        assert_eq!(manifest_value(&manifest, key), Some(value), "{key}");
+    }
+    let user = manifest_value(&manifest, "runAsUser").unwrap();
+    let dockerfile = read("Dockerfile");
+    assert!(dockerfile.contains(&format!("\nUSER {user}\n")), "{user}");
+    let unit = read("config/tailwater@.service");
+    for line in [
+        "CapabilityBoundingSet=",
+        "SystemCallFilter=@system-service",
+        "NoNewPrivileges=yes",
+        "ProtectSystem=strict",
+    ] {
+        assert!(unit.lines().any(|of_unit| of_unit == line), "{line}");
+    }
+}
+
+#[test]
+fn images_can_be_given_by_digest_and_the_page_names_each_parameter() {
+    let page = read("SECURITY.md");
+    for file in ["Dockerfile", "docker-compose.yml"] {
+        let text = read(file);
+        for line in text.lines().map(str::trim) {
+            let image = line.strip_prefix("FROM ").or(line.strip_prefix("image: "));
+            // What is built here has no digest before it is pushed.
+            let is_own = |image: &str| {
+                ["build", "base", "tailwater"]
+                    .iter()
+                    .any(|own| image.starts_with(own))
+            };
+            let Some(image) = image.filter(|image| !is_own(image)) else {
+                continue;
+            };
+            let parameter = image
+                .strip_prefix("${")
+                .and_then(|rest| rest.split([':', '}']).next());
+            let parameter =
+                parameter.unwrap_or_else(|| panic!("{file}: {image} is fixed to a tag"));
+            assert!(
+                page.contains(parameter),
+                "{parameter} is not in SECURITY.md"
+            );
+        }
+    }
+}
+
+#[test]
+fn no_example_token_of_ours_is_taken() {
+    let manifest = read("config/kubernetes/tailwater.yaml");
+    let example = read("config/tailwater.env.example");
+    let of_example = example
+        .lines()
+        .find_map(|line| line.strip_prefix("#ADMIN_TOKEN="));
+    for token in [manifest_value(&manifest, "ADMIN_TOKEN"), of_example] {
+        let errors = tailwater::config::Config::from_vars([
+            ("MONGODB_URI", "mongodb://h/d"),
+            ("KAFKA_BROKERS", "h:1"),
+            ("ADMIN_TOKEN", token.unwrap()),
+        ])
+        .unwrap_err()
+        .to_string();
+        assert!(errors.contains("ADMIN_TOKEN=***: "), "{errors}");
+    }
+}
