@@ -1,5 +1,6 @@
 //! What was found out about both ends before the first event, in sentences.
 
+use crate::config::Escaped;
 use crate::error::{Code, Error};
 use serde::Serialize;
 use std::fmt;
@@ -97,9 +98,11 @@ impl fmt::Display for Finding {
             Severity::Warn => "warn ",
             Severity::Error => "error",
         };
-        write!(f, "{severity}  {:<22}  {}", self.name, self.sentence)?;
+        // What it quotes, a collection's name for one, may hold the end of a line.
+        let sentence = Escaped(&self.sentence);
+        write!(f, "{severity}  {:<22}  {sentence}", self.name)?;
         for line in self.remedy.iter().flat_map(|remedy| remedy.lines()) {
-            write!(f, "\n{:31}{line}", "")?;
+            write!(f, "\n{:31}{}", "", Escaped(line))?;
         }
         Ok(())
     }
@@ -189,6 +192,15 @@ mod tests {
             .remedy("is Kafka up?"),
         );
         report
+    }
+
+    #[test]
+    fn no_name_that_is_quoted_can_pass_for_a_finding() {
+        let forged = "views: a\nok     mongodb.version         all is well\r\u{1b}[2J";
+        let finding = Finding::ok("mongodb.views", forged).remedy("drop a\u{2028}b\rc");
+        let text = finding.to_string();
+        assert!(!text.contains(['\r', '\u{1b}', '\u{2028}']), "{text:?}");
+        assert!(!text.contains("\nok"), "{text:?}");
     }
 
     #[test]

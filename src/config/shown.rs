@@ -59,7 +59,8 @@ pub(super) fn quote(text: &str) -> String {
 
 /// Text on one line: control characters, other ends of lines and what turns the direction of writing are
 /// written as escapes, so that no value can pass for a line of ours.
-pub(super) struct Escaped<T>(pub T);
+#[derive(Debug)]
+pub(crate) struct Escaped<T>(pub T);
 
 impl<T: fmt::Display> fmt::Display for Escaped<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -14,7 +14,8 @@ use crate::source::locate::{Located, locate};
 use crate::source::{identity, start};
 use jiff::Timestamp;
 use mongodb::Client;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 
 /// The token that was typed.
@@ -47,11 +48,14 @@ pub(super) async fn at(config: &Config, time: Timestamp) -> Result<ResumeToken, 
     })
 }
 
+/// Far more than an exported checkpoint has, in bytes: a device has no end.
+const EXPORT_LIMIT: u64 = 1 << 20;
+
 /// The token of an exported checkpoint of this source and database.
 pub(super) async fn imported(config: &Config, file: &Path) -> Result<ResumeToken, Error> {
     let text = match file.as_os_str() == "-" {
-        true => io::read_to_string(io::stdin()),
-        false => std::fs::read_to_string(file),
+        true => io::read_to_string(io::stdin().take(EXPORT_LIMIT)),
+        false => File::open(file).and_then(|file| io::read_to_string(file.take(EXPORT_LIMIT))),
     };
     let name = file.display();
     let text = text.map_err(|error| damaged(&format!("{name}: {error}")))?;

@@ -13,7 +13,13 @@ const NAME: &str = "kafka.topics";
 /// Looks at everything the configuration needs of Kafka: that a broker answers, takes the log-in,
 /// and has, or would let us make, each topic that is known without an event.
 pub async fn check(config: &Config) -> Vec<Finding> {
-    let refused = |error: Error| vec![Finding::error("kafka.config", error.code, error.detail)];
+    let refused = |error: Error| {
+        let name = match error.code {
+            Code::Config => "kafka.config",
+            _ => "kafka.client",
+        };
+        vec![Finding::error(name, error.code, error.detail)]
+    };
     let topics = match Topics::new(&config.kafka) {
         Ok(topics) => topics,
         Err(error) => return refused(error),
