@@ -1,6 +1,7 @@
 //! The HTTP server: health, metrics, and the calls that change something.
 
 mod control;
+mod guard;
 mod health;
 mod listen;
 
@@ -17,8 +18,7 @@ use axum::http::header;
 use axum::middleware;
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
-use control::Guard;
-use std::net::SocketAddr;
+use guard::Guard;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -75,26 +75,22 @@ pub async fn serve(
     };
     let addr = listener.local_addr().unwrap_or(addr);
     tracing::info!(%addr, "http server listening");
-    let routes = routes(Context {
+    let context = Arc::new(Context {
         board,
         controls,
-        guard: guard(config, addr),
+        guard: Guard::new(config.admin_token.clone(), addr.ip()),
         is_enabled: config.enabled,
         stream: config.stream_id.clone(),
         filter: Filter::of(config).identity().summary,
     });
-    Ok(Some(tokio::spawn(listen::serve(listener, routes, done))))
+    let routes = routes(Arc::clone(&context));
+    Ok(Some(tokio::spawn(async move {
+        listen::serve(listener, routes, done).await;
+        context.guard.say_the_rest();
+    })))
 }
 
-fn guard(config: &Config, addr: SocketAddr) -> Guard {
-    Guard {
-        token: config.admin_token.clone(),
-        is_loopback: addr.ip().is_loopback(),
-    }
-}
-
-fn routes(context: Context) -> Router {
-    let context = Arc::new(context);
+fn routes(context: Arc<Context>) -> Router {
     let changing = Router::new()
         .route("/admin/log-level", post(control::log_level))
         .route("/admin/pause", post(control::pause))
@@ -102,7 +98,7 @@ fn routes(context: Context) -> Router {
         .route("/admin/stop", post(control::stop))
         .layer(middleware::from_fn_with_state(
             Arc::clone(&context),
-            control::guard,
+            guard::changing,
         ))
         .layer(DefaultBodyLimit::max(BODY_LIMIT));
     Router::new()
@@ -116,6 +112,11 @@ fn routes(context: Context) -> Router {
         .route("/status", get(health::status))
         .route("/metrics", get(scrape))
         .merge(changing)
+        // Behind everything, also what no route answers.
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&context),
+            guard::any,
+        ))
         .with_state(context)
 }
 

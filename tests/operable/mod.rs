@@ -1,6 +1,7 @@
 //! What the person on call sees, asks and does.
 
 mod ask;
+mod callers;
 mod cli;
 mod configs;
 mod control;

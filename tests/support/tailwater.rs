@@ -17,6 +17,7 @@ pub struct Setup {
     env: BTreeMap<String, String>,
     args: Vec<String>,
     folder: PathBuf,
+    descriptors: Option<u32>,
 }
 
 impl Setup {
@@ -26,6 +27,7 @@ impl Setup {
             env: BTreeMap::new(),
             args: Vec::new(),
             folder: process::folder("tailwater"),
+            descriptors: None,
         }
         .env("HTTP_ADDR", "127.0.0.1:0")
     }
@@ -51,6 +53,13 @@ impl Setup {
         self
     }
 
+    /// How many descriptors it may open, as `ulimit -n` sets it.
+    #[must_use]
+    pub fn descriptors(mut self, most: u32) -> Self {
+        self.descriptors = Some(most);
+        self
+    }
+
     /// All variables: for a run inside the test's own process.
     pub fn vars(&self) -> BTreeMap<String, String> {
         self.env.clone()
@@ -73,7 +82,16 @@ impl Setup {
 
     /// Starts it and waits for nothing.
     pub fn spawn(&self) -> Tailwater {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tailwater"));
+        let program = env!("CARGO_BIN_EXE_tailwater");
+        let mut command = match self.descriptors {
+            None => Command::new(program),
+            Some(most) => {
+                let mut shell = Command::new("sh");
+                let script = format!("ulimit -n {most} && exec \"$0\" \"$@\"");
+                shell.args(["-c", &script, program]);
+                shell
+            }
+        };
         command
             .args(&self.args)
             .current_dir(&self.folder)
