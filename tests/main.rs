@@ -26,3 +26,4 @@ mod servers;
 mod stream_ends;
 mod token_order;
 mod topics;
+mod views;

@@ -178,6 +178,11 @@ impl Filter {
                 .all(|name| name.collection.as_str().is_empty())
     }
 
+    /// Whether collections are chosen by name or pattern, and not simply all of them.
+    pub fn names_collections(&self) -> bool {
+        !self.watch.is_empty()
+    }
+
     /// Whether changes of this collection are wanted.
     pub fn watches(&self, database: &str, collection: &str) -> bool {
         // An expanded event may be about no collection; no pattern speaks of it then.

@@ -4,6 +4,7 @@
 //! is written, and what the user may not read is said to be unknown rather than wrong.
 
 mod data;
+mod eventless;
 mod reach;
 
 use super::errors::{self, Moment, SourceFault};
@@ -72,7 +73,7 @@ async fn look(client: &Client, config: &Config, report: &mut Report) -> Option<S
         return Some(server);
     }
     report.extend(
-        within(data::run(client, config, &filter))
+        within(data::run(client, config, &filter, &server))
             .await
             .unwrap_or_default(),
     );

@@ -1,5 +1,7 @@
 //! Whether what is to be watched is there, and keeps the images that were asked for.
 
+use super::eventless;
+use super::reach::Server;
 use crate::config::{Config, FullDocument, PreImages, Scope};
 use crate::error::Code;
 use crate::preflight::Finding;
@@ -13,7 +15,12 @@ use mongodb::results::{CollectionSpecification, CollectionType};
 /// How many databases of a deployment are looked into.
 const MAX_DATABASES: usize = 100;
 
-pub(super) async fn run(client: &Client, config: &Config, filter: &Filter) -> Vec<Finding> {
+pub(super) async fn run(
+    client: &Client,
+    config: &Config,
+    filter: &Filter,
+    server: &Server,
+) -> Vec<Finding> {
     let mut findings = Vec::new();
     let names = match &config.mongo.scope {
         Scope::Database(name) => vec![name.clone()],
@@ -35,7 +42,10 @@ pub(super) async fn run(client: &Client, config: &Config, filter: &Filter) -> Ve
             Ok(found) => collections.extend(found.into_iter().map(|found| (name.as_str(), found))),
             Err(error) => {
                 let said = errors::describe(&error);
-                let sentence = format!("may not list the collections of {name} ({said})");
+                let sentence = format!(
+                    "may not list the collections of {name} ({said}): whether what is watched exists, is a \
+                     view, or keeps images is not known"
+                );
                 findings.push(Finding::ok("mongodb.collections", sentence));
                 return findings;
             }
@@ -49,6 +59,7 @@ pub(super) async fn run(client: &Client, config: &Config, filter: &Filter) -> Ve
         })
         .collect();
     findings.extend(missing(config, filter, &collections));
+    findings.extend(eventless::findings(server, config, filter, &collections));
     findings.extend(images(config, &watched));
     findings
 }
