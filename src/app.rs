@@ -9,7 +9,7 @@ use crate::config::{Config, Scope};
 use crate::error::{Code, Error};
 use crate::pipeline::{self, incarnation::Rooms};
 use crate::preflight::Report;
-use crate::resume::StoreContext;
+use crate::resume::{self, StoreContext};
 use crate::sink::topics;
 use crate::source::cursor::{Lean, Watch};
 use crate::source::reader::Retry;
@@ -85,6 +85,10 @@ pub async fn check(config: &Config) -> Result<Report, Error> {
     let client = connect(config).await?;
     let mut report = preflight::run(&client, config).await;
     report.extend(topics::check(config).await);
+    // A server that does not answer has been told of.
+    if report.waiting_for().is_none() {
+        report.extend(resume::may_store(config, &client).await);
+    }
     Ok(report)
 }
 

@@ -21,6 +21,7 @@ mod preflight;
 mod property;
 mod restart;
 mod resuming;
+mod rights;
 mod routing;
 mod servers;
 mod stream_ends;

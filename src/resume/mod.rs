@@ -26,6 +26,7 @@ pub use verify::{Decision, verify};
 use crate::config::{Config, ResumeBackend};
 use crate::error::{Code, Error};
 use crate::position::{Position, ResumeToken, Seq};
+use crate::preflight::Finding;
 use std::time::{Duration, Instant};
 
 /// Who opens a store, and for what: written into every checkpoint.
@@ -375,6 +376,18 @@ pub async fn refuse_in_use(config: &Config) -> Result<(), Error> {
     match &config.resume.backend {
         ResumeBackend::File { path } => file::refuse_in_use(path).await,
         ResumeBackend::Kafka { .. } | ResumeBackend::MongoDb { .. } => Ok(()),
+    }
+}
+
+/// Looks whether a run could write and read its checkpoints, without claiming the stream: for `check`.
+pub async fn may_store(config: &Config, mongo: &::mongodb::Client) -> Vec<Finding> {
+    match &config.resume.backend {
+        ResumeBackend::Kafka { topic } => {
+            kafka::check(&config.kafka, topic, &config.stream_id).await
+        }
+        ResumeBackend::MongoDb { .. } => mongodb::check(config, mongo).await,
+        // What may be written to a file shows when it is written.
+        ResumeBackend::File { .. } => Vec::new(),
     }
 }
 

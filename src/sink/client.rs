@@ -9,7 +9,7 @@ use rdkafka::client::{Client, ClientContext};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::Producer as _;
+use rdkafka::producer::{DeliveryResult, Producer as _, ProducerContext};
 use std::time::Duration;
 use tracing::{debug, info, warn};
 
@@ -196,6 +196,26 @@ impl ClientContext for Logging {
 
 impl ConsumerContext for Logging {}
 
+/// As [`Logging`], for a client that only finds something out: what it meets is the answer.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Quiet;
+
+impl ClientContext for Quiet {
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(RDKafkaLogLevel::Debug, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        log_error(&error, reason);
+    }
+}
+
+impl ProducerContext for Quiet {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, _: &DeliveryResult<'_>, (): Self::DeliveryOpaque) {}
+}
+
 /// Hands a line of librdkafka's own log to `tracing`.
 ///
 /// Its errors are about one attempt to reach one broker, which it repeats by itself: to us they are
@@ -261,6 +281,14 @@ pub fn code(error: &KafkaError) -> Code {
         Some(code) if is_refusal(code) => Code::SinkRefused,
         _ => Code::SinkUnavailable,
     }
+}
+
+/// Whether a consumer that is assigned its partitions can read no more. Its group is only a name:
+/// librdkafka assigns nothing without one, and looks for its coordinator; not being allowed to use it does
+/// no harm.
+pub fn ends_reading(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() != Some(RDKafkaErrorCode::GroupAuthorizationFailed)
+        && code(error) == Code::SinkRefused
 }
 
 fn is_refusal(code: RDKafkaErrorCode) -> bool {

@@ -132,7 +132,7 @@ pub fn read(
             Some(Err(KafkaError::PartitionEOF(partition))) => {
                 open.remove(&partition);
             }
-            Some(Err(error)) if client::code(&error) == Code::SinkRefused => {
+            Some(Err(error)) if client::ends_reading(&error) => {
                 return Err(failed(&error));
             }
             // The client goes on by itself.

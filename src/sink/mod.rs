@@ -1,5 +1,6 @@
 //! Kafka: how it is reached, and how records get there.
 
+pub mod authorized;
 pub mod client;
 pub mod dead_letter;
 pub mod first;
@@ -11,5 +12,6 @@ pub mod produce;
 pub mod producer;
 pub mod prompt;
 pub mod replay;
+pub mod rights;
 pub mod topics;
 pub mod transaction;

@@ -14,10 +14,12 @@ mod clients;
 mod leader;
 mod producer;
 mod read;
+mod rights;
 mod topic;
 
 pub(super) use clients::Clients;
 pub use leader::Leader;
+pub(super) use rights::check;
 pub use topic::{CheckpointRecord, Topic};
 
 use super::{Claim, CommitError, Record, StoreContext};

@@ -163,7 +163,7 @@ impl Producer {
     }
 }
 
-fn configuration(kafka: &Kafka, stream: &str) -> ClientConfig {
+pub(super) fn configuration(kafka: &Kafka, stream: &str) -> ClientConfig {
     let mut config = client::client_config(kafka, Kind::Producer);
     // The user's settings are for records by the million. Of two names for one property it is open
     // which wins: none of them stays.

@@ -322,7 +322,7 @@ impl Reader {
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
                     open.remove(&partition);
                 }
-                Some(Err(error)) if is_lasting(&error) => return Err(failed(&error)),
+                Some(Err(error)) if client::ends_reading(&error) => return Err(failed(&error)),
                 // The client goes on by itself.
                 Some(Err(_)) | None => self.check(deadline, "it takes too long")?,
             }
@@ -360,13 +360,6 @@ fn is_settling(error: &KafkaError) -> bool {
                 | RDKafkaErrorCode::UnknownTopic
         )
     )
-}
-
-/// The group is only a name here: nothing is subscribed or committed, so not being allowed to use it
-/// does no harm.
-fn is_lasting(error: &KafkaError) -> bool {
-    error.rdkafka_error_code() != Some(RDKafkaErrorCode::GroupAuthorizationFailed)
-        && client::code(error) == Code::SinkRefused
 }
 
 /// Reads records.

@@ -144,6 +144,37 @@ impl Topic {
     }
 
     async fn create(admin: &AdminClient<Logging>, kafka: &Kafka, name: &str) -> Result<(), Error> {
+        if Self::ask_to_create(admin, kafka, name, AdminOptions::new()).await? {
+            info!(
+                topic = name,
+                partitions = PARTITIONS,
+                "created the checkpoint topic"
+            );
+        }
+        Ok(())
+    }
+
+    /// Asks whether the topic could be made, and makes nothing.
+    ///
+    /// # Errors
+    /// As [`prepare`](Self::prepare).
+    pub(super) async fn may_create(
+        admin: &AdminClient<Logging>,
+        kafka: &Kafka,
+        name: &str,
+    ) -> Result<(), Error> {
+        let trial = AdminOptions::new().validate_only(true);
+        Self::ask_to_create(admin, kafka, name, trial).await?;
+        Ok(())
+    }
+
+    /// Whether it was made; not where somebody was faster.
+    async fn ask_to_create(
+        admin: &AdminClient<Logging>,
+        kafka: &Kafka,
+        name: &str,
+        options: AdminOptions,
+    ) -> Result<bool, Error> {
         if !kafka.creation.enabled {
             let settings: Vec<_> = SETTINGS.iter().map(|(k, v)| format!("{k}={v}")).collect();
             return Err(Error::new(
@@ -161,7 +192,7 @@ impl Topic {
         for (setting, value) in SETTINGS {
             wanted = wanted.set(setting, value);
         }
-        let options = AdminOptions::new().operation_timeout(Some(CREATION_TIMEOUT));
+        let options = options.operation_timeout(Some(CREATION_TIMEOUT));
         let failed = |error: &KafkaError| {
             client::error(format!("creating the checkpoint topic {name}"), error)
         };
@@ -170,16 +201,9 @@ impl Topic {
             .await
             .map_err(|error| failed(&error))?;
         match results.into_iter().next() {
-            Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) | None => Ok(()),
+            Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) | None => Ok(false),
             Some(Err((_, code))) => Err(failed(&KafkaError::AdminOp(code))),
-            Some(Ok(_)) => {
-                info!(
-                    topic = name,
-                    partitions = PARTITIONS,
-                    "created the checkpoint topic"
-                );
-                Ok(())
-            }
+            Some(Ok(_)) => Ok(true),
         }
     }
 

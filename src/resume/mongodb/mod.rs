@@ -3,6 +3,7 @@
 
 mod document;
 mod failure;
+mod rights;
 
 use super::{Claim, CommitError, Record, StoreContext};
 use crate::config::{Config, ResumeBackend};
@@ -17,6 +18,7 @@ use bson::{Bson, DateTime, Document, doc};
 use document::{as_i64, decode, encode, filter};
 use failure::{DUPLICATE_KEY, NAMESPACE_NOT_FOUND, code_of, failure};
 use futures_util::TryStreamExt;
+pub(super) use rights::check;
 use std::time::Duration;
 use tracing::warn;
 

@@ -5,8 +5,10 @@ use super::{REACH_PATIENCE, TopicInfo, TopicProblem, Topics};
 use crate::config::{Config, TopicCreation};
 use crate::error::{Code, Error};
 use crate::preflight::Finding;
-use crate::route::Router;
+use crate::route::{Router, Topic};
+use crate::sink::rights::{self, Use};
 use rdkafka::error::RDKafkaErrorCode;
+use std::sync::Arc;
 
 const NAME: &str = "kafka.topics";
 
@@ -43,13 +45,20 @@ async fn look_at(topics: &Topics, router: &Router, config: &Config) -> Vec<Findi
         "kafka.reachable",
         format!("Kafka answers at {brokers}"),
     )];
-    let mut missing = Vec::new();
+    let (mut missing, mut present) = (Vec::new(), Vec::new());
     for topic in router.table().all() {
         match topics.look(topic.name()).await {
-            Ok(Look::Ready(info)) => findings.push(ready(topic.name(), info)),
+            Ok(Look::Ready(info)) => {
+                findings.push(ready(topic.name(), info));
+                present.push(topic);
+            }
             Ok(Look::WouldBeCreated) => findings.push(Finding::ok(
                 NAME,
-                format!("{} does not exist yet and will be created", topic.name()),
+                format!(
+                    "{} does not exist yet and will be created; whether this user may write to it shows \
+                     then",
+                    topic.name()
+                ),
             )),
             Err(TopicProblem::Missing { name }) => missing.push(name),
             Err(problem) => findings.push(problem.finding()),
@@ -58,6 +67,7 @@ async fn look_at(topics: &Topics, router: &Router, config: &Config) -> Vec<Findi
     if !missing.is_empty() {
         findings.push(self::missing(&missing, &config.kafka.creation, brokers));
     }
+    findings.extend(topics.rights(config, present).await);
     if router.has_templates() {
         let made = match config.kafka.creation.enabled {
             true => "made",
@@ -75,6 +85,21 @@ enum Look {
 }
 
 impl Topics {
+    /// What is wrong with the rights on topics that exist, and on what else producing takes.
+    async fn rights(&self, config: &Config, present: Vec<Arc<Topic>>) -> Vec<Finding> {
+        let (kafka, admin) = (config.kafka.clone(), self.cluster.admin());
+        let look = move || {
+            let topics: Vec<_> = present
+                .iter()
+                .map(|topic| (topic.name(), Use::Produce))
+                .collect();
+            let mut findings = rights::on_topics(admin.inner(), &kafka, &topics);
+            findings.extend(rights::producer_id(&kafka));
+            findings
+        };
+        tokio::task::spawn_blocking(look).await.unwrap_or_default()
+    }
+
     /// As [`Topics::ensure_one`], without making anything.
     async fn look(&self, name: &str) -> Result<Look, TopicProblem> {
         let owned = || name.to_owned();

@@ -69,7 +69,7 @@ pub(super) enum Creation {
 
 pub(super) struct Cluster {
     consumer: Arc<BaseConsumer<Troubles>>,
-    admin: AdminClient<DefaultClientContext>,
+    admin: Arc<AdminClient<DefaultClientContext>>,
     troubles: Troubles,
     brokers: String,
 }
@@ -104,10 +104,14 @@ impl Cluster {
                     .create_with_context(troubles.clone())
                     .map_err(failed)?,
             ),
-            admin: admin.create().map_err(failed)?,
+            admin: Arc::new(admin.create().map_err(failed)?),
             troubles,
             brokers: kafka.brokers.clone(),
         })
+    }
+
+    pub(super) fn admin(&self) -> Arc<AdminClient<DefaultClientContext>> {
+        Arc::clone(&self.admin)
     }
 
     pub(super) fn brokers(&self) -> &str {

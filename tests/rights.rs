@@ -1,0 +1,217 @@
+//! The least rights of `SECURITY.md`: with exactly these everything works, and each that is taken away is
+//! named by `check`, whose exit code says so.
+
+use crate::support::Operation::{self, Create, Describe, DescribeConfigs, Read, Write};
+use crate::support::Resource::{Topic, TransactionalId};
+use crate::support::{self, Database, Exit, Kafka, PATIENCE, Setup, Tailwater, eventually};
+use bson::doc;
+use futures_util::future::join_all;
+
+const RECORDS: &str = "records";
+const DDL: &str = "ddl";
+const LETTERS: &str = "letters";
+const CHECKPOINTS: &str = "checkpoints";
+const NEW: &str = "new";
+/// The user who lacks what a run does without.
+const BLIND: &str = "blind";
+
+/// A line of the table: what, on what (of the user's own transactional id where it is none).
+type Right = (Operation, Option<&'static str>);
+
+/// What a run with these topics needs.
+const LEAST: [Right; 14] = [
+    (Write, Some(RECORDS)),
+    (DescribeConfigs, Some(RECORDS)),
+    (Write, Some(DDL)),
+    (DescribeConfigs, Some(DDL)),
+    (Write, Some(LETTERS)),
+    (DescribeConfigs, Some(LETTERS)),
+    // For `dlq list` and `dlq replay`.
+    (Read, Some(LETTERS)),
+    (Read, Some(CHECKPOINTS)),
+    (Write, Some(CHECKPOINTS)),
+    (DescribeConfigs, Some(CHECKPOINTS)),
+    (Write, None),
+    (Create, Some(NEW)),
+    (Write, Some(NEW)),
+    (DescribeConfigs, Some(NEW)),
+];
+
+/// Users, what each lacks, what it has in its place (reading and writing imply describing), and what is said
+/// of that. The ones that lack nothing come last: when their rights are known, all are.
+const USERS: [(&str, &[Right], &[Right], &str); 13] = [
+    (
+        "records",
+        &[(Write, Some(RECORDS))],
+        &[(Describe, Some(RECORDS))],
+        "lacks Write on topic records",
+    ),
+    (
+        "unseen",
+        &[(Write, Some(RECORDS)), (DescribeConfigs, Some(RECORDS))],
+        &[],
+        "describe and write topic records",
+    ),
+    (
+        "ddl",
+        &[(Write, Some(DDL))],
+        &[(Describe, Some(DDL))],
+        "lacks Write on topic ddl",
+    ),
+    (
+        "letters",
+        &[(Write, Some(LETTERS))],
+        &[],
+        "lacks Write on topic letters",
+    ),
+    (
+        "reader",
+        &[(Write, Some(CHECKPOINTS))],
+        &[],
+        "lacks Write on topic checkpoints",
+    ),
+    (
+        "writer",
+        &[(Read, Some(CHECKPOINTS))],
+        &[],
+        "lacks Read on topic checkpoints",
+    ),
+    (
+        "id",
+        &[(Write, None)],
+        &[(Describe, None)],
+        "lacks Write and Describe on transactional id tailwater-id",
+    ),
+    (
+        "noid",
+        &[(Write, None)],
+        &[],
+        "lacks Write and Describe on transactional id tailwater-noid",
+    ),
+    (
+        "creator",
+        &[(Create, Some(NEW))],
+        &[],
+        "--operation Create --topic new",
+    ),
+    (
+        "nowhere",
+        &[
+            (Write, Some(RECORDS)),
+            (Write, Some(DDL)),
+            (Write, Some(LETTERS)),
+            (Write, Some(CHECKPOINTS)),
+            (Write, Some(NEW)),
+        ],
+        &[(Describe, Some(RECORDS)), (Describe, Some(DDL))],
+        "gets no producer id",
+    ),
+    (
+        BLIND,
+        &[
+            (DescribeConfigs, Some(RECORDS)),
+            (DescribeConfigs, Some(DDL)),
+            (DescribeConfigs, Some(LETTERS)),
+            (DescribeConfigs, Some(CHECKPOINTS)),
+        ],
+        &[],
+        "lacks DescribeConfigs on topic records",
+    ),
+    ("once", &[], &[], ""),
+    ("exactly", &[], &[], ""),
+];
+
+async fn grant(kafka: &Kafka, user: &str, (operation, topic): Right) {
+    let id = format!("tailwater-{user}");
+    let resource = topic.map_or(TransactionalId(&id), Topic);
+    kafka.allow(user, resource, operation).await;
+}
+
+/// A run of `user`, whose name is the stream's id.
+fn setup(db: &Database, kafka: &Kafka, user: &str) -> Setup {
+    let delivery = match user {
+        "exactly" => "exactly_once",
+        _ => "at_least_once",
+    };
+    Tailwater::on(db, kafka)
+        .as_user(kafka, user)
+        .env("STREAM_ID", user)
+        .env("DELIVERY", delivery)
+        .env("KAFKA_TOPIC_INSERT", RECORDS)
+        .env("KAFKA_TOPIC_UPDATE", RECORDS)
+        .env("KAFKA_TOPIC_DELETE", NEW)
+        .env("KAFKA_TOPIC_DDL", DDL)
+        .env("KAFKA_DLQ_TOPIC", LETTERS)
+        .env("ON_RECORD_ERROR", "dlq")
+        .env("RESUME_TOPIC", CHECKPOINTS)
+        .env("COMMIT_INTERVAL_MS", 200)
+}
+
+async fn check(db: &Database, kafka: &Kafka, user: &str) -> Exit {
+    setup(db, kafka, user).args(&["check"]).run().await
+}
+
+#[tokio::test]
+async fn each_right_of_kafka_that_is_taken_away_is_named_and_with_all_of_them_everything_works() {
+    let db = support::database().await;
+    let kafka = Kafka::with_acls(&USERS.map(|(user, ..)| user), &[]).await;
+    let small = [("max.message.bytes", "2000")];
+    kafka.create_topic(RECORDS, 2, &small).await;
+    kafka.create_topic(DDL, 1, &[]).await;
+    kafka.create_topic(LETTERS, 1, &[]).await;
+    let compacted = [("cleanup.policy", "compact")];
+    kafka.create_topic(CHECKPOINTS, 2, &compacted).await;
+    for (user, lacks, has, _) in USERS {
+        for right in LEAST.iter().filter(|right| !lacks.contains(right)) {
+            grant(&kafka, user, *right).await;
+        }
+        for right in has {
+            grant(&kafka, user, *right).await;
+        }
+    }
+    for user in ["once", "exactly"] {
+        eventually(PATIENCE, "the rights are in force", async || {
+            let exit = check(&db, &kafka, user).await;
+            let is_clean = !exit.output.contains("kafka.rights");
+            (exit.code == Some(0) && is_clean).then_some(())
+        })
+        .await;
+    }
+    let lacking = USERS.iter().filter(|(_, lacks, ..)| !lacks.is_empty());
+    join_all(lacking.map(async |&(user, _, _, said)| {
+        let exit = check(&db, &kafka, user).await;
+        let code = if user == BLIND { 0 } else { 4 };
+        assert_eq!(exit.code, Some(code), "{user}: {}", exit.output);
+        assert!(exit.output.contains(said), "{user}: {}", exit.output);
+        assert!(!exit.output.contains("password-of"), "{}", exit.output);
+    }))
+    .await;
+
+    let mut records = 0;
+    for user in ["once", "exactly"] {
+        let setup = setup(&db, &kafka, user);
+        for id in 1..=2 {
+            let tailwater = setup.start().await;
+            // Nobody is fenced by being looked at.
+            let exit = setup.clone().args(&["check"]).run().await;
+            assert_eq!(exit.code, Some(0), "{}", exit.output);
+            let documents = db.documents(&format!("of_{user}"));
+            documents.insert_one(doc! {"_id": id}).await.unwrap();
+            let large = doc! {"_id": -id, "text": "x".repeat(5_000)};
+            documents.insert_one(large).await.unwrap();
+            documents.delete_one(doc! {"_id": id}).await.unwrap();
+            records += 1;
+            kafka.wait_for_records(&[RECORDS], records).await;
+            kafka.wait_for_records(&[NEW], records).await;
+            let log = tailwater.stop().await.output;
+            for word in ["fenced", "made anew", "ERROR", "lacks"] {
+                assert!(!log.contains(word), "{word}: {log}");
+            }
+        }
+        let exit = setup.clone().args(&["dlq", "list"]).run().await;
+        assert_eq!(exit.code, Some(0), "{}", exit.output);
+        assert!(exit.output.contains("too_large"), "{}", exit.output);
+        let exit = setup.clone().args(&["token", "show"]).run().await;
+        assert_eq!(exit.code, Some(0), "{}", exit.output);
+    }
+}
