@@ -3,7 +3,7 @@
 
 use crate::support::Operation::{self, Create, Describe, DescribeConfigs, Read, Write};
 use crate::support::Resource::{Topic, TransactionalId};
-use crate::support::{self, Database, Exit, Kafka, PATIENCE, Setup, Tailwater, eventually};
+use crate::support::{self, Database, Exit, Kafka, Mongo, PATIENCE, Setup, Tailwater, eventually};
 use bson::doc;
 use futures_util::future::join_all;
 
@@ -134,7 +134,7 @@ fn setup(db: &Database, kafka: &Kafka, user: &str) -> Setup {
         _ => "at_least_once",
     };
     Tailwater::on(db, kafka)
-        .as_user(kafka, user)
+        .logged_in_as(kafka, user)
         .env("STREAM_ID", user)
         .env("DELIVERY", delivery)
         .env("KAFKA_TOPIC_INSERT", RECORDS)
@@ -213,5 +213,58 @@ async fn each_right_of_kafka_that_is_taken_away_is_named_and_with_all_of_them_ev
         assert!(exit.output.contains("too_large"), "{}", exit.output);
         let exit = setup.clone().args(&["token", "show"]).run().await;
         assert_eq!(exit.code, Some(0), "{}", exit.output);
+    }
+}
+
+/// What storing checkpoints in MongoDB takes is asked of the server, and nothing is written to find out.
+#[tokio::test]
+async fn each_right_of_mongodb_that_is_taken_away_is_named_and_with_all_of_them_everything_works() {
+    let mongo = Mongo::with_auth().await;
+    let kafka = support::kafka().await;
+    let db = mongo.database_named("shop").await;
+    db.documents("orders").insert_one(doc! {}).await.unwrap();
+    let read = bson::bson!({"role": "read", "db": "shop"});
+    let stores = bson::bson!({"role": "readWrite", "db": "checkpoints"});
+    let nothing_else = bson::bson!([read.clone()]);
+    mongo.add_user("reader", "pwd", nothing_else).await;
+    let least = bson::bson!([read, stores.clone()]);
+    mongo.add_user("least", "pwd", least).await;
+    mongo.add_user("blind", "pwd", bson::bson!([stores])).await;
+    let topic = db.topic(&support::unique("changes"));
+    let setup = |user: &str, database: &str| {
+        Tailwater::on(&db, kafka)
+            .env("MONGODB_URI", mongo.uri_as(user, "pwd", "shop"))
+            .env("KAFKA_DB_CHANGES_TOPIC", &topic)
+            .env("RESUME_STORE", "mongodb")
+            .env("RESUME_DATABASE", database)
+    };
+    let check = async |user, database| setup(user, database).args(&["check"]).run().await;
+
+    for (user, database, code, said) in [
+        ("reader", "checkpoints", 10, "lacks find, insert, update on"),
+        ("reader", "shop", 10, "lacks insert, update on"),
+        (
+            "blind",
+            "checkpoints",
+            3,
+            "lacks the privileges changeStream and find",
+        ),
+        ("least", "checkpoints", 0, "may read and write"),
+    ] {
+        let exit = check(user, database).await;
+        assert_eq!(exit.code, Some(code), "{user}: {}", exit.output);
+        assert!(exit.output.contains(said), "{user}: {}", exit.output);
+    }
+    let store = db.client.database("checkpoints");
+    let left = store.list_collection_names().await.unwrap();
+    assert!(left.is_empty(), "check has written {left:?}");
+    let setup = setup("least", "checkpoints");
+    for id in 1..=2 {
+        let tailwater = setup.start().await;
+        let documents = db.documents("orders");
+        documents.insert_one(doc! {"_id": id}).await.unwrap();
+        let count = usize::try_from(id).unwrap();
+        kafka.wait_for_records(&[&topic], count).await;
+        tailwater.stop().await;
     }
 }
