@@ -7,13 +7,15 @@ use crate::admin::{self, Controls, Ended};
 use crate::commit::{self, Ledger};
 use crate::config::{Config, Scope};
 use crate::error::{Code, Error};
+use crate::mongo::describe::describe;
+use crate::mongo::hosts;
 use crate::pipeline::{self, incarnation::Rooms};
 use crate::preflight::Report;
 use crate::resume::{self, StoreContext};
+use crate::retry::Retry;
 use crate::sink::topics;
 use crate::source::cursor::{Lean, Watch};
-use crate::source::reader::Retry;
-use crate::source::{self, Filter, Images, errors, headroom, preflight};
+use crate::source::{self, Filter, Images, headroom, preflight};
 use crate::status::{Board, State, line, stall};
 use mongodb::Client;
 use mongodb::error::ErrorKind;
@@ -249,11 +251,12 @@ pub async fn connect(config: &Config) -> Result<Client, Error> {
             ErrorKind::InvalidArgument { .. } | ErrorKind::InvalidTlsConfig { .. } => Code::Config,
             _ => Code::Internal,
         };
-        Error::new(code, format!("MONGODB_URI: {}", errors::describe(&error)))
+        Error::new(code, format!("MONGODB_URI: {}", describe(&error)))
     };
     let mut options = ClientOptions::parse(config.mongo.uri.expose())
         .await
         .map_err(failed)?;
+    options.sdam_event_handler = Some(hosts::listener());
     options
         .app_name
         .get_or_insert_with(|| format!("tailwater {}", config.stream_id));

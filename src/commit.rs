@@ -4,7 +4,7 @@
 //! records' own transactions (`sink::transaction`). A [`Ledger`] is what either of them writes to.
 
 use crate::config::Delivery;
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, Policy};
 use crate::pipeline::tracker::Tracker;
 use crate::position::Position;
 use crate::resume::kafka::Leader;
@@ -81,6 +81,8 @@ pub struct Committer {
     /// The newest position behind which all is acknowledged, stored or not.
     pub newest: Position,
     pub failing_since: Option<Instant>,
+    /// Until then an overloaded store is left alone.
+    pub rests_until: Option<Instant>,
 }
 
 impl Committer {
@@ -93,6 +95,9 @@ impl Committer {
                 () = tokio::time::sleep(self.interval) => false,
             };
             let began = Instant::now();
+            if is_last {
+                self.rests_until = None;
+            }
             let mut result = self.commit().await;
             let goes_on = |failing: bool| failing && is_last && began.elapsed() < LAST_TRIES;
             while result.is_ok() && goes_on(self.failing_since.is_some()) {
@@ -111,6 +116,9 @@ impl Committer {
     /// [`Code::Fenced`] when another instance has the stream; [`Code::CheckpointFailed`] when the store
     /// refuses for good or has failed for longer than [`PATIENCE`].
     pub async fn commit(&mut self) -> Result<(), Error> {
+        if self.rests_until.is_some_and(|until| Instant::now() < until) {
+            return Ok(());
+        }
         let Some(committable) = self.tracker.take_committable() else {
             return Ok(());
         };
@@ -134,6 +142,10 @@ impl Committer {
             }
             Err(CommitError::Transient(error)) => {
                 self.tracker.put_back(committable);
+                self.rests_until = match error.policy {
+                    Policy::RetrySlowly(rest) => Some(Instant::now() + rest),
+                    _ => None,
+                };
                 let since = *self.failing_since.get_or_insert_with(|| {
                     tracing::warn!(%error, "the checkpoint cannot be stored; trying again");
                     Instant::now()

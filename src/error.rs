@@ -4,6 +4,7 @@
 //! Decisions are made by code, never by message text. `docs/errors.md` explains each code.
 
 use rustix::io::Errno;
+use std::time::Duration;
 use std::{fmt, io};
 
 /// A stable name for a kind of failure. Never renamed; documented in `docs/errors.md`.
@@ -17,6 +18,8 @@ pub enum Code {
     SourceRefused,
     /// MongoDB cannot be reached now.
     SourceUnavailable,
+    /// MongoDB's replies are not what a change stream sends.
+    SourceMalformed,
     /// Kafka cannot be used: credentials, authorization, a topic that is missing for good.
     SinkRefused,
     /// Kafka cannot be reached now.
@@ -42,16 +45,21 @@ pub enum Code {
 pub enum Policy {
     /// Try again with back-off; unhealthy meanwhile.
     Retry,
+    /// The same with longer pauses, of which this is the first: the server says that it is overloaded.
+    RetrySlowly(Duration),
+    /// Try again so many times in a row, then leave.
+    RetryUpTo(u32),
     /// Leave with the code's exit code.
     Stop,
 }
 
 impl Code {
-    pub const ALL: [Code; 13] = [
+    pub const ALL: [Code; 14] = [
         Code::Internal,
         Code::Config,
         Code::SourceRefused,
         Code::SourceUnavailable,
+        Code::SourceMalformed,
         Code::SinkRefused,
         Code::SinkUnavailable,
         Code::TokenInvalid,
@@ -70,6 +78,7 @@ impl Code {
             Code::Config => "config",
             Code::SourceRefused => "source_refused",
             Code::SourceUnavailable => "source_unavailable",
+            Code::SourceMalformed => "source_malformed",
             Code::SinkRefused => "sink_refused",
             Code::SinkUnavailable => "sink_unavailable",
             Code::TokenInvalid => "token_invalid",
@@ -97,6 +106,7 @@ impl Code {
             Code::CheckpointFailed => 10,
             Code::SourceUnavailable => 11,
             Code::SinkUnavailable => 12,
+            Code::SourceMalformed => 13,
             Code::Exhausted => 14,
         }
     }
@@ -118,7 +128,7 @@ impl Code {
         }
     }
 
-    /// What the running process does about it.
+    /// What is done about it where the [`Error`] does not say otherwise.
     pub fn policy(self) -> Policy {
         match self {
             Code::SourceUnavailable | Code::SinkUnavailable => Policy::Retry,
@@ -139,6 +149,8 @@ impl fmt::Display for Code {
 pub struct Error {
     pub code: Code,
     pub detail: String,
+    /// The code's, unless the place where it happened knows better.
+    pub policy: Policy,
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -148,8 +160,22 @@ impl Error {
         Self {
             code,
             detail: detail.into(),
+            policy: code.policy(),
             source: None,
         }
+    }
+
+    /// Tried again, but not before so long: the server asks for it.
+    #[must_use]
+    pub fn with_rest(self, first: Duration) -> Self {
+        self.with_policy(Policy::RetrySlowly(first))
+    }
+
+    /// Sets what is done about it.
+    #[must_use]
+    pub fn with_policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
     }
 
     #[must_use]

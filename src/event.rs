@@ -78,12 +78,39 @@ pub struct Event<'a> {
     pub split: Option<(u32, u32)>,
 }
 
+/// Why a document is no change event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoEvent {
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// A field that every event has is not there, or is of another type.
+    #[error("an event came without `{0}`")]
+    Without(&'static str),
+    #[error("an event came with a `splitEvent` that cannot be read")]
+    Split,
+}
+
+/// `operationType`s that are known beside those of [`Operation`]: the expanded events, and ours.
+const EXPANDED: [&str; 11] = [
+    "create",
+    "createIndexes",
+    "dropIndexes",
+    "modify",
+    "shardCollection",
+    "reshardCollection",
+    "refineCollectionShardKey",
+    "startIndexBuild",
+    "abortIndexBuild",
+    "endOfTransaction",
+    "gap",
+];
+
 impl<'a> Event<'a> {
     /// Reads the event's fields in one pass.
     ///
     /// # Errors
-    /// [`Malformed`] when the bytes are not BSON or the event has no resume token.
-    pub fn parse(raw: &'a [u8]) -> Result<Self, Malformed> {
+    /// [`NoEvent`] when the bytes are not BSON, or lack what every event has.
+    pub fn parse(raw: &'a [u8]) -> Result<Self, NoEvent> {
         let mut event = Self {
             raw,
             token: &[],
@@ -134,17 +161,24 @@ impl<'a> Event<'a> {
                 b"operationDescription" => event.operation_description = Some(element),
                 b"lsid" => event.lsid = element.as_document(),
                 b"txnNumber" => event.txn_number = element.as_i64(),
-                b"splitEvent" => event.split = split_of(element)?,
+                b"splitEvent" => event.split = Some(split_of(element)?),
                 _ => {}
             }
         }
-        if event.token.is_empty() {
-            return Err(Malformed {
-                offset: 0,
-                len: raw.len(),
-            });
+        // A token of no fields is none.
+        if event.token.len() <= EMPTY.len() {
+            return Err(NoEvent::Without("_id"));
+        }
+        // Of a split event, one fragment has it.
+        if event.operation_name.is_empty() && event.split.is_none() {
+            return Err(NoEvent::Without("operationType"));
         }
         Ok(event)
+    }
+
+    /// Whether its `operationType` is none that is known here: new servers bring new events.
+    pub fn is_unknown(&self) -> bool {
+        self.operation == Operation::Other && !EXPANDED.contains(&self.operation_name)
     }
 
     /// The change's own time in milliseconds since the Unix epoch: `wallTime`, else `clusterTime`.
@@ -177,16 +211,14 @@ impl<'a> Event<'a> {
 
 const EMPTY: &[u8] = &[5, 0, 0, 0, 0];
 
-fn split_of(element: Element<'_>) -> Result<Option<(u32, u32)>, Malformed> {
-    let Some(document) = element.as_document() else {
-        return Ok(None);
+fn split_of(element: Element<'_>) -> Result<(u32, u32), NoEvent> {
+    let document = element.as_document().ok_or(NoEvent::Split)?;
+    let number = |name| -> Result<u32, NoEvent> {
+        let number = raw::find(document, name)?.and_then(|e| e.as_i64());
+        let number = number.and_then(|number| u32::try_from(number).ok());
+        number.ok_or(NoEvent::Split)
     };
-    let number = |name| -> Result<Option<u32>, Malformed> {
-        Ok(raw::find(document, name)?
-            .and_then(|e| e.as_i64())
-            .and_then(|n| u32::try_from(n).ok()))
-    };
-    Ok(number("fragment")?.zip(number("of")?))
+    Ok((number("fragment")?, number("of")?))
 }
 
 #[cfg(test)]
@@ -217,8 +249,45 @@ mod tests {
     }
 
     #[test]
-    fn an_event_without_a_token_is_malformed() {
-        let raw = bson::RawDocumentBuf::try_from(&doc! {"operationType": "insert"}).unwrap();
-        assert!(Event::parse(raw.as_bytes()).is_err());
+    fn what_lacks_a_field_of_every_event_is_none() {
+        let no_event = |document: bson::Document| {
+            let raw = bson::RawDocumentBuf::try_from(&document).unwrap();
+            Event::parse(raw.as_bytes()).unwrap_err()
+        };
+        let token = || doc! {"_data": "82"};
+        for event in [
+            doc! {"operationType": "insert"},
+            doc! {"_id": {}, "operationType": "insert"},
+            doc! {"_id": 1, "operationType": "insert"},
+        ] {
+            assert_eq!(no_event(event), NoEvent::Without("_id"));
+        }
+        for event in [
+            doc! {"_id": token()},
+            doc! {"_id": token(), "operationType": 1},
+        ] {
+            assert_eq!(no_event(event), NoEvent::Without("operationType"));
+        }
+        for split in [
+            doc! {},
+            doc! {"fragment": -1, "of": 2},
+            doc! {"fragment": 1},
+        ] {
+            let event = doc! {"_id": token(), "operationType": "insert", "splitEvent": split};
+            assert_eq!(no_event(event), NoEvent::Split);
+        }
+    }
+
+    #[test]
+    fn operations_of_newer_servers_are_told_from_those_that_are_known() {
+        let is_unknown = |operation: &str| {
+            let event = doc! {"_id": {"_data": "82"}, "operationType": operation};
+            let raw = bson::RawDocumentBuf::try_from(&event).unwrap();
+            Event::parse(raw.as_bytes()).unwrap().is_unknown()
+        };
+        assert!(is_unknown("teleport"));
+        for known in ["insert", "invalidate", "create", "endOfTransaction", "gap"] {
+            assert!(!is_unknown(known), "{known}");
+        }
     }
 }

@@ -6,6 +6,7 @@ use mongodb::Client;
 use std::time::Duration;
 use tailwater::config::*;
 use tailwater::error::Code;
+use tailwater::mongo::describe::describe;
 use tailwater::preflight::{Finding, Report, Severity};
 use tailwater::source::errors::{self, Moment, SourceFault};
 use tailwater::source::identity::{identify, same_source};
@@ -249,12 +250,7 @@ async fn errors_of_a_real_server_are_sorted() {
     for token in [doc! {"_data": "not hex"}, doc! {"_data": 1}, doc! {}] {
         let error = open(doc! {"startAfter": token}, None).await;
         let fault = errors::classify(&error, Moment::Resuming);
-        assert_eq!(
-            fault,
-            SourceFault::TokenInvalid,
-            "{}",
-            errors::describe(&error)
-        );
+        assert_eq!(fault, SourceFault::TokenInvalid, "{}", describe(&error));
     }
     let error = open(doc! {}, Some(doc! {"$fooBar": {}})).await;
     assert_eq!(

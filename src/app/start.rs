@@ -10,18 +10,19 @@ use crate::pipeline::opening::{self, Ahead, Opened};
 use crate::position::{Position, ResumeToken, Seq};
 use crate::preflight::Report;
 use crate::resume::{self, Checkpoint, Connections, Decision, Store, StoreContext};
+use crate::retry::Retry;
 use crate::route::Router;
 use crate::sink::topics::Topics;
 use crate::source::batch_size::BatchSize;
 use crate::source::cursor::{Cursor, Start};
-use crate::source::errors::{self, SourceFault};
+use crate::source::errors::{self, SourceFault, Stage};
 use crate::source::locate::{Located, locate};
-use crate::source::reader::Retry;
 use crate::source::{identity, preflight, start};
 use crate::status::Board;
 use mongodb::Client;
 use std::cmp::Ordering;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
@@ -70,6 +71,7 @@ pub(super) async fn open(
         topics,
         board,
         stop,
+        has_run: AtomicBool::new(false),
     };
     let opened = match checkpoint {
         Some(checkpoint) => go_on(&mut rooms, &context, checkpoint).await?,
@@ -213,8 +215,7 @@ async fn begin(rooms: &mut Rooms, store: &mut Store) -> Result<Opened, Error> {
     };
     let mut delays = retry.delays();
     while let Err(error) = store.commit(&store.checkpoint(position.clone())).await {
-        let error = Error::from(error);
-        heal(&error, &mut delays).await.ok_or(error)?;
+        heal(error.into(), &mut delays).await?;
     }
     rooms.board.set_committed(position.clone());
     match rooms.config.kafka.dry_run {
@@ -295,7 +296,11 @@ async fn open_cursor(
         if fault == SourceFault::TokenNotFound {
             return Ok((None, None));
         }
-        let error = errors::of_fault("opening the change stream", fault, &error);
-        heal(&error, &mut delays).await.ok_or(error)?;
+        let attempt = "opening the change stream";
+        heal(
+            errors::of_fault(attempt, fault, Stage::Starting, &error),
+            &mut delays,
+        )
+        .await?;
     }
 }

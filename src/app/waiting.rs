@@ -1,8 +1,8 @@
 //! Waiting for servers: what is said meanwhile, when it is tried again, and when it is given up.
 
-use crate::error::{Error, Policy};
+use crate::error::Error;
 use crate::preflight::{Finding, Report};
-use crate::source::reader::Retry;
+use crate::retry::{Delays, Retry};
 use crate::status::Note;
 use std::time::Duration;
 
@@ -57,7 +57,8 @@ impl Wait<'_> {
                 return Ok(());
             };
             self.say(&waiting, &mut said);
-            tokio::time::sleep(delays.next().ok_or(waiting)?).await;
+            let delay = delays.after(waiting.policy);
+            tokio::time::sleep(delay.map_err(|given_up| given_up.error(waiting))?).await;
             report = check().await;
         }
     }
@@ -109,7 +110,7 @@ async fn refusal_of<T>(end: impl Future<Output = Result<T, Error>>) -> Option<Er
     tokio::time::timeout(SAME_MOMENT, end).await.ok()?.err()
 }
 
-/// Repeats what fails with a code that heals by itself.
+/// Repeats what fails with an error that heals by itself.
 pub(super) async fn healing<T>(
     retry: Retry,
     attempt: impl AsyncFn() -> Result<T, Error>,
@@ -118,20 +119,24 @@ pub(super) async fn healing<T>(
     loop {
         match attempt().await {
             Ok(value) => return Ok(value),
-            Err(error) => heal(&error, &mut delays).await.ok_or(error)?,
+            Err(error) => heal(error, &mut delays).await?,
         }
     }
 }
 
-/// Waits before the next attempt; none when there should be no other.
-pub(super) async fn heal(error: &Error, delays: &mut impl Iterator<Item = Duration>) -> Option<()> {
-    if error.code.policy() == Policy::Stop {
-        return None;
+/// Waits before the next attempt.
+///
+/// # Errors
+/// The error that ended the last, when there should be no other.
+pub(super) async fn heal(error: Error, delays: &mut Delays) -> Result<(), Error> {
+    match delays.after(error.policy) {
+        Ok(delay) => {
+            tracing::warn!(code = error.code.name(), %error, "trying again");
+            tokio::time::sleep(delay).await;
+            Ok(())
+        }
+        Err(given_up) => Err(given_up.error(error)),
     }
-    let delay = delays.next()?;
-    tracing::warn!(code = error.code.name(), %error, "trying again");
-    tokio::time::sleep(delay).await;
-    Some(())
 }
 
 #[cfg(test)]

@@ -277,6 +277,7 @@ fn meaning(code: Code) -> &'static str {
         Code::SourceUnavailable => {
             "MongoDB cannot be reached (a run waits; see RECONNECT_MAX_RETRIES)"
         }
+        Code::SourceMalformed => "MongoDB's replies are not what a change stream sends",
         Code::SinkRefused => "Kafka refuses: credentials, authorization, a missing topic",
         Code::SinkUnavailable => "Kafka cannot be reached (a run waits; see RECONNECT_MAX_RETRIES)",
         Code::TokenInvalid => "the resume token is malformed, or of another source or database",

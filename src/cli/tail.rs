@@ -7,9 +7,9 @@ use crate::encode::{envelope, json};
 use crate::error::{Code, Error};
 use crate::event::Event;
 use crate::source::cursor::Cursor;
-use crate::source::errors::{self, Moment};
+use crate::source::errors::{self, Moment, SourceFault};
 use crate::source::reply::Reply;
-use crate::source::split::Merger;
+use crate::source::split::{Merged, Merger, SplitError};
 use crate::source::start;
 use jiff::Timestamp;
 use std::io::{self, Write};
@@ -69,27 +69,16 @@ async fn print_changes(args: &TailArgs, config: &Config) -> Result<(), End> {
             return Ok(());
         };
         let reply = Reply::new(batch, None);
-        let malformed = |error| {
-            let detail = "the server's reply is not what a change stream sends";
-            End::Source(Error::new(Code::Internal, detail).because(error))
-        };
         for raw in reply.events().map_err(malformed)? {
-            let raw = raw.map_err(malformed)?;
-            let event = Event::parse(raw).map_err(malformed)?;
+            let event = Event::parse(raw.map_err(malformed)?).map_err(malformed)?;
             let whole;
-            let event = match event.split {
-                None => event,
-                Some(split) => match merger.push(raw, split) {
-                    Ok(Some(merged)) => {
-                        whole = merged;
-                        Event::parse(&whole).map_err(malformed)?
-                    }
-                    Ok(None) => continue,
-                    Err(error) => {
-                        let error = Error::new(Code::Internal, error.to_string());
-                        return Err(End::Source(error));
-                    }
-                },
+            let event = match merger.take(&event).map_err(malformed)? {
+                Merged::Whole => event,
+                Merged::Fragment => continue,
+                Merged::Complete(merged) => {
+                    whole = merged;
+                    Event::parse(&whole).map_err(malformed)?
+                }
             };
             line.clear();
             write(&mut line, &event, args.json, config.pipeline.json_mode);
@@ -104,6 +93,15 @@ async fn print_changes(args: &TailArgs, config: &Config) -> Result<(), End> {
         }
     }
     Ok(())
+}
+
+fn malformed(why: impl Into<SplitError>) -> End {
+    let detail = format!(
+        "reading the change stream: {}{}",
+        why.into(),
+        SourceFault::Malformed.remedy()
+    );
+    End::Source(Error::new(Code::SourceMalformed, detail))
 }
 
 async fn open(args: &TailArgs, config: &Config) -> Result<Cursor, Error> {

@@ -30,7 +30,8 @@ pub use env::Origin;
 pub use kafka::{Delivery, Kafka, RecordTimestamp, Sasl, SecurityProtocol, TopicCreation, Topics};
 pub use mongo::{FullDocument, Mongo, PreImages, Scope, StartAt};
 pub use pipeline::{
-    Batching, DEPLOYMENT_DATABASE, OnHistoryLost, OnMissingTopic, OnRecordError, Pipeline, Resume, ResumeBackend,
+    Batching, DEPLOYMENT_DATABASE, OnHistoryLost, OnMissingTopic, OnRecordError, Pipeline, Resume,
+    ResumeBackend,
 };
 pub use problem::{ConfigErrors, Problem, Warning};
 pub use report::{Setting, example_env, reference, text};

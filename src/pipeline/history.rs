@@ -9,8 +9,8 @@ use super::opening::{self, Ahead, Opened};
 use crate::config::OnHistoryLost;
 use crate::error::{Code, Error};
 use crate::position::{Position, ResumeToken, Seq};
+use crate::retry::Retry;
 use crate::source::cursor::Start;
-use crate::source::reader::Retry;
 use crate::source::{oplog, start};
 use crate::status::waiting::Awaited;
 use bson::{DateTime, RawDocumentBuf, doc};
@@ -97,7 +97,7 @@ pub async fn go_on(
                 match waits.on(Awaited::MongoDb, beginning).await {
                     Ok(time) => Start::At(time),
                     Err(error) => {
-                        if !opening::pause(rooms, &error, &mut delays).await? {
+                        if !opening::pause(rooms, error, &mut delays).await? {
                             return Ok(None);
                         }
                         continue;

@@ -14,6 +14,7 @@ use crate::panics::caught;
 use crate::position::{Position, Seq};
 use crate::resume::CommitError;
 use crate::resume::kafka::Leader;
+use crate::retry::Retry;
 use crate::route::Router;
 use crate::sink::client;
 use crate::sink::producer::{Faults, Producer, Sizes};
@@ -21,12 +22,15 @@ use crate::sink::topics::Topics;
 use crate::sink::transaction::{self, Transactions};
 use crate::source::batch_size::BatchSize;
 use crate::source::cursor::{Cursor, Watch};
-use crate::source::reader::{Fetched, READ_AHEAD, Reader, Retry};
+use crate::source::errors::Stage;
+use crate::source::reader::{Fetched, READ_AHEAD, Reader};
 use crate::source::split::Merger;
 use crate::status::waiting::Awaited;
 use crate::status::{Board, State};
 use mongodb::Client;
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -44,6 +48,8 @@ pub struct Rooms {
     pub batch_size: BatchSize,
     pub board: Arc<Board>,
     pub stop: CancellationToken,
+    /// Whether the stream was open: what is refused from then on may be given back.
+    pub has_run: AtomicBool,
 }
 
 /// How an incarnation ended.
@@ -67,6 +73,14 @@ impl Rooms {
     /// How to try again.
     pub fn retry(&self) -> Retry {
         Retry::of(&self.config.mongo)
+    }
+
+    /// How far the stream has come.
+    pub fn stage(&self) -> Stage {
+        match self.has_run.load(Ordering::Relaxed) {
+            true => Stage::Running,
+            false => Stage::Starting,
+        }
     }
 
     /// Runs from `position` until the end, with the cursor that was opened there.
@@ -133,6 +147,7 @@ impl Rooms {
                     interval: self.config.pipeline.commit_interval,
                     newest: position.clone(),
                     failing_since: None,
+                    rests_until: None,
                 };
                 let committing = tokio::spawn(committer.run(halt_committing.clone()));
                 (Some(committing), None)
@@ -142,6 +157,7 @@ impl Rooms {
 
         let checkpoints = leader.as_ref().map(|leader| leader.topic().to_owned());
         self.board.enter(State::Running);
+        self.has_run.store(true, Ordering::Relaxed);
         // The pump stops with the process, or when checkpoints can no longer be written.
         let halt_pumping = self.stop.child_token();
         let interval = self.config.pipeline.commit_interval;
@@ -296,8 +312,8 @@ impl Rooms {
                 tracing::info!("the last transaction had been committed after all");
                 Err(End::Producer)
             }
-            Err(CommitError::Transient(error)) => {
-                tracing::warn!(%error, "kafka does not take the transactions now");
+            Err(CommitError::Transient(refusal)) => {
+                tracing::warn!(error = %refusal, "kafka does not take the transactions now");
                 Err(End::Producer)
             }
             Err(error) => Err(End::Failed(error.into())),
@@ -339,6 +355,7 @@ impl Rooms {
                 position,
             ),
             merger: Merger::default(),
+            told_operations: BTreeSet::new(),
             knowledge,
             board: Arc::clone(&self.board),
             counts: EventCounts::default(),
@@ -391,10 +408,10 @@ async fn purge(producer: Producer) -> Result<Faults, Error> {
         .map_err(|error| panicked("producer", error))
 }
 
-fn panicked(task: &str, error: tokio::task::JoinError) -> Error {
+fn panicked(task: &str, ended: tokio::task::JoinError) -> Error {
     Error::new(
         Code::Internal,
         format!("the {task} task ended unexpectedly"),
     )
-    .because(error)
+    .because(ended)
 }

@@ -18,7 +18,7 @@ pub mod tracker;
 
 use crate::commit::Ledger;
 use crate::config::OnMissingTopic;
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, Policy};
 use crate::sink::producer::Faults;
 use crate::source::cursor::Start;
 use crate::status::State;
@@ -99,15 +99,11 @@ pub async fn supervise(rooms: &Rooms, opened: Opened, ledger: Ledger) -> Result<
                 );
                 // Records that were refused are nothing to wait for: each time more is known of them.
                 let delay = if faults.records.is_empty() {
-                    delays.next()
+                    delays.after(Policy::Retry).map_err(|_used_up| {
+                        Error::new(Code::SinkUnavailable, "RECONNECT_MAX_RETRIES is used up")
+                    })?
                 } else {
-                    Some(Duration::ZERO)
-                };
-                let Some(delay) = delay else {
-                    return Err(Error::new(
-                        Code::SinkUnavailable,
-                        "RECONNECT_MAX_RETRIES is used up",
-                    ));
+                    Duration::ZERO
                 };
                 tokio::select! {
                     () = rooms.stop.cancelled() => return owed.stop(rooms, ledger, &last).await,

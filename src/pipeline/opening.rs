@@ -1,14 +1,14 @@
 //! Opens the change stream for an incarnation, waiting for what heals by itself.
 
 use super::incarnation::Rooms;
-use crate::error::{Error, Policy};
+use crate::error::Error;
 use crate::position::{Position, ResumeToken};
+use crate::retry::Delays;
 use crate::source::cursor::{Cursor, Start};
 use crate::source::errors::{self, Moment, SourceFault};
 use crate::source::reader::READ_PATIENCE;
 use crate::status::waiting::Awaited;
 use bson::RawDocumentBuf;
-use std::time::Duration;
 
 /// What an incarnation begins with.
 pub struct Opened {
@@ -27,7 +27,7 @@ pub struct Opened {
 pub async fn cursor(
     rooms: &Rooms,
     start: &Start,
-    delays: &mut (impl Iterator<Item = Duration> + Send),
+    delays: &mut Delays,
 ) -> Result<Option<(Option<Cursor>, Option<ResumeToken>)>, Error> {
     loop {
         let events = rooms.batch_size.events();
@@ -37,15 +37,21 @@ pub async fn cursor(
             opened = rooms.board.waits.on(Awaited::MongoDb, opening) => opened,
         };
         let error = match opened {
-            Ok((cursor, first)) => return Ok(Some((Some(cursor), first.post_batch_token()))),
+            Ok((cursor, first)) => {
+                rooms.board.mongo_refuses.set(false);
+                return Ok(Some((Some(cursor), first.post_batch_token())));
+            }
             Err(error) => error,
         };
-        let error = match errors::classify(&error, moment(start)) {
-            SourceFault::TokenNotFound => return Ok(Some((None, None))),
-            fault => errors::of_fault("opening the change stream", fault, &error),
-        };
+        let fault = errors::classify(&error, moment(start));
+        if fault == SourceFault::TokenNotFound {
+            return Ok(Some((None, None)));
+        }
+        rooms.board.mongo_refuses.set(fault.is_of_the_user());
+        let attempt = "opening the change stream";
+        let error = errors::of_fault(attempt, fault, rooms.stage(), &error);
         rooms.board.mongo_connected.set(false);
-        if !pause(rooms, &error, delays).await? {
+        if !pause(rooms, error, delays).await? {
             return Ok(None);
         }
     }
@@ -81,7 +87,8 @@ pub async fn look_ahead(rooms: &Rooms, mut cursor: Cursor, start: &Start) -> Res
         Ok(Err(error)) => match errors::classify(&error, moment(start)) {
             SourceFault::TokenNotFound => Ok(Ahead::TokenNotFound),
             fault @ (SourceFault::HistoryLost | SourceFault::TokenInvalid) => {
-                Err(errors::of_fault("reading the change stream", fault, &error))
+                let attempt = "reading the change stream";
+                Err(errors::of_fault(attempt, fault, rooms.stage(), &error))
             }
             _ => Ok(Ahead::Unknown),
         },
@@ -101,22 +108,12 @@ pub fn moment(start: &Start) -> Moment {
 ///
 /// # Errors
 /// The error itself, when there should be no other attempt.
-pub async fn pause(
-    rooms: &Rooms,
-    error: &Error,
-    delays: &mut (impl Iterator<Item = Duration> + Send),
-) -> Result<bool, Error> {
-    let refused = || Error::new(error.code, error.detail.clone());
-    if error.code.policy() == Policy::Stop {
-        return Err(refused());
-    }
-    let Some(delay) = delays.next() else {
-        let detail = format!(
-            "RECONNECT_MAX_RETRIES is used up; the last: {}",
-            error.detail
-        );
-        return Err(Error::new(error.code, detail));
+pub async fn pause(rooms: &Rooms, error: Error, delays: &mut Delays) -> Result<bool, Error> {
+    let delay = match delays.after(error.policy) {
+        Ok(delay) => delay,
+        Err(given_up) => return Err(given_up.error(error)),
     };
+    rooms.board.source_error.set(error.detail.as_str());
     tracing::warn!(code = error.code.name(), %error, "trying again");
     Ok(tokio::select! {
         () = rooms.stop.cancelled() => false,

@@ -10,7 +10,6 @@ use crate::event::{Event, Operation};
 use crate::metrics::ClosedBy;
 use crate::metrics::events::EventCounts;
 use crate::position::Seq;
-use crate::raw::Malformed;
 use crate::route::{Route, Router, Topic, TopicId};
 use crate::sink::dead_letter::Reason;
 use crate::sink::produce::Record;
@@ -18,7 +17,7 @@ use crate::sink::topics::Topics;
 use crate::source::errors::SourceFault;
 use crate::source::reader::{Fault, Fetched};
 use crate::source::reply::Reply;
-use crate::source::split::Merger;
+use crate::source::split::{Merged, Merger, SplitError};
 use crate::status::Board;
 use crate::status::waiting::Awaited;
 use bson::RawDocumentBuf;
@@ -88,7 +87,12 @@ pub struct Pump<'a> {
     pub tombstones: bool,
     pub on_record_error: OnRecordError,
     pub on_missing_topic: OnMissingTopic,
+    /// Operations that are not known here, and of which that was said.
+    pub told_operations: BTreeSet<String>,
 }
+
+/// How many unknown operations are told apart in the log.
+const MOST_TOLD: usize = 100;
 
 type Step<T = ()> = Result<T, End>;
 
@@ -151,6 +155,10 @@ impl Pump<'_> {
         match fetched {
             Fetched::Reply(reply) => self.reply(&reply).await,
             Fetched::Refused(reply, fault) => self.unreadable(&reply, fault).await,
+            Fetched::SplitAnew => {
+                self.merger = Merger::default();
+                Ok(())
+            }
             Fetched::Failed(fault) => Err(End::Source(fault)),
         }
     }
@@ -179,18 +187,15 @@ impl Pump<'_> {
                 return Err(End::Stopped);
             }
             count += 1;
-            let event = Event::parse(raw).map_err(|_| without_token())?;
+            let event = Event::parse(raw).map_err(malformed)?;
             last = event.operation;
             last_time = event.cluster_time;
-            match event.split {
-                None => self.event(&event).await?,
-                Some(split) => {
-                    if let Some(whole) = self.merger.push(raw, split).map_err(|error| {
-                        End::Failed(Error::new(Code::Internal, error.to_string()))
-                    })? {
-                        self.event(&Event::parse(&whole).map_err(malformed)?)
-                            .await?;
-                    }
+            match self.merger.take(&event).map_err(malformed)? {
+                Merged::Whole => self.event(&event).await?,
+                Merged::Fragment => {}
+                Merged::Complete(whole) => {
+                    let event = Event::parse(&whole).map_err(malformed)?;
+                    self.event(&event).await?;
                 }
             }
         }
@@ -261,7 +266,9 @@ impl Pump<'_> {
             self.board.passed.add(1);
             return Ok(());
         }
+        // What becomes of a document is not guessed at.
         let outcome = match self.router.route(event) {
+            _ if event.is_unknown() && event.document_key.is_some() => Err(Reason::Unknown),
             Ok(Route::Topic(id)) => self.produce(event, seq, id).await?,
             Ok(Route::Nowhere) => {
                 self.pass_over(event);
@@ -275,10 +282,20 @@ impl Pump<'_> {
         }
     }
 
-    fn pass_over(&self, event: &Event<'_>) {
+    fn pass_over(&mut self, event: &Event<'_>) {
         self.board.passed.add(1);
         // The end of the stream is no change of a schema.
         if event.operation == Operation::Invalidate {
+            return;
+        }
+        if event.is_unknown() && self.is_news(event.operation_name) {
+            tracing::warn!(
+                operation = event.operation_name,
+                database = event.database,
+                collection = event.collection,
+                "an event of an operation that is not known here has no record, and neither have those to \
+                 come; KAFKA_TOPIC_DDL gives them one"
+            );
             return;
         }
         tracing::info!(
@@ -287,6 +304,15 @@ impl Pump<'_> {
             collection = event.collection,
             "schema change without a record; KAFKA_TOPIC_DDL gives it one"
         );
+    }
+
+    /// Whether nothing was said of this operation yet. So many names are remembered as a server can have.
+    fn is_news(&mut self, operation: &str) -> bool {
+        let is_news = !self.told_operations.contains(operation);
+        if is_news && self.told_operations.len() < MOST_TOLD {
+            self.told_operations.insert(operation.to_owned());
+        }
+        is_news
     }
 
     /// Encodes and queues the record, and the tombstone where there is one.
@@ -349,15 +375,12 @@ async fn send(
     }
 }
 
-fn malformed(error: Malformed) -> End {
-    let detail = "the server's reply is not what a change stream sends";
-    End::Failed(Error::new(Code::Internal, detail).because(error))
-}
-
-fn without_token() -> End {
-    End::Failed(Error::new(
-        Code::Config,
-        "an event came without its resume token: a stage of CHANGE_STREAM_PIPELINE removes `_id`; keep \
-         `_id`, `operationType`, `ns` and `documentKey`",
-    ))
+/// The reader has looked at the replies before: what is found only here is not read again.
+fn malformed(why: impl Into<SplitError>) -> End {
+    let detail = format!(
+        "reading the change stream: {}{}",
+        why.into(),
+        SourceFault::Malformed.remedy()
+    );
+    End::Failed(Error::new(Code::SourceMalformed, detail))
 }

@@ -21,18 +21,21 @@ pub enum Reason {
     Topic(String),
     /// It cannot be written as JSON.
     Encoding(String),
+    /// Its operation is not known here: what it does to the document is not guessed at.
+    Unknown,
     /// The server cannot send it whole; what is known of it is its key.
     Unreadable(SourceFault),
 }
 
 impl Reason {
     /// All names, for metrics.
-    pub const NAMES: [&'static str; 7] = [
+    pub const NAMES: [&'static str; 8] = [
         "too_large",
         "out_of_time",
         "refused_by_broker",
         "no_topic",
         "not_encodable",
+        "unknown_operation",
         "image_missing",
         "too_large_to_read",
     ];
@@ -47,6 +50,7 @@ impl Reason {
             Self::Topic(_) | Self::Broker(RDKafkaErrorCode::InvalidTopic) => "no_topic",
             Self::Broker(_) => "refused_by_broker",
             Self::Encoding(_) => "not_encodable",
+            Self::Unknown => "unknown_operation",
             Self::Unreadable(SourceFault::ImageMissing) => "image_missing",
             Self::Unreadable(_) => "too_large_to_read",
         }
@@ -75,6 +79,9 @@ impl Reason {
             ),
             Self::Broker(code) => format!("the broker refuses it: {code}"),
             Self::Topic(problem) => problem.clone(),
+            Self::Unknown => {
+                "its operation is not known here: a newer Tailwater may know it".into()
+            }
             Self::Encoding(problem) => format!("it cannot be written as JSON: {problem}"),
             Self::Unreadable(fault) => format!("mongodb cannot send it{}", fault.remedy()),
         }

@@ -54,9 +54,15 @@ impl Watch {
     /// Gives up splitting large events after a refusal, which may be that of a server that does not know the
     /// stage. False where there is nothing to give up, or the fault is another.
     pub fn give_up_splitting(&mut self, fault: SourceFault) -> bool {
-        let gives_up = self.split_large && fault == SourceFault::Refused;
+        let is_refusal = matches!(fault, SourceFault::Refused | SourceFault::Unknown);
+        let gives_up = self.split_large && is_refusal;
         self.split_large &= !gives_up;
         gives_up
+    }
+
+    /// Whether stages of the user's follow our own.
+    pub fn has_user_stages(&self) -> bool {
+        self.stages.len() > self.lean.stages.len()
     }
 
     /// The aggregate command that opens a cursor; with a first batch of 0 events the position it starts

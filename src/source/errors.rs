@@ -1,14 +1,17 @@
-//! What an error of the MongoDB driver means for a change stream. Decided by code, kind and label,
-//! never by the text.
+//! What an error of MongoDB means for a change stream.
 
-use crate::error::{Code, Error};
-use mongodb::error::{ErrorKind, RESUMABLE_CHANGE_STREAM_ERROR, WriteFailure};
+use crate::error::{Code, Error, Policy};
+pub use crate::mongo::codes::server_code;
+use crate::mongo::codes::{self, Kind};
+use crate::mongo::describe::describe;
 
 /// What to do about an error of the source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SourceFault {
     /// Nothing is lost: open the stream again from the last token, with back-off.
     Resumable,
+    /// The same, with longer pauses: the server says that it is overloaded.
+    Overloaded,
     /// The position to go on from is no longer in the oplog: `ON_HISTORY_LOST` decides.
     HistoryLost,
     /// The server does not find the event of the resume token: the stages of now hide it, or the oplog no
@@ -28,9 +31,31 @@ pub enum SourceFault {
     Standalone,
     /// The server does not take the stages, the options or the namespace.
     Refused,
-    /// Anything else: a bug, or a server that answers nonsense.
+    /// The server gives a code that is not known here.
+    Unknown,
+    /// The reply is not what a change stream sends.
+    Malformed,
+    /// A stage of the user's takes away what every event needs.
+    FieldsRemoved,
+    /// Anything else: a bug.
     Fatal,
 }
+
+/// How far a stream has come: what is permanent at a start may pass on a stream that has run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// No reply has come yet.
+    Starting,
+    /// The stream was open before.
+    Running,
+}
+
+/// How often in a row a stream that has run meets a code that is not known before it is called permanent:
+/// about five minutes with the default pauses.
+pub const UNKNOWN_TRIES: u32 = 12;
+
+/// How often a reply that is not understood is read again.
+pub const MALFORMED_TRIES: u32 = 1;
 
 impl SourceFault {
     /// Whether one event is to blame, so that its neighbours can be had: a record error.
@@ -46,14 +71,40 @@ impl SourceFault {
     /// The stable code under which this fault is reported.
     pub fn code(self) -> Code {
         match self {
-            Self::Resumable => Code::SourceUnavailable,
+            Self::Resumable | Self::Overloaded => Code::SourceUnavailable,
             Self::HistoryLost | Self::TokenNotFound => Code::HistoryLost,
             Self::TokenInvalid => Code::TokenInvalid,
             Self::Oversize | Self::ImageMissing => Code::RecordRefused,
-            Self::Credentials | Self::Unauthorized | Self::Standalone | Self::Refused => {
-                Code::SourceRefused
-            }
+            Self::Credentials
+            | Self::Unauthorized
+            | Self::Standalone
+            | Self::Refused
+            | Self::Unknown => Code::SourceRefused,
+            Self::Malformed => Code::SourceMalformed,
+            Self::FieldsRemoved => Code::Config,
             Self::Fatal => Code::Internal,
+        }
+    }
+
+    /// Whether it passes by itself, at a start as later.
+    pub fn is_transient(self) -> bool {
+        matches!(self, Self::Resumable | Self::Overloaded)
+    }
+
+    /// Whether the server says no to who asks: what a person takes away and gives back.
+    pub fn is_of_the_user(self) -> bool {
+        matches!(self, Self::Credentials | Self::Unauthorized)
+    }
+
+    /// What is done about it, when `error` was met at this stage. Nobody is there to see a stream that has
+    /// run for months end over a password that is being changed: it waits, unhealthy. At a start somebody is.
+    pub fn policy(self, stage: Stage, error: &mongodb::error::Error) -> Policy {
+        match (self, stage) {
+            (Self::Overloaded, _) => Policy::RetrySlowly(codes::first_rest(error)),
+            (Self::Malformed, _) => Policy::RetryUpTo(MALFORMED_TRIES),
+            (Self::Unknown, Stage::Running) => Policy::RetryUpTo(UNKNOWN_TRIES),
+            (Self::Credentials | Self::Unauthorized, Stage::Running) => Policy::Retry,
+            _ => self.code().policy(),
         }
     }
 
@@ -83,6 +134,14 @@ impl SourceFault {
                  available (FULL_DOCUMENT, FULL_DOCUMENT_BEFORE_CHANGE=whenAvailable)"
             }
             Self::Credentials => "; user, password or authSource in MONGODB_URI are wrong",
+            Self::FieldsRemoved => {
+                "; a stage of CHANGE_STREAM_PIPELINE removes it: keep `_id`, `operationType`, `ns` and \
+                 `documentKey`"
+            }
+            Self::Malformed => {
+                "; nothing was skipped: what answers at this address is broken, or is no MongoDB, or a proxy \
+                 between changes what it says"
+            }
             _ => "",
         }
     }
@@ -98,41 +157,24 @@ pub enum Moment {
     Other,
 }
 
-/// Sorts an error. Codes are those of `error_codes.yml` of the server; the resumable ones without a
-/// label are the list of the drivers' change stream specification.
+/// Sorts an error.
 pub fn classify(error: &mongodb::error::Error, moment: Moment) -> SourceFault {
-    if let Some(code) = server_code(error) {
-        return of_code(code, moment, &|label| error.contains_label(label));
-    }
-    match error.kind.as_ref() {
-        ErrorKind::Authentication { .. } => SourceFault::Credentials,
-        ErrorKind::InvalidArgument { .. }
-        | ErrorKind::InvalidTlsConfig { .. }
-        | ErrorKind::IncompatibleServer { .. }
-        | ErrorKind::SessionsNotSupported => SourceFault::Refused,
-        ErrorKind::MissingResumeToken => SourceFault::Refused,
-        ErrorKind::BsonSerialization(_)
-        | ErrorKind::Internal { .. }
-        | ErrorKind::Shutdown
-        | ErrorKind::Custom(_) => SourceFault::Fatal,
-        // The network, the election of a primary, a reply cut short: all outside the server's say.
-        _ => SourceFault::Resumable,
-    }
+    let of_the_stream = server_code(error).and_then(|code| of_code(code, moment));
+    of_the_stream.unwrap_or_else(|| match codes::kind(error) {
+        Kind::Transient => SourceFault::Resumable,
+        Kind::Overloaded => SourceFault::Overloaded,
+        Kind::Credentials => SourceFault::Credentials,
+        Kind::Unauthorized => SourceFault::Unauthorized,
+        Kind::Refused => SourceFault::Refused,
+        Kind::Unknown => SourceFault::Unknown,
+        Kind::Malformed => SourceFault::Malformed,
+        Kind::Internal => SourceFault::Fatal,
+    })
 }
 
-/// The server's own code, also where the driver wraps it: a log-in that fails is an
-/// `Authentication` error whose cause carries the code.
-pub fn server_code(error: &mongodb::error::Error) -> Option<i32> {
-    match error.kind.as_ref() {
-        ErrorKind::Command(command) => Some(command.code),
-        ErrorKind::Write(WriteFailure::WriteError(write)) => Some(write.code),
-        ErrorKind::Write(WriteFailure::WriteConcernError(concern)) => Some(concern.code),
-        _ => None,
-    }
-}
-
-fn of_code(code: i32, moment: Moment, label: &dyn Fn(&str) -> bool) -> SourceFault {
-    match code {
+/// The codes that mean something to a change stream alone. No label changes what they mean.
+fn of_code(code: i32, moment: Moment) -> Option<SourceFault> {
+    Some(match code {
         // ChangeStreamHistoryLost; CappedPositionLost: an open cursor that the oplog has overtaken.
         286 | 136 => SourceFault::HistoryLost,
         // ChangeStreamFatalError: the token's event is not behind these stages, or not in the oplog. Later
@@ -152,105 +194,41 @@ fn of_code(code: i32, moment: Moment, label: &dyn Fn(&str) -> bool) -> SourceFau
         10334 => SourceFault::Oversize,
         // NoMatchingDocument
         47 => SourceFault::ImageMissing,
-        // AuthenticationFailed; what a hosted tier says instead (AtlasError)
-        18 => SourceFault::Credentials,
-        13 => SourceFault::Unauthorized,
         40573 => SourceFault::Standalone,
-        // CursorNotFound
-        43 => SourceFault::Resumable,
-        _ if RESUMABLE_CODES.contains(&code) || label(RESUMABLE_CHANGE_STREAM_ERROR) => {
-            SourceFault::Resumable
-        }
-        _ => SourceFault::Refused,
-    }
+        _ => return None,
+    })
 }
-
-/// Codes that pass by themselves, whether or not the server labels them: commands beside the
-/// stream carry no label.
-const RESUMABLE_CODES: &[i32] = &[
-    6,     // HostUnreachable
-    7,     // HostNotFound
-    50,    // MaxTimeMSExpired
-    63,    // StaleShardVersion
-    89,    // NetworkTimeout
-    91,    // ShutdownInProgress
-    94,    // NotYetInitialized
-    112,   // WriteConflict
-    133,   // FailedToSatisfyReadPreference
-    134,   // ReadConcernMajorityNotAvailableYet
-    150,   // StaleEpoch
-    175,   // QueryPlanKilled
-    189,   // PrimarySteppedDown
-    202,   // NetworkInterfaceExceededTimeLimit
-    211,   // KeyNotFound: the keys that sign cluster times are not there yet
-    234,   // RetryChangeStream
-    237,   // CursorKilled
-    262,   // ExceededTimeLimit
-    9001,  // SocketException
-    10107, // NotWritablePrimary
-    11600, // InterruptedAtShutdown
-    11601, // Interrupted
-    11602, // InterruptedDueToReplStateChange
-    13388, // StaleConfig
-    13435, // NotPrimaryNoSecondaryOk
-    13436, // NotPrimaryOrSecondary
-];
-
-/// The error in words that hold no document.
-///
-/// The server's message is repeated only for codes whose messages are known to quote none: those
-/// about events and tokens quote them in full, and a token holds the document's key; that of a
-/// missing privilege quotes the whole command.
-pub fn describe(error: &mongodb::error::Error) -> String {
-    let described = match error.kind.as_ref() {
-        ErrorKind::Command(command) if QUOTES_NOTHING.contains(&command.code) => {
-            format!(
-                "{} ({}): {}",
-                command.code_name, command.code, command.message
-            )
-        }
-        ErrorKind::Command(command) => format!("{} ({})", command.code_name, command.code),
-        ErrorKind::Write(_) | ErrorKind::InsertMany(_) | ErrorKind::BulkWrite(_) => {
-            match server_code(error) {
-                Some(code) => format!("a write failed ({code})"),
-                None => "a write failed".into(),
-            }
-        }
-        other => other.to_string(),
-    };
-    match std::error::Error::source(error).and_then(|s| s.downcast_ref::<mongodb::error::Error>()) {
-        Some(cause) => format!("{described}; {}", describe(cause)),
-        None => described,
-    }
-}
-
-const QUOTES_NOTHING: &[i32] = &[18, 20, 59, 73, 91, 189, 8000, 10107, 40324, 40415, 40573];
 
 /// Our error for one of the driver's: its code, and a sentence that begins with what was attempted.
 pub fn error(attempt: &str, error: &mongodb::error::Error, moment: Moment) -> Error {
-    of_fault(attempt, classify(error, moment), error)
+    of_fault(attempt, classify(error, moment), Stage::Starting, error)
 }
 
-/// The same for an error that is sorted already.
-pub fn of_fault(attempt: &str, fault: SourceFault, error: &mongodb::error::Error) -> Error {
+/// The same for an error that is sorted already, met at this stage.
+pub fn of_fault(
+    attempt: &str,
+    fault: SourceFault,
+    stage: Stage,
+    error: &mongodb::error::Error,
+) -> Error {
     let detail = format!("{attempt}: {}{}", describe(error), fault.remedy());
-    Error::new(fault.code(), detail)
+    Error::new(fault.code(), detail).with_policy(fault.policy(stage, error))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use bson::doc;
-    use mongodb::error::CommandError;
+    use mongodb::error::{CommandError, ErrorKind};
 
-    fn server_error(code: i32, message: &str) -> mongodb::error::Error {
-        let reply = doc! {"code": code, "codeName": "Name", "errmsg": message};
+    fn server_error(code: i32) -> mongodb::error::Error {
+        let reply = doc! {"code": code, "codeName": "Name", "errmsg": "SECRET"};
         let command: CommandError = bson::deserialize_from_document(reply).unwrap();
         ErrorKind::Command(command).into()
     }
 
     fn fault(code: i32, moment: Moment) -> SourceFault {
-        classify(&server_error(code, ""), moment)
+        classify(&server_error(code), moment)
     }
 
     #[test]
@@ -276,50 +254,39 @@ mod tests {
             (73, F::Refused, F::Refused),
             (40324, F::Refused, F::Refused),
             (43, F::Resumable, F::Resumable),
+            (462, F::Overloaded, F::Overloaded),
+            (99_999, F::Unknown, F::Unknown),
         ] {
             assert_eq!(fault(code, Moment::Resuming), resuming, "{code}");
             assert_eq!(fault(code, Moment::Other), other, "{code}");
         }
-        for code in RESUMABLE_CODES {
-            assert_eq!(fault(*code, Moment::Other), F::Resumable, "{code}");
+    }
+
+    #[test]
+    fn what_ends_a_start_is_waited_for_on_a_stream_that_has_run() {
+        let policy = |code, stage| fault(code, Moment::Other).policy(stage, &server_error(code));
+        for code in [13, 18] {
+            assert_eq!(policy(code, Stage::Starting), Policy::Stop, "{code}");
+            assert_eq!(policy(code, Stage::Running), Policy::Retry, "{code}");
+        }
+        assert_eq!(policy(99_999, Stage::Starting), Policy::Stop);
+        let unknown = Policy::RetryUpTo(UNKNOWN_TRIES);
+        assert_eq!(policy(99_999, Stage::Running), unknown);
+        for stage in [Stage::Starting, Stage::Running] {
+            assert_eq!(policy(365, stage), Policy::Retry);
+            assert!(matches!(policy(462, stage), Policy::RetrySlowly(_)));
+            // What is wrong with the request itself stays so.
+            for code in [2, 286, 260, 40324] {
+                assert_eq!(policy(code, stage), Policy::Stop, "{code}");
+            }
         }
     }
 
     #[test]
-    fn a_label_makes_an_unknown_code_resumable_but_never_a_lost_history() {
-        let labelled = |label: &str| label == "ResumableChangeStreamError";
-        assert_eq!(
-            of_code(99_999, Moment::Other, &labelled),
-            SourceFault::Resumable
-        );
-        assert_eq!(
-            of_code(99_999, Moment::Other, &|_| false),
-            SourceFault::Refused
-        );
-        assert_eq!(
-            of_code(286, Moment::Other, &labelled),
-            SourceFault::HistoryLost
-        );
-    }
-
-    #[test]
-    fn what_is_no_answer_of_the_server_is_resumable_but_what_we_did_wrong_is_not() {
-        let network: mongodb::error::Error = std::io::Error::other("reset").into();
-        assert_eq!(classify(&network, Moment::Other), SourceFault::Resumable);
-        let own = mongodb::error::Error::custom(1);
-        assert_eq!(classify(&own, Moment::Other), SourceFault::Fatal);
-    }
-
-    #[test]
-    fn messages_that_quote_events_are_not_repeated() {
-        for code in [10334, 47, 280, 260, 286, 11000, 13] {
-            let said = error("reading", &server_error(code, "SECRET"), Moment::Other).to_string();
-            assert!(
-                !said.contains("SECRET") && said.contains(&code.to_string()),
-                "{said}"
-            );
-        }
-        let said = describe(&server_error(40573, "only on replica sets"));
-        assert_eq!(said, "Name (40573): only on replica sets");
+    fn an_error_says_what_was_attempted_and_quotes_nothing() {
+        let said = error("reading", &server_error(13), Moment::Other).to_string();
+        assert!(said.starts_with("reading: Name (13); "), "{said}");
+        assert!(said.contains("changeStream"), "{said}");
+        assert!(!said.contains("SECRET"), "{said}");
     }
 }

@@ -3,7 +3,7 @@
 //! Its oldest entry is the first in natural order, which a server finds without a search. A look at it
 //! still has no place on the way to the first event: only a sentence and a metric depend on it.
 
-use super::errors;
+use crate::mongo::describe::describe;
 use crate::position::ClusterTime;
 use crate::preflight::Finding;
 use bson::{Bson, Document, doc};
@@ -104,7 +104,7 @@ pub async fn window(client: &Client, oldest: &mongodb::error::Result<Option<Olde
         Err(error) => {
             let sentence = format!(
                 "how far back the oplog reaches is unknown: may not read local.oplog.rs ({})",
-                errors::describe(error)
+                describe(error)
             );
             Finding::ok(NAME, sentence)
         }

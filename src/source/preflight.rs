@@ -12,6 +12,7 @@ use super::filter::{Filter, Images, change_stream_options};
 use super::oplog;
 use crate::config::{Config, FullDocument, Mongo, PreImages, Scope};
 use crate::error::Code;
+use crate::mongo::describe::describe;
 use crate::preflight::{Finding, Report, Severity};
 use bson::{Document, doc};
 use mongodb::{Client, Database};
@@ -207,7 +208,7 @@ async fn refusal(
     database: &str,
     attempt: &str,
 ) -> Finding {
-    let said = errors::describe(error);
+    let said = describe(error);
     let fault = errors::classify(error, Moment::Other);
     let refused = |sentence: String| Finding::error(name, fault.code(), sentence);
     let user = User::of(config).await;
@@ -239,7 +240,7 @@ async fn refusal(
             })
         }
         SourceFault::Standalone => reach::standalone(),
-        SourceFault::Resumable => {
+        _ if fault.is_transient() => {
             Finding::not_yet(name, Code::SourceUnavailable, format!("{attempt}: {said}"))
         }
         _ => refused(format!(

@@ -7,15 +7,17 @@ mod place;
 
 use super::batch_size::BatchSize;
 use super::cursor::{Cursor, MAX_AWAIT, Watch};
-use super::errors::{self, Moment, SourceFault};
+use super::errors::{self, Moment, SourceFault, Stage};
 use super::reply::Reply;
-use crate::config::Mongo;
+use super::split::SplitError;
 use crate::error::Error;
+use crate::event::NoEvent;
+use crate::mongo::describe::{custom, describe};
 use crate::pipeline::budget::{Budget, Reservation};
 use crate::position::Position;
+use crate::retry::{GivenUp, Retry};
 use crate::status::Board;
 use crate::status::waiting::Awaited;
-use backon::{BackoffBuilder, ExponentialBuilder};
 use mongodb::Client;
 use mongodb::error::ErrorKind;
 use place::Place;
@@ -29,6 +31,8 @@ pub enum Fetched {
     Reply(Reply),
     /// One event without what made it impossible to send: for the record-error policy.
     Refused(Reply, SourceFault),
+    /// Fragments that were sent without the rest of their event come again, from the first.
+    SplitAnew,
     /// The stream cannot go on; everything before this was sent.
     Failed(Fault),
 }
@@ -38,6 +42,8 @@ pub enum Fetched {
 pub struct Fault {
     pub kind: SourceFault,
     pub error: mongodb::error::Error,
+    /// Why it is not tried again.
+    pub given_up: GivenUp,
 }
 
 /// One reply waits in the channel while another is on the wire.
@@ -49,45 +55,8 @@ const OPENING_PATIENCE: Duration = Duration::from_secs(30);
 /// A read may take this long: the server's own wait for an event is part of it.
 pub const READ_PATIENCE: Duration = MAX_AWAIT.saturating_add(Duration::from_secs(30));
 
-/// Longest pause between attempts to reconnect.
-const LONGEST_DELAY: Duration = Duration::from_secs(30);
-
 /// A cursor that has replied so often is no longer one that is closed at once.
 const SETTLED: u32 = 30;
-
-/// When to try again after a failure.
-#[derive(Debug, Clone, Copy)]
-pub struct Retry {
-    /// `RECONNECT_DELAY_MS`, the first pause.
-    pub first: Duration,
-    /// `RECONNECT_MAX_RETRIES`; 0 retries for ever.
-    pub most: usize,
-}
-
-impl Retry {
-    /// As configured.
-    pub fn of(mongo: &Mongo) -> Self {
-        Self {
-            first: mongo.reconnect_delay,
-            most: mongo.reconnect_max_retries,
-        }
-    }
-
-    /// The pauses: doubling, with jitter, up to 30 s.
-    pub fn delays(&self) -> impl Iterator<Item = Duration> + Send + use<> {
-        let builder = ExponentialBuilder::default()
-            .with_min_delay(self.first)
-            .with_max_delay(LONGEST_DELAY)
-            .with_factor(2.0)
-            .with_jitter();
-        let builder = if self.most == 0 {
-            builder.without_max_times()
-        } else {
-            builder.with_max_times(self.most)
-        };
-        builder.build()
-    }
-}
 
 /// Reads one stream until it is told to stop or cannot go on.
 pub struct Reader {
@@ -109,6 +78,8 @@ enum Left {
     /// The server closes one cursor after the other, and none brings anything.
     ClosedAgain,
     Failed(mongodb::error::Error),
+    /// A reply is not what a change stream sends.
+    NotUnderstood(SplitError),
     /// Nobody wants more.
     Stopped,
 }
@@ -139,14 +110,28 @@ impl Reader {
                         continue;
                     }
                     Ok(None) => Left::Stopped,
-                    Err(error) => Left::Failed(error),
+                    Err(left) => left,
                 },
             };
-            let mut last_error = None;
-            let pause = match left {
+            let is_failure = matches!(left, Left::Failed(_) | Left::NotUnderstood(_));
+            let (kind, error) = match left {
                 Left::Stopped => return,
-                Left::Reopen { pause } => pause,
-                Left::ClosedAgain => !self.pass_hidden_end(&mut place, &stop).await,
+                Left::Reopen { pause: false } => continue,
+                Left::Reopen { pause: true } => closed_again(),
+                Left::ClosedAgain => match self.pass_hidden_end(&mut place, &stop).await {
+                    true => continue,
+                    false => closed_again(),
+                },
+                Left::NotUnderstood(why) => {
+                    // Without the user's stages nobody but the server takes a field away.
+                    let is_removed = matches!(why, SplitError::NoEvent(NoEvent::Without(_)))
+                        && self.watch.has_user_stages();
+                    let kind = match is_removed {
+                        true => SourceFault::FieldsRemoved,
+                        false => SourceFault::Malformed,
+                    };
+                    (kind, custom(&why.to_string()))
+                }
                 Left::Failed(error) => {
                     self.board.mongo_connected.set(false);
                     let kind = errors::classify(&error, place.moment);
@@ -171,51 +156,74 @@ impl Reader {
                         },
                         kind => kind,
                     };
-                    if kind != SourceFault::Resumable {
-                        return self.fail(kind, error).await;
-                    }
                     // As a reply that is longer than the driver takes, from a server with no limit of its
                     // own: no outage, and nothing to wait for.
                     if matches!(error.kind.as_ref(), ErrorKind::InvalidResponse { .. })
                         && self.batch_size.halve()
                     {
                         let events = self.batch_size.events();
-                        tracing::debug!(events, %error, "reopening with a smaller batch size");
+                        tracing::debug!(
+                            events,
+                            error = describe(&error),
+                            "reopening with a smaller batch size"
+                        );
                         continue;
                     }
-                    self.interrupted(&error, &mut place);
-                    last_error = Some(error);
-                    true
+                    (kind, error)
                 }
             };
-            if pause {
-                let Some(delay) = delays.next() else {
-                    let error = last_error.unwrap_or_else(|| {
-                        std::io::Error::other("the server closes the change stream again and again")
-                            .into()
-                    });
-                    return self.fail(SourceFault::Resumable, error).await;
-                };
-                let pause = tokio::time::sleep(delay);
-                tokio::select! {
-                    () = stop.cancelled() => return,
-                    () = self.board.waits.on(Awaited::MongoDb, pause) => {}
+            match delays.after(kind.policy(Stage::Running, &error)) {
+                Ok(delay) => {
+                    if is_failure {
+                        self.interrupted(kind, &error, &mut place);
+                    }
+                    let pause = tokio::time::sleep(delay);
+                    tokio::select! {
+                        () = stop.cancelled() => return,
+                        () = self.board.waits.on(Awaited::MongoDb, pause) => {}
+                    }
+                }
+                Err(given_up) => {
+                    let fault = Fault {
+                        kind,
+                        error,
+                        given_up,
+                    };
+                    // Nobody there to hear it means that the pump has ended before.
+                    let _ = self.replies.send(Fetched::Failed(fault)).await;
+                    return;
                 }
             }
         }
     }
 
-    /// Says so once for each interruption, however many attempts it takes to end it.
-    fn interrupted(&self, error: &mongodb::error::Error, place: &mut Place) {
-        let error = errors::describe(error);
-        self.board.source_error.set(error.as_str());
-        if place.interrupted.is_some() {
-            tracing::debug!(%error, "the change stream cannot be opened again yet");
+    /// Says so once for each interruption and kind of fault, however many attempts it takes to end it.
+    fn interrupted(&self, kind: SourceFault, error: &mongodb::error::Error, place: &mut Place) {
+        let said = format!("{}{}", describe(error), kind.remedy());
+        self.board.source_error.set(said.as_str());
+        self.board.mongo_refuses.set(kind.is_of_the_user());
+        if place.interrupted.is_none() {
+            self.board.reconnects.add(1);
+        }
+        let since = place
+            .interrupted
+            .map_or_else(Instant::now, |(since, _)| since);
+        let before = place.interrupted.replace((since, kind));
+        if before.is_some_and(|(_, before)| before == kind) {
+            tracing::debug!(error = said, "the change stream cannot be opened again yet");
             return;
         }
-        place.interrupted = Some(Instant::now());
-        self.board.reconnects.add(1);
-        tracing::warn!(%error, "change stream interrupted, reconnecting");
+        let what = match kind {
+            SourceFault::Overloaded => "mongodb is overloaded, asking again after a longer pause",
+            SourceFault::Credentials | SourceFault::Unauthorized => {
+                "mongodb refuses the change stream now, waiting for that to change"
+            }
+            SourceFault::Unknown => {
+                "change stream interrupted with a code that is not known here, trying again for a while"
+            }
+            _ => "change stream interrupted, reconnecting",
+        };
+        tracing::warn!(error = said, "{what}");
     }
 
     /// Reads replies until the cursor ends.
@@ -247,17 +255,25 @@ impl Reader {
             };
             self.board.mongo_connected.set(true);
             place.moment = Moment::Other;
-            if let Some(since) = place.interrupted.take() {
-                let seconds = since.elapsed().as_secs();
-                tracing::info!(after_seconds = seconds, "the change stream goes on");
-            }
             let mut reply = Reply::new(batch, Some(reservation));
             if is_new || place.opened_at.is_some() {
                 self.leave_out_repeated(&mut reply, place);
             }
+            let splits_anew = std::mem::take(&mut place.splits_anew);
+            let events = match self.advance(place, &mut reply) {
+                Ok(events) => events,
+                Err(why) => {
+                    place.splits_anew |= splits_anew;
+                    return Left::NotUnderstood(why);
+                }
+            };
+            self.board.mongo_refuses.set(false);
+            if let Some((since, _)) = place.interrupted.take() {
+                let seconds = since.elapsed().as_secs();
+                tracing::info!(after_seconds = seconds, "the change stream goes on");
+            }
             is_new = false;
             expected = reply.len();
-            let events = self.advance(place, &mut reply);
             if events > 0 {
                 self.board.metrics.replied(asked.elapsed());
             }
@@ -269,11 +285,14 @@ impl Reader {
             }
             let resize = if place.one_by_one > 0 {
                 place.one_by_one = place.one_by_one.saturating_sub(events as u32);
-                place.one_by_one == 0 && !place.in_split
+                place.one_by_one == 0 && !place.in_split()
             } else {
-                self.batch_size.observe(events, reply.len()) && !place.in_split
+                self.batch_size.observe(events, reply.len()) && !place.in_split()
             };
             self.board.replies.add(1);
+            if splits_anew && self.replies.send(Fetched::SplitAnew).await.is_err() {
+                return Left::Stopped;
+            }
             if self.replies.send(Fetched::Reply(reply)).await.is_err() {
                 return Left::Stopped;
             }
@@ -302,7 +321,7 @@ impl Reader {
         &mut self,
         place: &mut Place,
         stop: &CancellationToken,
-    ) -> Result<Option<Cursor>, mongodb::error::Error> {
+    ) -> Result<Option<Cursor>, Left> {
         place.moment = place.opening_moment();
         let start = place.start();
         let opening = Cursor::open(
@@ -317,8 +336,8 @@ impl Reader {
             place.eager,
         );
         let (cursor, first) = match self.ask(stop, OPENING_PATIENCE, opening).await {
-            Asked::Answered(opened) => opened?,
-            Asked::TimedOut => return Err(timed_out()),
+            Asked::Answered(opened) => opened.map_err(Left::Failed)?,
+            Asked::TimedOut => return Err(Left::Failed(timed_out())),
             Asked::Stopped => return Ok(None),
         };
         self.board.mongo_connected.set(true);
@@ -329,19 +348,27 @@ impl Reader {
         }
         let mut first = first;
         self.leave_out_repeated(&mut first, place);
-        self.advance(place, &mut first);
+        let splits_anew = std::mem::take(&mut place.splits_anew);
+        let advanced = self.advance(place, &mut first);
+        if let Err(why) = advanced {
+            place.splits_anew |= splits_anew;
+            return Err(Left::NotUnderstood(why));
+        }
         self.board.replies.add(1);
+        if splits_anew && self.replies.send(Fetched::SplitAnew).await.is_err() {
+            return Ok(None);
+        }
         match self.replies.send(Fetched::Reply(first)).await {
             Ok(()) => Ok(Some(cursor)),
             Err(_) => Ok(None),
         }
     }
+}
 
-    async fn fail(self, kind: SourceFault, error: mongodb::error::Error) {
-        let fault = Fault { kind, error };
-        // Nobody there to hear it means that the pump has ended before.
-        let _ = self.replies.send(Fetched::Failed(fault)).await;
-    }
+/// What it is when cursor after cursor is closed, and nothing is known to end the stream.
+fn closed_again() -> (SourceFault, mongodb::error::Error) {
+    let text = "the server closes the change stream again and again";
+    (SourceFault::Resumable, custom(text))
 }
 
 /// How a question to the server ended.
@@ -373,11 +400,8 @@ fn timed_out() -> mongodb::error::Error {
 
 impl From<Fault> for Error {
     fn from(fault: Fault) -> Self {
-        if fault.kind == SourceFault::Resumable {
-            let last = errors::describe(&fault.error);
-            let detail = format!("RECONNECT_MAX_RETRIES is used up; the last: {last}");
-            return Error::new(fault.kind.code(), detail);
-        }
-        errors::of_fault("reading the change stream", fault.kind, &fault.error)
+        let attempt = "reading the change stream";
+        let error = errors::of_fault(attempt, fault.kind, Stage::Running, &fault.error);
+        fault.given_up.error(error)
     }
 }

@@ -78,18 +78,20 @@ impl Reply {
     pub fn events(
         &self,
     ) -> Result<impl Iterator<Item = Result<&[u8], Malformed>> + use<'_>, Malformed> {
-        let malformed = Malformed {
-            offset: 0,
-            len: self.len(),
-        };
-        let cursor = self.cursor()?;
-        let events = match raw::find(cursor, "nextBatch")? {
-            Some(batch) => Some(batch),
-            None => raw::find(cursor, "firstBatch")?,
-        };
-        let array = events.and_then(|e| e.as_array()).ok_or(malformed)?;
-        let events = raw::walk(array)?.map(move |e| e?.as_document().ok_or(malformed));
-        Ok(events.skip(self.repeated))
+        Ok(events_of(self.bytes())?.skip(self.repeated))
+    }
+
+    /// Whether its post-batch token, where it has one, is a token.
+    ///
+    /// # Errors
+    /// [`Malformed`] where it is not.
+    pub fn check_post_batch_token(&self) -> Result<(), Malformed> {
+        match raw::find(cursor_of(self.bytes())?, "postBatchResumeToken")? {
+            Some(token) if token.as_document().is_none_or(|token| token.len() <= 5) => {
+                Err(nothing_of(self.bytes()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The token of the first event; none in an empty reply.
@@ -103,7 +105,7 @@ impl Reply {
         if self.is_withheld {
             return None;
         }
-        let token = raw::find(self.cursor().ok()?, "postBatchResumeToken").ok()??;
+        let token = raw::find(cursor_of(self.bytes()).ok()?, "postBatchResumeToken").ok()??;
         ResumeToken::from_bytes(token.as_document()?)
     }
 
@@ -118,18 +120,36 @@ impl Reply {
         element.as_timestamp().map(|(seconds, _)| seconds)
     }
 
-    fn cursor(&self) -> Result<&[u8], Malformed> {
-        raw::find(self.bytes(), "cursor")?
-            .and_then(|e| e.as_document())
-            .ok_or(Malformed {
-                offset: 0,
-                len: self.len(),
-            })
-    }
-
     fn bytes(&self) -> &[u8] {
         self.batch.as_raw_document().as_bytes()
     }
+}
+
+fn nothing_of(reply: &[u8]) -> Malformed {
+    Malformed {
+        offset: 0,
+        len: reply.len(),
+    }
+}
+
+fn cursor_of(reply: &[u8]) -> Result<&[u8], Malformed> {
+    let cursor = raw::find(reply, "cursor")?;
+    let cursor = cursor.and_then(|element| element.as_document());
+    cursor.ok_or(nothing_of(reply))
+}
+
+/// The events of a reply, which may be any bytes.
+pub(crate) fn events_of(
+    reply: &[u8],
+) -> Result<impl Iterator<Item = Result<&[u8], Malformed>>, Malformed> {
+    let malformed = nothing_of(reply);
+    let cursor = cursor_of(reply)?;
+    let events = match raw::find(cursor, "nextBatch")? {
+        Some(batch) => Some(batch),
+        None => raw::find(cursor, "firstBatch")?,
+    };
+    let array = events.and_then(|e| e.as_array()).ok_or(malformed)?;
+    Ok(raw::walk(array)?.map(move |e| e?.as_document().ok_or(malformed)))
 }
 
 fn leading_repeats<'a>(events: impl Iterator<Item = &'a [u8]>, last: &ResumeToken) -> usize {

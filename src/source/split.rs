@@ -3,119 +3,245 @@
 //! The server cuts an event over 16 MiB between top-level fields. Every fragment has a token of its own,
 //! but only the last one's is a place from which another process can go on.
 
+use crate::event::{Event, NoEvent};
+use crate::position::ClusterTime;
 use crate::raw::{self, Malformed};
 
-/// Collects fragments until the event is whole.
+/// No event is larger, in bytes: two images and what was updated, each of at most 16 MiB, and their names.
+pub const MOST_BYTES: usize = 64 << 20;
+
+/// No event has more fragments: the server fills each with as many fields as fit into 16 MiB.
+pub const MOST_FRAGMENTS: u32 = 1000;
+
+/// Follows the order of fragments: none may be missing, come twice, or be of another event.
 #[derive(Debug, Default)]
-pub struct Merger {
+pub struct Sequence {
     open: Option<Open>,
 }
 
 #[derive(Debug)]
 struct Open {
-    fields: Vec<u8>,
     next: u32,
     of: u32,
+    bytes: usize,
+    /// What the first token begins with, where tokens tell.
+    time: Option<ClusterTime>,
+    /// The top-level fields so far, without those that every fragment has.
+    names: Vec<Vec<u8>>,
+    has_operation: bool,
 }
 
-/// A fragment does not follow the one before.
+/// What an event is in its sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// An event that was not split.
+    Whole,
+    /// A fragment with more to come.
+    Fragment,
+    /// The last fragment.
+    Last,
+}
+
+/// A fragment is not what the ones before let expect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SplitError {
     #[error("fragment {got} of a split event came where {expected} was due")]
     OutOfOrder { expected: u32, got: u32 },
+    #[error("a split event says that it has fragment {fragment} of {of}")]
+    Impossible { fragment: u32, of: u32 },
+    #[error("another event came where fragment {expected} of {of} of a split event was due")]
+    Interrupted { expected: u32, of: u32 },
+    #[error("fragment {got} is of another event than the one before")]
+    OfAnother { got: u32 },
+    #[error("the fragments of a split event hold over {} MiB", MOST_BYTES >> 20)]
+    TooLarge,
     #[error(transparent)]
-    Malformed(#[from] Malformed),
+    NoEvent(#[from] NoEvent),
 }
 
-impl Merger {
+impl From<Malformed> for SplitError {
+    fn from(malformed: Malformed) -> Self {
+        Self::NoEvent(malformed.into())
+    }
+}
+
+impl Sequence {
     /// Whether fragments are still to come.
     pub fn is_open(&self) -> bool {
         self.open.is_some()
     }
 
-    /// Bytes held.
-    pub fn len(&self) -> usize {
-        self.open.as_ref().map_or(0, |open| open.fields.len())
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Takes fragment `fragment` of `of`; returns the whole event with the last one, under the last
-    /// fragment's token and without `splitEvent`.
+    /// Takes the next event of the stream.
     ///
     /// # Errors
-    /// [`SplitError`] when a fragment is missing or malformed.
-    pub fn push(
-        &mut self,
-        raw: &[u8],
-        (fragment, of): (u32, u32),
-    ) -> Result<Option<Vec<u8>>, SplitError> {
-        let expected = self.open.as_ref().map_or(1, |open| open.next);
-        if fragment != expected || self.open.as_ref().is_some_and(|open| open.of != of) {
-            self.open = None;
-            return Err(SplitError::OutOfOrder {
-                expected,
-                got: fragment,
-            });
+    /// [`SplitError`] when it is not what must come; the sequence is closed then.
+    pub fn take(&mut self, event: &Event<'_>) -> Result<Part, SplitError> {
+        let open = self.open.take();
+        let Some((fragment, of)) = event.split else {
+            return match open {
+                None => Ok(Part::Whole),
+                Some(Open { next, of, .. }) => Err(SplitError::Interrupted { expected: next, of }),
+            };
+        };
+        if fragment == 0 || fragment > of || of > MOST_FRAGMENTS {
+            return Err(SplitError::Impossible { fragment, of });
         }
-        let open = self.open.get_or_insert_with(|| Open {
-            fields: Vec::new(),
+        let time = event.resume_token().and_then(|token| token.cluster_time());
+        let mut open = open.unwrap_or_else(|| Open {
             next: 1,
             of,
+            bytes: 0,
+            time,
+            names: Vec::new(),
+            has_operation: false,
         });
-        open.next += 1;
-        let last = fragment == of;
-        for element in raw::walk(raw)? {
-            let element = element?;
-            let is_token = element.name == b"_id";
-            if element.name == b"splitEvent" || (is_token && !last) {
+        if fragment != open.next {
+            let expected = open.next;
+            let got = fragment;
+            return Err(SplitError::OutOfOrder { expected, got });
+        }
+        let of_another = SplitError::OfAnother { got: fragment };
+        let same_time = open.time.zip(time).is_none_or(|(one, other)| one == other);
+        if of != open.of || !same_time {
+            return Err(of_another);
+        }
+        open.bytes += event.raw.len();
+        if open.bytes > MOST_BYTES {
+            return Err(SplitError::TooLarge);
+        }
+        for element in raw::walk(event.raw)? {
+            let name = element?.name;
+            if matches!(name, b"_id" | b"splitEvent") {
                 continue;
             }
-            open.fields.push(element.kind as u8);
-            open.fields.extend_from_slice(element.name);
-            open.fields.push(0);
-            open.fields.extend_from_slice(element.value);
+            // The server cuts between fields: each is in one fragment.
+            if open.names.iter().any(|known| known == name) {
+                return Err(of_another);
+            }
+            open.names.push(name.to_vec());
         }
-        if !last {
-            return Ok(None);
+        open.has_operation |= !event.operation_name.is_empty();
+        if fragment < of {
+            open.next += 1;
+            self.open = Some(open);
+            return Ok(Part::Fragment);
         }
-        let fields = self.open.take().map(|open| open.fields).unwrap_or_default();
-        let len = fields.len() + 5;
-        let prefix = i32::try_from(len).map_err(|_| Malformed { offset: 0, len })?;
-        let mut whole = Vec::with_capacity(len);
-        whole.extend_from_slice(&prefix.to_le_bytes());
-        whole.extend_from_slice(&fields);
-        whole.push(0);
-        Ok(Some(whole))
+        match open.has_operation {
+            true => Ok(Part::Last),
+            false => Err(NoEvent::Without("operationType").into()),
+        }
     }
+}
+
+/// Collects fragments until the event is whole.
+#[derive(Debug, Default)]
+pub struct Merger {
+    sequence: Sequence,
+    fields: Vec<u8>,
+}
+
+/// What became of an event that was given to a [`Merger`].
+#[derive(Debug, PartialEq, Eq)]
+pub enum Merged {
+    /// It was not split.
+    Whole,
+    /// More has to come.
+    Fragment,
+    /// The whole event, under the last fragment's token and without `splitEvent`.
+    Complete(Vec<u8>),
+}
+
+impl Merger {
+    /// Whether fragments are still to come.
+    pub fn is_open(&self) -> bool {
+        self.sequence.is_open()
+    }
+
+    /// Takes the next event of the stream.
+    ///
+    /// # Errors
+    /// [`SplitError`] when it does not follow the one before; nothing is kept then.
+    pub fn take(&mut self, event: &Event<'_>) -> Result<Merged, SplitError> {
+        let part = self.sequence.take(event);
+        let fields = std::mem::take(&mut self.fields);
+        match part? {
+            Part::Whole => Ok(Merged::Whole),
+            Part::Fragment => {
+                self.fields = fields;
+                append(&mut self.fields, event.raw, false)?;
+                Ok(Merged::Fragment)
+            }
+            Part::Last => {
+                let mut fields = fields;
+                append(&mut fields, event.raw, true)?;
+                let len = fields.len() + 5;
+                let prefix = i32::try_from(len).map_err(|_| SplitError::TooLarge)?;
+                let mut whole = Vec::with_capacity(len);
+                whole.extend_from_slice(&prefix.to_le_bytes());
+                whole.extend_from_slice(&fields);
+                whole.push(0);
+                Ok(Merged::Complete(whole))
+            }
+        }
+    }
+}
+
+fn append(fields: &mut Vec<u8>, raw: &[u8], is_last: bool) -> Result<(), Malformed> {
+    for element in raw::walk(raw)? {
+        let element = element?;
+        if element.name == b"splitEvent" || (element.name == b"_id" && !is_last) {
+            continue;
+        }
+        fields.push(element.kind as u8);
+        fields.extend_from_slice(element.name);
+        fields.push(0);
+        fields.extend_from_slice(element.value);
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Event;
-    use bson::{RawDocumentBuf, doc};
+    use bson::{Document, RawDocumentBuf, doc};
 
-    fn raw(document: &bson::Document) -> Vec<u8> {
-        RawDocumentBuf::try_from(document).unwrap().into_bytes()
+    fn raw(document: Document) -> Vec<u8> {
+        RawDocumentBuf::try_from(&document).unwrap().into_bytes()
+    }
+
+    fn take(merger: &mut Merger, document: Document) -> Result<Merged, SplitError> {
+        merger.take(&Event::parse(&raw(document)).unwrap())
+    }
+
+    /// Fragment `fragment` of `of`, with a field of its own and an `operationType` in the first.
+    fn fragment(fragment: i32, of: i32) -> Document {
+        let mut part = doc! {
+            "_id": {"_data": format!("8265A1B2C3000000010{fragment}")},
+            "splitEvent": {"fragment": fragment, "of": of},
+            format!("field{fragment}"): fragment,
+        };
+        if fragment == 1 {
+            part.insert("operationType", "update");
+        }
+        part
+    }
+
+    fn whole() -> Document {
+        doc! {"_id": {"_data": "AA"}, "operationType": "insert"}
     }
 
     #[test]
     fn fragments_become_the_event_under_the_last_token() {
         let mut merger = Merger::default();
-        let first = raw(
-            &doc! {"_id": {"_data": "A"}, "splitEvent": {"fragment": 1, "of": 2},
-            "operationType": "update", "ns": {"db": "d", "coll": "c"}, "documentKey": {"_id": 1}},
-        );
-        let second = raw(
-            &doc! {"_id": {"_data": "B"}, "splitEvent": {"fragment": 2, "of": 2},
-            "fullDocument": {"_id": 1, "x": "y"}},
-        );
-        assert_eq!(merger.push(&first, (1, 2)), Ok(None));
-        assert!(merger.is_open() && !merger.is_empty());
-        let whole = merger.push(&second, (2, 2)).unwrap().unwrap();
+        let first = doc! {"_id": {"_data": "A"}, "splitEvent": {"fragment": 1, "of": 2},
+        "operationType": "update", "ns": {"db": "d", "coll": "c"}, "documentKey": {"_id": 1}};
+        let second = doc! {"_id": {"_data": "B"}, "splitEvent": {"fragment": 2, "of": 2},
+        "fullDocument": {"_id": 1, "x": "y"}};
+        assert_eq!(take(&mut merger, first), Ok(Merged::Fragment));
+        assert!(merger.is_open());
+        let Ok(Merged::Complete(whole)) = take(&mut merger, second) else {
+            panic!("the second is the last");
+        };
         assert!(!merger.is_open());
         let event = Event::parse(&whole).unwrap();
         assert_eq!(event.token_data(), Some("B"));
@@ -124,17 +250,93 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_fragment_is_an_error_and_nothing_is_kept() {
+    fn what_does_not_follow_is_an_error_and_nothing_is_kept() {
+        let another_time = doc! {"_id": {"_data": "8265A1B2C40000000102"}, "x": 1,
+        "splitEvent": {"fragment": 2, "of": 3}};
+        let twice = doc! {"_id": {"_data": "8265A1B2C30000000102"}, "operationType": "insert",
+        "splitEvent": {"fragment": 2, "of": 3}};
+        for (case, second, expected) in [
+            (
+                "one is missing",
+                fragment(3, 3),
+                SplitError::OutOfOrder {
+                    expected: 2,
+                    got: 3,
+                },
+            ),
+            (
+                "again the first",
+                fragment(1, 3),
+                SplitError::OutOfOrder {
+                    expected: 2,
+                    got: 1,
+                },
+            ),
+            ("of four", fragment(2, 4), SplitError::OfAnother { got: 2 }),
+            (
+                "of another time",
+                another_time,
+                SplitError::OfAnother { got: 2 },
+            ),
+            ("a field twice", twice, SplitError::OfAnother { got: 2 }),
+            (
+                "ordinary",
+                whole(),
+                SplitError::Interrupted { expected: 2, of: 3 },
+            ),
+        ] {
+            let mut merger = Merger::default();
+            assert_eq!(take(&mut merger, fragment(1, 3)), Ok(Merged::Fragment));
+            assert_eq!(take(&mut merger, second), Err(expected), "{case}");
+            assert!(!merger.is_open() && merger.fields.is_empty(), "{case}");
+            assert_eq!(take(&mut merger, whole()), Ok(Merged::Whole), "{case}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_cannot_be_are_refused_at_once() {
+        for (number, of) in [(1, 0), (3, 2), (0, 2), (0, 0), (1, 2_000_000_000)] {
+            let mut merger = Merger::default();
+            let taken = take(&mut merger, fragment(number, of));
+            let is_refused = matches!(taken, Err(SplitError::Impossible { .. }));
+            assert!(is_refused, "{number} of {of}: {taken:?}");
+        }
         let mut merger = Merger::default();
-        let part = raw(&doc! {"_id": {"_data": "A"}});
-        merger.push(&part, (1, 3)).unwrap();
-        assert!(matches!(
-            merger.push(&part, (3, 3)),
+        let late = take(&mut merger, fragment(2, 3));
+        assert_eq!(
+            late,
             Err(SplitError::OutOfOrder {
-                expected: 2,
-                got: 3
+                expected: 1,
+                got: 2
             })
-        ));
-        assert!(!merger.is_open());
+        );
+    }
+
+    #[test]
+    fn fragments_that_never_end_are_given_up() {
+        let mut merger = Merger::default();
+        let mut taken = take(&mut merger, fragment(1, 900));
+        for number in 2..900 {
+            let mut part = fragment(number, 900);
+            part.insert("_id", doc! {"_data": "8265A1B2C300000001"});
+            part.insert(format!("large{number}"), "x".repeat(1 << 20));
+            if taken != Ok(Merged::Fragment) {
+                break;
+            }
+            taken = take(&mut merger, part);
+        }
+        assert_eq!(taken, Err(SplitError::TooLarge));
+        assert!(merger.fields.is_empty());
+    }
+
+    #[test]
+    fn an_event_whose_operation_is_in_no_fragment_is_none() {
+        let mut merger = Merger::default();
+        let mut first = fragment(1, 2);
+        first.remove("operationType");
+        assert_eq!(take(&mut merger, first), Ok(Merged::Fragment));
+        let last = take(&mut merger, fragment(2, 2));
+        let expected = NoEvent::Without("operationType");
+        assert_eq!(last, Err(SplitError::NoEvent(expected)));
     }
 }

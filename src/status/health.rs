@@ -82,6 +82,10 @@ impl Board {
         });
         // An error says more than the wait for an answer that it is the reason of.
         let problems = [
+            // No hiccup: somebody has to give back what was taken.
+            self.mongo_refuses.get().then(|| {
+                Health::unhealthy("mongodb refuses the credentials, or a privilege is missing")
+            }),
             away(&self.mongo_connected, "mongodb cannot be reached"),
             away(&self.kafka_connected, "kafka cannot be reached"),
             unstored,
@@ -96,8 +100,10 @@ impl Board {
             false => Health::degraded(wait.sentence()),
         });
         let is_bad = |health: &Health| matches!(health, Health::Unhealthy(_));
-        let [mongo, kafka, unstored, closed, recovering] = problems;
-        let servers = [mongo, kafka, unstored, closed].into_iter().flatten();
+        let [refused, mongo, kafka, unstored, closed, recovering] = problems;
+        let servers = [refused, mongo, kafka, unstored, closed]
+            .into_iter()
+            .flatten();
         let all: Vec<Health> = servers.chain(waits).chain(recovering).collect();
         let worst = all.iter().find(|health| is_bad(health)).or(all.first());
         worst.cloned().unwrap_or(Health::Healthy)

@@ -77,6 +77,8 @@ pub struct Board {
     pub cut_short: Flag,
     /// The last call to MongoDB succeeded.
     pub mongo_connected: Flag,
+    /// MongoDB refuses the user of a stream that was open: the credentials, or a privilege.
+    pub mongo_refuses: Flag,
     /// A broker is connected.
     pub kafka_connected: Flag,
     /// The checkpoint, or its absence, was read.
@@ -146,6 +148,7 @@ impl Board {
             dry_run: Flag::default(),
             cut_short: Flag::default(),
             mongo_connected: Flag::default(),
+            mongo_refuses: Flag::default(),
             kafka_connected: Flag::default(),
             checkpoint_loaded: Flag::default(),
             closed_again: Flag::default(),
@@ -207,6 +210,7 @@ impl Board {
             State::Disabled => true,
             State::Running => {
                 self.mongo_connected.get()
+                    && !self.mongo_refuses.get()
                     && self.kafka_connected.get()
                     && self.checkpoint_loaded.get()
                     && self.stands_still().is_none()

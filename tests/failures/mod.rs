@@ -5,6 +5,7 @@ mod health;
 mod history;
 mod instances;
 mod panics;
+mod replies;
 mod stream;
 mod unreadable;
 mod waiting;

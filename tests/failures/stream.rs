@@ -1,6 +1,8 @@
 //! What ends a cursor and not the stream: kills, drops, renames; and what ends both.
 
-use crate::support::{self, Database, Kafka, Mongo, PATIENCE, Record, Setup, Tailwater};
+use crate::support::{
+    self, Database, Kafka, Mongo, PATIENCE, Record, Setup, Tailwater, eventually,
+};
 use bson::doc;
 
 /// A stream of every change of a fresh database into one topic.
@@ -199,31 +201,64 @@ fn find_token(value: &mut serde_json::Value) -> Option<&mut serde_json::Value> {
     }
 }
 
+/// Waits until `/health` is `status`.
+async fn until_health(tailwater: &Tailwater, status: &str) {
+    eventually(PATIENCE, status, async || {
+        let health = tailwater.get("/health").await.json();
+        (health["status"] == status).then_some(())
+    })
+    .await;
+}
+
+/// By a server that really takes them away; it is restarted, since it asks for rights at the log-in only.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_privilege_taken_away_while_it_runs_stops_it_and_names_the_privilege() {
+async fn a_privilege_or_password_changed_while_it_runs_is_named_and_waited_for() {
     let mut mongo = Mongo::with_auth().await;
     let kafka = support::kafka().await;
     let db = mongo.database().await;
-    let roles = bson::bson!([{"role": "read", "db": db.name()}]);
+    let role = doc! {"role": "read", "db": db.name()};
+    let roles = bson::bson!([&role]);
     mongo.add_user("reader", "reader-secret", roles).await;
     let (setup, topic) = stream(&db, kafka);
     let uri = mongo.uri_as("reader", "reader-secret", db.name());
-    let mut tailwater = setup.env("MONGODB_URI", uri).start().await;
+    let tailwater = setup.env("MONGODB_URI", uri).start().await;
     insert(&db, 0..1).await;
     kafka.wait_for_records(&[&topic], 1).await;
-    let revoke =
-        doc! {"revokeRolesFromUser": "reader", "roles": [{"role": "read", "db": db.name()}]};
-    mongo
-        .client()
-        .await
-        .database("admin")
-        .run_command(revoke)
-        .await
-        .unwrap();
-    mongo.restart().await;
-    let exit = tailwater.wait_exit(PATIENCE).await;
-    assert_eq!(exit.code, Some(3), "{}", exit.output);
-    assert!(exit.output.contains("changeStream"), "{}", exit.output);
+    let password = |text: &str| doc! {"updateUser": "reader", "pwd": text};
+    for (number, take, give, said) in [
+        (
+            1,
+            doc! {"revokeRolesFromUser": "reader", "roles": [&role]},
+            doc! {"grantRolesToUser": "reader", "roles": [&role]},
+            "changeStream",
+        ),
+        (
+            2,
+            password("another"),
+            password("reader-secret"),
+            "MONGODB_URI",
+        ),
+    ] {
+        let admin = mongo.client().await.database("admin");
+        admin.run_command(take).await.unwrap();
+        mongo.restart().await;
+        insert(&db, number..number + 1).await;
+        until_health(&tailwater, "unhealthy").await;
+        eventually(PATIENCE, said, async || {
+            let detailed = tailwater.get("/health/detailed").await.json();
+            let error = &detailed["components"]["source"]["lastError"]["message"];
+            error.as_str()?.contains(said).then_some(())
+        })
+        .await;
+        let admin = mongo.client().await.database("admin");
+        admin.run_command(give).await.unwrap();
+        mongo.restart().await;
+        kafka.wait_for_records(&[&topic], number as usize + 1).await;
+        until_health(&tailwater, "healthy").await;
+    }
+    let records = kafka.records(&[&topic]).await;
+    assert_eq!(ids(&records), [0, 1, 2]);
+    let exit = tailwater.stop().await;
     assert!(!exit.output.contains("reader-secret"));
 }
 

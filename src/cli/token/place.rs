@@ -6,10 +6,11 @@ use crate::app;
 use crate::cli::opening;
 use crate::config::{Config, StartAt};
 use crate::error::{Code, Error};
+use crate::mongo::describe::describe;
 use crate::pipeline::opening::moment;
 use crate::position::{ClusterTime, ResumeToken};
 use crate::source::cursor::Start;
-use crate::source::errors::{self, Moment, SourceFault};
+use crate::source::errors::{self, Moment, SourceFault, Stage};
 use crate::source::locate::{Located, locate};
 use crate::source::{identity, start};
 use jiff::Timestamp;
@@ -58,9 +59,9 @@ pub(super) async fn imported(config: &Config, file: &Path) -> Result<ResumeToken
         false => File::open(file).and_then(|file| io::read_to_string(file.take(EXPORT_LIMIT))),
     };
     let name = file.display();
-    let text = text.map_err(|error| damaged(&format!("{name}: {error}")))?;
+    let text = text.map_err(|why| damaged(&format!("{name}: {why}")))?;
     let exported: Exported = serde_json::from_str(&text)
-        .map_err(|error| damaged(&format!("{name} is no exported checkpoint")).because(error))?;
+        .map_err(|why| damaged(&format!("{name} is no exported checkpoint")).because(why))?;
     let namespace = config.mongo.scope.name();
     let client = app::connect(config).await?;
     let source = identity::identify(&client).await?.to_string();
@@ -140,8 +141,11 @@ fn refused(fault: SourceFault, error: &mongodb::error::Error) -> Error {
         SourceFault::TokenNotFound => {
             "MongoDB does not find this token, and it tells no time to look for it"
         }
-        _ => return errors::of_fault("going on from this token", fault, error),
+        _ => {
+            let attempt = "going on from this token";
+            return errors::of_fault(attempt, fault, Stage::Starting, error);
+        }
     };
-    let detail = format!("{what}; nothing was changed: {}", errors::describe(error));
+    let detail = format!("{what}; nothing was changed: {}", describe(error));
     Error::new(fault.code(), detail)
 }

@@ -5,8 +5,8 @@ use crate::config::file::{self, Refusal};
 use crate::config::patterns::database_problem;
 use crate::config::variable::{Variable, size};
 use crate::config::{
-    Batching, DEPLOYMENT_DATABASE, Delivery, JsonMode, Kafka, Mongo, OnHistoryLost, OnMissingTopic, OnRecordError,
-    Pipeline, Resume, ResumeBackend, Scope, table,
+    Batching, DEPLOYMENT_DATABASE, Delivery, JsonMode, Kafka, Mongo, OnHistoryLost, OnMissingTopic,
+    OnRecordError, Pipeline, Resume, ResumeBackend, Scope, table,
 };
 use std::path::{Path, PathBuf};
 use std::time::Duration;

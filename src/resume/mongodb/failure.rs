@@ -1,53 +1,92 @@
-//! What an error of the server means for a checkpoint. Decided by code, never by text.
+//! What an error of the server means for a checkpoint.
 
 use crate::error::{Code, Error};
-use ::mongodb::error::{Error as MongoError, ErrorKind, WriteFailure};
+use crate::mongo::codes::{self, Kind};
+use crate::mongo::describe::describe;
+use crate::resume::CommitError;
+use ::mongodb::error::{Error as MongoError, ErrorKind};
 
-const UNAUTHORIZED: i32 = 13;
-const AUTHENTICATION_FAILED: i32 = 18;
-pub(super) const NAMESPACE_NOT_FOUND: i32 = 26;
-pub(super) const DUPLICATE_KEY: i32 = 11_000;
-
-/// Codes of a server that is restarting, electing, or too slow: MongoDB's list of retryable errors,
-/// the time-outs, and a majority that did not answer in time.
-const HEALING: [i32; 17] = [
-    6, 7, 50, 64, 79, 89, 91, 100, 134, 189, 262, 9001, 10_107, 11_600, 11_602, 13_435, 13_436,
-];
-
-pub(super) fn code_of(error: &MongoError) -> Option<i32> {
-    match error.kind.as_ref() {
-        ErrorKind::Command(command) => Some(command.code),
-        ErrorKind::Write(WriteFailure::WriteError(write)) => Some(write.code),
-        ErrorKind::Write(WriteFailure::WriteConcernError(concern)) => Some(concern.code),
-        _ => None,
-    }
-}
-
-/// The error with our code. The server's own words are kept: they hold no document of ours but the
-/// checkpoint's id.
-pub(super) fn failure(attempt: &str, error: MongoError) -> Error {
-    let code = match (error.kind.as_ref(), code_of(&error)) {
-        (ErrorKind::Authentication { .. }, _) | (_, Some(AUTHENTICATION_FAILED)) => {
-            Code::SourceRefused
-        }
-        (ErrorKind::InvalidArgument { .. } | ErrorKind::InvalidTlsConfig { .. }, _) => Code::Config,
-        (_, Some(code)) if HEALING.contains(&code) => Code::SourceUnavailable,
-        (_, Some(_)) => Code::CheckpointFailed,
-        (
-            ErrorKind::Io(_)
-            | ErrorKind::ServerSelection { .. }
-            | ErrorKind::ConnectionPoolCleared { .. }
-            | ErrorKind::DnsResolve { .. },
-            _,
-        ) => Code::SourceUnavailable,
+/// The error with our code, and with nothing of what was sent in its words: that holds the resume token.
+pub(super) fn failure(attempt: &str, error: &MongoError) -> Error {
+    let kind = codes::kind(error);
+    let code = match (kind, error.kind.as_ref()) {
+        (_, ErrorKind::InvalidArgument { .. } | ErrorKind::InvalidTlsConfig { .. }) => Code::Config,
+        (Kind::Transient | Kind::Overloaded, _) => Code::SourceUnavailable,
         _ => Code::CheckpointFailed,
     };
-    let advice = match code_of(&error) {
-        Some(UNAUTHORIZED) => {
+    let advice = match kind {
+        Kind::Unauthorized => {
             "; grant readWrite on it, name another with RESUME_DATABASE, or keep checkpoints in \
              Kafka (RESUME_STORE=kafka)"
         }
+        Kind::Credentials => "; user, password or authSource in MONGODB_URI are wrong",
         _ => "",
     };
-    Error::new(code, format!("{attempt}: {error}{advice}")).because(error)
+    let failure = Error::new(code, format!("{attempt}: {}{advice}", describe(error)));
+    match kind {
+        Kind::Overloaded => failure.with_rest(codes::first_rest(error)),
+        _ => failure,
+    }
+}
+
+/// What an error means for a write of a stream that runs. What was taken from the user may be given back:
+/// that is waited for as long as for a store that is away.
+pub(super) fn of_commit(attempt: &str, error: &MongoError) -> CommitError {
+    let failure = failure(attempt, error);
+    match codes::kind(error) {
+        Kind::Refused | Kind::Internal => CommitError::Failed(failure),
+        Kind::Transient
+        | Kind::Overloaded
+        | Kind::Credentials
+        | Kind::Unauthorized
+        | Kind::Unknown
+        | Kind::Malformed => CommitError::Transient(failure),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ::mongodb::error::{CommandError, WriteError, WriteFailure};
+    use bson::doc;
+
+    fn command(code: i32) -> MongoError {
+        let reply =
+            doc! {"code": code, "codeName": "Name", "errmsg": "not authorized to {token: SECRET}"};
+        let command: CommandError = bson::deserialize_from_document(reply).unwrap();
+        ErrorKind::Command(command).into()
+    }
+
+    #[test]
+    fn what_a_person_has_to_mend_is_no_outage_of_the_source_and_quotes_nothing() {
+        for (code, expected) in [
+            (13, Code::CheckpointFailed),
+            (18, Code::CheckpointFailed),
+            (99_999, Code::CheckpointFailed),
+            (73, Code::CheckpointFailed),
+            (189, Code::SourceUnavailable),
+            (462, Code::SourceUnavailable),
+        ] {
+            let failed = failure("writing to it", &command(code));
+            assert_eq!(failed.code, expected, "{code}");
+            let shown = format!("{failed} {failed:?}");
+            assert!(!shown.contains("SECRET"), "{shown}");
+        }
+        let write = doc! {"code": 13, "errmsg": "SECRET"};
+        let write: WriteError = bson::deserialize_from_document(write).unwrap();
+        let write = ErrorKind::Write(WriteFailure::WriteError(write)).into();
+        let failed = failure("writing to it", &write);
+        assert!(failed.detail.contains("grant readWrite"), "{failed}");
+        assert!(!failed.detail.contains("SECRET"), "{failed}");
+    }
+
+    #[test]
+    fn a_running_stream_waits_for_what_may_be_given_back() {
+        for code in [13, 18, 189, 462, 99_999] {
+            let failed = of_commit("writing to it", &command(code));
+            assert!(matches!(failed, CommitError::Transient(_)), "{code}");
+        }
+        let refused = of_commit("writing to it", &command(73));
+        assert!(matches!(refused, CommitError::Failed(_)));
+    }
 }

@@ -8,15 +8,18 @@ mod rights;
 use super::{Claim, CommitError, Record, StoreContext};
 use crate::config::{Config, ResumeBackend};
 use crate::error::{Code, Error};
+use crate::mongo::codes::{DUPLICATE_KEY, NAMESPACE_NOT_FOUND, server_code};
+use crate::mongo::describe::describe;
+use crate::mongo::hosts;
 use ::mongodb::Client;
 use ::mongodb::error::Error as MongoError;
 use ::mongodb::options::{
-    Acknowledgment, CollectionOptions, IndexOptions, ReadConcern, ReadPreference, ReturnDocument,
-    SelectionCriteria, WriteConcern,
+    Acknowledgment, ClientOptions, CollectionOptions, IndexOptions, ReadConcern, ReadPreference,
+    ReturnDocument, SelectionCriteria, WriteConcern,
 };
 use bson::{Bson, DateTime, Document, doc};
 use document::{as_i64, decode, encode, filter};
-use failure::{DUPLICATE_KEY, NAMESPACE_NOT_FOUND, code_of, failure};
+use failure::{failure, of_commit};
 use futures_util::TryStreamExt;
 pub(super) use rights::check;
 use std::time::Duration;
@@ -47,9 +50,9 @@ impl Collection {
         };
         let client = match client {
             Some(client) => client.clone(),
-            None => Client::with_uri_str(config.mongo.uri.expose())
+            None => connect(config)
                 .await
-                .map_err(|error| failure("connecting for the checkpoints", error))?,
+                .map_err(|error| failure("connecting for the checkpoints", &error))?,
         };
         // Whatever the URI says: a checkpoint is read from where it was written, and stays written.
         let options = CollectionOptions::builder()
@@ -70,20 +73,24 @@ impl Collection {
         format!("MongoDB collection {namespace}")
     }
 
-    fn failure(&self, attempt: &str, error: MongoError) -> Error {
+    fn failure(&self, attempt: &str, error: &MongoError) -> Error {
         failure(&format!("{attempt} {}", self.place()), error)
+    }
+
+    fn commit_error(&self, attempt: &str, error: &MongoError) -> CommitError {
+        of_commit(&format!("{attempt} {}", self.place()), error)
     }
 
     pub(super) async fn read(&self, stream: &str) -> Result<Option<Record>, Error> {
         let found = self.inner.find_one(doc! { "_id": stream }).await;
         found
-            .map_err(|error| self.failure("reading the checkpoint from", error))?
+            .map_err(|error| self.failure("reading the checkpoint from", &error))?
             .map(|document| self.decode(&document))
             .transpose()
     }
 
     pub(super) async fn list(&self) -> Result<Vec<Record>, Error> {
-        let failed = |error| self.failure("reading the checkpoints from", error);
+        let failed = |error| self.failure("reading the checkpoints from", &error);
         let documents: Vec<Document> = self
             .inner
             .find(doc! {})
@@ -117,41 +124,42 @@ impl Collection {
     pub(super) async fn ensure_expiry(&self) {
         if let Err(error) = self.try_ensure_expiry().await {
             warn!(
-                collection = %self.inner.namespace(), error = %error,
+                collection = %self.inner.namespace(), error = describe(&error),
                 "the clean-up of unused checkpoints (RESUME_TTL_DAYS) could not be set up"
             );
         }
     }
 
     async fn try_ensure_expiry(&self) -> Result<(), MongoError> {
+        let Some(wanted) = self.ttl else {
+            // There is none, mostly, and then this takes no right: what it answers is of no interest.
+            let _ = self.inner.drop_index(EXPIRY_INDEX).await;
+            return Ok(());
+        };
         let present = self.expiry_in_force().await?;
-        match (self.ttl, present) {
-            (None, None) => Ok(()),
-            (None, Some(_)) => self.inner.drop_index(EXPIRY_INDEX).await,
-            (Some(wanted), Some(present)) if wanted.as_secs() == present => Ok(()),
-            (Some(wanted), present) => {
-                if present.is_some() {
-                    self.inner.drop_index(EXPIRY_INDEX).await?;
-                }
-                let index = ::mongodb::IndexModel::builder()
-                    .keys(doc! { "updatedAt": 1 })
-                    .options(
-                        IndexOptions::builder()
-                            .name(EXPIRY_INDEX.to_owned())
-                            .expire_after(wanted)
-                            .build(),
-                    )
-                    .build();
-                self.inner.create_index(index).await.map(|_| ())
-            }
+        if present == Some(wanted.as_secs()) {
+            return Ok(());
         }
+        if present.is_some() {
+            self.inner.drop_index(EXPIRY_INDEX).await?;
+        }
+        let index = ::mongodb::IndexModel::builder()
+            .keys(doc! { "updatedAt": 1 })
+            .options(
+                IndexOptions::builder()
+                    .name(EXPIRY_INDEX.to_owned())
+                    .expire_after(wanted)
+                    .build(),
+            )
+            .build();
+        self.inner.create_index(index).await.map(|_| ())
     }
 
     /// The seconds after which our index removes a checkpoint; `None` without our index.
     async fn expiry_in_force(&self) -> Result<Option<u64>, MongoError> {
         let indexes: Vec<_> = match self.inner.list_indexes().await {
             Ok(cursor) => cursor.try_collect().await?,
-            Err(error) if code_of(&error) == Some(NAMESPACE_NOT_FOUND) => return Ok(None),
+            Err(error) if server_code(&error) == Some(NAMESPACE_NOT_FOUND) => return Ok(None),
             Err(error) => return Err(error),
         };
         Ok(indexes
@@ -178,10 +186,10 @@ impl Store {
         context: &StoreContext,
     ) -> Result<(Self, Claim, Option<Record>), Error> {
         context.check(collection.read(stream).await?.as_ref())?;
-        let failed = |error| collection.failure("claiming the stream in", error);
+        let failed = |error| collection.failure("claiming the stream in", &error);
         let mut former = match Self::raise_epoch(&collection, stream, context).await {
             // Two first claims at one moment: the one that was late finds the document now.
-            Err(error) if code_of(&error) == Some(DUPLICATE_KEY) => {
+            Err(error) if server_code(&error) == Some(DUPLICATE_KEY) => {
                 Self::raise_epoch(&collection, stream, context).await
             }
             other => other,
@@ -264,7 +272,7 @@ impl Store {
             .inner
             .update_one(ours, doc! { "$set": fields.clone() })
             .await
-            .map_err(|error| self.commit_error(error))?;
+            .map_err(|error| self.commit_error(&error))?;
         if updated.matched_count == 1 {
             return Ok(());
         }
@@ -274,7 +282,10 @@ impl Store {
     /// The write found no document of our claim: says why.
     async fn not_ours(&self, mut fields: Document) -> Result<(), CommitError> {
         let stream = &self.claim.stream;
-        match self.collection.read(stream).await.map_err(healing)? {
+        let found = self.collection.inner.find_one(doc! { "_id": stream }).await;
+        let found = found.map_err(|error| self.commit_error(&error))?;
+        let found = found.map(|document| self.collection.decode(&document));
+        match found.transpose().map_err(CommitError::Failed)? {
             Some(found) if found.is_of(&self.claim) => Err(CommitError::Failed(Error::new(
                 Code::CheckpointFailed,
                 format!(
@@ -299,22 +310,20 @@ impl Store {
                     .insert_one(fields)
                     .await
                     .map(|_| ())
-                    .map_err(|error| self.commit_error(error))
+                    .map_err(|error| self.commit_error(&error))
             }
         }
     }
 
-    fn commit_error(&self, error: MongoError) -> CommitError {
-        if code_of(&error) == Some(DUPLICATE_KEY) {
-            return CommitError::Transient(self.collection.failure("writing to", error));
-        }
-        healing(self.collection.failure("writing the checkpoint to", error))
+    fn commit_error(&self, error: &MongoError) -> CommitError {
+        self.collection
+            .commit_error("writing the checkpoint to", error)
     }
 }
 
-fn healing(error: Error) -> CommitError {
-    match error.code {
-        Code::SourceUnavailable => CommitError::Transient(error),
-        _ => CommitError::Failed(error),
-    }
+/// A client of the store's own, where the source's is not at hand.
+async fn connect(config: &Config) -> Result<Client, MongoError> {
+    let mut options = ClientOptions::parse(config.mongo.uri.expose()).await?;
+    options.sdam_event_handler = Some(hosts::listener());
+    Client::with_options(options)
 }

@@ -4,8 +4,8 @@ use super::eventless;
 use super::reach::Server;
 use crate::config::{Config, FullDocument, PreImages, Scope};
 use crate::error::Code;
+use crate::mongo::describe::describe;
 use crate::preflight::Finding;
-use crate::source::errors;
 use crate::source::filter::Filter;
 use crate::source::fingerprint::list;
 use futures_util::TryStreamExt;
@@ -31,7 +31,7 @@ pub(super) async fn run(
                 .take(MAX_DATABASES)
                 .collect(),
             Err(error) => {
-                let sentence = format!("may not list databases ({})", errors::describe(&error));
+                let sentence = format!("may not list databases ({})", describe(&error));
                 return vec![Finding::ok("mongodb.databases", sentence)];
             }
         },
@@ -41,7 +41,7 @@ pub(super) async fn run(
         match collections_of(client, name).await {
             Ok(found) => collections.extend(found.into_iter().map(|found| (name.as_str(), found))),
             Err(error) => {
-                let said = errors::describe(&error);
+                let said = describe(&error);
                 let sentence = format!(
                     "may not list the collections of {name} ({said}): whether what is watched exists, is a \
                      view, or keeps images is not known"

@@ -3,6 +3,7 @@
 use super::refusal;
 use crate::config::Config;
 use crate::error::Code;
+use crate::mongo::describe::describe;
 use crate::preflight::Finding;
 use crate::source::errors::{self, Moment, SourceFault};
 use bson::{Document, doc};
@@ -167,15 +168,12 @@ fn no_primary(set: &str) -> Finding {
 
 /// Why nothing answers as the connection string says it should: asks each host by itself.
 async fn unreachable(config: &Config, error: &mongodb::error::Error) -> Finding {
-    if errors::classify(error, Moment::Other) != SourceFault::Resumable {
+    if !may_pass(errors::classify(error, Moment::Other)) {
         return refusal(NAME, config, error, "admin", "reaching MongoDB").await;
     }
     let plain = |sentence: String| Finding::not_yet(NAME, Code::SourceUnavailable, sentence);
     let Ok(options) = ClientOptions::parse(config.mongo.uri.expose()).await else {
-        return plain(format!(
-            "MongoDB cannot be reached: {}",
-            errors::describe(error)
-        ));
+        return plain(format!("MongoDB cannot be reached: {}", describe(error)));
     };
     let mut silent = Vec::new();
     for address in options.hosts.iter().take(MAX_HOSTS) {
@@ -199,12 +197,17 @@ async fn unreachable(config: &Config, error: &mongodb::error::Error) -> Finding 
         {
             Ok(hello) => return answered(&address.to_string(), &hello, &options),
             Err(error) => match errors::classify(&error, Moment::Other) {
-                SourceFault::Resumable => silent.push(format!("{address}: {}", why(&error))),
+                fault if may_pass(fault) => silent.push(format!("{address}: {}", why(&error))),
                 _ => return refusal(NAME, config, &error, "admin", "reaching MongoDB").await,
             },
         }
     }
     no_answer(&silent)
+}
+
+/// Whether a start waits for it: also for what is no MongoDB now, as a proxy whose server is not up yet.
+fn may_pass(fault: SourceFault) -> bool {
+    fault.is_transient() || fault == SourceFault::Malformed
 }
 
 fn no_answer(silent: &[String]) -> Finding {
@@ -245,7 +248,7 @@ fn why(error: &mongodb::error::Error) -> String {
     match error.kind.as_ref() {
         ErrorKind::ServerSelection { .. } => "no answer within 3 s".into(),
         ErrorKind::Io(error) => error.to_string(),
-        _ => errors::describe(error),
+        _ => describe(error),
     }
 }
 

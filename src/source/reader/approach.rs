@@ -52,6 +52,7 @@ impl Reader {
                 continue;
             };
             place.move_to(token);
+            place.give_up_split();
             place.one_by_one = 0;
             let sent = self.replies.send(Fetched::Refused(reply, kind)).await;
             return Ok(sent.is_ok());

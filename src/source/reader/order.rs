@@ -5,6 +5,7 @@ use super::{Asked, OPENING_PATIENCE, Reader};
 use crate::source::errors::SourceFault;
 use crate::source::locate::{Located, locate};
 use crate::source::reply::Reply;
+use crate::source::split::SplitError;
 use tokio_util::sync::CancellationToken;
 
 impl Reader {
@@ -56,8 +57,15 @@ impl Reader {
     }
 
     /// Moves over a reply; returns how many events it held.
-    pub(super) fn advance(&self, place: &mut Place, reply: &mut Reply) -> usize {
-        let advanced = place.advance(reply);
+    ///
+    /// # Errors
+    /// [`SplitError`] when it is not what a change stream sends.
+    pub(super) fn advance(
+        &self,
+        place: &mut Place,
+        reply: &mut Reply,
+    ) -> Result<usize, SplitError> {
+        let advanced = place.advance(reply)?;
         if advanced.went_back {
             self.board.went_back.add(1);
             if place.tells_back() {
@@ -67,6 +75,6 @@ impl Reader {
                 );
             }
         }
-        advanced.events
+        Ok(advanced.events)
     }
 }

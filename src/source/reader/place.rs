@@ -2,11 +2,12 @@
 
 use super::Left;
 use super::closed::TOO_MANY;
-use crate::event::{Event, Operation};
+use crate::event::{Event, NoEvent, Operation};
 use crate::position::{ClusterTime, Position, ResumeToken};
 use crate::source::cursor::Start;
-use crate::source::errors::Moment;
+use crate::source::errors::{Moment, SourceFault};
 use crate::source::reply::Reply;
+use crate::source::split::{Sequence, SplitError};
 use std::cmp::Ordering;
 use std::time::{Duration, Instant};
 
@@ -25,9 +26,12 @@ pub(super) struct Place {
     pub(super) closures: u32,
     /// When it was last said that a post-batch token went back.
     told_back: Option<Instant>,
-    /// Whether the last event was a fragment with more to come: a token that only this process
-    /// can go on from.
-    pub(super) in_split: bool,
+    /// The fragments of an event with more to come. The token of one is of use to this process only.
+    sequence: Sequence,
+    /// The place before that event.
+    before_split: Option<ResumeToken>,
+    /// Whether fragments that were sent on come again from the first.
+    pub(super) splits_anew: bool,
     pub(super) invalidated: bool,
     /// The token a cursor was opened with is looked for at its first `getMore`.
     pub(super) moment: Moment,
@@ -36,8 +40,8 @@ pub(super) struct Place {
     pub(super) eager: bool,
     /// Events still to be read one at a time, after one among them could not be sent.
     pub(super) one_by_one: u32,
-    /// Since when the stream is interrupted; none once it has replied again.
-    pub(super) interrupted: Option<Instant>,
+    /// Since when the stream is interrupted, and why at last; none once it has replied again.
+    pub(super) interrupted: Option<(Instant, SourceFault)>,
 }
 
 impl Place {
@@ -48,7 +52,9 @@ impl Place {
             opened_at: None,
             closures: 0,
             told_back: None,
-            in_split: false,
+            sequence: Sequence::default(),
+            before_split: None,
+            splits_anew: false,
             invalidated: false,
             moment: Moment::Resuming,
             eager: false,
@@ -74,7 +80,27 @@ impl Place {
     pub(super) fn open_at(&mut self, time: ClusterTime) {
         self.opened_at = Some(time);
         // A token inside a split event is of no use, and its fragments come again from the first.
-        self.in_split = false;
+        self.leave_split();
+    }
+
+    /// Whether the last event was a fragment with more to come.
+    pub(super) fn in_split(&self) -> bool {
+        self.sequence.is_open()
+    }
+
+    /// Forgets the fragments that have come of an event that is passed over.
+    pub(super) fn give_up_split(&mut self) {
+        self.sequence = Sequence::default();
+        self.before_split = None;
+    }
+
+    /// Goes back to before the event whose fragments have come so far, if any.
+    pub(super) fn leave_split(&mut self) {
+        self.sequence = Sequence::default();
+        if let Some(before) = self.before_split.take() {
+            self.last = before;
+            self.splits_anew = true;
+        }
     }
 
     /// What an error means before a new cursor has replied.
@@ -127,27 +153,22 @@ impl Place {
     ///
     /// A post-batch token that sorts before what was read is withheld: to go on from there would repeat
     /// it, and such a place is never stored. Servers of one release line send some.
-    pub(super) fn advance(&mut self, reply: &mut Reply) -> Advanced {
-        let mut count = 0;
-        let mut last_event: Option<&[u8]> = None;
-        if let Ok(events) = reply.events() {
-            for event in events.map_while(Result::ok) {
-                count += 1;
-                last_event = Some(event);
+    ///
+    /// # Errors
+    /// [`SplitError`] when the reply is not what a change stream sends: none of it counts, and the place is
+    /// before the event that it was in the middle of.
+    pub(super) fn advance(&mut self, reply: &mut Reply) -> Result<Advanced, SplitError> {
+        let count = match self.over_events(reply) {
+            Ok(count) => count,
+            Err(error) => {
+                self.leave_split();
+                return Err(error);
             }
-        }
-        if let Some(event) = last_event.and_then(|raw| Event::parse(raw).ok()) {
-            self.in_split = event.split.is_some_and(|(fragment, of)| fragment < of);
-            self.invalidated = event.operation == Operation::Invalidate;
-            self.time = event.cluster_time.or(self.time);
-            if let Some(token) = event.resume_token() {
-                self.move_to(token);
-            }
-        }
+        };
         let mut went_back = false;
         // The post-batch token lies behind the last event, but not inside a split one, and behind an
         // `invalidate` there is nothing.
-        if !self.in_split
+        if !self.in_split()
             && !self.invalidated
             && let Some(token) = reply.post_batch_token()
         {
@@ -159,10 +180,44 @@ impl Place {
                 self.move_to(token);
             }
         }
-        Advanced {
+        Ok(Advanced {
             events: count,
             went_back,
+        })
+    }
+
+    fn over_events(&mut self, reply: &Reply) -> Result<usize, SplitError> {
+        reply.check_post_batch_token()?;
+        let mut count = 0;
+        let mut last: Option<Event<'_>> = None;
+        let mut before_split = None;
+        for raw in reply.events()? {
+            let event = Event::parse(raw?)?;
+            let was_open = self.sequence.is_open();
+            self.sequence.take(&event)?;
+            match (was_open, self.sequence.is_open()) {
+                (false, true) => {
+                    let before = last.and_then(|event| event.resume_token());
+                    before_split = Some(before.unwrap_or_else(|| self.last.clone()));
+                }
+                (true, false) => before_split = None,
+                _ => {}
+            }
+            count += 1;
+            last = Some(event);
         }
+        let Some(event) = last else {
+            return Ok(0);
+        };
+        let token = event.resume_token().ok_or(NoEvent::Without("_id"))?;
+        match self.sequence.is_open() {
+            true => self.before_split = before_split.or(self.before_split.take()),
+            false => self.before_split = None,
+        }
+        self.invalidated = event.operation == Operation::Invalidate;
+        self.time = event.cluster_time.or(self.time);
+        self.move_to(token);
+        Ok(count)
     }
 }
 

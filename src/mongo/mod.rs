@@ -1,0 +1,5 @@
+//! What everyone needs who speaks to MongoDB: what its errors are, and how they are told.
+
+pub mod codes;
+pub mod describe;
+pub mod hosts;
