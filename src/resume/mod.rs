@@ -336,10 +336,10 @@ impl Store {
                 Err(CommitError::Transient(_)) if began.elapsed() < LAST_TRIES => {
                     tokio::time::sleep(LAST_PAUSE).await;
                 }
-                Err(CommitError::Transient(error)) => {
+                Err(CommitError::Transient(failure)) => {
                     let detail = format!(
                         "the last checkpoint could not be stored; nothing is lost: what was delivered since \
-                         the one before comes again at the next start: {error}"
+                         the one before comes again at the next start: {failure}"
                     );
                     return Err(CommitError::Failed(Error::new(
                         Code::CheckpointFailed,

@@ -209,7 +209,8 @@ mod tests {
                 time: seconds,
                 increment: 1,
             };
-            RawDocumentBuf::try_from(&doc! {"_id": {"_data": data}, "clusterTime": time}).unwrap()
+            let event = doc! {"_id": {"_data": data}, "operationType": "drop", "clusterTime": time};
+            RawDocumentBuf::try_from(&event).unwrap()
         };
         let events = [event("2B0A", 7), event("2B0B", 7), event("2B0C", 8)];
         let place = |data: &str| {

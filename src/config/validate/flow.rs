@@ -154,6 +154,9 @@ fn mongodb(check: &mut Check<'_>, mongo: &Mongo) -> ResumeBackend {
 /// Far more than a checkpoint has, in bytes.
 const CHECKPOINT_LIMIT: u64 = 1 << 20;
 
+/// How long the name of a file may be on the usual file systems, in bytes.
+const NAME_LIMIT: usize = 255;
+
 fn file(check: &mut Check<'_>) -> PathBuf {
     let variable = &table::RESUME_FILE;
     let path = PathBuf::from(text(check, variable));
@@ -167,6 +170,12 @@ fn file(check: &mut Check<'_>) -> PathBuf {
             format!("holds control characters; {}", variable.right()),
         ),
         Ok(()) => {}
+        Err(Refusal::Missing) if path.file_name().is_some_and(|name| name.len() > NAME_LIMIT) => {
+            check.wrong(
+                variable,
+                format!("is longer than a file's name may be; {}", variable.right()),
+            );
+        }
         Err(Refusal::Missing) if folder.is_dir() => {}
         Err(Refusal::Missing) => check.wrong(
             variable,

@@ -51,8 +51,12 @@ mod tests {
     use bson::doc;
 
     fn command(code: i32) -> MongoError {
-        let reply =
-            doc! {"code": code, "codeName": "Name", "errmsg": "not authorized to {token: SECRET}"};
+        // What the server says of a log-in, a namespace or its own state quotes nothing of a command.
+        let message = match code {
+            18 | 73 | 189 => "said without a command",
+            _ => "not authorized to {token: SECRET}",
+        };
+        let reply = doc! {"code": code, "codeName": "Name", "errmsg": message};
         let command: CommandError = bson::deserialize_from_document(reply).unwrap();
         ErrorKind::Command(command).into()
     }
