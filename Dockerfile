@@ -19,8 +19,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
 FROM build AS build-demo
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --release --locked --example workload --example consumer \
-    && install -D target/release/examples/workload target/release/examples/consumer -t /out
+    cargo build --release --locked --package examples \
+    && install -D target/release/workload target/release/consumer -t /out
 
 # glibc, the certificates of public authorities, and a user of its own.
 FROM ${BASE_IMAGE} AS base

@@ -1,6 +1,6 @@
 //! An idempotent consumer: sees each change once and in order, and prints it.
 //!
-//! `KAFKA_BROKERS=localhost:9092 cargo run --example consumer [topic…]`
+//! `KAFKA_BROKERS=localhost:9092 cargo run -p examples --bin consumer [topic…]`
 //!
 //! Delivery is at least once: after a crash some records come again, later in the same partition.
 //! Every record carries `tw-seq`, a number that grows with each change of the stream `tw-stream`, and

@@ -1,6 +1,6 @@
 //! A small live workload: users sign up, change, log in and leave.
 //!
-//! `MONGODB_URI=mongodb://localhost:27017/dashboard cargo run --example workload [changes per second]`
+//! `MONGODB_URI=mongodb://localhost:27017/dashboard cargo run -p examples --bin workload [changes per second]`
 
 use bson::{DateTime, Document, doc, oid::ObjectId};
 use mongodb::{Client, Collection};

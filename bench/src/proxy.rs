@@ -1,7 +1,7 @@
 //! A TCP proxy in front of the broker that holds back what the broker answers: acknowledgements come
 //! later, in order and at full rate, as from a broker far away.
 
-use crate::Fallible;
+use crate::error::Fallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

@@ -1,10 +1,11 @@
 //! A cold start: from the start of the process to the first acknowledged record, with a checkpoint.
 
+use crate::error::Fallible;
 use crate::kafka::Broker;
 use crate::load::{self, Waiting};
 use crate::record::{Results, Run, value};
+use crate::settings::Settings;
 use crate::subject::{self, Subject, Variant};
-use crate::{Fallible, Settings};
 use bson::doc;
 use jiff::Timestamp;
 use mongodb::Client;

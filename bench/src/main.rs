@@ -8,6 +8,7 @@ mod case;
 mod connector;
 mod drain;
 mod endurance;
+mod error;
 mod kafka;
 mod latency;
 mod load;
@@ -21,13 +22,13 @@ mod scrape;
 mod servers;
 mod settings;
 mod start;
+mod stream;
 mod subject;
 
 use clap::{Parser, Subcommand};
+use error::Fallible;
 use settings::Settings;
 use std::path::PathBuf;
-
-type Fallible<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 #[derive(Parser)]
 #[command(about = "Measures Tailwater beside its peers")]

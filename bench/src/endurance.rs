@@ -1,11 +1,13 @@
 //! What shows only after a while: CPU per event over time, and memory while Kafka stands still.
 
+use crate::error::Fallible;
 use crate::kafka::Broker;
+use crate::load;
 use crate::process::{self, Measured};
 use crate::record::{Results, Run, value};
 use crate::servers::Servers;
+use crate::settings::Settings;
 use crate::subject::{self, Subject, Variant};
-use crate::{Fallible, Settings, latency, load};
 use mongodb::Client;
 use rustix::process::Signal;
 use std::time::{Duration, Instant};
@@ -49,7 +51,7 @@ impl Bench {
         let before = broker.end(&topic)?;
         let (rate, inserted) = (settings.rate, seconds * u64::from(settings.rate));
         let writing = async move {
-            latency::send(&client, inserted, rate).await?;
+            load::send(&client, inserted, rate).await?;
             Ok(())
         };
         Ok(Self {

@@ -1,8 +1,12 @@
-//! What waits in the oplog: documents of the kinds of fields that applications store, and their changes.
+//! What is written: documents of the kinds of fields that applications store, and their changes, ahead
+//! of a measurement or at a steady rate.
 
-use crate::{Fallible, raw};
+use crate::error::Fallible;
+use crate::stream;
 use bson::{Bson, DateTime, Document, doc, oid::ObjectId};
 use mongodb::{Client, Collection};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// The database of measurements that need only one.
 pub const DATABASE: &str = "bench";
@@ -14,6 +18,8 @@ pub const USUAL: usize = 700;
 /// Bytes of one command to the server, and most documents of one.
 const BULK_BYTES: usize = 4_000_000;
 const BULK: usize = 1_000;
+/// Inserts that run side by side where they come at a rate; at 1,000/s two would do.
+const SENDERS: u64 = 8;
 
 /// Events that are put into the oplog before subjects start.
 #[derive(Debug, Clone)]
@@ -171,12 +177,12 @@ pub async fn fill(client: &Client, waiting: &Waiting) -> Fallible<String> {
         .await?;
     match waiting.changes {
         Changes::Inserts => {
-            let token = raw::token(client, database).await?;
+            let token = stream::token(client, database).await?;
             insert(client, waiting, waiting.events).await?;
             Ok(token)
         }
         Changes::Updates(percent) => {
-            let token = raw::token(client, database).await?;
+            let token = stream::token(client, database).await?;
             let updates = waiting.events * percent / 100;
             let ids = insert(client, waiting, waiting.events - updates).await?;
             update(client, database, &ids, updates).await?;
@@ -184,7 +190,7 @@ pub async fn fill(client: &Client, waiting: &Waiting) -> Fallible<String> {
         }
         Changes::OfKeys(keys) => {
             let ids = insert(client, waiting, keys).await?;
-            let token = raw::token(client, database).await?;
+            let token = stream::token(client, database).await?;
             update(client, database, &ids, waiting.events).await?;
             Ok(token)
         }
@@ -237,4 +243,32 @@ async fn update(client: &Client, database: &str, ids: &[ObjectId], count: u64) -
         n = end;
     }
     Ok(())
+}
+
+/// Inserts `count` documents at `rate` a second; gives the moments just before each was sent.
+///
+/// # Errors
+/// The server's.
+pub async fn send(client: &Client, count: u64, rate: u32) -> Fallible<Vec<Option<Instant>>> {
+    let sent = Arc::new(Mutex::new(vec![None; usize::try_from(count)?]));
+    let began = Instant::now();
+    let senders = (0..SENDERS).map(|sender| {
+        let (collection, sent) = (collection(client), Arc::clone(&sent));
+        tokio::spawn(async move {
+            for n in (sender..count).step_by(SENDERS as usize) {
+                let due = began + Duration::from_secs_f64(n as f64 / f64::from(rate));
+                tokio::time::sleep_until(due.into()).await;
+                let document = document(n, USUAL);
+                let now = Instant::now();
+                sent.lock().unwrap_or_else(PoisonError::into_inner)[n as usize] = Some(now);
+                collection.insert_one(document).await?;
+            }
+            Fallible::Ok(())
+        })
+    });
+    for sender in senders.collect::<Vec<_>>() {
+        sender.await??;
+    }
+    let sent = sent.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    Ok(sent)
 }

@@ -1,6 +1,6 @@
 //! A measured child process: its CPU time and peak memory, as the kernel counts them.
 
-use crate::Fallible;
+use crate::error::Fallible;
 use rustix::process::{Pid, Signal};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};

@@ -3,7 +3,7 @@
 //! No envelope, key or header is made, nothing is encoded, no position is kept. What is left is the work
 //! of the server, the broker and librdkafka on this machine.
 
-use crate::Fallible;
+use crate::error::Fallible;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;

@@ -1,9 +1,13 @@
 //! What is measured: how each is named, configured and started.
 
-pub use crate::connector::Connector;
+use crate::connector::Connector;
+use crate::error::Fallible;
 use crate::kafka::Broker;
+use crate::load;
 use crate::process::Measured;
-use crate::{Fallible, Settings, load, produce};
+use crate::produce;
+use crate::record::{RAW, RAW_PRODUCE};
+use crate::settings::Settings;
 use bson::doc;
 use mongodb::Client;
 use std::fmt::Write as _;
@@ -11,12 +15,8 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// The stream read to its end, and nothing done with it.
-pub const RAW: &str = "raw drain";
 /// The file of Tailwater's log.
 pub const TAILWATER_LOG: &str = "tailwater.log";
-/// The stream read raw, and each event's BSON produced untouched.
-pub const RAW_PRODUCE: &str = "raw + produce";
 
 #[derive(Debug, Clone)]
 pub enum Subject {

@@ -1,6 +1,6 @@
 //! The broker's side: topics of one partition, how far they are, and a consumer that notes arrivals.
 
-use crate::Fallible;
+use crate::error::Fallible;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;

@@ -1,7 +1,9 @@
 //! The connectors, in Connect standalone: all that differs from their defaults is here.
 
+use crate::error::Fallible;
+use crate::load;
 use crate::process::Measured;
-use crate::{Fallible, Settings, load};
+use crate::settings::Settings;
 use std::path::PathBuf;
 use std::process::Command;
 

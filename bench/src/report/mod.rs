@@ -7,7 +7,7 @@ mod shape;
 mod stats;
 mod table;
 
-use crate::Fallible;
+use crate::error::Fallible;
 use crate::record::{self, Line, Run};
 use sections::{BOUNDS, SECTIONS};
 use shape::Chart;

@@ -1,7 +1,7 @@
 //! What was measured, one JSON line per turn of a subject, so that each measurement can run against
 //! servers of its own and the report is made of all of them afterwards.
 
-use crate::Fallible;
+use crate::error::Fallible;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -9,6 +9,11 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 const FILE: &str = "results.jsonl";
+
+/// The subject that reads the stream to its end and does nothing with it.
+pub const RAW: &str = "raw drain";
+/// The subject that reads the stream raw and produces each event's BSON untouched.
+pub const RAW_PRODUCE: &str = "raw + produce";
 
 /// Names of values; units in the names where they are not plain counts.
 pub mod value {

@@ -2,7 +2,7 @@
 
 use super::bars::{GROUND, INK};
 use super::shape::Lines;
-use crate::Fallible;
+use crate::error::Fallible;
 use crate::record::Run;
 use plotters::prelude::*;
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! The CPU time of the servers and of the whole machine while something runs: what bounds the rate.
 
-use crate::Fallible;
+use crate::error::Fallible;
 use crate::process::{self, TICK};
 use crate::record::{Run, value};
 use std::path::PathBuf;

@@ -1,15 +1,17 @@
 //! Events wait in the oplog; each subject in turn brings them to Kafka.
 
 use crate::case::Case;
-use crate::connector::free_port;
+use crate::connector::{Connector, free_port};
+use crate::error::Fallible;
 use crate::kafka::Broker;
+use crate::load;
 use crate::process::{Measured, Usage};
 use crate::proxy::Proxy;
-use crate::record::{Results, Run, value};
+use crate::record::{RAW_PRODUCE, Results, Run, value};
 use crate::scrape::Scraper;
 use crate::servers::{Clock, Servers};
-use crate::subject::{self, Connector, Subject};
-use crate::{Fallible, Settings, load};
+use crate::settings::Settings;
+use crate::subject::{self, Subject};
 use bson::doc;
 use mongodb::Client;
 use std::process::Stdio;
@@ -72,7 +74,7 @@ pub async fn run(settings: &Settings, mode: &str, cases: &[Case]) -> Fallible {
     if let (Some(case), Some(token)) = (cases.first(), tokens.first()) {
         // A broker that has just started is slow: nobody shall be the first.
         eprintln!("warming up");
-        let mut unheeded = Run::new(mode, &case.name, subject::RAW_PRODUCE, 0);
+        let mut unheeded = Run::new(mode, &case.name, RAW_PRODUCE, 0);
         let subject = Subject::RawProduce;
         bench.turn(&subject, case, token, &mut unheeded).await?;
     }

@@ -3,18 +3,15 @@
 //!
 //! The plain `$changeStream` without Tailwater's filter, with its batch size and its read-ahead.
 
+use crate::error::Fallible;
 use crate::process::usage;
 use crate::produce::Producer;
-use crate::record::{Run, value};
+use crate::record::{RAW, Run, value};
 use crate::servers::Servers;
-use crate::{Fallible, subject};
-use bson::{Bson, Document, RawDocumentBuf, doc};
+use crate::stream;
 use futures_util::StreamExt;
 use mongodb::Client;
-use mongodb::options::{CursorType, RunCursorCommandOptions};
-use mongodb::raw_batch_cursor::RawBatchCursor;
-use std::time::{Duration, Instant};
-use tailwater::source::reply::Reply;
+use std::time::Instant;
 
 #[derive(clap::Args)]
 pub struct Settings {
@@ -45,56 +42,6 @@ pub struct Settings {
     properties: Vec<String>,
 }
 
-/// Opens the change stream of a database: after a token, or from now.
-///
-/// # Errors
-/// The server's.
-pub async fn open(
-    client: &Client,
-    database: &str,
-    after: Option<&str>,
-    batch: u32,
-    stages: &str,
-) -> Fallible<RawBatchCursor> {
-    let mut stage = doc! { "fullDocument": "updateLookup" };
-    if let Some(token) = after {
-        stage.insert("startAfter", doc! { "_data": token });
-    }
-    let mut pipeline = vec![Bson::from(doc! { "$changeStream": stage })];
-    if let Bson::Array(stages) = Bson::try_from(serde_json::from_str::<serde_json::Value>(stages)?)?
-    {
-        pipeline.extend(stages);
-    }
-    let command = doc! {
-        "aggregate": 1,
-        "pipeline": pipeline,
-        "cursor": { "batchSize": 0 },
-    };
-    let mut options = RunCursorCommandOptions::default();
-    options.cursor_type = Some(CursorType::TailableAwait);
-    options.batch_size = Some(batch);
-    options.max_time = Some(Duration::from_secs(1));
-    let cursor = client
-        .database(database)
-        .run_raw_cursor_command(RawDocumentBuf::try_from(&command)?)
-        .with_options(options)
-        .batch()
-        .await?;
-    Ok(cursor)
-}
-
-/// The token of this moment: where a stream of what comes next begins.
-///
-/// # Errors
-/// The server's.
-pub async fn token(client: &Client, database: &str) -> Fallible<String> {
-    let mut cursor = open(client, database, None, 1, "[]").await?;
-    let reply = Reply::new(cursor.next().await.ok_or("the stream ended")??, None);
-    let token = reply.post_batch_token().ok_or("no post-batch token")?;
-    let token: Document = bson::deserialize_from_slice(token.as_bytes())?;
-    Ok(token.get_str("_data")?.to_owned())
-}
-
 /// Reads until `events` came. Without a topic it prints what it measured; with one it stays until it is
 /// ended, since its caller watches the topic as it does for every subject.
 ///
@@ -110,7 +57,8 @@ pub async fn run(settings: &Settings) -> Fallible {
     let client = Client::with_uri_str(&settings.mongodb_uri).await?;
     let after = Some(settings.after.as_str());
     let stages = &settings.stages;
-    let mut cursor = open(&client, &settings.database, after, settings.batch, stages).await?;
+    let mut cursor =
+        stream::open(&client, &settings.database, after, settings.batch, stages).await?;
     let (sender, mut replies) = tokio::sync::mpsc::channel(settings.read_ahead);
     tokio::spawn(async move {
         while let Some(reply) = cursor.next().await {
@@ -122,8 +70,8 @@ pub async fn run(settings: &Settings) -> Fallible {
     let mut seen = 0;
     let mut first = None;
     while seen < settings.events {
-        let reply = Reply::new(replies.recv().await.ok_or("the stream ended")??, None);
-        for event in reply.events()? {
+        let reply = replies.recv().await.ok_or("the stream ended")??;
+        for event in stream::events(&reply)? {
             let event = event?;
             if let Some(producer) = &producer {
                 producer.send(event, usize::try_from(seen)?).await?;
@@ -140,7 +88,7 @@ pub async fn run(settings: &Settings) -> Fallible {
     }
     let (first, before, cpu_before) = first.ok_or("no events")?;
     let (end, usage) = (servers.now()?, usage("self")?);
-    let mut run = Run::new("", "", subject::RAW, 0);
+    let mut run = Run::new("", "", RAW, 0);
     let (all, later) = (seen as f64, (seen - before) as f64);
     let cpu = usage.cpu - cpu_before;
     // Where all came in one reply, there was no flow to be measured.

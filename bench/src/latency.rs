@@ -2,23 +2,22 @@
 //!
 //! From just before the insert is sent to its arrival at a consumer in this process.
 
+use crate::connector::Connector;
+use crate::error::Fallible;
 use crate::kafka::{self, Broker};
 use crate::process::Measured;
 use crate::record::{Results, Run, value};
 use crate::servers::Servers;
-use crate::subject::{self, Connector, Subject, Variant};
-use crate::{Fallible, Settings, load, raw};
+use crate::settings::Settings;
+use crate::subject::{self, Subject, Variant};
+use crate::{load, stream};
 use futures_util::StreamExt;
 use mongodb::Client;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
-use tailwater::source::reply::Reply;
+use std::time::Instant;
 
 const MODE: &str = "latency";
 /// The change stream by itself, read in this process: what any subject has to wait for.
 const STREAM_ALONE: &str = "the stream alone";
-/// Inserts that run side by side; at 1,000/s two would do.
-const SENDERS: u64 = 8;
 /// Seconds of the same load before anything is counted.
 const WARM_UP: u64 = 5;
 
@@ -97,7 +96,7 @@ impl Bench<'_> {
             tokio::task::spawn_blocking(move || kafka::arrivals(&address, &topic, from, count))
         };
         let (began, used) = (self.servers.now()?, running.usage()?.cpu);
-        let sent = send(&self.client, self.count, self.settings.rate).await?;
+        let sent = load::send(&self.client, self.count, self.settings.rate).await?;
         let (ended, usage) = (self.servers.now()?, running.usage()?);
         let used = usage.cpu - used;
         let arrived = listening.await??;
@@ -112,15 +111,14 @@ impl Bench<'_> {
     /// The change stream by itself, read in this process.
     async fn stream_alone(&self, run: &mut Run) -> Fallible {
         let count = self.count;
-        let mut cursor = raw::open(&self.client, load::DATABASE, None, 1_000, "[]").await?;
+        let mut cursor = stream::open(&self.client, load::DATABASE, None, 1_000, "[]").await?;
         let reading = tokio::spawn(async move {
             let mut arrived = vec![None; usize::try_from(count)?];
             let mut missing = count;
             while missing > 0 {
                 let reply = cursor.next().await.ok_or("the stream ended")??;
                 let now = Instant::now();
-                let reply = Reply::new(reply, None);
-                for event in reply.events()?.map_while(Result::ok) {
+                for event in stream::events(&reply)?.map_while(Result::ok) {
                     let number = kafka::probe(event);
                     if let Some(slot) = number.and_then(|n| arrived.get_mut(n)) {
                         *slot = Some(now);
@@ -130,7 +128,7 @@ impl Bench<'_> {
             }
             Fallible::Ok(arrived)
         });
-        let sent = send(&self.client, count, self.settings.rate).await?;
+        let sent = load::send(&self.client, count, self.settings.rate).await?;
         self.summarize(&sent, &reading.await??, run);
         Ok(())
     }
@@ -155,32 +153,4 @@ impl Bench<'_> {
             .set(value::HIGHEST, sorted.last().copied().unwrap_or(f64::NAN))
             .set(value::LOST, (probes - sorted.len()) as f64);
     }
-}
-
-/// Inserts `count` documents at `rate` a second; gives the moments just before each was sent.
-///
-/// # Errors
-/// The server's.
-pub async fn send(client: &Client, count: u64, rate: u32) -> Fallible<Vec<Option<Instant>>> {
-    let sent = Arc::new(Mutex::new(vec![None; usize::try_from(count)?]));
-    let began = Instant::now();
-    let senders = (0..SENDERS).map(|sender| {
-        let (collection, sent) = (load::collection(client), Arc::clone(&sent));
-        tokio::spawn(async move {
-            for n in (sender..count).step_by(SENDERS as usize) {
-                let due = began + Duration::from_secs_f64(n as f64 / f64::from(rate));
-                tokio::time::sleep_until(due.into()).await;
-                let document = load::document(n, load::USUAL);
-                let now = Instant::now();
-                sent.lock().unwrap_or_else(PoisonError::into_inner)[n as usize] = Some(now);
-                collection.insert_one(document).await?;
-            }
-            Fallible::Ok(())
-        })
-    });
-    for sender in senders.collect::<Vec<_>>() {
-        sender.await??;
-    }
-    let sent = sent.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    Ok(sent)
 }

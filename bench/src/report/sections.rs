@@ -1,8 +1,7 @@
 //! What the report says of each measurement, in which order.
 
 use super::shape::{Column, Section, bars, column, lines, plain, share};
-use crate::record::value as v;
-use crate::subject::{RAW, RAW_PRODUCE};
+use crate::record::{RAW, RAW_PRODUCE, value as v};
 
 /// Cores kept busy from the first record on.
 pub const BOUNDS: &[Column] = &[

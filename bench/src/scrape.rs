@@ -1,6 +1,6 @@
 //! Somebody who asks for the metrics, as Prometheus does.
 
-use crate::Fallible;
+use crate::error::Fallible;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

@@ -4,7 +4,7 @@
 use super::shape::Bars;
 use super::stats::{self, Group, Spread};
 use super::table::number;
-use crate::Fallible;
+use crate::error::Fallible;
 use crate::record::Run;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};

@@ -1,8 +1,9 @@
 //! The measurements in which events wait in the oplog: what is varied, and who takes part.
 
-use crate::Settings;
+use crate::connector::Connector;
 use crate::load::{self, Changes, DATABASE, Waiting};
-use crate::subject::{Connector, Subject, Variant};
+use crate::settings::Settings;
+use crate::subject::{Subject, Variant};
 use std::time::Duration;
 
 /// Events that wait, and the subjects that bring them to Kafka.

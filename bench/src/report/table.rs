@@ -2,7 +2,7 @@
 
 use super::shape::Column;
 use super::stats::{self, Group};
-use crate::Fallible;
+use crate::error::Fallible;
 use crate::record::Run;
 use std::fmt::Write as _;
 
