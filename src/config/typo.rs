@@ -49,7 +49,7 @@ pub(super) fn nearest_of(
 ) -> Option<&'static str> {
     let given = given.to_ascii_lowercase();
     names
-        .map(|name| (distance(&given, &name.to_ascii_lowercase()), name))
+        .map(|name| (strsim::osa_distance(&given, &name.to_ascii_lowercase()), name))
         .filter(|(distance, name)| *distance <= if name.len() < 8 { 1 } else { 2 })
         .min()
         .map(|(_, name)| name)
@@ -106,28 +106,6 @@ fn is_service_link(name: &str) -> bool {
         || name.contains("_SERVICE_PORT")
         || name.ends_with("_PORT")
         || (name.contains("_PORT_") && (name.contains("_TCP") || name.contains("_UDP")))
-}
-
-/// Insertions, deletions, replacements and swaps of neighbours between two names.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b) = (a.as_bytes(), b.as_bytes());
-    if a.len().abs_diff(b.len()) > 2 {
-        return usize::MAX;
-    }
-    let mut before: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=b.len()).collect();
-    for i in 1..=a.len() {
-        let mut row = vec![i; b.len() + 1];
-        for j in 1..=b.len() {
-            let replaced = last[j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            row[j] = replaced.min(last[j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                row[j] = row[j].min(before[j - 2] + 1);
-            }
-        }
-        before = std::mem::replace(&mut last, row);
-    }
-    last[b.len()]
 }
 
 #[cfg(test)]
