@@ -22,7 +22,7 @@ impl Connector {
     pub fn name(self) -> &'static str {
         match self {
             Self::MongoKafka => "mongo-kafka 2.0.1",
-            Self::Debezium => "Debezium 3.3.1",
+            Self::Debezium => "Debezium 3.5.0",
         }
     }
 
