@@ -2,7 +2,6 @@
 
 use crate::position::{ClusterTime, ResumeToken};
 use crate::raw::{self, Element, Malformed};
-use bson::spec::ElementType;
 
 /// What happened. Names are the server's own `operationType`s.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -201,12 +200,6 @@ impl<'a> Event<'a> {
     pub fn resume_token(&self) -> Option<ResumeToken> {
         ResumeToken::from_bytes(self.token)
     }
-
-    /// Whether the look-up of an update found a document.
-    pub fn has_full_document(&self) -> bool {
-        self.full_document
-            .is_some_and(|e| e.kind == ElementType::EmbeddedDocument)
-    }
 }
 
 const EMPTY: &[u8] = &[5, 0, 0, 0, 0];
@@ -225,6 +218,7 @@ fn split_of(element: Element<'_>) -> Result<(u32, u32), NoEvent> {
 mod tests {
     use super::*;
     use bson::doc;
+    use bson::spec::ElementType;
 
     #[test]
     fn an_update_is_read_field_by_field() {
@@ -245,7 +239,7 @@ mod tests {
         assert_eq!(event.document_id().unwrap().as_str(), Some("k"));
         assert_eq!(event.token_data(), Some("8265"));
         assert_eq!(event.split, Some((1, 3)));
-        assert!(event.full_document.is_some() && !event.has_full_document());
+        assert_eq!(event.full_document.map(|e| e.kind), Some(ElementType::Null));
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! Every metric, described once. `docs/operations.md` holds the same table, and a test keeps it so.
 
-use std::fmt::Write as _;
-
 /// How a metric behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -150,24 +148,6 @@ metrics! {
         "When the process started, Unix time";
     PROCESS_FDS "process_open_fds" Gauge &[],
         "Open file descriptors of the process";
-}
-
-/// The reference table in Markdown, as in `docs/operations.md`.
-pub fn reference() -> String {
-    let mut table = String::from("| Metric | Type | Labels | What it says |\n|---|---|---|---|\n");
-    for metric in ALL {
-        let labels: Vec<_> = metric.labels.iter().map(|l| format!("`{l}`")).collect();
-        // Writing to a string does not fail.
-        let _ = writeln!(
-            table,
-            "| `{}` | {} | {} | {} |",
-            metric.name,
-            metric.kind.name(),
-            labels.join(", "),
-            metric.help
-        );
-    }
-    table
 }
 
 #[cfg(test)]

@@ -52,9 +52,6 @@ const CHECKPOINT: usize = usize::MAX;
 /// The property under which a batch that fails for good lets no later one pass.
 const GAPLESS: &str = "enable.gapless.guarantee";
 
-/// Most events that one entry may hold.
-pub const MAX_INDEX: u32 = (1 << 24) - 2;
-
 impl Ticket {
     fn pack(self) -> usize {
         (self.entry.to_opaque() << 24) | self.index as usize
@@ -534,7 +531,8 @@ mod tests {
     fn a_ticket_survives_the_opaque_pointer() {
         let ticket = Ticket {
             entry: EntryId::from_opaque((1 << 40) - 1),
-            index: MAX_INDEX,
+            // With one more it would be the opaque of a checkpoint.
+            index: (1 << 24) - 2,
         };
         assert_eq!(Ticket::unpack(ticket.pack()), ticket);
         let ticket = Ticket {

@@ -83,14 +83,6 @@ pub fn write_document(
     write_container(out, mode, document, Container::Document)
 }
 
-/// Appends one whole BSON array as a JSON array.
-///
-/// # Errors
-/// As [`write_document`].
-pub fn write_array(out: &mut Vec<u8>, mode: JsonMode, array: &[u8]) -> Result<Stats, EncodeError> {
-    write_container(out, mode, array, Container::Array)
-}
-
 /// Appends the value of one element, without its name.
 ///
 /// # Errors
