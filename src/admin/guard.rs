@@ -118,9 +118,7 @@ impl Guard {
             .and_then(|value| value.strip_prefix("Bearer "));
         match (given, &self.token) {
             // In constant time: how long it takes does not tell how much of a guess was right.
-            (Some(given), Some(token)) => {
-                given.as_bytes().ct_eq(token.expose().as_bytes()).into()
-            }
+            (Some(given), Some(token)) => given.as_bytes().ct_eq(token.expose().as_bytes()).into(),
             _ => false,
         }
     }

@@ -49,7 +49,12 @@ pub(super) fn nearest_of(
 ) -> Option<&'static str> {
     let given = given.to_ascii_lowercase();
     names
-        .map(|name| (strsim::osa_distance(&given, &name.to_ascii_lowercase()), name))
+        .map(|name| {
+            (
+                strsim::osa_distance(&given, &name.to_ascii_lowercase()),
+                name,
+            )
+        })
         .filter(|(distance, name)| *distance <= if name.len() < 8 { 1 } else { 2 })
         .min()
         .map(|(_, name)| name)

@@ -246,7 +246,7 @@ mod tests {
         let event = Event::parse(&whole).unwrap();
         assert_eq!(event.token_data(), Some("B"));
         assert_eq!((event.collection, event.split), ("c", None));
-        assert!(event.has_full_document());
+        assert!(event.full_document.unwrap().as_document().is_some());
     }
 
     #[test]
