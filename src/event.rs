@@ -180,10 +180,23 @@ impl<'a> Event<'a> {
         self.operation == Operation::Other && !EXPANDED.contains(&self.operation_name)
     }
 
-    /// The change's own time in milliseconds since the Unix epoch: `wallTime`, else `clusterTime`.
+    /// The change's own time in milliseconds since the Unix epoch: `wallTime`, else `clusterTime`, else
+    /// that of the token, where a stage of the user's leaves both out.
     pub fn timestamp_millis(&self) -> Option<i64> {
         self.wall_time
             .or_else(|| self.cluster_time.map(ClusterTime::millis))
+            .or_else(|| ClusterTime::of_token(self.token_data()?).map(ClusterTime::millis))
+    }
+
+    /// The collection that the event counts for: out of one of the servers' own, which has another name
+    /// each time, a rename counts for the collection that comes of it.
+    #[inline]
+    pub fn counted_for(&self) -> &'a str {
+        if self.operation != Operation::Rename || !is_internal(self.collection) {
+            return self.collection;
+        }
+        let to = self.rename_to.and_then(|to| raw::find(to, "coll").ok()?);
+        to.and_then(|name| name.as_str()).unwrap_or(self.collection)
     }
 
     /// `documentKey._id`.
@@ -200,6 +213,32 @@ impl<'a> Event<'a> {
     pub fn resume_token(&self) -> Option<ResumeToken> {
         ResumeToken::from_bytes(self.token)
     }
+}
+
+/// Whether servers make collections of this name for themselves: what `$out` and `mapReduce` write before it
+/// takes the place of its target, the copies behind a rename into another database and behind
+/// `convertToCapped`, and what Queryable Encryption keeps beside a collection. `system.*` is not among them.
+#[inline]
+pub fn is_internal(collection: &str) -> bool {
+    match collection.as_bytes().first() {
+        Some(b't') => is_temporary(collection),
+        Some(b'e') => collection.starts_with("enxcol_."),
+        _ => false,
+    }
+}
+
+fn is_temporary(collection: &str) -> bool {
+    let Some(rest) = collection.strip_prefix("tmp") else {
+        return false;
+    };
+    if rest.starts_with(".agg_out.") || rest.starts_with(".mr.") {
+        return true;
+    }
+    // Five characters of the server's choice.
+    rest.split_at_checked(5).is_some_and(|(chosen, what)| {
+        chosen.bytes().all(|byte| byte.is_ascii_alphanumeric())
+            && (what == ".renameCollection" || what.starts_with(".convertToCapped."))
+    })
 }
 
 const EMPTY: &[u8] = &[5, 0, 0, 0, 0];
@@ -273,6 +312,30 @@ mod tests {
     }
 
     #[test]
+    fn an_event_without_its_times_has_that_of_its_token() {
+        let time = |event: &bson::Document| {
+            let raw = bson::RawDocumentBuf::try_from(event).unwrap();
+            Event::parse(raw.as_bytes()).unwrap().timestamp_millis()
+        };
+        let token = "8265A1B2C3000000012B0229296E04";
+        let mut event = doc! {"_id": {"_data": token}, "operationType": "insert"};
+        assert_eq!(time(&event), Some(0x65A1_B2C3 * 1000));
+        event.insert(
+            "clusterTime",
+            bson::Timestamp {
+                time: 7,
+                increment: 2,
+            },
+        );
+        assert_eq!(time(&event), Some(7000));
+        // Tokens of another make tell none.
+        for other in ["5F0000001273000400000000000000117400030000007F", "82", ""] {
+            let event = doc! {"_id": {"_data": other}, "operationType": "insert"};
+            assert_eq!(time(&event), None, "{other}");
+        }
+    }
+
+    #[test]
     fn operations_of_newer_servers_are_told_from_those_that_are_known() {
         let is_unknown = |operation: &str| {
             let event = doc! {"_id": {"_data": "82"}, "operationType": operation};
@@ -283,5 +346,57 @@ mod tests {
         for known in ["insert", "invalidate", "create", "endOfTransaction", "gap"] {
             assert!(!is_unknown(known), "{known}");
         }
+    }
+
+    #[test]
+    fn only_names_that_servers_give_are_internal() {
+        for name in [
+            "tmp.agg_out.2f0b1c5e-58a0-4b1e-9e0a-1f2d3c4b5a69",
+            "tmp.mr.orders_0_inc",
+            "tmpaB3x9.renameCollection",
+            "tmpaB3x9.convertToCapped.orders",
+            "enxcol_.patients.esc",
+        ] {
+            assert!(is_internal(name), "{name}");
+        }
+        for name in [
+            "",
+            "t",
+            "tmp",
+            "tmp.orders",
+            "tmp.agg_out",
+            "tmporary",
+            "tmpaB3x9.orders",
+            "tmpä.renameCollection",
+            "tmpabc.renameCollection",
+            "enxcol",
+            "orders.tmp.agg_out.1",
+            "mytmp.agg_out.1",
+        ] {
+            assert!(!is_internal(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_rename_out_of_a_temporary_collection_counts_for_what_comes_of_it() {
+        let of = |from: &str| {
+            let raw = bson::RawDocumentBuf::try_from(&doc! {
+                "_id": {"_data": "82"}, "operationType": "rename", "ns": {"db": "d", "coll": from},
+                "to": {"db": "d", "coll": "report"},
+            })
+            .unwrap();
+            Event::parse(raw.as_bytes())
+                .unwrap()
+                .counted_for()
+                .to_owned()
+        };
+        assert_eq!(of("tmp.agg_out.1"), "report");
+        assert_eq!(of("people"), "people");
+    }
+
+    #[test]
+    fn an_event_without_a_token_is_malformed() {
+        let raw = bson::RawDocumentBuf::try_from(&doc! {"operationType": "insert"}).unwrap();
+        assert!(Event::parse(raw.as_bytes()).is_err());
     }
 }

@@ -16,6 +16,19 @@ impl ClusterTime {
         Self { seconds, increment }
     }
 
+    /// The time that the `_data` of a real server's token begins with; `None` for tokens of another make.
+    ///
+    /// A KeyString token is `82`, four bytes of seconds, four of increment, then the rest, in hex
+    /// (MongoDB's `resume_token.h` and `key_string.h`).
+    pub fn of_token(data: &str) -> Option<Self> {
+        if !is_key_string(data) {
+            return None;
+        }
+        let seconds = u32::from_str_radix(data.get(2..10)?, 16).ok()?;
+        let increment = u32::from_str_radix(data.get(10..18)?, 16).ok()?;
+        Some(Self::new(seconds, increment))
+    }
+
     /// Milliseconds since the Unix epoch.
     pub fn millis(self) -> i64 {
         i64::from(self.seconds) * 1000
@@ -81,18 +94,9 @@ impl ResumeToken {
         self.0.get_str("_data").ok()
     }
 
-    /// The cluster time a real server's token begins with; `None` for tokens of another make.
-    ///
-    /// A KeyString token is `82`, four bytes of seconds, four of increment, then the rest, in hex
-    /// (MongoDB's `resume_token.h` and `key_string.h`).
+    /// [`ClusterTime::of_token`].
     pub fn cluster_time(&self) -> Option<ClusterTime> {
-        let data = self.data()?;
-        if !is_key_string(data) {
-            return None;
-        }
-        let seconds = u32::from_str_radix(data.get(2..10)?, 16).ok()?;
-        let increment = u32::from_str_radix(data.get(10..18)?, 16).ok()?;
-        Some(ClusterTime::new(seconds, increment))
+        ClusterTime::of_token(self.data()?)
     }
 
     /// The order of two tokens in their stream, where their form allows to tell.

@@ -15,6 +15,7 @@ mod delivery;
 mod documents;
 mod failures;
 mod filtering;
+mod internal;
 mod operable;
 mod operations;
 mod preflight;

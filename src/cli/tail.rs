@@ -6,6 +6,7 @@ use crate::config::{Config, JsonMode, StartAt};
 use crate::encode::{envelope, json};
 use crate::error::{Code, Error};
 use crate::event::Event;
+use crate::source::Filter;
 use crate::source::cursor::Cursor;
 use crate::source::errors::{self, Moment, SourceFault};
 use crate::source::reply::Reply;
@@ -63,6 +64,7 @@ async fn print_changes(args: &TailArgs, config: &Config) -> Result<(), End> {
     let mut left = args.count.unwrap_or(u64::MAX);
     let mut cursor = open(args, config).await.map_err(End::Source)?;
     let mut merger = Merger::default();
+    let filter = Filter::of(config);
     let mut line = Vec::new();
     while left > 0 {
         let Some(batch) = cursor.next().await.map_err(failed)? else {
@@ -80,6 +82,9 @@ async fn print_changes(args: &TailArgs, config: &Config) -> Result<(), End> {
                     Event::parse(&whole).map_err(malformed)?
                 }
             };
+            if filter.leaves_out(&event) {
+                continue;
+            }
             line.clear();
             write(&mut line, &event, args.json, config.pipeline.json_mode);
             line.push(b'\n');

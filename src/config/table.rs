@@ -81,7 +81,7 @@ variables! {
         "The collections to watch; with WATCH_DATABASES as database.collection. The server filters, so that others cost nothing.";
     EXCLUDE_COLLECTIONS exclude_collections: Source, NAMES, Words("none"),
         "sessions,migrations",
-        "Collections to leave out; beats WATCH_COLLECTIONS. system.* and Tailwater's own are always left out.";
+        "Collections to leave out; beats WATCH_COLLECTIONS. system.* and Tailwater's own are always left out, temporary ones of the server (tmp.agg_out.*) unless WATCH_COLLECTIONS names them.";
     WATCH_OPERATIONS watch_operations: Source, Form::Text("operations separated by commas: insert, update, replace, delete"), Words("all four"),
         "insert,update,replace,delete",
         "Which changes of documents to carry.";

@@ -63,10 +63,11 @@ pub struct Counters {
 impl EventCounts {
     /// Counts an event that was read.
     pub fn event(&mut self, metrics: &Metrics, event: &Event<'_>) {
+        let collection = event.counted_for();
         let is_current = self
             .namespaces
             .get(self.current)
-            .is_some_and(|n| n.collection == event.collection && n.database == event.database);
+            .is_some_and(|n| n.collection == collection && n.database == event.database);
         if !is_current {
             self.current = self.place(metrics, event);
         }
@@ -123,14 +124,15 @@ impl EventCounts {
         self.lookup.extend_from_slice(event.database.as_bytes());
         // Neither name may hold a NUL.
         self.lookup.push(0);
-        self.lookup.extend_from_slice(event.collection.as_bytes());
+        self.lookup
+            .extend_from_slice(event.counted_for().as_bytes());
         if let Some(place) = self.places.get(&self.lookup) {
             return *place;
         }
         let is_full = self.namespaces.len() >= MOST_NAMESPACES;
         let (database, collection) = match is_full {
             true => (OTHER, OTHER),
-            false => (event.database, event.collection),
+            false => (event.database, event.counted_for()),
         };
         if is_full
             && let Some(place) = self

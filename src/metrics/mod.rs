@@ -96,6 +96,7 @@ pub struct Metrics {
     checkpoint_seconds: Histogram,
     checkpoint_stored: Counter,
     checkpoint_failed: Counter,
+    replaced: Counter,
     flight: Flight,
     tallies: Mutex<BTreeMap<String, Arc<Tally>>>,
     last: Mutex<Last>,
@@ -156,6 +157,7 @@ impl Metrics {
             checkpoint_seconds: histogram(&recorder, &names::CHECKPOINT_SECONDS),
             checkpoint_stored: counter(&recorder, &names::CHECKPOINT_WRITES, &["stored"]),
             checkpoint_failed: counter(&recorder, &names::CHECKPOINT_WRITES, &["failed"]),
+            replaced: counter(&recorder, &names::REPLACED, &[]),
             flight: Flight::default(),
             tallies: Mutex::default(),
             last: Mutex::default(),
@@ -197,6 +199,13 @@ impl Metrics {
     pub fn batch_closed(&self, by: ClosedBy, events: u32) {
         self.closed[by as usize].increment(1);
         self.batch_events.record(f64::from(events));
+    }
+
+    /// So many sequences of a record were not UTF-8.
+    pub fn replaced(&self, sequences: u64) {
+        if sequences > 0 {
+            self.replaced.increment(sequences);
+        }
     }
 
     /// The first record of a batch is about to be handed to the Kafka client.

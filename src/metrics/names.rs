@@ -53,7 +53,9 @@ metrics! {
     RECORD_BYTES "tailwater_record_bytes_total" Counter BY_NAMESPACE,
         "Bytes of keys, values and headers handed to the Kafka client";
     WITHOUT_RECORD "tailwater_events_without_record_total" Counter &[],
-        "Events that no record is made of: filtered here, or a schema change without KAFKA_TOPIC_DDL";
+        "Events that no record is made of: about collections of the server's own, or a schema change without KAFKA_TOPIC_DDL";
+    REPLACED "tailwater_invalid_utf8_replaced_total" Counter &[],
+        "Byte sequences of strings that were not UTF-8 and became U+FFFD in a record's value";
     PRODUCED "tailwater_records_produced_total" Counter &[],
         "Records handed to the Kafka client";
     ACKNOWLEDGED "tailwater_records_acknowledged_total" Counter &[],

@@ -18,8 +18,6 @@ pub struct Encoder {
     key: Vec<u8>,
     value: Vec<u8>,
     scratch: Scratch,
-    /// Invalid UTF-8 sequences replaced so far.
-    pub replaced: u64,
 }
 
 /// Above this, a buffer is given back after a large event instead of being kept for ever, in bytes.
@@ -34,7 +32,6 @@ impl Encoder {
             key: Vec::new(),
             value: Vec::new(),
             scratch: Scratch::default(),
-            replaced: 0,
         }
     }
 
@@ -59,7 +56,6 @@ impl Encoder {
             event.document_id(),
         )?;
         let stats = envelope::write(&mut self.value, self.mode, event)?;
-        self.replaced += stats.replaced;
         Ok(Encoded {
             key: &self.key,
             value: &self.value,
@@ -68,6 +64,7 @@ impl Encoder {
                 RecordTimestamp::Now => 0,
             },
             headers: self.scratch.headers(event, seq, &self.stream),
+            replaced: stats.replaced,
         })
     }
 }
@@ -79,6 +76,7 @@ pub struct Encoded<'a> {
     value: &'a [u8],
     timestamp_millis: i64,
     headers: Headers<'a>,
+    replaced: u64,
 }
 
 /// Headers as the sink takes them.
@@ -108,6 +106,11 @@ impl<'a> HeaderList<'a> {
 }
 
 impl<'a> Encoded<'a> {
+    /// How many sequences of the value were not UTF-8 and became U+FFFD.
+    pub fn replaced(&self) -> u64 {
+        self.replaced
+    }
+
     pub fn headers(&self) -> HeaderList<'a> {
         HeaderList::collect(self.headers.iter())
     }

@@ -20,6 +20,7 @@ use crate::sink::client;
 use crate::sink::producer::{Faults, Producer, Sizes};
 use crate::sink::topics::Topics;
 use crate::sink::transaction::{self, Transactions};
+use crate::source::Filter;
 use crate::source::batch_size::BatchSize;
 use crate::source::cursor::{Cursor, Watch};
 use crate::source::errors::Stage;
@@ -342,6 +343,7 @@ impl Rooms {
                 self.config.kafka.record_timestamp,
             ),
             router: self.router.clone(),
+            filter: Filter::of(&self.config),
             ready: Vec::new(),
             topics: &self.topics,
             outlet: Outlet::new(

@@ -14,6 +14,7 @@ use crate::route::{Route, Router, Topic, TopicId};
 use crate::sink::dead_letter::Reason;
 use crate::sink::produce::Record;
 use crate::sink::topics::Topics;
+use crate::source::Filter;
 use crate::source::errors::SourceFault;
 use crate::source::reader::{Fault, Fetched};
 use crate::source::reply::Reply;
@@ -74,6 +75,8 @@ impl Knowledge {
 pub struct Pump<'a> {
     pub encoder: Encoder,
     pub router: Router,
+    /// Says what is left out on this side.
+    pub filter: Filter,
     /// The router's topics that are known to exist, by id.
     pub ready: Vec<Arc<Topic>>,
     pub topics: &'a Topics,
@@ -170,7 +173,10 @@ impl Pump<'_> {
         if let Some(raw) = reply.events().map_err(malformed)?.next() {
             let event = Event::parse(raw.map_err(malformed)?).map_err(malformed)?;
             let seq = self.outlet.place().seq.next();
-            self.refuse(&event, seq, Reason::Unreadable(fault)).await?;
+            match self.filter.leaves_out(&event) {
+                true => self.board.passed.add(1),
+                false => self.refuse(&event, seq, Reason::Unreadable(fault)).await?,
+            }
             self.board.events.add(1);
             self.outlet.count(&event);
         }
@@ -235,7 +241,10 @@ impl Pump<'_> {
         if self.outlet.is_broken() {
             return Err(End::Producer);
         }
-        self.counts.event(&self.board.metrics, event);
+        // Names that are new each time would use up the labels.
+        if !self.filter.leaves_out(event) {
+            self.counts.event(&self.board.metrics, event);
+        }
         let time = event.timestamp_millis();
         let in_hand = &self.board.in_hand_millis;
         in_hand.store(time.unwrap_or(0), Ordering::Relaxed);
@@ -261,8 +270,7 @@ impl Pump<'_> {
     }
 
     async fn take_up(&mut self, event: &Event<'_>, seq: Seq) -> Step {
-        // A stream of a whole database has no filter of ours at the server.
-        if event.collection.starts_with("system.") && event.operation != Operation::Rename {
+        if self.filter.leaves_out(event) {
             self.board.passed.add(1);
             return Ok(());
         }
@@ -330,6 +338,7 @@ impl Pump<'_> {
             Ok(encoded) => encoded,
             Err(error) => return Ok(Err(Reason::Encoding(error.to_string()))),
         };
+        self.board.metrics.replaced(encoded.replaced());
         let headers = encoded.headers();
         let record = encoded.record(topic.c_name(), &headers);
         if let Some(limit) = topic.max_message_bytes()

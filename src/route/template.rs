@@ -36,7 +36,7 @@ impl Field {
     pub(super) fn of<'a>(self, event: &Event<'a>) -> &'a str {
         let value = match self {
             Field::Database => event.database,
-            Field::Collection => event.collection,
+            Field::Collection => event.counted_for(),
             Field::Operation => event.operation_name,
         };
         if value.is_empty() { "_" } else { value }

@@ -5,6 +5,7 @@
 //! pattern becomes an anchored regular expression. Exclude beats watch, `system.*` and Tailwater's
 //! own collections never count, and a rename is wanted when either of its names is.
 
+use super::internal;
 use super::pattern::{self, Pattern};
 use super::user_stages;
 use crate::config::{Config, FullDocument, Mongo, PreImages, Resume, ResumeBackend, Scope};
@@ -34,6 +35,8 @@ pub struct Filter {
     /// Document operations that are not wanted. Whatever is no document operation always passes.
     pub(super) unwanted: BTreeSet<&'static str>,
     pub(super) expanded: bool,
+    /// Collections of the servers' own that are watched by name; no part of what the server is asked.
+    pub(super) internal: BTreeSet<Namespaces>,
     pub(super) user_pipeline: Vec<Document>,
 }
 
@@ -67,7 +70,7 @@ impl Namespaces {
             .is_none_or(|pattern| pattern.matches(database))
     }
 
-    fn matches(&self, database: &str, collection: &str) -> bool {
+    pub(super) fn matches(&self, database: &str, collection: &str) -> bool {
         self.in_database(database) && self.collection.matches(collection)
     }
 
@@ -137,6 +140,7 @@ impl Filter {
                     .collect(),
             },
             expanded: mongo.show_expanded_events,
+            internal: internal::named(mongo, parse),
             user_pipeline: mongo.user_pipeline.clone(),
         };
         filter.reduce();

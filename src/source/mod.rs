@@ -8,6 +8,7 @@ pub mod filter;
 pub mod fingerprint;
 pub mod headroom;
 pub mod identity;
+mod internal;
 pub mod locate;
 pub mod oplog;
 pub mod pattern;
