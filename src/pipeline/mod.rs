@@ -183,7 +183,7 @@ fn learn(rooms: &Rooms, knowledge: &mut Knowledge, faults: &Faults) -> Result<()
         rooms.board.sink_error.set(why.as_str());
         rooms.board.waits.trouble(Awaited::Producer, why);
     } else if faults.dropped {
-        let why = "the transaction has failed";
+        let why = "records were dropped";
         tracing::warn!("{why}; the kafka producer is built anew");
         rooms.board.waits.trouble(Awaited::Producer, why.into());
     }

@@ -8,7 +8,7 @@ use crate::position::{Position, Seq};
 use crate::status::waiting::Awaited;
 use std::time::Duration;
 
-/// The least that the last look after the checkpoint is given.
+/// How long the last look after the checkpoint may take.
 const LAST_LOOK: Duration = Duration::from_secs(5);
 
 /// What the incarnations so far have left behind.
@@ -45,20 +45,24 @@ impl Owed {
         position: &Position,
     ) -> Result<Ledger, Error> {
         let mut ledger = ledger;
-        let limit = rooms.config.shutdown_timeout.max(LAST_LOOK);
         match &mut ledger {
             Ledger::Store(_) if self.is_unstored => {
+                let why = rooms.board.checkpoint_error.get();
+                let why = why.map_or_else(String::new, |noted| format!(" ({})", noted.text));
                 return Err(Error::new(
                     Code::CheckpointFailed,
-                    "the last checkpoint could not be stored; nothing is lost: what was delivered since the \
-                     one before comes again at the next start",
+                    format!(
+                        "the last checkpoint could not be stored{why}; where the one before is still there, \
+                         which `tailwater token show` tells, nothing is lost: what was delivered since comes \
+                         again at the next start"
+                    ),
                 ));
             }
             Ledger::Transactions(leader)
                 if self.is_undelivered || self.is_cut_short || leader.is_removed() =>
             {
                 // Whatever kept the records back may have taken the checkpoint as well.
-                let secure = tokio::time::timeout(limit, leader.secure());
+                let secure = tokio::time::timeout(LAST_LOOK, leader.secure());
                 let secured = rooms.board.waits.on(Awaited::Checkpoint, secure).await;
                 let problem = match secured {
                     Ok(Ok(())) => None,
@@ -92,5 +96,31 @@ impl Owed {
                 taken.0.saturating_sub(position.seq.0)
             ),
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::position::ResumeToken;
+
+    fn at(seq: u64) -> Position {
+        Position {
+            token: ResumeToken::from_data("82"),
+            seq: Seq(seq),
+            time_millis: None,
+        }
+    }
+
+    #[test]
+    fn what_an_earlier_producer_took_up_is_owed_until_a_later_one_got_past_it() {
+        let mut owed = Owed::default();
+        owed.after(&at(5), Seq(9), false, true);
+        assert!(owed.is_undelivered);
+        // Stopped in its replay: it has done all that it took up, and not all that was taken up.
+        owed.after(&at(7), Seq(7), true, true);
+        assert!(owed.is_undelivered);
+        owed.after(&at(9), Seq(9), true, true);
+        assert!(!owed.is_undelivered);
     }
 }

@@ -121,15 +121,18 @@ impl Scene {
                 self.kafka.cont();
             }
             DENIED_TOPIC => {
-                let topic = Resource::Topic(&self.topic);
+                let name = self.topic.clone();
+                let topic = Resource::Topic(&name);
                 self.deny(topic, Operation::Write, lasts).await;
             }
             DENIED_ID => {
-                let id = Resource::TransactionalId(&self.id);
+                let name = self.id.clone();
+                let id = Resource::TransactionalId(&name);
                 self.deny(id, Operation::Write, lasts).await;
             }
             DENIED_CHECKPOINTS => {
-                let topic = Resource::Topic(&self.checkpoints);
+                let name = self.checkpoints.clone();
+                let topic = Resource::Topic(&name);
                 self.deny(topic, Operation::All, lasts).await;
             }
             DENIED_ALL => {
@@ -170,10 +173,12 @@ impl Scene {
 }
 
 impl Scene {
-    async fn deny(&self, resource: Resource<'_>, operation: Operation, lasts: Duration) {
+    /// Takes a right away from a running instance: one that starts without it is refused.
+    async fn deny(&mut self, resource: Resource<'_>, operation: Operation, lasts: Duration) {
+        self.tailwater.wait_ready().await;
         self.kafka.deny(USER, resource, operation).await;
         tokio::time::sleep(lasts).await;
-        self.kafka.remove_acl(USER, resource, operation).await;
+        self.kafka.end_denial(USER, resource, operation).await;
     }
 
     async fn alter(&self, name: &str, value: &str, lasts: Duration) {

@@ -1,7 +1,9 @@
 //! What a broker forgets of a producer: after a rest, or when it comes back without it.
 
 use super::{assert_complete, assert_exactly_once, committed};
-use crate::support::{self, Database, Kafka, PATIENCE, Setup, Tailwater, eventually, unique};
+use crate::support::{
+    self, Database, Kafka, PATIENCE, Record, Setup, Tailwater, eventually, unique,
+};
 use bson::doc;
 use std::time::Duration;
 
@@ -33,62 +35,79 @@ async fn insert(db: &Database, id: i32) {
     users.insert_one(doc! {"_id": id}).await.unwrap();
 }
 
+async fn after_a_rest(kafka: &Kafka, delivery: &str) {
+    let db = support::database().await;
+    let topic = db.topic("changes");
+    let setup = setup(&db, kafka, delivery);
+    let tailwater = setup.start().await;
+    for id in 1..=2 {
+        insert(&db, id).await;
+        committed(kafka, &topic, usize::try_from(id).unwrap()).await;
+        // The rest itself: nothing says when the broker has forgotten.
+        tokio::time::sleep(EXPIRED).await;
+    }
+    tailwater.stop().await;
+    let tailwater = setup.start().await;
+    insert(&db, 3).await;
+    let records = committed(kafka, &topic, 3).await;
+    tailwater.stop().await;
+    assert_delivered(&records, 3, delivery);
+}
+
+#[track_caller]
+fn assert_delivered(records: &[Record], count: usize, delivery: &str) {
+    match delivery {
+        "exactly_once" => assert_exactly_once(records, count),
+        _ => assert_complete(records, count),
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_rest_that_outlasts_the_ids_changes_arrive_and_are_committed() {
     let kafka = forgetful().await;
-    for delivery in ["exactly_once", "at_least_once"] {
-        let db = support::database().await;
-        let topic = db.topic("changes");
-        let setup = setup(&db, &kafka, delivery);
-        let tailwater = setup.start().await;
-        for id in 1..=2 {
-            insert(&db, id).await;
-            committed(&kafka, &topic, usize::try_from(id).unwrap()).await;
-            // The rest itself: nothing says when the broker has forgotten.
-            tokio::time::sleep(EXPIRED).await;
-        }
-        tailwater.stop().await;
-        let tailwater = setup.start().await;
-        insert(&db, 3).await;
-        let records = committed(&kafka, &topic, 3).await;
-        tailwater.stop().await;
-        match delivery {
-            "exactly_once" => assert_exactly_once(&records, 3),
-            _ => assert_complete(&records, 3),
-        }
-    }
+    tokio::join!(
+        after_a_rest(&kafka, "exactly_once"),
+        after_a_rest(&kafka, "at_least_once"),
+    );
+}
+
+/// A stream on a broker of its own, with one record that was then deleted.
+async fn with_a_record(kafka: &Kafka, delivery: &str) -> (Database, Tailwater) {
+    let db = support::database().await;
+    let topic = db.topic("changes");
+    kafka.create_topic(&topic, 1, &[]).await;
+    // Its clients find the broker again some seconds after it has come back.
+    let setup = setup(&db, kafka, delivery).env("SHUTDOWN_TIMEOUT_MS", 30_000);
+    let tailwater = setup.start().await;
+    insert(&db, 1).await;
+    committed(kafka, &topic, 1).await;
+    kafka.delete_records(&topic, &[]).await;
+    // Else the record would be there again, and the producer known by it.
+    eventually(PATIENCE, "the deletion outlasts the broker", async || {
+        let file = kafka.data().join("log-start-offset-checkpoint");
+        let starts = std::fs::read_to_string(file).unwrap_or_default();
+        starts.contains(&format!("{topic} 0 ")).then_some(())
+    })
+    .await;
+    (db, tailwater)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_comes_back_without_its_producers_gets_every_change() {
     let mut kafka = forgetful().await;
-    for delivery in ["exactly_once", "at_least_once"] {
-        let db = support::database().await;
-        let topic = db.topic("changes");
-        kafka.create_topic(&topic, 1, &[]).await;
-        // Its clients find the broker again some seconds after it has come back.
-        let setup = setup(&db, &kafka, delivery).env("SHUTDOWN_TIMEOUT_MS", 30_000);
-        let tailwater = setup.start().await;
-        insert(&db, 1).await;
-        committed(&kafka, &topic, 1).await;
-        kafka.delete_records(&topic, &[]).await;
-        // Without it, the deleted record would be there again, and the producer known by it.
-        eventually(PATIENCE, "the deletion outlasts the broker", async || {
-            let file = kafka.data().join("log-start-offset-checkpoint");
-            let starts = std::fs::read_to_string(file).unwrap_or_default();
-            starts.contains(&format!("{topic} 0 ")).then_some(())
-        })
-        .await;
-        kafka.kill9();
-        kafka.forget_producers();
-        kafka.restart().await;
+    let deliveries = ["exactly_once", "at_least_once"];
+    let (first, second) = tokio::join!(
+        with_a_record(&kafka, deliveries[0]),
+        with_a_record(&kafka, deliveries[1]),
+    );
+    kafka.kill9();
+    kafka.forget_producers();
+    kafka.restart().await;
+    for (delivery, (db, tailwater)) in deliveries.into_iter().zip([first, second]) {
         insert(&db, 2).await;
         insert(&db, 3).await;
-        let records = committed(&kafka, &topic, 2).await;
+        let records = committed(&kafka, &db.topic("changes"), 2).await;
         tailwater.stop().await;
-        match delivery {
-            "exactly_once" => assert_exactly_once(&records, 2),
-            _ => assert_complete(&records, 2),
-        }
+        assert_delivered(&records, 2, delivery);
     }
 }

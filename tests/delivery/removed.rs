@@ -87,29 +87,34 @@ async fn the_checkpoint_topic_deleted_is_made_again_at_least_once() {
     made_again("at_least_once").await;
 }
 
+async fn stopped_without(delivery: &str) {
+    let mut scene = scene(delivery).await;
+    scene.setup = scene.setup.env("SHUTDOWN_TIMEOUT_MS", 3_000);
+    scene.setup.start().await.stop().await;
+    scene.setup = scene.setup.env("KAFKA_CREATE_TOPICS", "false");
+    let mut tailwater = scene.setup.start().await;
+    scene.insert(1).await;
+    scene.arrived(1).await;
+    scene.kafka.delete_topic(&scene.checkpoints).await;
+    scene.insert(2).await;
+    let kafka = scene.kafka;
+    let sent = "the second record is sent";
+    eventually(PATIENCE, sent, async || {
+        (kafka.records(&[&scene.topic]).await.len() == 2).then_some(())
+    })
+    .await;
+    tailwater.signal(rustix::process::Signal::TERM);
+    let exit = tailwater.wait_exit(PATIENCE).await;
+    let failed = Some(i32::from(Code::CheckpointFailed.exit_code()));
+    assert_eq!(exit.code, failed, "{delivery}: {}", exit.output);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_without_a_checkpoint_topic_does_not_claim_that_all_is_committed() {
-    for delivery in ["exactly_once", "at_least_once"] {
-        let mut scene = scene(delivery).await;
-        scene.setup = scene.setup.env("SHUTDOWN_TIMEOUT_MS", 3_000);
-        scene.setup.start().await.stop().await;
-        scene.setup = scene.setup.env("KAFKA_CREATE_TOPICS", "false");
-        let mut tailwater = scene.setup.start().await;
-        scene.insert(1).await;
-        scene.arrived(1).await;
-        scene.kafka.delete_topic(&scene.checkpoints).await;
-        scene.insert(2).await;
-        let kafka = scene.kafka;
-        let sent = "the second record is sent";
-        eventually(PATIENCE, sent, async || {
-            (kafka.records(&[&scene.topic]).await.len() == 2).then_some(())
-        })
-        .await;
-        tailwater.signal(rustix::process::Signal::TERM);
-        let exit = tailwater.wait_exit(PATIENCE).await;
-        let failed = Some(i32::from(Code::CheckpointFailed.exit_code()));
-        assert_eq!(exit.code, failed, "{delivery}: {}", exit.output);
-    }
+    tokio::join!(
+        stopped_without("exactly_once"),
+        stopped_without("at_least_once"),
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -131,25 +136,27 @@ async fn checkpoints_that_were_deleted_are_a_warning_with_what_that_means() {
     tailwater.stop().await;
 }
 
+async fn changed(delivery: &str) {
+    let scene = scene(delivery).await;
+    let tailwater = scene.setup.start().await;
+    scene.insert(1).await;
+    scene.arrived(1).await;
+    let more = NewPartitions::new(&scene.checkpoints, 24);
+    let admin = scene.kafka.admin();
+    let made = admin.create_partitions([&more], &AdminOptions::new()).await;
+    made.unwrap().remove(0).unwrap();
+    scene
+        .kafka
+        .delete_records(&scene.checkpoints, COMPACTED)
+        .await;
+    scene.insert(2).await;
+    scene.arrived(2).await;
+    scene.goes_on_after_a_restart(tailwater, 2).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_changed_at_the_checkpoint_topic_under_way_does_not_end_the_stream() {
-    for delivery in ["exactly_once", "at_least_once"] {
-        let scene = scene(delivery).await;
-        let tailwater = scene.setup.start().await;
-        scene.insert(1).await;
-        scene.arrived(1).await;
-        let more = NewPartitions::new(&scene.checkpoints, 24);
-        let admin = scene.kafka.admin();
-        let made = admin.create_partitions([&more], &AdminOptions::new()).await;
-        made.unwrap().remove(0).unwrap();
-        scene
-            .kafka
-            .delete_records(&scene.checkpoints, COMPACTED)
-            .await;
-        scene.insert(2).await;
-        scene.arrived(2).await;
-        scene.goes_on_after_a_restart(tailwater, 2).await;
-    }
+    tokio::join!(changed("exactly_once"), changed("at_least_once"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

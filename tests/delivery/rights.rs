@@ -81,7 +81,7 @@ async fn survives(
     kafka.deny(USER, of(&names), operation).await;
     insert(&db, 2).await;
     tailwater.wait_for_log(noticed).await;
-    kafka.remove_acl(USER, of(&names), operation).await;
+    kafka.end_denial(USER, of(&names), operation).await;
     insert(&db, 3).await;
 
     let records = arrived(kafka, delivery, &names.topic, 3).await;
@@ -114,7 +114,9 @@ fn checkpoints(names: &Names) -> Resource<'_> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn write_on_the_topic_exactly_once() {
-    survives("exactly_once", topic, Operation::Write, "built anew").await;
+    // For long enough to be unhealthy.
+    let noticed = "to=\"unhealthy\"";
+    survives("exactly_once", topic, Operation::Write, noticed).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -143,4 +145,16 @@ async fn write_on_the_checkpoint_topic_exactly_once() {
 async fn write_on_the_checkpoint_topic_at_least_once() {
     let noticed = "checkpoint cannot be stored";
     survives("at_least_once", checkpoints, Operation::Write, noticed).await;
+}
+
+/// Nothing of it can even be looked at.
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_on_the_checkpoint_topic_exactly_once() {
+    survives("exactly_once", checkpoints, Operation::All, "built anew").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_on_the_checkpoint_topic_at_least_once() {
+    let noticed = "checkpoint cannot be stored";
+    survives("at_least_once", checkpoints, Operation::All, noticed).await;
 }

@@ -97,16 +97,24 @@ impl Kafka {
         self.create_acl(user, resource, operation, DENY).await;
     }
 
+    /// Ends a [denial](Self::deny): what allows it holds again.
+    pub async fn end_denial(&self, user: &str, resource: Resource<'_>, operation: Operation) {
+        self.delete_acls(user, resource, operation, DENY).await;
+    }
+
     /// Takes back what exactly this was [allowed](Self::allow) or [denied](Self::deny).
-    ///
+    pub async fn remove_acl(&self, user: &str, resource: Resource<'_>, operation: Operation) {
+        self.delete_acls(user, resource, operation, ANY).await;
+    }
+
     /// # Panics
     /// When there is no such rule.
-    pub async fn remove_acl(&self, user: &str, resource: Resource<'_>, operation: Operation) {
+    async fn delete_acls(&self, user: &str, resource: Resource<'_>, operation: Operation, is: i8) {
         let mut body = Body::default();
         let (kind, name) = resource.encoded();
         body.array(1).i8(kind).string(name).i8(LITERAL);
         body.string(&format!("User:{user}")).string("*");
-        body.i8(operation as i8).i8(ANY);
+        body.i8(operation as i8).i8(is);
         let reply = self.ask(DELETE, &body).await;
         // The throttle time, how many filters, an error, its text or null (as none), how many rules.
         assert_eq!(&reply[4..8], [0, 0, 0, 1], "one filter");
