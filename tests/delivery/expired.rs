@@ -27,6 +27,7 @@ fn setup(db: &Database, kafka: &Kafka, delivery: &str) -> Setup {
         .env("RESUME_TOPIC", unique("checkpoints"))
         .env("DELIVERY", delivery)
         .env("RECONNECT_DELAY_MS", 50)
+        .env("KAFKA_PROP_RECONNECT_BACKOFF_MAX_MS", 500)
         .env("COMMIT_INTERVAL_MS", 100)
 }
 

@@ -9,6 +9,7 @@ use rdkafka::admin::{
 use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use rustix::process::Signal;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -267,13 +268,15 @@ impl Kafka {
                 .add_partition_offset(name, partition, Offset::End)
                 .expect("a valid offset");
         }
-        let deleted = self
-            .admin()
-            .delete_records(&until, &AdminOptions::new())
-            .await;
-        for element in deleted.expect("the broker answers").elements() {
-            element.error().expect("the records are deleted");
-        }
+        // The brokers hear a little later that it is allowed.
+        eventually(PATIENCE, "the records are deleted", async || {
+            let admin = self.admin();
+            let deleted = admin.delete_records(&until, &AdminOptions::new()).await;
+            let deleted = deleted.expect("the broker answers");
+            let is_done = |element: &TopicPartitionListElem<'_>| element.error().is_ok();
+            deleted.elements().iter().all(is_done).then_some(())
+        })
+        .await;
         self.alter_topic(name, settings).await;
     }
 
