@@ -3,9 +3,12 @@
 
 use crate::support::Operation::{self, Create, Describe, DescribeConfigs, Read, Write};
 use crate::support::Resource::{Topic, TransactionalId};
-use crate::support::{self, Database, Exit, Kafka, Mongo, PATIENCE, Setup, Tailwater, eventually};
+use crate::support::{
+    self, Database, Exit, Kafka, Mongo, PATIENCE, Setup, Tailwater, Wire, eventually, wire,
+};
 use bson::doc;
 use futures_util::future::join_all;
+use std::net::SocketAddr;
 
 const RECORDS: &str = "records";
 const DDL: &str = "ddl";
@@ -158,7 +161,7 @@ async fn each_right_of_kafka_that_is_taken_away_is_named_and_with_all_of_them_ev
     let small = [("max.message.bytes", "2000")];
     kafka.create_topic(RECORDS, 2, &small).await;
     kafka.create_topic(DDL, 1, &[]).await;
-    kafka.create_topic(LETTERS, 1, &[]).await;
+    kafka.create_topic(LETTERS, 1, &small).await;
     let compacted = [("cleanup.policy", "compact")];
     kafka.create_topic(CHECKPOINTS, 2, &compacted).await;
     for (user, lacks, has, _) in USERS {
@@ -188,7 +191,7 @@ async fn each_right_of_kafka_that_is_taken_away_is_named_and_with_all_of_them_ev
     .await;
 
     let mut records = 0;
-    for user in ["once", "exactly"] {
+    for user in ["once", "exactly", BLIND] {
         let setup = setup(&db, &kafka, user);
         for id in 1..=2 {
             let tailwater = setup.start().await;
@@ -216,55 +219,121 @@ async fn each_right_of_kafka_that_is_taken_away_is_named_and_with_all_of_them_ev
     }
 }
 
+/// A server that tells what the one who has logged in may do; the one here does not.
+async fn telling(server: SocketAddr, granted: &[(&'static str, &'static [&'static str])]) -> Wire {
+    let wire = Wire::before(server).await;
+    let privileges: Vec<_> = granted
+        .iter()
+        .map(|(db, actions)| doc! {"resource": {"db": db, "collection": ""}, "actions": actions.to_vec()})
+        .collect();
+    wire.alter(move |command, reply| {
+        if wire::name(command) == "connectionStatus" {
+            let users = [doc! {"user": "tw", "db": "admin"}];
+            let told =
+                doc! {"authenticatedUsers": users.to_vec(), "authenticatedUserPrivileges": &privileges};
+            reply.insert("authInfo", told);
+        }
+    });
+    wire
+}
+
 /// What storing checkpoints in MongoDB takes is asked of the server, and nothing is written to find out.
 #[tokio::test]
-async fn each_right_of_mongodb_that_is_taken_away_is_named_and_with_all_of_them_everything_works() {
+async fn each_right_of_mongodb_that_is_taken_away_is_named() {
+    const READ: &[&str] = &["find", "changeStream", "listCollections", "listIndexes"];
+    const STORE: &[&str] = &["find", "insert", "update"];
+    const EXPIRY: &[&str] = &[
+        "find",
+        "insert",
+        "update",
+        "listIndexes",
+        "createIndex",
+        "dropIndex",
+    ];
+    let (db, kafka) = (support::database().await, support::kafka().await);
+    let server = support::mongo().await.addr();
+    let store = support::unique("checkpoints");
+    let check = async |wire: &Wire, database: &str| {
+        let setup = Tailwater::on(&db, kafka)
+            .env("MONGODB_URI", wire.uri_of("shop"))
+            .env("KAFKA_DB_CHANGES_TOPIC", db.topic("changes"))
+            .env("RESUME_STORE", "mongodb")
+            .env("RESUME_DATABASE", database)
+            .env("RESUME_TTL_DAYS", 7);
+        setup.args(&["check"]).run().await
+    };
+    for (granted, database, code, said) in [
+        (READ, "shop", 10, "lacks insert, update on"),
+        (READ, &store, 10, "lacks find, insert, update on"),
+        (&["find", "update"], "shop", 10, "lacks insert on"),
+        (&["find", "insert"], "shop", 10, "lacks update on"),
+        (&["insert", "update"], "shop", 10, "lacks find on"),
+        (
+            STORE,
+            "shop",
+            0,
+            "lacks listIndexes, createIndex, dropIndex on",
+        ),
+        (EXPIRY, "shop", 0, "may read and write"),
+    ] {
+        let wire = telling(server, &[("shop", granted)]).await;
+        let exit = check(&wire, database).await;
+        assert_eq!(exit.code, Some(code), "{said}: {}", exit.output);
+        assert!(exit.output.contains(said), "{said}: {}", exit.output);
+    }
+    let wire = telling(server, &[("shop", EXPIRY)]).await;
+    wire.refuse_if(|command| {
+        (wire::name(command) == "listCollections").then(|| wire::error(13, &[]))
+    });
+    let exit = check(&wire, "shop").await;
+    assert_eq!(exit.code, Some(0), "{}", exit.output);
+    assert!(
+        exit.output
+            .contains("is a view, or keeps images is not known"),
+        "{}",
+        exit.output
+    );
+
+    // What tells nothing is no reason to fail.
+    let exit = check(&telling(server, &[]).await, "shop").await;
+    assert_eq!(exit.code, Some(0), "{}", exit.output);
+    assert!(
+        exit.output
+            .contains("does not say whether this user may write"),
+        "{}",
+        exit.output
+    );
+
+    let left = db.client.database(&store).list_collection_names().await;
+    assert!(left.unwrap().is_empty(), "check has written");
+}
+
+#[tokio::test]
+async fn with_exactly_the_rights_of_mongodb_everything_works() {
     let mongo = Mongo::with_auth().await;
     let kafka = support::kafka().await;
     let db = mongo.database_named("shop").await;
-    db.documents("orders").insert_one(doc! {}).await.unwrap();
-    let read = bson::bson!({"role": "read", "db": "shop"});
-    let stores = bson::bson!({"role": "readWrite", "db": "checkpoints"});
-    let nothing_else = bson::bson!([read.clone()]);
-    mongo.add_user("reader", "pwd", nothing_else).await;
-    let least = bson::bson!([read, stores.clone()]);
+    let least = bson::bson!([
+        {"role": "read", "db": "shop"},
+        {"role": "readWrite", "db": "checkpoints"}
+    ]);
     mongo.add_user("least", "pwd", least).await;
-    mongo.add_user("blind", "pwd", bson::bson!([stores])).await;
-    let topic = db.topic(&support::unique("changes"));
-    let setup = |user: &str, database: &str| {
-        Tailwater::on(&db, kafka)
-            .env("MONGODB_URI", mongo.uri_as(user, "pwd", "shop"))
-            .env("KAFKA_DB_CHANGES_TOPIC", &topic)
-            .env("RESUME_STORE", "mongodb")
-            .env("RESUME_DATABASE", database)
-    };
-    let check = async |user, database| setup(user, database).args(&["check"]).run().await;
-
-    for (user, database, code, said) in [
-        ("reader", "checkpoints", 10, "lacks find, insert, update on"),
-        ("reader", "shop", 10, "lacks insert, update on"),
-        (
-            "blind",
-            "checkpoints",
-            3,
-            "lacks the privileges changeStream and find",
-        ),
-        ("least", "checkpoints", 0, "may read and write"),
-    ] {
-        let exit = check(user, database).await;
-        assert_eq!(exit.code, Some(code), "{user}: {}", exit.output);
-        assert!(exit.output.contains(said), "{user}: {}", exit.output);
-    }
-    let store = db.client.database("checkpoints");
-    let left = store.list_collection_names().await.unwrap();
-    assert!(left.is_empty(), "check has written {left:?}");
-    let setup = setup("least", "checkpoints");
-    for id in 1..=2 {
+    let topic = support::unique("changes");
+    let setup = Tailwater::on(&db, kafka)
+        .env("MONGODB_URI", mongo.uri_as("least", "pwd", "shop"))
+        .env("KAFKA_DB_CHANGES_TOPIC", &topic)
+        .env("RESUME_STORE", "mongodb")
+        .env("RESUME_DATABASE", "checkpoints")
+        .env("RESUME_TTL_DAYS", 7);
+    for count in 1..=2 {
         let tailwater = setup.start().await;
-        let documents = db.documents("orders");
-        documents.insert_one(doc! {"_id": id}).await.unwrap();
-        let count = usize::try_from(id).unwrap();
+        db.documents("orders").insert_one(doc! {}).await.unwrap();
         kafka.wait_for_records(&[&topic], count).await;
-        tailwater.stop().await;
+        let log = tailwater.stop().await.output;
+        assert!(!log.contains("could not be set up"), "{log}");
+    }
+    for command in [&["check"][..], &["token", "show"]] {
+        let exit = setup.clone().args(command).run().await;
+        assert_eq!(exit.code, Some(0), "{}", exit.output);
     }
 }

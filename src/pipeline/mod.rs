@@ -135,6 +135,11 @@ pub async fn supervise(rooms: &Rooms, opened: Opened, ledger: Ledger) -> Result<
 fn learn(rooms: &Rooms, knowledge: &mut Knowledge, faults: &Faults) -> Result<(), Error> {
     for (seq, code) in &faults.records {
         if knowledge.refused.contains_key(seq) {
+            if *code == RDKafkaErrorCode::MessageSizeTooLarge {
+                // The next one is smaller, until there is no room for anything.
+                *knowledge.oversize.entry(*seq).or_default() += 1;
+                continue;
+            }
             return Err(Error::new(
                 Code::RecordRefused,
                 format!(

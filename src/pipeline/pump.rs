@@ -59,6 +59,8 @@ pub struct Knowledge {
     pub suspects: BTreeSet<Seq>,
     /// Refused alone: these go by the record-error policy.
     pub refused: BTreeMap<Seq, RDKafkaErrorCode>,
+    /// How often the dead letter of an event was too large for its topic, whose limit may not be read.
+    pub oversize: BTreeMap<Seq, u32>,
     /// The event that tells of lost history, until it is acknowledged: it goes first.
     pub gap: Option<RawDocumentBuf>,
 }
@@ -68,6 +70,7 @@ impl Knowledge {
     pub fn forget(&mut self, done: Seq) {
         self.suspects.retain(|seq| *seq > done);
         self.refused.retain(|seq, _| *seq > done);
+        self.oversize.retain(|seq, _| *seq > done);
     }
 }
 

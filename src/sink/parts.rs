@@ -109,6 +109,30 @@ impl DeadLetter {
         Ok(letter)
     }
 
+    /// As [`new`](Self::new), where the topic has refused such a dead letter so many times: each time its parts
+    /// are half as large, down to what a topic whose limit may not be read takes.
+    ///
+    /// # Errors
+    /// [`Code::RecordRefused`] when that leaves no room for more than the headers.
+    pub fn after_refusals(
+        refused: &Refused<'_>,
+        topic: &str,
+        limit: Option<usize>,
+        times: u32,
+    ) -> Result<Self, Error> {
+        let mut letter = Self::new(refused, topic, limit)?;
+        for _ in 0..times {
+            letter = Self::new(refused, topic, Some(letter.largest() / 2))?;
+        }
+        Ok(letter)
+    }
+
+    /// Bytes of its largest part, as the topic's limit counts them.
+    pub fn largest(&self) -> usize {
+        let first = self.part(0);
+        first.record(c"", &first.headers()).wire_size()
+    }
+
     /// How much of the body each part takes, where the topic takes `limit` bytes a record.
     fn room_within(&mut self, limit: usize) -> Option<usize> {
         // The more parts there are, the longer are their numbers.
@@ -284,6 +308,34 @@ mod tests {
             }
             assert_eq!(json::read_document(&body).unwrap(), raw.as_bytes());
         }
+    }
+
+    #[test]
+    fn what_was_refused_as_too_large_is_halved_until_nothing_is_left_of_it() {
+        let raw = event("k", 5_000);
+        let parsed = Event::parse(raw.as_bytes()).unwrap();
+        let reason = Reason::Broker(rdkafka::error::RDKafkaErrorCode::MessageSizeTooLarge);
+        let refused = Refused {
+            event: &parsed,
+            seq: Seq(7),
+            reason: &reason,
+        };
+        let after = |times| DeadLetter::after_refusals(&refused, "dead", None, times);
+        let whole = after(0).unwrap();
+        assert_eq!(whole.count(), 1);
+        let mut before = whole.largest();
+        for times in 1..=3 {
+            let letter = after(times).unwrap();
+            assert!(letter.largest() <= before / 2, "{times}");
+            let body: Vec<u8> = letter
+                .parts()
+                .flat_map(|part| part.value)
+                .copied()
+                .collect();
+            assert_eq!(body, whole.body);
+            before = letter.largest();
+        }
+        assert_eq!(after(9).unwrap_err().code, Code::RecordRefused);
     }
 
     #[test]

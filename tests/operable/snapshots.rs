@@ -123,6 +123,7 @@ async fn what_check_and_topics_say_before_and_after_the_first_start() {
     let setup = Tailwater::on(&db, kafka)
         .env("KAFKA_DB_CHANGES_TOPIC", db.topic("changes"))
         .env("KAFKA_DLQ_TOPIC", db.topic("dead.{collection}"))
+        .env("RESUME_TOPIC", db.topic("checkpoints"))
         .env("ON_RECORD_ERROR", "dlq")
         .env("KAFKA_TOPIC_PARTITIONS", 3)
         .env("KAFKA_TOPIC_CONFIG", "max.message.bytes=2000000");

@@ -97,13 +97,23 @@ impl Pump<'_> {
                 };
                 let time = event.timestamp_millis();
                 let limit = topic.max_message_bytes();
-                let letter = DeadLetter::new(&refused, topic.name(), limit).map_err(End::Failed)?;
+                let times = self.knowledge.oversize.get(&seq).copied().unwrap_or(0);
+                let letter = DeadLetter::after_refusals(&refused, topic.name(), limit, times);
+                let letter = letter.map_err(End::Failed)?;
                 for part in letter.parts() {
                     let headers = part.headers();
                     let record = part.record(topic.c_name(), &headers);
                     if send(&mut self.outlet, &record, time).await?.is_err() {
                         return Err(End::Failed(refused.error()));
                     }
+                    if times > 0 {
+                        // Alone: a batch of parts is held against the limit as one part is.
+                        self.outlet.acknowledged().await?;
+                    }
+                }
+                if times > 0 {
+                    // What was taken is what the next ones keep to.
+                    topic.refused_size(letter.largest() + 1);
                 }
                 refused.log("record dead-lettered");
                 self.board.dead_lettered.add(1);

@@ -26,15 +26,22 @@ pub(in crate::resume) async fn check(config: &Config, client: &Client) -> Vec<Fi
     let admin = client.database("admin");
     let asked = tokio::time::timeout(PATIENCE, admin.run_command(command)).await;
     let place = collection.place();
-    let Ok(Ok(status)) = asked else {
+    let not_said = || {
         let sentence = format!("the server does not say whether this user may write to {place}");
-        return vec![Finding::warn(NAME, sentence)];
+        vec![Finding::warn(NAME, sentence)]
+    };
+    let Ok(Ok(status)) = asked else {
+        return not_said();
     };
     let namespace = collection.inner.namespace();
     let Some(privileges) = Privileges::of(&status) else {
         // Nobody has logged in: the server asks nobody who they are, or the stream has been refused.
         return Vec::new();
     };
+    // Whoever may watch may do something: this is a server that only has the field.
+    if privileges.granted.is_empty() {
+        return not_said();
+    }
     let lacked = |needed: &[&'static str]| -> Vec<&'static str> {
         let allowed = |action: &&str| privileges.allow(&namespace.db, &namespace.coll, action);
         needed
@@ -73,7 +80,7 @@ struct Privileges<'a> {
 }
 
 impl<'a> Privileges<'a> {
-    /// None where nobody has logged in, or the server does not tell.
+    /// None where nobody has logged in.
     fn of(status: &'a Document) -> Option<Self> {
         let info = status.get_document("authInfo").ok()?;
         let users = info.get_array("authenticatedUsers").ok()?;
