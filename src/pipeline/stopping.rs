@@ -109,6 +109,7 @@ mod tests {
             token: ResumeToken::from_data("82"),
             seq: Seq(seq),
             time_millis: None,
+            cluster_time: None,
         }
     }
 

@@ -6,6 +6,7 @@
 use crate::event::{Event, NoEvent};
 use crate::position::ClusterTime;
 use crate::raw::{self, Malformed};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// No event is larger, in bytes: two images and what was updated, each of at most 16 MiB, and their names.
 pub const MOST_BYTES: usize = 64 << 20;
@@ -26,8 +27,8 @@ struct Open {
     bytes: usize,
     /// What the first token begins with, where tokens tell.
     time: Option<ClusterTime>,
-    /// The top-level fields so far, without those that every fragment has.
-    names: Vec<Vec<u8>>,
+    /// The top-level fields so far, each with a hash of its value, without those that tell fragments apart.
+    fields: Vec<(Vec<u8>, u64)>,
     has_operation: bool,
 }
 
@@ -92,7 +93,7 @@ impl Sequence {
             of,
             bytes: 0,
             time,
-            names: Vec::new(),
+            fields: Vec::new(),
             has_operation: false,
         });
         if fragment != open.next {
@@ -110,15 +111,18 @@ impl Sequence {
             return Err(SplitError::TooLarge);
         }
         for element in raw::walk(event.raw)? {
-            let name = element?.name;
+            let element = element?;
+            let name = element.name;
             if matches!(name, b"_id" | b"splitEvent") {
                 continue;
             }
-            // The server cuts between fields: each is in one fragment.
-            if open.names.iter().any(|known| known == name) {
-                return Err(of_another);
+            // The server cuts between fields, and may repeat small ones: they are then the same.
+            let value = hash_of(element.kind as u8, element.value);
+            match open.fields.iter().find(|(known, _)| known == name) {
+                Some((_, known)) if *known != value => return Err(of_another),
+                Some(_) => {}
+                None => open.fields.push((name.to_vec(), value)),
             }
-            open.names.push(name.to_vec());
         }
         open.has_operation |= !event.operation_name.is_empty();
         if fragment < of {
@@ -133,11 +137,24 @@ impl Sequence {
     }
 }
 
+fn hash_of(kind: u8, value: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (kind, value).hash(&mut hasher);
+    hasher.finish()
+}
+
 /// Collects fragments until the event is whole.
 #[derive(Debug, Default)]
 pub struct Merger {
     sequence: Sequence,
-    fields: Vec<u8>,
+    collected: Collected,
+}
+
+/// The fields of the fragments so far, each once.
+#[derive(Debug, Default)]
+struct Collected {
+    bytes: Vec<u8>,
+    names: Vec<Vec<u8>>,
 }
 
 /// What became of an event that was given to a [`Merger`].
@@ -163,22 +180,21 @@ impl Merger {
     /// [`SplitError`] when it does not follow the one before; nothing is kept then.
     pub fn take(&mut self, event: &Event<'_>) -> Result<Merged, SplitError> {
         let part = self.sequence.take(event);
-        let fields = std::mem::take(&mut self.fields);
+        let mut collected = std::mem::take(&mut self.collected);
         match part? {
             Part::Whole => Ok(Merged::Whole),
             Part::Fragment => {
-                self.fields = fields;
-                append(&mut self.fields, event.raw, false)?;
+                collected.add(event.raw, false)?;
+                self.collected = collected;
                 Ok(Merged::Fragment)
             }
             Part::Last => {
-                let mut fields = fields;
-                append(&mut fields, event.raw, true)?;
-                let len = fields.len() + 5;
+                collected.add(event.raw, true)?;
+                let len = collected.bytes.len() + 5;
                 let prefix = i32::try_from(len).map_err(|_| SplitError::TooLarge)?;
                 let mut whole = Vec::with_capacity(len);
                 whole.extend_from_slice(&prefix.to_le_bytes());
-                whole.extend_from_slice(&fields);
+                whole.extend_from_slice(&collected.bytes);
                 whole.push(0);
                 Ok(Merged::Complete(whole))
             }
@@ -186,18 +202,26 @@ impl Merger {
     }
 }
 
-fn append(fields: &mut Vec<u8>, raw: &[u8], is_last: bool) -> Result<(), Malformed> {
-    for element in raw::walk(raw)? {
-        let element = element?;
-        if element.name == b"splitEvent" || (element.name == b"_id" && !is_last) {
-            continue;
+impl Collected {
+    fn add(&mut self, raw: &[u8], is_last: bool) -> Result<(), Malformed> {
+        for element in raw::walk(raw)? {
+            let element = element?;
+            let is_left_out = match element.name {
+                b"splitEvent" => true,
+                b"_id" => !is_last,
+                name => self.names.iter().any(|known| known == name),
+            };
+            if is_left_out {
+                continue;
+            }
+            self.names.push(element.name.to_vec());
+            self.bytes.push(element.kind as u8);
+            self.bytes.extend_from_slice(element.name);
+            self.bytes.push(0);
+            self.bytes.extend_from_slice(element.value);
         }
-        fields.push(element.kind as u8);
-        fields.extend_from_slice(element.name);
-        fields.push(0);
-        fields.extend_from_slice(element.value);
+        Ok(())
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -235,8 +259,9 @@ mod tests {
         let mut merger = Merger::default();
         let first = doc! {"_id": {"_data": "A"}, "splitEvent": {"fragment": 1, "of": 2},
         "operationType": "update", "ns": {"db": "d", "coll": "c"}, "documentKey": {"_id": 1}};
+        // Some servers repeat what is small.
         let second = doc! {"_id": {"_data": "B"}, "splitEvent": {"fragment": 2, "of": 2},
-        "fullDocument": {"_id": 1, "x": "y"}};
+        "operationType": "update", "ns": {"db": "d", "coll": "c"}, "fullDocument": {"_id": 1, "x": "y"}};
         assert_eq!(take(&mut merger, first), Ok(Merged::Fragment));
         assert!(merger.is_open());
         let Ok(Merged::Complete(whole)) = take(&mut merger, second) else {
@@ -247,6 +272,7 @@ mod tests {
         assert_eq!(event.token_data(), Some("B"));
         assert_eq!((event.collection, event.split), ("c", None));
         assert!(event.full_document.unwrap().as_document().is_some());
+        assert_eq!(raw::walk(&whole).unwrap().count(), 5);
     }
 
     #[test]
@@ -278,7 +304,7 @@ mod tests {
                 another_time,
                 SplitError::OfAnother { got: 2 },
             ),
-            ("a field twice", twice, SplitError::OfAnother { got: 2 }),
+            ("another operation", twice, SplitError::OfAnother { got: 2 }),
             (
                 "ordinary",
                 whole(),
@@ -288,7 +314,10 @@ mod tests {
             let mut merger = Merger::default();
             assert_eq!(take(&mut merger, fragment(1, 3)), Ok(Merged::Fragment));
             assert_eq!(take(&mut merger, second), Err(expected), "{case}");
-            assert!(!merger.is_open() && merger.fields.is_empty(), "{case}");
+            assert!(
+                !merger.is_open() && merger.collected.bytes.is_empty(),
+                "{case}"
+            );
             assert_eq!(take(&mut merger, whole()), Ok(Merged::Whole), "{case}");
         }
     }
@@ -326,7 +355,7 @@ mod tests {
             taken = take(&mut merger, part);
         }
         assert_eq!(taken, Err(SplitError::TooLarge));
-        assert!(merger.fields.is_empty());
+        assert!(merger.collected.bytes.is_empty());
     }
 
     #[test]
