@@ -3,8 +3,8 @@
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use std::time::{Duration, Instant};
-use tailwater::batch::Fill;
 use tailwater::config::Batching;
+use tailwater::flow::batch::Fill;
 
 fn main() {
     divan::main();

@@ -6,10 +6,10 @@ use bson::oid::ObjectId;
 use bson::{Bson, DateTime, Document, RawDocumentBuf, Timestamp, doc};
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
+use tailwater::change::event::Event;
+use tailwater::change::position::Seq;
 use tailwater::encode::json::{JsonMode, write_document};
 use tailwater::encode::{envelope, headers, key};
-use tailwater::event::Event;
-use tailwater::position::Seq;
 
 fn main() {
     divan::main();

@@ -3,8 +3,8 @@
 use bson::{RawDocumentBuf, doc};
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
+use tailwater::change::event::Event;
 use tailwater::config::Topics;
-use tailwater::event::Event;
 use tailwater::route::Router;
 
 fn main() {

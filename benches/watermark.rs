@@ -2,8 +2,8 @@
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use tailwater::position::{Position, ResumeToken, Seq};
-use tailwater::watermark::{EntryId, Seal, Watermark};
+use tailwater::change::position::{Position, ResumeToken, Seq};
+use tailwater::flow::watermark::{EntryId, Seal, Watermark};
 
 fn main() {
     divan::main();

@@ -6,17 +6,17 @@ use bson::{Bson, DateTime, Document, RawDocumentBuf, Timestamp, doc};
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use std::time::{Duration, Instant};
-use tailwater::batch::Fill;
+use tailwater::change::event::Event;
+use tailwater::change::position::{Position, ResumeToken, Seq};
+use tailwater::change::raw;
 use tailwater::config::{Batching, RecordTimestamp, Topics};
 use tailwater::encode::json::JsonMode;
-use tailwater::event::Event;
-use tailwater::pipeline::budget::Budget;
-use tailwater::pipeline::encoder::Encoder;
-use tailwater::pipeline::tracker::Tracker;
-use tailwater::position::{Position, ResumeToken, Seq};
-use tailwater::raw;
+use tailwater::encode::record::Encoder;
+use tailwater::flow::batch::Fill;
+use tailwater::flow::budget::Budget;
+use tailwater::flow::tracker::Tracker;
+use tailwater::flow::watermark::Seal;
 use tailwater::route::{Route, Router};
-use tailwater::watermark::Seal;
 
 fn main() {
     divan::main();

@@ -5,7 +5,7 @@ use tailwater::cli::{self, Cli, Command, Output};
 use tailwater::config::Loaded;
 use tailwater::error::{Code, Error};
 use tailwater::panics::{Panics, caught};
-use tailwater::{app, log, shutdown};
+use tailwater::{log, process, shutdown};
 use tokio::runtime::{Builder, Runtime};
 
 fn main() {
@@ -62,11 +62,11 @@ fn runtime() -> Result<Runtime, Error> {
 async fn carry_out(command: &Command, loaded: Loaded, log: log::Handle) -> Result<u8, Error> {
     match command {
         Command::Check => {
-            let report = app::check(&loaded.config).await?;
+            let report = process::check(&loaded.config).await?;
             return Ok(cli::print_report(&report, Output::Text));
         }
         Command::Topics { output } => {
-            let report = app::topics(&loaded.config).await;
+            let report = process::topics(&loaded.config).await;
             return Ok(cli::print_report(&report, *output));
         }
         Command::Token(command) => {
@@ -90,6 +90,6 @@ async fn carry_out(command: &Command, loaded: Loaded, log: log::Handle) -> Resul
         Command::Run(args) if args.dry_run => loaded.config.for_dry_run(),
         _ => loaded.config,
     };
-    let ended = Box::pin(app::run(config, Controls::new(stop, log))).await;
+    let ended = Box::pin(process::run(config, Controls::new(stop, log))).await;
     panics.outcome(ended).map(|()| 0)
 }

@@ -7,8 +7,8 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use std::collections::BTreeSet;
 use std::time::Duration;
+use tailwater::change::event::Event;
 use tailwater::config::{FullDocument, Mongo, PreImages, Scope, Secret, StartAt};
-use tailwater::event::Event;
 use tailwater::source::{Filter, Images, change_stream_options};
 
 fn mongo(scope: Scope, watch: &[&str], exclude: &[&str]) -> Mongo {

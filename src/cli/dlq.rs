@@ -1,9 +1,9 @@
 //! `tailwater dlq`: what is in the dead-letter topic, and producing it again.
 
 use super::{Output, print};
+use crate::change::position::Seq;
 use crate::config::Config;
 use crate::error::{Code, Error};
-use crate::position::Seq;
 use crate::sink::letters::{self, Found, Letter, Unreadable};
 use crate::sink::replay::{Outcome, Replay};
 use clap::{Args, Subcommand};

@@ -1,11 +1,11 @@
 //! Opens the change stream of a configuration for a command: once, without waiting for anything.
 
-use crate::app;
 use crate::config::Config;
-use crate::pipeline::opening::moment;
+use crate::process;
 use crate::source::cursor::{Cursor, Start};
 use crate::source::errors;
 use crate::source::reply::Reply;
+use crate::stream::opening::moment;
 use mongodb::Client;
 
 /// Opens a cursor and gives it with the first reply, which holds no events; goes without splitting where
@@ -19,7 +19,7 @@ pub(super) async fn open(
     start: &Start,
     batch_events: u32,
 ) -> Result<(Cursor, Reply), mongodb::error::Error> {
-    let mut watch = app::watch(config);
+    let mut watch = process::watch(config);
     loop {
         match Cursor::open(client, &watch, start, batch_events, false).await {
             Err(error) if watch.give_up_splitting(errors::classify(&error, moment(start))) => {}

@@ -1,11 +1,11 @@
 //! `tailwater tail`: the stream on the standard output, with no Kafka and no checkpoint.
 
 use super::opening;
-use crate::app;
+use crate::change::event::Event;
 use crate::config::{Config, JsonMode, StartAt};
 use crate::encode::{envelope, json};
 use crate::error::{Code, Error};
-use crate::event::Event;
+use crate::process;
 use crate::source::Filter;
 use crate::source::cursor::Cursor;
 use crate::source::errors::{self, Moment, SourceFault};
@@ -117,7 +117,7 @@ async fn open(args: &TailArgs, config: &Config) -> Result<Cursor, Error> {
                 Error::new(Code::Config, "--from takes a time between 1970 and 2106")
             })?),
         };
-    let client = app::connect(config).await?;
+    let client = process::connect(config).await?;
     let start = start::without_checkpoint(&client, &start_at, 1).await?;
     let opened = opening::open(&client, config, &start, 1_000).await;
     let (cursor, _) = opened

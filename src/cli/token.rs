@@ -5,11 +5,11 @@ mod place;
 
 use super::ask::NO;
 use super::{Output, complain, print};
-use crate::app;
+use crate::change::position::ResumeToken;
+use crate::checkpoint::{self, Store};
 use crate::config::Config;
 use crate::error::{Code, Error};
-use crate::position::ResumeToken;
-use crate::resume::{self, Store};
+use crate::process;
 use crate::source::identity;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -105,7 +105,7 @@ pub async fn run(command: &TokenCommand, config: &Config) -> Result<u8, Error> {
 }
 
 async fn show(config: &Config, output: Output) -> Result<u8, Error> {
-    let Some(found) = resume::read(config, None, &config.stream_id).await? else {
+    let Some(found) = checkpoint::read(config, None, &config.stream_id).await? else {
         return Ok(print(&match output {
             Output::Text => format!("{}: no checkpoint\n", config.stream_id),
             Output::Json => "null\n".to_owned(),
@@ -145,7 +145,7 @@ async fn show(config: &Config, output: Output) -> Result<u8, Error> {
 }
 
 async fn export(config: &Config) -> Result<u8, Error> {
-    let found = resume::read(config, None, &config.stream_id).await?;
+    let found = checkpoint::read(config, None, &config.stream_id).await?;
     let found = found.ok_or_else(|| {
         let detail = format!("the stream {} has no checkpoint", config.stream_id);
         Error::new(Code::CheckpointFailed, detail)
@@ -172,8 +172,8 @@ async fn change(
     token: Option<ResumeToken>,
 ) -> Result<u8, Error> {
     // What holds a file is never fenced.
-    resume::refuse_in_use(config).await?;
-    let before = resume::read(config, None, &config.stream_id).await?;
+    checkpoint::refuse_in_use(config).await?;
+    let before = checkpoint::read(config, None, &config.stream_id).await?;
     if !consent.force {
         active::refuse(config, before.as_ref()).await?;
     }
@@ -184,9 +184,9 @@ async fn change(
         complain("nothing was changed");
         return Ok(NO);
     }
-    let client = app::connect(config).await?;
+    let client = process::connect(config).await?;
     let source = identity::identify(&client).await?.to_string();
-    let context = app::store_context(config, &client, source);
+    let context = process::store_context(config, &client, source);
     let (mut store, _) = Store::open(config, context).await?;
     match token {
         Some(token) => {

@@ -1,7 +1,7 @@
 //! The source's settings.
 
 use super::Secret;
-use crate::position::ResumeToken;
+use crate::change::position::ResumeToken;
 use std::time::Duration;
 
 #[derive(Debug, Clone)]

@@ -3,8 +3,8 @@
 use super::json::{
     EncodeError, JsonMode, Stats, write_document, write_string, write_timestamp, write_value,
 };
-use crate::event::{Event, Operation};
-use crate::raw::{self, Element};
+use crate::change::event::{Event, Operation};
+use crate::change::raw::{self, Element};
 
 /// Appends the envelope of `event`.
 ///

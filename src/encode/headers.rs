@@ -1,8 +1,8 @@
 //! The record's headers: who it is, where it stands in the stream, what happened where and when.
 
 use super::json::{JsonMode, write_document};
-use crate::event::Event;
-use crate::position::Seq;
+use crate::change::event::Event;
+use crate::change::position::Seq;
 
 /// The change's identity: the resume token's `_data`, the same on every redelivery.
 pub const ID: &str = "tw-id";

@@ -1,7 +1,7 @@
 //! The record's key: equal for all changes of one document, whatever `JSON_MODE`.
 
 use super::json::{EncodeError, JsonMode, Stats, write_string, write_value};
-use crate::raw::Element;
+use crate::change::raw::Element;
 
 /// Appends `{"database":…,"collection":…,"_id":…}`.
 ///

@@ -7,6 +7,7 @@ pub mod envelope;
 pub mod headers;
 pub mod json;
 pub mod key;
+pub mod record;
 
 #[cfg(test)]
 mod tests;

@@ -3,8 +3,8 @@
 use super::headers::{self, Scratch};
 use super::json::{JsonMode, Stats};
 use super::{envelope, key};
-use crate::event::Event;
-use crate::position::Seq;
+use crate::change::event::Event;
+use crate::change::position::Seq;
 use bson::oid::ObjectId;
 use bson::{Bson, Document, RawDocumentBuf, Timestamp, doc};
 
@@ -181,7 +181,7 @@ fn a_broken_event_leaves_the_buffer_as_it_was() {
     assert!(envelope::write(&mut out, JsonMode::Simple, &event).is_err());
     assert_eq!(out, b"before");
 
-    let id = crate::raw::Element {
+    let id = crate::change::raw::Element {
         kind: bson::spec::ElementType::Int32,
         name: b"_id",
         value: &[1],
@@ -192,7 +192,7 @@ fn a_broken_event_leaves_the_buffer_as_it_was() {
 
 fn key_of(database: &str, collection: &str, id: impl Into<Bson>) -> String {
     let raw = RawDocumentBuf::try_from(&doc! {"_id": id.into()}).unwrap();
-    let id = crate::raw::find(raw.as_bytes(), "_id").unwrap();
+    let id = crate::change::raw::find(raw.as_bytes(), "_id").unwrap();
     let mut out = Vec::new();
     key::write(&mut out, database, collection, id).unwrap();
     serde_json::from_slice::<serde::de::IgnoredAny>(&out).unwrap();

@@ -36,7 +36,7 @@ fn logged(level: Level, format: LogFormat, lines: impl FnOnce(&Handle, &Memory))
 fn a_json_line_holds_its_fields_flat_and_in_order() {
     let line = logged(Level::INFO, LogFormat::Json, |_, _| {
         info!(
-            target: "tailwater::pipeline::status",
+            target: "tailwater::stream::status",
             isRunning = true, bufferSize = 3, lag = f64::NAN, database = "a\"b", error = %"no",
             level = 1, "status"
         );

@@ -2,7 +2,7 @@
 //! counters once a reply, so that an event costs a comparison and two additions.
 
 use super::Metrics;
-use crate::event::{Event, Operation};
+use crate::change::event::{Event, Operation};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};

@@ -4,7 +4,7 @@
 //! A slot that was taken over by a later batch gives no sample, which happens only with more than
 //! [`SLOTS`] batches in flight.
 
-use crate::watermark::EntryId;
+use crate::flow::watermark::EntryId;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 

@@ -14,9 +14,9 @@ mod scrape;
 
 pub use scrape::render;
 
-use crate::pipeline::budget::Budget;
-use crate::pipeline::tracker::Tracker;
-use crate::watermark::EntryId;
+use crate::flow::budget::Budget;
+use crate::flow::tracker::Tracker;
+use crate::flow::watermark::EntryId;
 use events::Tally;
 use flight::Flight;
 use kafka::KafkaClient;

@@ -1,6 +1,6 @@
 //! A topic's name with placeholders: parsed once, rendered for each namespace that is new.
 
-use crate::event::Event;
+use crate::change::event::Event;
 
 /// The longest topic name that Kafka accepts, in bytes (its `Topic.MAX_NAME_LENGTH`).
 pub const MAX_TOPIC_LEN: usize = 249;

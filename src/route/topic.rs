@@ -5,9 +5,9 @@
 
 use super::table::{RouteError, TopicId, TopicTable};
 use super::template::Template;
+use crate::change::event::{Event, Operation};
 use crate::config;
 use crate::error::{Code, Error};
-use crate::event::{Event, Operation};
 use std::collections::HashMap;
 use std::sync::Arc;
 

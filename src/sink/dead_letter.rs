@@ -1,9 +1,9 @@
 //! Events that can have no record, and what is said of them. [`parts`](super::parts) keeps them in the
 //! dead-letter topic.
 
+use crate::change::event::Event;
+use crate::change::position::Seq;
 use crate::error::{Code, Error};
-use crate::event::Event;
-use crate::position::Seq;
 use crate::route::{AFTER, BEFORE, OutOfTime};
 use crate::source::errors::SourceFault;
 use rdkafka::error::RDKafkaErrorCode;

@@ -6,7 +6,7 @@
 //! replay would put the records of the first one after it. So nothing follows the first record to a
 //! partition before that is acknowledged.
 
-use super::partition::partition_of;
+use crate::kafka::partition::partition_of;
 use crate::route::Topic;
 
 /// How far a partition is.

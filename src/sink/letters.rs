@@ -2,12 +2,12 @@
 //!
 //! What cannot be read is handed on as such, with its place, and the rest goes on.
 
-use super::client::{self, Kind, Logging};
 use super::parts::{PART, REASON};
+use crate::change::position::Seq;
 use crate::config::Kafka;
 use crate::encode::{headers, json};
 use crate::error::{Code, Error};
-use crate::position::Seq;
+use crate::kafka::client::{self, Kind, Logging};
 use bson::RawDocumentBuf;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};

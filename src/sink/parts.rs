@@ -4,12 +4,12 @@
 //! that a dead letter never meets the limit that it was written because of.
 
 use super::dead_letter::Refused;
-use super::produce::Record;
+use crate::change::event::Event;
 use crate::config::JsonMode;
+use crate::encode::record::HeaderList;
 use crate::encode::{headers, json, key};
 use crate::error::{Code, Error};
-use crate::event::Event;
-use crate::pipeline::encoder::HeaderList;
+use crate::kafka::produce::Record;
 use sha2::{Digest, Sha256};
 use std::ffi::CStr;
 use std::fmt::Write as _;
@@ -255,7 +255,7 @@ fn cut(mut text: String, most: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::position::Seq;
+    use crate::change::position::Seq;
     use crate::sink::dead_letter::Reason;
     use bson::{RawDocumentBuf, doc};
 

@@ -4,15 +4,15 @@
 //! A producer that has seen a record fail is *broken*: it is purged and dropped, and the pipeline starts
 //! again from the committed position. Going on with it would let later records overtake the failed one.
 
-use super::client::{self, Kind};
-use super::produce::{self, Record};
 use super::prompt::{self, Pace, Prompt};
+use crate::change::position::Seq;
 use crate::config::Kafka;
 use crate::error::{Code, Error};
-use crate::pipeline::tracker::Tracker;
-use crate::position::Seq;
+use crate::flow::tracker::Tracker;
+use crate::flow::watermark::EntryId;
+use crate::kafka::client::{self, Kind};
+use crate::kafka::produce::{self, Record};
 use crate::status::Board;
-use crate::watermark::EntryId;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
@@ -443,6 +443,14 @@ impl Producer {
         pace.queued();
         pace.pause(true);
         Ok(())
+    }
+
+    /// [Settles](client::settle) its client without anybody waiting for it.
+    pub fn settle_beside(&self, topic: String) {
+        let inner = self.client();
+        tokio::task::spawn_blocking(move || {
+            client::settle(inner.client(), &topic, client::SETTLING)
+        });
     }
 
     /// The client itself, for transactions.

@@ -10,8 +10,8 @@
 //!   records gather for as long as a round takes, and no longer (Nagle's rule);
 //! - while more follows, every [`GATHERING`].
 
-use super::produce;
 use crate::config::Kafka;
+use crate::kafka::produce;
 use rdkafka::client::ClientContext;
 use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

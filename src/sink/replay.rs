@@ -1,13 +1,13 @@
 //! Producing dead letters again, as the configuration in force routes and encodes them.
 
-use super::client::{self, Kind};
 use super::letters::{Letter, Unreadable};
-use super::produce::{self, MAX_HEADERS};
 use super::topics::Topics;
+use crate::change::event::Event;
 use crate::config::Config;
+use crate::encode::record::{Encoder, HeaderList};
 use crate::error::Error;
-use crate::event::Event;
-use crate::pipeline::encoder::{Encoder, HeaderList};
+use crate::kafka::client::{self, Kind};
+use crate::kafka::produce::{self, MAX_HEADERS};
 use crate::route::{Route, Router};
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;

@@ -5,13 +5,13 @@
 //! a predecessor left open) and replays from the position that is really stored. So there is one way
 //! of recovery for an abortable error, a fatal one, and a commit whose answer was lost.
 
-use super::produce::Record;
 use super::producer::{Producer, Transaction};
+use crate::change::position::Position;
+use crate::checkpoint::CommitError;
+use crate::checkpoint::kafka::Leader;
 use crate::error::{Code, Error};
-use crate::position::Position;
-use crate::resume::CommitError;
-use crate::resume::kafka::Leader;
-use crate::sink::client;
+use crate::kafka::client;
+use crate::kafka::produce::Record;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::Producer as _;
 use std::ffi::CString;

@@ -2,7 +2,7 @@
 
 use super::errors::SourceFault;
 use super::reply::Reply;
-use crate::position::{ClusterTime, ResumeToken};
+use crate::change::position::{ClusterTime, ResumeToken};
 use bson::{Bson, Document, RawDocumentBuf, doc};
 use futures_util::StreamExt;
 use mongodb::Client;

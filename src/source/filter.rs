@@ -8,9 +8,9 @@
 use super::internal;
 use super::pattern::{self, Pattern};
 use super::user_stages;
+use crate::change::event::{Event, Operation};
+use crate::change::raw;
 use crate::config::{Config, FullDocument, Mongo, PreImages, Resume, ResumeBackend, Scope};
-use crate::event::{Event, Operation};
-use crate::raw;
 use bson::{Bson, Document, doc};
 use std::collections::{BTreeMap, BTreeSet};
 

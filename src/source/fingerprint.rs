@@ -4,7 +4,7 @@
 //! stream's sequence numbers count those; images and formats are not part of it.
 
 use super::filter::{Filter, Namespaces};
-use crate::resume;
+use crate::checkpoint;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -33,7 +33,7 @@ struct Summary {
 
 impl Filter {
     /// What a checkpoint stores of this filter.
-    pub fn identity(&self) -> resume::Filter {
+    pub fn identity(&self) -> checkpoint::Filter {
         let mut pipeline = Hash::default();
         for stage in &self.user_pipeline {
             // A stage that was read from JSON can be written as BSON.
@@ -58,7 +58,7 @@ impl Filter {
         let summary = serde_json::to_string(&summary).unwrap_or_default();
         let mut hash = Hash::default();
         hash.update(summary.as_bytes());
-        resume::Filter {
+        checkpoint::Filter {
             fingerprint: hash.hex(),
             summary,
         }
@@ -96,7 +96,10 @@ impl Hash {
 
 /// What is different between the filter of a checkpoint and the one in force, as a sentence for a
 /// warning; `None` when they are equal or the checkpoint does not say.
-pub fn describe_change(stored: &resume::Filter, current: &resume::Filter) -> Option<String> {
+pub fn describe_change(
+    stored: &checkpoint::Filter,
+    current: &checkpoint::Filter,
+) -> Option<String> {
     if stored.fingerprint.is_empty() || stored.fingerprint == current.fingerprint {
         return None;
     }
@@ -287,7 +290,7 @@ mod tests {
         assert!(sentence.contains("c019 and 280 more"), "{sentence}");
 
         let current = Filter::new(&mongo(&["a"], &[], &[]), &[]).identity();
-        let old = crate::resume::Filter {
+        let old = crate::checkpoint::Filter {
             fingerprint: "1".into(),
             summary: "?".into(),
         };
@@ -297,7 +300,7 @@ mod tests {
                 .contains("cannot be read")
         );
         assert_eq!(
-            describe_change(&crate::resume::Filter::default(), &current),
+            describe_change(&crate::checkpoint::Filter::default(), &current),
             None
         );
     }

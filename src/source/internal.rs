@@ -4,8 +4,8 @@
 //! for each event, and a `$match` that is not the one a checkpoint was made under would be another filter.
 
 use super::filter::{Filter, Namespaces};
+use crate::change::event::{Event, Operation, is_internal};
 use crate::config::{Mongo, Scope};
-use crate::event::{Event, Operation, is_internal};
 use std::collections::BTreeSet;
 
 /// Those of `WATCH_COLLECTIONS` that name such collections: what stands before the first `*` says it.
@@ -42,7 +42,7 @@ impl Filter {
 
 #[cfg(test)]
 mod tests {
-    use crate::event::Event;
+    use crate::change::event::Event;
     use crate::source::Filter;
     use crate::source::filter::tests::{deployment, mongo};
     use bson::{RawDocumentBuf, doc};

@@ -6,7 +6,7 @@
 //! before is left out ([`Reply::leave_out_through`](super::reply::Reply::leave_out_through)).
 
 use super::oplog;
-use crate::position::ClusterTime;
+use crate::change::position::ClusterTime;
 use mongodb::Client;
 
 /// What is known of a token that the server does not find.

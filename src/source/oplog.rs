@@ -3,8 +3,8 @@
 //! Its oldest entry is the first in natural order, which a server finds without a search. A look at it
 //! still has no place on the way to the first event: only a sentence and a metric depend on it.
 
+use crate::change::position::ClusterTime;
 use crate::mongo::describe::describe;
-use crate::position::ClusterTime;
 use crate::preflight::Finding;
 use bson::{Bson, Document, doc};
 use mongodb::Client;

@@ -1,9 +1,9 @@
 //! A raw reply of the server: events as slices of it, and the post-batch resume token.
 
-use crate::event::Event;
-use crate::pipeline::budget::Reservation;
-use crate::position::{ClusterTime, ResumeToken};
-use crate::raw::{self, Malformed};
+use crate::change::event::Event;
+use crate::change::position::{ClusterTime, ResumeToken};
+use crate::change::raw::{self, Malformed};
+use crate::flow::budget::Reservation;
 use mongodb::raw_batch_cursor::RawBatch;
 use std::cmp::Ordering;
 

@@ -3,9 +3,9 @@
 //! The server cuts an event over 16 MiB between top-level fields. Every fragment has a token of its own,
 //! but only the last one's is a place from which another process can go on.
 
-use crate::event::{Event, NoEvent};
-use crate::position::ClusterTime;
-use crate::raw::{self, Malformed};
+use crate::change::event::{Event, NoEvent};
+use crate::change::position::ClusterTime;
+use crate::change::raw::{self, Malformed};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// No event is larger, in bytes: two images and what was updated, each of at most 16 MiB, and their names.

@@ -3,9 +3,9 @@
 use super::cursor::Start;
 use super::errors::{self, Moment};
 use super::oplog;
+use crate::change::position::ClusterTime;
 use crate::config::StartAt;
 use crate::error::{Code, Error};
-use crate::position::ClusterTime;
 use mongodb::Client;
 
 /// The start for a stream without a checkpoint, at the given attempt (from 1 on).

@@ -8,8 +8,8 @@ pub mod waiting;
 
 pub use values::{Counter, Flag, Lasting, Note, Noted};
 
+use crate::change::position::Position;
 use crate::metrics::Metrics;
-use crate::position::Position;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

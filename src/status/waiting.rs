@@ -1,7 +1,7 @@
 //! What the stream waits for, and since when.
 //!
 //! Whoever waits says for what: [`Waits::on`] takes the wait together with its name, and
-//! `pipeline::outlet` offers no wait without one. Health, readiness, the status line, the metrics and the
+//! `stream::outlet` offers no wait without one. Health, readiness, the status line, the metrics and the
 //! stall detector read the same list.
 
 use std::fmt;

@@ -3,9 +3,9 @@
 use super::{commit, config, context, open, position, writer};
 use crate::support::{PATIENCE, eventually};
 use std::path::Path;
+use tailwater::checkpoint::{self, Store};
 use tailwater::config::{Config, ResumeBackend};
 use tailwater::error::{Code, Error};
-use tailwater::resume::{self, Store};
 use tempfile::TempDir;
 
 fn at(path: &Path) -> Config {
@@ -93,7 +93,7 @@ async fn a_damaged_file_is_an_error_and_never_a_first_start() {
     for damaged in [&b""[..], b"{}", b"\0\0\0\0", &whole[..whole.len() / 2]] {
         std::fs::write(path, damaged).unwrap();
         refused(&config).await;
-        let read = resume::read(&config, None, &config.stream_id).await;
+        let read = checkpoint::read(&config, None, &config.stream_id).await;
         assert_eq!(read.unwrap_err().code, Code::CheckpointFailed);
         assert_eq!(
             std::fs::read(path).unwrap(),
@@ -139,7 +139,7 @@ async fn the_checkpoint_of_another_stream_is_not_written_over() {
         ..config.clone()
     };
     assert!(refused(&other).await.detail.contains(&config.stream_id));
-    let read = resume::read(&config, None, &config.stream_id)
+    let read = checkpoint::read(&config, None, &config.stream_id)
         .await
         .unwrap();
     assert_eq!(read.unwrap().position, position(1));
@@ -155,7 +155,7 @@ async fn a_disk_that_fails_for_a_while_is_survived() {
     std::fs::create_dir(&block).unwrap();
     let failed = commit(&mut store, 2).await;
     assert!(
-        matches!(failed, Err(resume::CommitError::Transient(_))),
+        matches!(failed, Err(checkpoint::CommitError::Transient(_))),
         "{failed:?}"
     );
     std::fs::remove_dir(&block).unwrap();
@@ -174,7 +174,7 @@ async fn a_writer_killed_at_any_moment_leaves_a_whole_file_and_nothing_lost() {
         .await;
         tokio::time::sleep(std::time::Duration::from_micros(u64::from(round) * 937)).await;
         process.kill9();
-        let read = resume::read(&config, None, &config.stream_id).await;
+        let read = checkpoint::read(&config, None, &config.stream_id).await;
         let found = read.unwrap().unwrap().position.seq;
         // Its output may still be in the pipe: what was read of it is a lower bound.
         let told = writer::last_step(&process.output()).unwrap();

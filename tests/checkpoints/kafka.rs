@@ -5,10 +5,10 @@ use crate::support::{self, Kafka, PATIENCE, eventually, unique};
 use rdkafka::admin::{AdminOptions, NewPartitions, ResourceSpecifier};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use std::time::Duration;
+use tailwater::checkpoint::kafka::{Topic, transactional_id};
+use tailwater::checkpoint::{self, CommitError, Store};
 use tailwater::config::{Config, ResumeBackend};
 use tailwater::error::Code;
-use tailwater::resume::kafka::{Topic, transactional_id};
-use tailwater::resume::{self, CommitError, Store};
 
 /// The shared broker and a checkpoint topic of its own.
 async fn place() -> (&'static Kafka, Config) {
@@ -236,7 +236,7 @@ async fn a_fence_that_nobody_claims_does_not_end_the_leader() {
     );
     commit(&mut store, 2).await.unwrap();
     commit(&mut store, 3).await.unwrap();
-    let read = resume::read(&config, None, &config.stream_id)
+    let read = checkpoint::read(&config, None, &config.stream_id)
         .await
         .unwrap();
     assert_eq!(read.unwrap().position, position(3));
@@ -421,7 +421,7 @@ async fn a_topic_that_is_deleted_under_way_is_made_and_written_anew() {
         },
     )
     .await;
-    let read = resume::read(&config, None, &config.stream_id)
+    let read = checkpoint::read(&config, None, &config.stream_id)
         .await
         .unwrap();
     assert_eq!(read.unwrap().position, position(2));

@@ -6,10 +6,10 @@ mod mongodb;
 mod writer;
 
 use crate::support::unique;
+use tailwater::change::position::{ClusterTime, Position, ResumeToken, Seq};
+use tailwater::checkpoint::{self, Checkpoint, CommitError, Decision, Filter, Store, StoreContext};
 use tailwater::config::{Config, Resume, ResumeBackend};
 use tailwater::error::{Code, Error};
-use tailwater::position::{ClusterTime, Position, ResumeToken, Seq};
-use tailwater::resume::{self, Checkpoint, CommitError, Decision, Filter, Store, StoreContext};
 
 const SOURCE: &str = "replset:rs0:65bc9fb6c485f419a7a877fe";
 
@@ -102,7 +102,9 @@ async fn assert_one_leader(
 
 async fn absence_is_none_and_what_is_stored_comes_back(config: &Config) {
     assert_eq!(
-        resume::read(config, None, &config.stream_id).await.unwrap(),
+        checkpoint::read(config, None, &config.stream_id)
+            .await
+            .unwrap(),
         None
     );
     let (mut store, none) = open(config, "one").await;
@@ -111,7 +113,9 @@ async fn absence_is_none_and_what_is_stored_comes_back(config: &Config) {
     store.commit(&checkpoint).await.unwrap();
     store.close().await.unwrap();
 
-    let read = resume::read(config, None, &config.stream_id).await.unwrap();
+    let read = checkpoint::read(config, None, &config.stream_id)
+        .await
+        .unwrap();
     assert_eq!(read, Some(checkpoint.clone()));
     let (store, found) = open(config, "two").await;
     assert_eq!(found, Some(checkpoint));
@@ -126,7 +130,7 @@ async fn a_claim_keeps_the_position_and_tells_who_holds_the_stream(config: &Conf
         let (store, found) = open(config, instance).await;
         assert_eq!(found.unwrap().position, position(5));
         store.close().await.unwrap();
-        let read = resume::read(config, None, &config.stream_id)
+        let read = checkpoint::read(config, None, &config.stream_id)
             .await
             .unwrap()
             .unwrap();
@@ -144,7 +148,7 @@ async fn the_instance_started_last_wins_and_the_other_says_by_whom(config: &Conf
     assert_fenced_by(commit(&mut one, 2).await, "two");
     commit(&mut two, 3).await.unwrap();
     assert_fenced_by(commit(&mut one, 4).await, "two");
-    let read = resume::read(config, None, &config.stream_id)
+    let read = checkpoint::read(config, None, &config.stream_id)
         .await
         .unwrap()
         .unwrap();
@@ -177,7 +181,7 @@ async fn a_checkpoint_never_moves_back(config: &Config) {
     let checkpoint = store.checkpoint(token_behind(10));
     store.commit(&checkpoint).await.unwrap();
     store.close().await.unwrap();
-    let read = resume::read(config, None, &config.stream_id)
+    let read = checkpoint::read(config, None, &config.stream_id)
         .await
         .unwrap()
         .unwrap();
@@ -234,7 +238,7 @@ async fn all_checkpoints_are_listed_and_claims_without_one_are_not(config: &Conf
     commit(&mut one, 1).await.unwrap();
     commit(&mut one, 2).await.unwrap();
     let (_claimed, _) = open(&other, "two").await;
-    let listed = resume::list(config, None).await.unwrap();
+    let listed = checkpoint::list(config, None).await.unwrap();
     let ours: Vec<_> = listed
         .iter()
         .filter(|found| [&config.stream_id, &other.stream_id].contains(&&found.stream))
@@ -270,6 +274,6 @@ fn a_checkpoint_of_the_same_filter_goes_on_as_it_is() {
         position: position(1),
         updated_at_millis: 0,
     };
-    let decision = resume::verify(&checkpoint, SOURCE, "shop", &context("two").filter);
+    let decision = checkpoint::verify(&checkpoint, SOURCE, "shop", &context("two").filter);
     assert_eq!(decision.unwrap(), Decision::Continue);
 }

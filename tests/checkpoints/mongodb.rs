@@ -5,10 +5,10 @@ use crate::support::{self, Database, Tailwater};
 use bson::{Bson, Document, doc};
 use futures_util::TryStreamExt;
 use std::time::Duration;
+use tailwater::change::position::Position;
+use tailwater::checkpoint::{self, Store};
 use tailwater::config::{Config, ResumeBackend, Scope, Secret};
 use tailwater::error::Code;
-use tailwater::position::Position;
-use tailwater::resume::{self, Store};
 
 const COLLECTION: &str = "changeStreamResumeTokens";
 
@@ -120,7 +120,7 @@ async fn idle_moves_are_not_worth_a_write_each_but_the_last_is_kept() {
     let token = stored.get_document("token").unwrap();
     assert_eq!(token.get_str("_data").ok(), position(1).token.data());
     store.close().await.unwrap();
-    let read = resume::read(&config, None, &config.stream_id)
+    let read = checkpoint::read(&config, None, &config.stream_id)
         .await
         .unwrap();
     assert_eq!(read.unwrap().position, idle(19));
@@ -160,7 +160,7 @@ async fn a_removed_document_is_written_anew_unless_somebody_else_claimed() {
         .await
         .unwrap();
     commit(&mut one, 2).await.unwrap();
-    let read = resume::read(&config, None, &config.stream_id)
+    let read = checkpoint::read(&config, None, &config.stream_id)
         .await
         .unwrap();
     assert_eq!(read.unwrap().position, position(2));

@@ -9,7 +9,7 @@ use std::ffi::CString;
 use std::fmt::Write as _;
 use std::time::Duration;
 use tailwater::error::Code;
-use tailwater::sink::produce;
+use tailwater::kafka::produce;
 
 /// Text that does not compress below this length, as a broker sees it.
 fn noise(len: usize, seed: u64) -> String {

@@ -5,7 +5,7 @@ use bson::doc;
 use tailwater::admin::Controls;
 use tailwater::config::{Config, Delivery};
 use tailwater::error::Code;
-use tailwater::{app, log};
+use tailwater::{log, process};
 use tokio_util::sync::CancellationToken;
 use tracing::subscriber::{Interest, NoSubscriber};
 use tracing::{Metadata, Subscriber, span};
@@ -67,7 +67,7 @@ async fn panics_in_the_pump(delivery: Delivery) {
     let controls = Controls::new(CancellationToken::new(), log::init(&config.log));
     let ended = {
         let _trap = tracing::subscriber::set_default(Trap);
-        Box::pin(app::run(config, controls)).await
+        Box::pin(process::run(config, controls)).await
     };
     let error = ended.unwrap_err();
     assert_eq!(error.code, Code::Internal, "{error}");

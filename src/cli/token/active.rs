@@ -1,11 +1,11 @@
 //! Whether an instance has the stream: whoever carries it would be fenced in the middle of it, and one that
 //! is paused would go on from elsewhere.
 
+use crate::checkpoint::{self, Checkpoint};
 use crate::cli::ask::Instance;
 use crate::cli::complain;
 use crate::config::{Config, Endpoint, ResumeBackend};
 use crate::error::{Code, Error};
-use crate::resume::{self, Checkpoint};
 use jiff::Timestamp;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -40,7 +40,7 @@ pub(super) async fn refuse(config: &Config, before: Option<&Checkpoint>) -> Resu
     let end = Instant::now() + SIGN_OF_LIFE;
     while Instant::now() < end {
         sleep(LOOK_AGAIN).await;
-        let now = resume::read(config, None, &config.stream_id).await?;
+        let now = checkpoint::read(config, None, &config.stream_id).await?;
         if now.is_some_and(|now| now.updated_at_millis != before.updated_at_millis) {
             let who = format!("the instance {} is running this stream", before.instance);
             return Err(refused(&who));

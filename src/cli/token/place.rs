@@ -2,17 +2,17 @@
 //! before the good position is overwritten.
 
 use super::Exported;
-use crate::app;
+use crate::change::position::{ClusterTime, ResumeToken};
 use crate::cli::opening;
 use crate::config::{Config, StartAt};
 use crate::error::{Code, Error};
 use crate::mongo::describe::describe;
-use crate::pipeline::opening::moment;
-use crate::position::{ClusterTime, ResumeToken};
+use crate::process;
 use crate::source::cursor::Start;
 use crate::source::errors::{self, Moment, SourceFault, Stage};
 use crate::source::locate::{Located, locate};
 use crate::source::{identity, start};
+use crate::stream::opening::moment;
 use jiff::Timestamp;
 use mongodb::Client;
 use std::fs::File;
@@ -26,7 +26,7 @@ pub(super) async fn typed(config: &Config, data: &str) -> Result<ResumeToken, Er
         let detail = "a token is its `_data`, hex digits; `tailwater token export` shows one";
         return Err(Error::new(Code::Config, detail));
     }
-    let client = app::connect(config).await?;
+    let client = process::connect(config).await?;
     resumable(&client, config, ResumeToken::from_data(data)).await
 }
 
@@ -34,7 +34,7 @@ pub(super) async fn typed(config: &Config, data: &str) -> Result<ResumeToken, Er
 pub(super) async fn at(config: &Config, time: Timestamp) -> Result<ResumeToken, Error> {
     let seconds = u32::try_from(time.as_second())
         .map_err(|_| Error::new(Code::Config, "a time between 1970 and 2106"))?;
-    let client = app::connect(config).await?;
+    let client = process::connect(config).await?;
     let start = start::without_checkpoint(&client, &StartAt::Time(seconds), 1).await?;
     let start = match start {
         Start::At(_) => start,
@@ -63,7 +63,7 @@ pub(super) async fn imported(config: &Config, file: &Path) -> Result<ResumeToken
     let exported: Exported = serde_json::from_str(&text)
         .map_err(|why| damaged(&format!("{name} is no exported checkpoint")).because(why))?;
     let namespace = config.mongo.scope.name();
-    let client = app::connect(config).await?;
+    let client = process::connect(config).await?;
     let source = identity::identify(&client).await?.to_string();
     if exported.namespace != namespace || !identity::same_source(&exported.source, &source) {
         let detail = format!(

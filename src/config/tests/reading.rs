@@ -1,7 +1,7 @@
 //! Right values, defaults, and where they come from.
 
 use super::*;
-use crate::position::ResumeToken;
+use crate::change::position::ResumeToken;
 use std::io::Write;
 
 const GENERIC_WATCHER: &str = "\

@@ -1,5 +1,6 @@
 //! The source's part: what is watched, how it is read, where it begins.
 
+use crate::change::position::ResumeToken;
 use crate::config::check::Check;
 use crate::config::patterns::{covers, database_problem, is_literal};
 use crate::config::shown::quote;
@@ -8,7 +9,6 @@ use crate::config::{
     FullDocument, Mongo, PreImages, Resume, ResumeBackend, Scope, Secret, StartAt,
 };
 use crate::config::{stages, table};
-use crate::position::ResumeToken;
 
 pub(super) fn build(check: &mut Check<'_>) -> Mongo {
     let uri = uri(check);

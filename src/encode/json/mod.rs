@@ -20,7 +20,7 @@ mod oracle_tests;
 #[cfg(test)]
 mod tests;
 
-use crate::raw::{Element, Malformed};
+use crate::change::raw::{Element, Malformed};
 use extended::{Canonical, Relaxed};
 use output::Output;
 use simple::Simple;

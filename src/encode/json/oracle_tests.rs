@@ -217,7 +217,7 @@ proptest! {
         let _ = read_document(&text[..at]);
         text[at] = byte;
         if let Ok(bytes) = read_document(&text) {
-            prop_assert!(crate::raw::walk(&bytes).is_ok());
+            prop_assert!(crate::change::raw::walk(&bytes).is_ok());
         }
     }
 

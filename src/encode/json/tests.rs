@@ -268,7 +268,9 @@ fn nothing_is_appended_where_the_bytes_are_not_bson() {
 #[test]
 fn an_array_is_written_without_the_names_of_its_elements() {
     let document = raw(&doc! {"a": [1, "two", [3.5]]});
-    let array = crate::raw::find(document.as_bytes(), "a").unwrap().unwrap();
+    let array = crate::change::raw::find(document.as_bytes(), "a")
+        .unwrap()
+        .unwrap();
     let mut out = Vec::new();
     write_value(&mut out, JsonMode::Simple, array).unwrap();
     assert_eq!(out, br#"[1,"two",[3.5]]"#);

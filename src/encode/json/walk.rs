@@ -5,7 +5,7 @@
 
 use super::output::Output;
 use super::{EncodeError, MAX_DEPTH, MAX_SCOPES, extended, text};
-use crate::raw::{Element, Malformed};
+use crate::change::raw::{Element, Malformed};
 use bson::spec::ElementType;
 
 /// What the types become that are not the same in every [`JsonMode`](super::JsonMode).

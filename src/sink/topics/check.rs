@@ -4,9 +4,9 @@ use super::cluster::{Creation, State};
 use super::{REACH_PATIENCE, TopicInfo, TopicProblem, Topics};
 use crate::config::{Config, TopicCreation};
 use crate::error::{Code, Error};
+use crate::kafka::rights::{self, Use};
 use crate::preflight::Finding;
 use crate::route::{Router, Topic};
-use crate::sink::rights::{self, Use};
 use rdkafka::error::RDKafkaErrorCode;
 use std::sync::Arc;
 

@@ -4,8 +4,8 @@
 use super::problem::Unreachable;
 use crate::config::{Kafka, TopicCreation};
 use crate::error::{Code, Error};
+use crate::kafka::client::{self, Kind, client_config};
 use crate::route::{AFTER, BEFORE, TimeLimits};
-use crate::sink::client::{self, Kind, client_config};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::RDKafkaLogLevel;

@@ -7,8 +7,8 @@
 
 use super::place::Place;
 use super::{Asked, OPENING_PATIENCE, READ_PATIENCE, Reader, timed_out};
-use crate::event::{Event, Operation};
-use crate::position::ClusterTime;
+use crate::change::event::{Event, Operation};
+use crate::change::position::ClusterTime;
 use crate::source::cursor::{Cursor, Start};
 use crate::source::reply::Reply;
 use tokio_util::sync::CancellationToken;

@@ -2,8 +2,8 @@
 
 use super::Left;
 use super::closed::TOO_MANY;
-use crate::event::{Event, NoEvent, Operation};
-use crate::position::{ClusterTime, Position, ResumeToken};
+use crate::change::event::{Event, NoEvent, Operation};
+use crate::change::position::{ClusterTime, Position, ResumeToken};
 use crate::source::cursor::Start;
 use crate::source::errors::{Moment, SourceFault};
 use crate::source::reply::Reply;

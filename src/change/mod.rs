@@ -1,0 +1,5 @@
+//! A change as it came: BSON read in place, the event, and its position in the stream.
+
+pub mod event;
+pub mod position;
+pub mod raw;

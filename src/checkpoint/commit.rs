@@ -1,0 +1,151 @@
+//! What can go wrong when a checkpoint is stored, and the order that every store keeps.
+
+use super::{Checkpoint, Claim};
+use crate::change::position::Position;
+use crate::error::{Code, Error};
+use std::cmp::Ordering;
+
+/// Why a checkpoint was not stored.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// Another instance has claimed the stream: stop.
+    #[error("another instance{} has taken over this stream", named(by.as_deref()))]
+    Fenced {
+        /// Its name, where it was found.
+        by: Option<String>,
+    },
+    /// It may succeed later: try again, within a bound. Whether it was stored may be unknown.
+    #[error(transparent)]
+    Transient(Error),
+    /// Trying again does not help.
+    #[error(transparent)]
+    Failed(Error),
+}
+
+fn named(by: Option<&str>) -> String {
+    by.map_or_else(String::new, |name| format!(" ({name})"))
+}
+
+impl From<CommitError> for Error {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Fenced { .. } => Error::new(
+                Code::Fenced,
+                format!("{error}; give each instance its own STREAM_ID, or run one of them"),
+            ),
+            CommitError::Transient(error) | CommitError::Failed(error) => error,
+        }
+    }
+}
+
+/// What is to be written for `checkpoint`: never a position behind `committed`.
+///
+/// A token that sorts before the committed one is no place to go on from: servers send post-batch tokens
+/// that go back. The committed one is kept, with the number of the checkpoint.
+///
+/// # Errors
+/// [`CommitError::Failed`] for a checkpoint of another claim, and for a number below the committed one.
+pub(crate) fn admit(
+    claim: &Claim,
+    committed: Option<&Position>,
+    checkpoint: &Checkpoint,
+) -> Result<Position, CommitError> {
+    if checkpoint.stream != claim.stream
+        || checkpoint.epoch != claim.epoch
+        || checkpoint.instance != claim.instance
+    {
+        return Err(CommitError::Failed(Error::new(
+            Code::Internal,
+            "this checkpoint belongs to another claim than the store's",
+        )));
+    }
+    let next = &checkpoint.position;
+    let Some(committed) = committed else {
+        return Ok(next.clone());
+    };
+    if next.seq < committed.seq {
+        let detail = format!(
+            "a checkpoint never moves back: its number {} is lower than {}",
+            next.seq, committed.seq
+        );
+        return Err(CommitError::Failed(Error::new(
+            Code::CheckpointFailed,
+            detail,
+        )));
+    }
+    if next.token.stream_order(&committed.token) != Some(Ordering::Less) {
+        return Ok(next.clone());
+    }
+    tracing::debug!("a token that sorts before the committed one is not stored");
+    Ok(Position {
+        token: committed.token.clone(),
+        cluster_time: committed.cluster_time,
+        ..next.clone()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::change::position::{ResumeToken, Seq};
+    use crate::checkpoint::Filter;
+
+    fn claim() -> Claim {
+        Claim {
+            stream: "watcher:shop".into(),
+            namespace: "shop".into(),
+            source: "rs0".into(),
+            filter: Filter::default(),
+            instance: "one".into(),
+            epoch: 4,
+        }
+    }
+
+    fn at(data: &str, seq: u64) -> Position {
+        Position {
+            token: ResumeToken::from_data(data),
+            seq: Seq(seq),
+            time_millis: None,
+            cluster_time: None,
+        }
+    }
+
+    const EARLY: &str = "8265A1B2C3000000012B0229296E04";
+    const LATE: &str = "8265A1B2C4000000012B0229296E04";
+
+    #[test]
+    fn a_position_behind_the_committed_one_is_never_written() {
+        let committed = at(LATE, 10);
+        let admitted = |position| admit(&claim(), Some(&committed), &claim().checkpoint(position));
+        for number_behind in [at(LATE, 9), at("00FF", 9), at(EARLY, 9)] {
+            assert!(matches!(
+                admitted(number_behind),
+                Err(CommitError::Failed(_))
+            ));
+        }
+        assert_eq!(admitted(at(EARLY, 10)).unwrap(), committed);
+        assert_eq!(admitted(at(EARLY, 11)).unwrap(), at(LATE, 11));
+        for next in [at(LATE, 10), at("00FF", 11)] {
+            assert_eq!(admitted(next.clone()).unwrap(), next);
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_of_another_claim_is_refused() {
+        let mut other = claim().checkpoint(at(LATE, 1));
+        other.epoch = 5;
+        let error = Error::from(admit(&claim(), None, &other).unwrap_err());
+        assert_eq!(error.code, Code::Internal);
+    }
+
+    #[test]
+    fn the_fenced_one_says_by_whom() {
+        let by = |by: Option<&str>| {
+            Error::from(CommitError::Fenced {
+                by: by.map(Into::into),
+            })
+        };
+        assert_eq!(by(None).code, Code::Fenced);
+        assert!(by(Some("host-7")).detail.contains("(host-7)"));
+    }
+}

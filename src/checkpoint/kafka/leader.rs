@@ -1,0 +1,191 @@
+//! The right to write a stream's checkpoints, for a sink that writes them in its own transactions.
+
+use super::producer::{Outcome, Prepared};
+use super::read::OpenTransactions;
+use super::topic::CheckpointRecord;
+use super::{
+    QUERY_PATIENCE, Topic, blocking, confirmed, dispose, healing, successor, transactional_id,
+};
+use crate::change::position::Position;
+use crate::checkpoint::commit;
+use crate::checkpoint::{Claim, CommitError, Record};
+use crate::config::Kafka;
+use crate::error::Error;
+
+/// A claimed stream without a producer of its own.
+///
+/// Whoever initialises a producer under [`transactional_id`](Self::transactional_id) fences all others,
+/// also a newer instance. So [`before_init`](Self::before_init) comes before that, and
+/// [`after_init`](Self::after_init) after it.
+#[derive(Debug)]
+pub struct Leader {
+    kafka: Kafka,
+    topic: Topic,
+    claim: Claim,
+    committed: Option<Position>,
+    is_in_doubt: bool,
+    /// A producer of ours has ended: whatever ended it may have met the checkpoint topic as well.
+    is_used: bool,
+    /// Somebody has removed what is `committed`, and it is not written again yet.
+    is_removed: bool,
+}
+
+impl Leader {
+    pub(in crate::checkpoint) fn new(
+        kafka: Kafka,
+        topic: Topic,
+        claim: Claim,
+        committed: Option<Position>,
+    ) -> Self {
+        Self {
+            kafka,
+            topic,
+            claim,
+            committed,
+            is_in_doubt: false,
+            is_used: false,
+            is_removed: false,
+        }
+    }
+
+    /// The id that the records' producer must have.
+    pub fn transactional_id(&self) -> String {
+        transactional_id(&self.claim.stream)
+    }
+
+    /// The newest position that is known to be stored.
+    pub fn committed(&self) -> Option<&Position> {
+        self.committed.as_ref()
+    }
+
+    /// Whether the committed position must be written again: a start would not find it.
+    pub fn is_removed(&self) -> bool {
+        self.is_removed
+    }
+
+    /// Where the checkpoints are.
+    pub fn topic(&self) -> &str {
+        self.topic.name()
+    }
+
+    /// Takes note that a producer of ours found itself fenced.
+    pub fn doubt(&mut self) {
+        self.is_in_doubt = true;
+    }
+
+    /// Makes sure that nobody has claimed the stream since, before a producer is initialised.
+    ///
+    /// In doubt, it waits some seconds for the claim of who fenced us. Nobody did when Kafka itself
+    /// ended a transaction that was open for too long.
+    ///
+    /// # Errors
+    /// [`CommitError::Fenced`] with the name of who has.
+    pub async fn before_init(&mut self) -> Result<(), CommitError> {
+        if self.is_used {
+            self.topic = Topic::prepare_again(&self.kafka, self.topic.name())
+                .await
+                .map_err(healing)?;
+        }
+        self.is_used = true;
+        if self.is_in_doubt {
+            let by = successor(&self.kafka, &self.topic, &self.claim).await;
+            if let Some(by) = by.map_err(healing)? {
+                return Err(CommitError::Fenced { by: Some(by) });
+            }
+        }
+        // A transaction that is still open here may well be our own, which only the producer that
+        // comes now will end.
+        let open = OpenTransactions::Ignore;
+        confirmed(&self.kafka, &self.topic, &self.claim, open).await?;
+        self.is_in_doubt = false;
+        Ok(())
+    }
+
+    /// Makes sure once more, for who came in between, and reads what is stored: a commit whose answer
+    /// was lost may have happened.
+    ///
+    /// # Errors
+    /// [`CommitError::Fenced`] with the name of who has claimed the stream.
+    pub async fn after_init(&mut self) -> Result<(), CommitError> {
+        let open = OpenTransactions::Await;
+        let found = confirmed(&self.kafka, &self.topic, &self.claim, open).await?;
+        match found.and_then(|record| record.position) {
+            Some(position) => {
+                self.committed = Some(position);
+                self.is_removed = false;
+            }
+            None => self.is_removed = self.committed.is_some(),
+        }
+        Ok(())
+    }
+
+    /// Makes sure at an end that the next start finds the committed position: where it was removed, it is
+    /// written again, by a producer that fences ours.
+    ///
+    /// # Errors
+    /// [`CommitError`], when it is not known to be there.
+    pub async fn secure(&mut self) -> Result<(), CommitError> {
+        let Some(committed) = self.committed.clone() else {
+            return Ok(());
+        };
+        self.topic = Topic::prepare_again(&self.kafka, self.topic.name())
+            .await
+            .map_err(healing)?;
+        let open = OpenTransactions::Ignore;
+        let found = confirmed(&self.kafka, &self.topic, &self.claim, open).await?;
+        if found.is_some_and(|record| record.position.is_some()) {
+            return Ok(());
+        }
+        let record = self.claim.checkpoint(committed);
+        let record = self.topic.record(&Record::from(record));
+        let record = record.map_err(CommitError::Failed)?;
+        let prepared = Prepared::new(&self.kafka, &self.claim.stream).map_err(healing)?;
+        let topic = self.topic.name().to_owned();
+        let (producer, outcome) = blocking(move || {
+            prepared.settle(&topic, QUERY_PATIENCE);
+            let producer = prepared.take_over()?;
+            let outcome = producer.transaction(&record);
+            Ok((producer, outcome))
+        })
+        .await
+        .map_err(CommitError::Failed)?
+        .map_err(healing)?;
+        dispose(producer).await;
+        match outcome {
+            Outcome::Committed => {
+                self.is_removed = false;
+                Ok(())
+            }
+            Outcome::Aborted(error) | Outcome::Broken(error) => Err(healing(error)),
+            Outcome::Fenced => Err(CommitError::Fenced { by: None }),
+        }
+    }
+
+    /// What is to be stored for `position`: never a token before the committed one.
+    ///
+    /// # Errors
+    /// [`CheckpointFailed`](crate::error::Code::CheckpointFailed) for a number below the committed one.
+    pub fn admit(&self, position: Position) -> Result<Position, Error> {
+        let checkpoint = self.claim.checkpoint(position);
+        Ok(commit::admit(
+            &self.claim,
+            self.committed.as_ref(),
+            &checkpoint,
+        )?)
+    }
+
+    /// What is to be produced, within the transaction, to store `position`.
+    ///
+    /// # Errors
+    /// When it cannot be encoded.
+    pub fn record(&self, position: Position) -> Result<CheckpointRecord, Error> {
+        let checkpoint = self.claim.checkpoint(position);
+        self.topic.record(&Record::from(checkpoint))
+    }
+
+    /// Takes note that the transaction with this position is committed.
+    pub fn stored(&mut self, position: Position) {
+        self.committed = Some(position);
+        self.is_removed = false;
+    }
+}

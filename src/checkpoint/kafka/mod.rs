@@ -1,0 +1,337 @@
+//! Checkpoints in a compacted Kafka topic, keyed by stream id, written in transactions.
+//!
+//! The transactional producer is what fences: who initialises it last, under the stream's own
+//! [`transactional_id`], is the only one whose records count. Two parties use it:
+//!
+//! - at least once, [`Store`] has a small producer of its own, with one transaction per commit;
+//! - exactly once, the sink's producer writes records and checkpoint in one transaction. [`Store`] has
+//!   claimed the stream and read its checkpoint by then, and [hands it over](Store::hand_over) to a
+//!   [`Leader`], which says when initialising that producer is right.
+//!
+//! [`Topic`] says where a stream's checkpoint is and what its record looks like, for both.
+
+mod clients;
+mod leader;
+mod producer;
+mod read;
+mod rights;
+mod topic;
+
+pub(super) use clients::Clients;
+pub use leader::Leader;
+pub(super) use rights::check;
+pub use topic::{CheckpointRecord, Topic};
+
+use super::{Claim, CommitError, Record, StoreContext};
+use crate::change::position::Position;
+use crate::config::Kafka;
+use crate::error::{Code, Error};
+use producer::{Outcome, Prepared, Producer};
+use read::{OpenTransactions, Reader};
+use std::time::{Duration, Instant};
+use tracing::{info, warn};
+
+/// How long somebody who is fenced waits for the claim of who did it: between initialising its
+/// producer and writing its claim, an instance reads the checkpoint.
+const SUCCESSION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a broker may take to introduce itself to a new client.
+const QUERY_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often a claim is tried again when it is fenced and nobody shows up as the one who did it.
+const CLAIM_ATTEMPTS: usize = 3;
+
+/// The id under which a stream's producer fences its predecessors: one per stream, for ever.
+pub fn transactional_id(stream: &str) -> String {
+    format!("tailwater-{stream}")
+}
+
+/// Reads the newest record of a stream that is committed, waiting for transactions that could hide a
+/// newer one. `None` is a fact: the stream has none.
+///
+/// # Errors
+/// [`Code::SinkUnavailable`] when Kafka cannot say now, [`Code::SinkRefused`] when it will not, and
+/// [`Code::CheckpointFailed`] for a record that cannot be decoded.
+pub async fn latest(kafka: &Kafka, topic: &Topic, stream: &str) -> Result<Option<Record>, Error> {
+    let (kafka, topic, stream) = (kafka.clone(), topic.clone(), stream.to_owned());
+    blocking(move || Reader::open(&kafka, &topic)?.latest(&stream, OpenTransactions::Await)).await?
+}
+
+/// Who has claimed the stream after `claim`; `None` when nobody did within some seconds: then it was
+/// not a newer instance that fenced `claim` but Kafka, which ended a transaction that was open for
+/// too long, and initialising again is right.
+///
+/// # Errors
+/// As [`latest`].
+pub async fn successor(
+    kafka: &Kafka,
+    topic: &Topic,
+    claim: &Claim,
+) -> Result<Option<String>, Error> {
+    let (kafka, topic, claim) = (kafka.clone(), topic.clone(), claim.clone());
+    blocking(move || {
+        let reader = Reader::open(&kafka, &topic)?;
+        await_successor(&reader, &claim.stream, |found| supersedes(found, &claim))
+    })
+    .await?
+}
+
+/// Reads a stream's record without claiming the stream. A topic that does not exist holds none.
+pub(super) async fn read(
+    kafka: &Kafka,
+    topic: &str,
+    stream: &str,
+) -> Result<Option<Record>, Error> {
+    let (kafka, topic, stream) = (kafka.clone(), topic.to_owned(), stream.to_owned());
+    blocking(move || {
+        Reader::find(&kafka, &topic)?.map_or(Ok(None), |reader| {
+            reader.latest(&stream, OpenTransactions::Await)
+        })
+    })
+    .await?
+}
+
+/// Reads the records of all streams.
+pub(super) async fn list(kafka: &Kafka, topic: &str) -> Result<Vec<Record>, Error> {
+    let (kafka, topic) = (kafka.clone(), topic.to_owned());
+    blocking(move || Reader::find(&kafka, &topic)?.map_or(Ok(Vec::new()), |reader| reader.all()))
+        .await?
+}
+
+/// One stream, claimed through a transactional producer.
+#[derive(Debug)]
+pub(super) struct Store {
+    kafka: Kafka,
+    topic: Topic,
+    claim: Claim,
+    /// `None` after an error that it did not survive.
+    producer: Option<Producer>,
+}
+
+impl Store {
+    pub(super) async fn open(
+        clients: Clients,
+        kafka: &Kafka,
+        topic: &str,
+        stream: &str,
+        context: &StoreContext,
+    ) -> Result<(Self, Claim, Option<Record>), Error> {
+        let Clients {
+            admin,
+            consumers,
+            prepared,
+        } = clients;
+        let topic = Topic::prepare_through(admin, kafka, topic).await?;
+        let claimed = {
+            let (kafka, topic) = (kafka.clone(), topic.clone());
+            let (stream, context) = (stream.to_owned(), context.clone());
+            let runtime = tokio::runtime::Handle::current();
+            blocking(move || {
+                let reader = Reader::with(consumers, &topic);
+                // Before anyone is fenced; what this look misses can only be newer.
+                let found = reader.latest(&stream, OpenTransactions::Ignore)?;
+                context.check(found.as_ref())?;
+                let mut claimed = claim(prepared, &reader, &topic, &stream, &context)?;
+                for _ in 1..CLAIM_ATTEMPTS {
+                    if claimed.is_none() {
+                        let prepared = Prepared::new(&kafka, &stream)?;
+                        prepared.settle(topic.name(), QUERY_PATIENCE);
+                        claimed = claim(prepared, &reader, &topic, &stream, &context)?;
+                    }
+                }
+                // It takes its time to close, and nobody needs to wait for that.
+                runtime.spawn_blocking(move || drop(reader));
+                Ok::<_, Error>(claimed)
+            })
+            .await??
+        };
+        let Some((producer, claim, previous)) = claimed else {
+            return Err(CommitError::Fenced { by: None }.into());
+        };
+        let store = Self {
+            kafka: kafka.clone(),
+            topic,
+            claim: claim.clone(),
+            producer: Some(producer),
+        };
+        Ok((store, claim, previous))
+    }
+
+    pub(super) async fn write(&mut self, record: &Record) -> Result<(), CommitError> {
+        let producer = match self.producer.take() {
+            Some(producer) => producer,
+            None => self.lead_again().await?,
+        };
+        // Dropped while this waits, the store has no producer and confirms who leads before its next
+        // write: what became of this one does not matter then.
+        let record = self.topic.record(record).map_err(CommitError::Failed)?;
+        let (producer, outcome) = blocking(move || {
+            let outcome = producer.transaction(&record);
+            (producer, outcome)
+        })
+        .await
+        .map_err(CommitError::Failed)?;
+        match outcome {
+            Outcome::Committed => {
+                self.producer = Some(producer);
+                Ok(())
+            }
+            // Also where this one could go on: who makes the next one looks whether the topic is still there.
+            Outcome::Aborted(error) | Outcome::Broken(error) => {
+                dispose(producer).await;
+                Err(healing(error))
+            }
+            Outcome::Fenced => {
+                dispose(producer).await;
+                let by = successor(&self.kafka, &self.topic, &self.claim).await;
+                match by.map_err(healing)? {
+                    Some(by) => Err(CommitError::Fenced { by: Some(by) }),
+                    None => Err(CommitError::Transient(Error::new(
+                        Code::SinkUnavailable,
+                        "kafka ended the checkpoint's transaction; no other instance claims the stream",
+                    ))),
+                }
+            }
+        }
+    }
+
+    /// A new producer for the claim we hold. Initialising it fences whoever came after us: so it is
+    /// made sure before that nobody did, and once more after, for who came in between.
+    async fn lead_again(&mut self) -> Result<Producer, CommitError> {
+        self.topic = Topic::prepare_again(&self.kafka, self.topic.name())
+            .await
+            .map_err(healing)?;
+        let prepared = Prepared::new(&self.kafka, &self.claim.stream).map_err(healing)?;
+        self.confirm().await?;
+        let topic = self.topic.name().to_owned();
+        let producer = blocking(move || {
+            prepared.settle(&topic, QUERY_PATIENCE);
+            prepared.take_over()
+        })
+        .await
+        .map_err(CommitError::Failed)?
+        .map_err(healing)?;
+        self.confirm().await?;
+        info!(stream = %self.claim.stream, "the checkpoint's producer was made anew");
+        Ok(producer)
+    }
+
+    async fn confirm(&self) -> Result<(), CommitError> {
+        let open = OpenTransactions::Await;
+        confirmed(&self.kafka, &self.topic, &self.claim, open)
+            .await
+            .map(|_| ())
+    }
+
+    /// Ends the producer of checkpoints and gives on the right to write them.
+    pub(super) async fn hand_over(self, committed: Option<Position>) -> Leader {
+        if let Some(producer) = self.producer {
+            dispose(producer).await;
+        }
+        Leader::new(self.kafka, self.topic, self.claim, committed)
+    }
+
+    pub(super) async fn close(self) {
+        if let Some(producer) = self.producer {
+            dispose(producer).await;
+        }
+    }
+}
+
+/// One attempt to claim: `None` when it was fenced and nobody shows up who did it, so that trying
+/// again is right. The instance started last shall win.
+fn claim(
+    prepared: Prepared,
+    reader: &Reader,
+    topic: &Topic,
+    stream: &str,
+    context: &StoreContext,
+) -> Result<Option<(Producer, Claim, Option<Record>)>, Error> {
+    let producer = prepared.take_over()?;
+    let previous = reader.latest(stream, OpenTransactions::Await)?;
+    context.check(previous.as_ref())?;
+    let claim = Claim::after(previous.as_ref(), stream, context);
+    let record = topic.record(&Record::claimed(previous.as_ref(), &claim))?;
+    match producer.transaction(&record) {
+        Outcome::Committed => Ok(Some((producer, claim, previous))),
+        Outcome::Aborted(error) | Outcome::Broken(error) => Err(error),
+        Outcome::Fenced => {
+            // Whoever was a moment later read the same predecessor and claims the same epoch.
+            let newer = |found: &Record| found.epoch >= claim.epoch;
+            match await_successor(reader, stream, newer)? {
+                Some(by) => Err(CommitError::Fenced { by: Some(by) }.into()),
+                None => Ok(None),
+            }
+        }
+    }
+}
+
+/// The stream's newest record, which nobody else has claimed.
+async fn confirmed(
+    kafka: &Kafka,
+    topic: &Topic,
+    claim: &Claim,
+    open: OpenTransactions,
+) -> Result<Option<Record>, CommitError> {
+    let found = {
+        let (kafka, topic, stream) = (kafka.clone(), topic.clone(), claim.stream.clone());
+        blocking(move || Reader::open(&kafka, &topic)?.latest(&stream, open)).await
+    };
+    match found.flatten().map_err(healing)? {
+        Some(found) if supersedes(&found, claim) => Err(CommitError::Fenced {
+            by: Some(found.instance),
+        }),
+        Some(found) => Ok(Some(found)),
+        None => {
+            warn!(
+                stream = %claim.stream, topic = %topic.name(),
+                "the checkpoint was removed by somebody; it is written anew"
+            );
+            Ok(None)
+        }
+    }
+}
+
+fn supersedes(found: &Record, claim: &Claim) -> bool {
+    found.epoch > claim.epoch || (found.epoch == claim.epoch && !found.is_of(claim))
+}
+
+fn await_successor(
+    reader: &Reader,
+    stream: &str,
+    newer: impl Fn(&Record) -> bool,
+) -> Result<Option<String>, Error> {
+    let deadline = Instant::now() + SUCCESSION_TIMEOUT;
+    loop {
+        let found = reader.latest(stream, OpenTransactions::Ignore)?;
+        if let Some(found) = found.filter(|found| newer(found)) {
+            return Ok(Some(found.instance));
+        }
+        if Instant::now() >= deadline {
+            return Ok(None);
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Of a stream that was claimed: what Kafka refuses now it has allowed before, and may allow again.
+fn healing(error: Error) -> CommitError {
+    match error.code {
+        Code::SinkUnavailable | Code::SinkRefused => CommitError::Transient(error),
+        _ => CommitError::Failed(error),
+    }
+}
+
+/// Ends a producer where blocking is allowed: it waits for its thread.
+async fn dispose(producer: Producer) {
+    // All that can go wrong is a panic of the drop, and there is nothing left to save.
+    let _ = blocking(move || drop(producer)).await;
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        Error::new(Code::Internal, "work on the checkpoint topic was abandoned").because(error)
+    })
+}

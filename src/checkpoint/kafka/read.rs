@@ -1,0 +1,406 @@
+//! Reading checkpoints: the newest committed one of a stream, or all.
+//!
+//! A consumer that reads committed stops at the first transaction that is still open, of whichever
+//! stream, and what lies behind it is hidden. So the end of the partition is asked of a client that
+//! reads uncommitted, and it counts as read only when the stable part reaches that far.
+
+use super::topic::Topic;
+use crate::change::position::Seq;
+use crate::checkpoint::{Record, codec};
+use crate::config::Kafka;
+use crate::error::{Code, Error};
+use crate::kafka::client::{self, Kind, Logging};
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::{Offset, TopicPartitionList};
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+use tracing::{info, warn};
+
+/// How long a read may take. A transaction of another stream that is open on the same partition hides
+/// what comes after it until it ends: for an instance that was killed, by Kafka's own time-out
+/// (`transaction.timeout.ms`, by default a minute).
+const READ_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// How many offsets before the end are looked at first; then eight times as many, and so on. With a
+/// commit a second of one stream it is the newest one or two, with a hundred streams on the partition
+/// still far within.
+const FIRST_WINDOW: i64 = 1_000;
+
+const POLL: Duration = Duration::from_millis(100);
+const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What to do about transactions that are open before the partition's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OpenTransactions {
+    /// Wait for their end: what they hide is part of the answer.
+    Await,
+    /// Read what is stable now.
+    Ignore,
+}
+
+/// A stretch of one partition, from the first offset to before the last.
+#[derive(Debug, Clone, Copy)]
+struct Stretch {
+    partition: i32,
+    from: i64,
+    until: i64,
+}
+
+/// Values by partition and key.
+type Values = HashMap<(i32, Vec<u8>), Vec<u8>>;
+
+/// Two clients, of which one sees what transactions that are still open have written.
+pub(super) struct Consumers {
+    pub(super) committed: BaseConsumer<Logging>,
+    pub(super) uncommitted: BaseConsumer<Logging>,
+}
+
+impl Consumers {
+    pub(super) fn new(kafka: &Kafka) -> Result<Self, Error> {
+        Ok(Self {
+            committed: committed(kafka)?,
+            uncommitted: uncommitted(kafka)?,
+        })
+    }
+}
+
+/// Reads the checkpoint topic. All methods block.
+pub(super) struct Reader {
+    topic: Topic,
+    committed: BaseConsumer<Logging>,
+    uncommitted: BaseConsumer<Logging>,
+}
+
+impl Reader {
+    pub(super) fn open(kafka: &Kafka, topic: &Topic) -> Result<Self, Error> {
+        Ok(Self::with(Consumers::new(kafka)?, topic))
+    }
+
+    /// Reads through clients that may be connected already.
+    pub(super) fn with(consumers: Consumers, topic: &Topic) -> Self {
+        Self {
+            topic: topic.clone(),
+            committed: consumers.committed,
+            uncommitted: consumers.uncommitted,
+        }
+    }
+
+    /// A reader of the topic of that name; `None` when it does not exist.
+    pub(super) fn find(kafka: &Kafka, topic: &str) -> Result<Option<Self>, Error> {
+        let uncommitted = uncommitted(kafka)?;
+        let Some(topic) = Topic::find(uncommitted.client(), topic)? else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            topic,
+            committed: committed(kafka)?,
+            uncommitted,
+        }))
+    }
+
+    /// The stream's newest record.
+    pub(super) fn latest(
+        &self,
+        stream: &str,
+        open: OpenTransactions,
+    ) -> Result<Option<Record>, Error> {
+        let deadline = Instant::now() + READ_TIMEOUT;
+        let partition = self.topic.partition_of(stream);
+        let (low, end) = self.stable_range(partition, open, deadline)?;
+        let mut until = end;
+        let mut window = FIRST_WINDOW;
+        while until > low {
+            let from = end.saturating_sub(window).max(low);
+            let mut newest = None;
+            self.visit(
+                &[Stretch {
+                    partition,
+                    from,
+                    until,
+                }],
+                deadline,
+                |message| {
+                    if message.key() == Some(stream.as_bytes()) {
+                        newest = Some(message.payload().map(<[u8]>::to_vec));
+                    }
+                },
+            )?;
+            match newest {
+                Some(Some(value)) => return self.decode(partition, &value).map(Some),
+                // Removed by somebody: that is the newest fact about this stream.
+                Some(None) => return Ok(None),
+                None => {}
+            }
+            until = from;
+            window = window.saturating_mul(8);
+        }
+        let found = self.misplaced(stream, partition)?;
+        // Asked without waiting, it is asked again.
+        if found.is_none() && low > 0 && open == OpenTransactions::Await {
+            warn!(
+                stream,
+                topic = self.topic.name(),
+                partition,
+                log_start_offset = low,
+                "the checkpoint topic holds no checkpoint of this stream, and earlier records of its partition \
+                 were deleted: if this stream has run before, its position was deleted with them, and changes \
+                 since then may never be delivered; `tailwater token set` or START_AT says from where to read"
+            );
+        }
+        Ok(found)
+    }
+
+    /// The number of partitions may have been changed since the stream was last seen: then its
+    /// checkpoint is where it was. Asked only of a stream that has none where it belongs.
+    fn misplaced(&self, stream: &str, home: i32) -> Result<Option<Record>, Error> {
+        let mut found: Option<Record> = None;
+        for ((partition, key), value) in self.newest_values(|partition| partition != home)? {
+            if key == stream.as_bytes() {
+                let record = self.decode(partition, &value)?;
+                found = found
+                    .filter(|found| age(found) > age(&record))
+                    .or(Some(record));
+            }
+        }
+        if let Some(found) = &found {
+            warn!(
+                stream,
+                epoch = found.epoch,
+                topic = self.topic.name(),
+                partitions = self.topic.partitions(),
+                "the checkpoint is on another partition than its own: the checkpoint topic's number of \
+                 partitions was changed; it moves to its new place"
+            );
+        }
+        Ok(found)
+    }
+
+    /// The newest record of each stream. One that cannot be decoded is left out, with a warning.
+    pub(super) fn all(&self) -> Result<Vec<Record>, Error> {
+        let mut newest: HashMap<String, Record> = HashMap::new();
+        for ((partition, _), value) in self.newest_values(|_| true)? {
+            match self.decode(partition, &value) {
+                Ok(record) => {
+                    // One stream can be on two partitions: see `misplaced`.
+                    let known = newest.get(&record.stream);
+                    if known.is_none_or(|known| age(known) < age(&record)) {
+                        newest.insert(record.stream.clone(), record);
+                    }
+                }
+                Err(error) => warn!(error = %error, "left out a checkpoint"),
+            }
+        }
+        Ok(newest.into_values().collect())
+    }
+
+    /// The newest value of each key on each of these partitions, as far as they are stable.
+    fn newest_values(&self, wanted: impl Fn(i32) -> bool) -> Result<Values, Error> {
+        let deadline = Instant::now() + READ_TIMEOUT;
+        let mut stretches = Vec::new();
+        for partition in (0..self.topic.partitions()).filter(|partition| wanted(*partition)) {
+            let (from, until) = self.watermarks(&self.committed, partition)?;
+            if until > from {
+                stretches.push(Stretch {
+                    partition,
+                    from,
+                    until,
+                });
+            }
+        }
+        let mut values = Values::new();
+        self.visit(&stretches, deadline, |message| {
+            let Some(key) = message.key() else { return };
+            let place = (message.partition(), key.to_vec());
+            match message.payload() {
+                Some(value) => values.insert(place, value.to_vec()),
+                None => values.remove(&place),
+            };
+        })?;
+        Ok(values)
+    }
+
+    fn decode(&self, partition: i32, value: &[u8]) -> Result<Record, Error> {
+        let place = format!("Kafka topic {}, partition {partition}", self.topic.name());
+        codec::decode(value, &place)
+    }
+
+    /// The first offset of a partition and the end of what is to be read of it.
+    fn stable_range(
+        &self,
+        partition: i32,
+        open: OpenTransactions,
+        deadline: Instant,
+    ) -> Result<(i64, i64), Error> {
+        if open == OpenTransactions::Ignore {
+            return self.watermarks(&self.committed, partition);
+        }
+        let (_, end) = self.watermarks(&self.uncommitted, partition)?;
+        let begun = Instant::now();
+        let mut told = false;
+        loop {
+            let (low, stable) = self.watermarks(&self.committed, partition)?;
+            if stable >= end {
+                return Ok((low, end));
+            }
+            self.check(deadline, "an open transaction hides the newest checkpoints")?;
+            if !told && begun.elapsed() > Duration::from_secs(1) {
+                told = true;
+                info!(
+                    topic = self.topic.name(),
+                    partition,
+                    "waiting for the end of a transaction that is open on the checkpoint's partition"
+                );
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn watermarks(
+        &self,
+        consumer: &BaseConsumer<Logging>,
+        partition: i32,
+    ) -> Result<(i64, i64), Error> {
+        let name = self.topic.name();
+        let deadline = Instant::now() + QUERY_TIMEOUT;
+        loop {
+            match consumer.fetch_watermarks(name, partition, QUERY_TIMEOUT) {
+                Ok(range) => return Ok(range),
+                Err(error) if is_settling(&error) && Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                Err(error) => {
+                    let attempt = format!("asking for the end of {name}/{partition}");
+                    return Err(client::error(attempt, &error));
+                }
+            }
+        }
+    }
+
+    /// Visits all committed records of these stretches, in order within each.
+    fn visit(
+        &self,
+        stretches: &[Stretch],
+        deadline: Instant,
+        mut each: impl FnMut(&BorrowedMessage<'_>),
+    ) -> Result<(), Error> {
+        let name = self.topic.name();
+        let failed = |error: &KafkaError| client::error(format!("reading the topic {name}"), error);
+        if stretches.is_empty() {
+            return Ok(());
+        }
+        let mut assignment = TopicPartitionList::new();
+        for stretch in stretches {
+            assignment
+                .add_partition_offset(name, stretch.partition, Offset::Offset(stretch.from))
+                .map_err(|error| failed(&error))?;
+        }
+        self.committed
+            .assign(&assignment)
+            .map_err(|error| failed(&error))?;
+        let ends: HashMap<i32, i64> = stretches
+            .iter()
+            .map(|stretch| (stretch.partition, stretch.until))
+            .collect();
+        let mut open: HashSet<i32> = ends.keys().copied().collect();
+        while !open.is_empty() {
+            match self.committed.poll(POLL) {
+                Some(Ok(message)) => {
+                    let (partition, offset) = (message.partition(), message.offset());
+                    let end = ends.get(&partition).copied().unwrap_or(0);
+                    if offset < end && open.contains(&partition) {
+                        each(&message);
+                    }
+                    if offset + 1 >= end {
+                        open.remove(&partition);
+                    }
+                }
+                // The stable part reached at least to the end of the stretch before we began: its end
+                // lies behind all that is looked for, also where the last records do not show.
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    open.remove(&partition);
+                }
+                Some(Err(error)) if client::ends_reading(&error) => return Err(failed(&error)),
+                // The client goes on by itself.
+                Some(Err(_)) | None => self.check(deadline, "it takes too long")?,
+            }
+        }
+        self.committed.unassign().map_err(|error| failed(&error))
+    }
+
+    fn check(&self, deadline: Instant, why: &str) -> Result<(), Error> {
+        if Instant::now() < deadline {
+            return Ok(());
+        }
+        Err(Error::new(
+            Code::SinkUnavailable,
+            format!("reading the checkpoint topic {}: {why}", self.topic.name()),
+        ))
+    }
+}
+
+/// What tells the newest of several records of one stream: also of one claim, whose producer may have been
+/// made anew after the number of partitions was changed.
+fn age(record: &Record) -> (u64, Option<Seq>, i64) {
+    let seq = record.position.as_ref().map(|position| position.seq);
+    (record.epoch, seq, record.updated_at_millis)
+}
+
+/// A topic that was just made, or whose leader was just elected, is not known everywhere at once.
+fn is_settling(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::NotLeaderForPartition
+                | RDKafkaErrorCode::LeaderNotAvailable
+                | RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::UnknownPartition
+                | RDKafkaErrorCode::UnknownTopic
+        )
+    )
+}
+
+/// Reads records.
+fn committed(kafka: &Kafka) -> Result<BaseConsumer<Logging>, Error> {
+    let mut config = consumer_config(kafka);
+    config
+        .set("isolation.level", "read_committed")
+        .set("group.id", "tailwater-checkpoint-reader")
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
+        // For an offset that is compacted away meanwhile.
+        .set("auto.offset.reset", "earliest")
+        // The end of a partition is told by an empty reply: it should not be held back.
+        .set("fetch.wait.max.ms", "5")
+        .set("fetch.min.bytes", "1");
+    create(&config)
+}
+
+/// Only asks where partitions end: it has no group, and reads no record.
+fn uncommitted(kafka: &Kafka) -> Result<BaseConsumer<Logging>, Error> {
+    let mut config = consumer_config(kafka);
+    config
+        .remove("group.id")
+        .set("isolation.level", "read_uncommitted");
+    create(&config)
+}
+
+fn consumer_config(kafka: &Kafka) -> ClientConfig {
+    let mut config = client::client_config(kafka, Kind::Consumer);
+    for name in [
+        "auto.commit.enable",
+        "group.instance.id",
+        "group.protocol",
+        "statistics.interval.ms",
+    ] {
+        config.remove(name);
+    }
+    config
+}
+
+fn create(config: &ClientConfig) -> Result<BaseConsumer<Logging>, Error> {
+    BaseConsumer::from_config_and_context(config, Logging)
+        .map_err(|error| client::error("creating a Kafka consumer", &error))
+}

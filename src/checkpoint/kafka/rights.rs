@@ -1,0 +1,99 @@
+//! Whether this user may do with the checkpoint topic and the transactional id what a run will, found out
+//! without claiming the stream.
+
+use super::producer::configuration;
+use super::topic::{Topic, admin};
+use super::{blocking, transactional_id};
+use crate::config::Kafka;
+use crate::error::{Code, Error};
+use crate::kafka::client::{self, Quiet};
+use crate::kafka::rights::{self, NAME, PATIENCE, Use};
+use crate::preflight::Finding;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseProducer, Producer as _};
+
+/// A time-out in milliseconds that brokers do not allow; librdkafka adds to it, within 32 bits.
+const NOT_ALLOWED: i32 = i32::MAX - 1_000;
+
+/// Looks at both. Nothing is made, written or fenced.
+pub(in crate::checkpoint) async fn check(kafka: &Kafka, topic: &str, stream: &str) -> Vec<Finding> {
+    let (kafka, topic, stream) = (kafka.clone(), topic.to_owned(), stream.to_owned());
+    let runtime = tokio::runtime::Handle::current();
+    let looked = blocking(move || {
+        let mut findings = runtime.block_on(on_topic(&kafka, &topic));
+        // Brokers that do not answer have been told of.
+        if findings.iter().all(|finding| !finding.heals_by_itself) {
+            findings.extend(on_transactional_id(&kafka, &stream));
+        }
+        findings
+    });
+    looked.await.unwrap_or_else(|error| vec![of(error)])
+}
+
+async fn on_topic(kafka: &Kafka, name: &str) -> Vec<Finding> {
+    let admin = match admin(kafka) {
+        Ok(admin) => admin,
+        Err(error) => return vec![of(error)],
+    };
+    match Topic::find(admin.inner(), name) {
+        Ok(Some(_)) => rights::on_topics(admin.inner(), kafka, &[(name, Use::Checkpoints)]),
+        Ok(None) => match Topic::may_create(&admin, kafka, name).await {
+            Ok(()) => {
+                let sentence = format!(
+                    "the checkpoint topic {name} does not exist yet and will be created; whether this user \
+                     may read and write it shows then"
+                );
+                vec![Finding::ok(NAME, sentence)]
+            }
+            Err(error) => vec![of(error)],
+        },
+        // Without Describe it cannot even be seen.
+        Err(error) if error.code == Code::SinkRefused => {
+            let all = ["Read", "Write", "Describe"];
+            vec![rights::denied(kafka, "topic", name, &all)]
+        }
+        Err(error) => vec![of(error)],
+    }
+}
+
+fn of(error: Error) -> Finding {
+    match error.code {
+        Code::SinkUnavailable => Finding::not_yet(NAME, error.code, error.detail),
+        code => Finding::error(NAME, code, error.detail),
+    }
+}
+
+fn on_transactional_id(kafka: &Kafka, stream: &str) -> Option<Finding> {
+    use RDKafkaErrorCode as E;
+    let id = transactional_id(stream);
+    match ask_for(kafka, stream) {
+        Ok(()) => None,
+        Err(error) => match error.rdkafka_error_code() {
+            Some(E::InvalidTransactionTimeout) => None,
+            Some(E::TransactionalIdAuthorizationFailed | E::ClusterAuthorizationFailed) => {
+                let both = ["Write", "Describe"];
+                Some(rights::denied(kafka, "transactional-id", &id, &both))
+            }
+            _ => {
+                let what = format!("the transactional id {id}");
+                Some(rights::unknown(&what, &client::describe(&error)))
+            }
+        },
+    }
+}
+
+/// Asks for the stream's transactional id in a way that nobody is fenced by. No client can have an id
+/// described, and being given it would fence the instance that has it. So the time-out is one that brokers
+/// do not allow (`transaction.max.timeout.ms`), which the coordinator finds after it has looked at the
+/// rights and before it looks at the id. Where a broker does allow it, the instance finds that nobody has
+/// claimed the stream, and takes it up again.
+fn ask_for(kafka: &Kafka, stream: &str) -> Result<(), KafkaError> {
+    let millis = PATIENCE.as_millis().to_string();
+    let mut config = configuration(kafka, stream);
+    config
+        .set("transaction.timeout.ms", NOT_ALLOWED.to_string())
+        // Follows the one above where it is not set.
+        .set("socket.timeout.ms", &millis);
+    let producer: BaseProducer<Quiet> = config.create_with_context(Quiet)?;
+    producer.init_transactions(PATIENCE)
+}

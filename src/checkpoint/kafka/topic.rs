@@ -1,0 +1,294 @@
+//! The checkpoint topic: made when missing, checked when found.
+
+use super::{Record, blocking};
+use crate::checkpoint::codec;
+use crate::config::Kafka;
+use crate::error::{Code, Error};
+use crate::kafka::client::{self, Kind, Logging};
+use crate::kafka::partition::partition_of;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::client::Client;
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use std::time::{Duration, Instant};
+use tracing::{info, warn};
+
+/// Partitions of a topic that we make: streams are spread over them, and with `COORDINATION=kafka` so
+/// are instances. Fixed, since a stream's place depends on it.
+const PARTITIONS: i32 = 16;
+
+/// Only closed segments are compacted. A commit a second fills a mebibyte, the least that brokers
+/// take, in about a quarter of an hour, and a partition never holds more than a few of them; rare
+/// commits close theirs by time. A read from the tail then has little to skip. Cleaning starts early,
+/// since what is kept is a record per stream.
+const SETTINGS: [(&str, &str); 4] = [
+    ("cleanup.policy", "compact"),
+    ("segment.bytes", "1048576"),
+    ("segment.ms", "600000"),
+    ("min.cleanable.dirty.ratio", "0.1"),
+];
+
+const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
+const CREATION_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The checkpoint topic and how many partitions it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topic {
+    name: String,
+    partitions: i32,
+}
+
+/// A checkpoint as Kafka stores it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckpointRecord {
+    pub topic: String,
+    pub partition: i32,
+    /// The stream id.
+    pub key: Vec<u8>,
+    /// JSON, see `docs/checkpoints.md`.
+    pub value: Vec<u8>,
+}
+
+impl Topic {
+    /// Makes the topic when it is missing, waits until it can be used, and checks that it is
+    /// compacted.
+    ///
+    /// # Errors
+    /// [`Code::SinkRefused`] when it is missing and may not be made, [`Code::CheckpointFailed`] when
+    /// it is not compacted, [`Code::SinkUnavailable`] when Kafka cannot say now.
+    pub async fn prepare(kafka: &Kafka, name: &str) -> Result<Self, Error> {
+        Self::prepare_through(admin(kafka)?, kafka, name).await
+    }
+
+    /// As [`prepare`](Self::prepare), for a stream that runs: somebody may have deleted the topic, or
+    /// changed it. That old checkpoints are deleted with time is no reason to stop writing new ones.
+    ///
+    /// # Errors
+    /// As [`prepare`](Self::prepare).
+    pub(super) async fn prepare_again(kafka: &Kafka, name: &str) -> Result<Self, Error> {
+        match Self::prepare(kafka, name).await {
+            Err(error) if error.code == Code::CheckpointFailed => {
+                warn!("{error}; until then the next start may be refused");
+                let (kafka, name) = (kafka.clone(), name.to_owned());
+                let found = blocking(move || Self::find(admin(&kafka)?.inner(), &name)).await??;
+                found.ok_or(error)
+            }
+            other => other,
+        }
+    }
+
+    /// As [`prepare`](Self::prepare), through a client that may be connected already.
+    pub(super) async fn prepare_through(
+        admin: AdminClient<Logging>,
+        kafka: &Kafka,
+        name: &str,
+    ) -> Result<Self, Error> {
+        let (kafka, name) = (kafka.clone(), name.to_owned());
+        // Clients block when they look at metadata and when they are dropped.
+        let runtime = tokio::runtime::Handle::current();
+        blocking(move || {
+            let topic = match Self::find(admin.inner(), &name)? {
+                Some(topic) => topic,
+                None => {
+                    runtime.block_on(Self::create(&admin, &kafka, &name))?;
+                    Self::await_leaders(&admin, &name)?
+                }
+            };
+            runtime.block_on(topic.check_policy(&admin))?;
+            // It waits for a thread of its own.
+            runtime.spawn_blocking(move || drop(admin));
+            Ok(topic)
+        })
+        .await?
+    }
+
+    /// The topic as it is; `None` when it does not exist.
+    pub(super) fn find(client: &Client<Logging>, name: &str) -> Result<Option<Self>, Error> {
+        let failed =
+            |error: &KafkaError| client::error(format!("looking for the topic {name}"), error);
+        let metadata = client
+            .fetch_metadata(Some(name), METADATA_TIMEOUT)
+            .map_err(|error| failed(&error))?;
+        let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == name) else {
+            return Err(failed(&KafkaError::MetadataFetch(
+                RDKafkaErrorCode::UnknownTopic,
+            )));
+        };
+        if let Some(error) = topic.error() {
+            let code = RDKafkaErrorCode::from(error);
+            return match code {
+                RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => {
+                    Ok(None)
+                }
+                code => Err(failed(&KafkaError::MetadataFetch(code))),
+            };
+        }
+        if topic
+            .partitions()
+            .iter()
+            .any(|partition| partition.leader() < 0)
+        {
+            return Err(failed(&KafkaError::MetadataFetch(
+                RDKafkaErrorCode::LeaderNotAvailable,
+            )));
+        }
+        match i32::try_from(topic.partitions().len()) {
+            Ok(partitions) if partitions > 0 => Ok(Some(Self {
+                name: name.to_owned(),
+                partitions,
+            })),
+            _ => Err(failed(&KafkaError::MetadataFetch(
+                RDKafkaErrorCode::LeaderNotAvailable,
+            ))),
+        }
+    }
+
+    async fn create(admin: &AdminClient<Logging>, kafka: &Kafka, name: &str) -> Result<(), Error> {
+        if Self::ask_to_create(admin, kafka, name, AdminOptions::new()).await? {
+            info!(
+                topic = name,
+                partitions = PARTITIONS,
+                "created the checkpoint topic"
+            );
+        }
+        Ok(())
+    }
+
+    /// Asks whether the topic could be made, and makes nothing.
+    ///
+    /// # Errors
+    /// As [`prepare`](Self::prepare).
+    pub(super) async fn may_create(
+        admin: &AdminClient<Logging>,
+        kafka: &Kafka,
+        name: &str,
+    ) -> Result<(), Error> {
+        let trial = AdminOptions::new().validate_only(true);
+        Self::ask_to_create(admin, kafka, name, trial).await?;
+        Ok(())
+    }
+
+    /// Whether it was made; not where somebody was faster.
+    async fn ask_to_create(
+        admin: &AdminClient<Logging>,
+        kafka: &Kafka,
+        name: &str,
+        options: AdminOptions,
+    ) -> Result<bool, Error> {
+        if !kafka.creation.enabled {
+            let settings: Vec<_> = SETTINGS.iter().map(|(k, v)| format!("{k}={v}")).collect();
+            return Err(Error::new(
+                Code::SinkRefused,
+                format!(
+                    "the checkpoint topic {name} does not exist and KAFKA_CREATE_TOPICS is false: \
+                     create it with {PARTITIONS} partitions and {}",
+                    settings.join(", ")
+                ),
+            ));
+        }
+        // -1 leaves it to the broker.
+        let replication = TopicReplication::Fixed(kafka.creation.replication.unwrap_or(-1));
+        let mut wanted = NewTopic::new(name, PARTITIONS, replication);
+        for (setting, value) in SETTINGS {
+            wanted = wanted.set(setting, value);
+        }
+        let options = options.operation_timeout(Some(CREATION_TIMEOUT));
+        let failed = |error: &KafkaError| {
+            client::error(format!("creating the checkpoint topic {name}"), error)
+        };
+        let results = admin
+            .create_topics([&wanted], &options)
+            .await
+            .map_err(|error| failed(&error))?;
+        match results.into_iter().next() {
+            Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) | None => Ok(false),
+            Some(Err((_, code))) => Err(failed(&KafkaError::AdminOp(code))),
+            Some(Ok(_)) => Ok(true),
+        }
+    }
+
+    /// A new topic becomes known and gets its leaders a little later.
+    fn await_leaders(admin: &AdminClient<Logging>, name: &str) -> Result<Self, Error> {
+        let deadline = Instant::now() + CREATION_TIMEOUT;
+        loop {
+            let problem = match Self::find(admin.inner(), name) {
+                Ok(Some(topic)) => return Ok(topic),
+                Ok(None) => Error::new(
+                    Code::SinkUnavailable,
+                    format!("the new checkpoint topic {name} does not show up"),
+                ),
+                Err(error) => error,
+            };
+            if Instant::now() >= deadline || problem.code != Code::SinkUnavailable {
+                return Err(problem);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Without compaction old checkpoints pile up; with deletion, the only one is lost some day.
+    async fn check_policy(&self, admin: &AdminClient<Logging>) -> Result<(), Error> {
+        let name = self.name.as_str();
+        let options = AdminOptions::new().request_timeout(Some(METADATA_TIMEOUT));
+        let described = admin
+            .describe_configs([&ResourceSpecifier::Topic(name)], &options)
+            .await
+            .map_err(|error| client::error(format!("describing the topic {name}"), &error))?;
+        let policy = match described.into_iter().next() {
+            Some(Ok(resource)) => resource
+                .get("cleanup.policy")
+                .and_then(|entry| entry.value.clone()),
+            Some(Err(code)) => {
+                warn!(
+                    topic = name, error = %code,
+                    "cannot see whether the checkpoint topic is compacted (cleanup.policy=compact)"
+                );
+                return Ok(());
+            }
+            None => None,
+        };
+        match policy.as_deref() {
+            Some("compact") | None => Ok(()),
+            Some(policy) => Err(Error::new(
+                Code::CheckpointFailed,
+                format!(
+                    "the checkpoint topic {name} has cleanup.policy={policy}, which would delete \
+                     checkpoints with time: set it to compact (kafka-configs.sh --alter --entity-type \
+                     topics --entity-name {name} --add-config cleanup.policy=compact), or name \
+                     another topic with RESUME_TOPIC"
+                ),
+            )),
+        }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn partitions(&self) -> i32 {
+        self.partitions
+    }
+
+    /// The partition of a stream: the murmur2 hash of its id modulo the number of partitions.
+    pub fn partition_of(&self, stream: &str) -> i32 {
+        partition_of(stream.as_bytes(), self.partitions)
+    }
+
+    /// What is to be produced to store `record`.
+    ///
+    /// # Errors
+    /// [`Code::Internal`] for a token that is no valid BSON.
+    pub fn record(&self, record: &Record) -> Result<CheckpointRecord, Error> {
+        Ok(CheckpointRecord {
+            topic: self.name.clone(),
+            partition: self.partition_of(&record.stream),
+            key: record.stream.clone().into_bytes(),
+            value: codec::encode(record, Some(self.partitions))?,
+        })
+    }
+}
+
+pub(super) fn admin(kafka: &Kafka) -> Result<AdminClient<Logging>, Error> {
+    AdminClient::from_config_and_context(&client::client_config(kafka, Kind::Admin), Logging)
+        .map_err(|error| client::error("creating a Kafka client", &error))
+}

@@ -1,0 +1,435 @@
+//! Checkpoints: where a stream goes on after a stop.
+//!
+//! A [`Store`] is opened for one stream. Opening it *claims* the stream: the instance that ran it
+//! before can no longer write (it is fenced), and only then the checkpoint is read. A stream that
+//! has no checkpoint is `None`; a checkpoint that could not be read is an error, never `None`.
+//!
+//! The rules that hold for every backend are kept here: a position behind the committed one is never
+//! written, and a checkpoint of another source or database is refused before anyone is fenced. The
+//! backends only read and write [`Record`]s, and know who leads. `docs/checkpoints.md` shows what is
+//! stored.
+
+mod codec;
+mod commit;
+pub mod committer;
+mod file;
+pub mod kafka;
+mod mongodb;
+mod record;
+mod verify;
+
+pub use commit::CommitError;
+#[cfg(test)]
+pub(crate) use commit::admit;
+pub use record::{Checkpoint, Filter, Record};
+pub use verify::{Decision, verify};
+
+use crate::change::position::{Position, ResumeToken, Seq};
+use crate::config::{Config, ResumeBackend};
+use crate::error::{Code, Error};
+use crate::preflight::Finding;
+use std::time::{Duration, Instant};
+
+/// Who opens a store, and for what: written into every checkpoint.
+#[derive(Debug, Clone)]
+pub struct StoreContext {
+    /// A name for this process, told to the instance that it takes the stream from.
+    pub instance: String,
+    /// The database, or `*`.
+    pub namespace: String,
+    /// The replica set's or cluster's identity.
+    pub source: String,
+    /// The filter in force.
+    pub filter: Filter,
+    /// The source's client, so that the `mongodb` store shares its connections; without it the store
+    /// connects by itself.
+    pub mongo: Option<::mongodb::Client>,
+}
+
+impl StoreContext {
+    /// Refuses a record that is not of this source and namespace. The stores ask before they fence
+    /// anyone: a misconfigured instance must not stop a healthy one.
+    pub(crate) fn check(&self, found: Option<&Record>) -> Result<(), Error> {
+        match found.cloned().and_then(Record::into_checkpoint) {
+            Some(found) => verify(&found, &self.source, &self.namespace, &self.filter).map(|_| ()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The claim an instance holds on a stream, and all that its checkpoints have in common.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    pub stream: String,
+    pub namespace: String,
+    pub source: String,
+    pub filter: Filter,
+    pub instance: String,
+    /// One more than the claim before.
+    pub epoch: u64,
+}
+
+impl Claim {
+    /// The claim that follows on what the store holds.
+    pub fn after(previous: Option<&Record>, stream: &str, context: &StoreContext) -> Self {
+        Self {
+            stream: stream.to_owned(),
+            namespace: context.namespace.clone(),
+            source: context.source.clone(),
+            filter: context.filter.clone(),
+            instance: context.instance.clone(),
+            epoch: previous.map_or(0, |record| record.epoch) + 1,
+        }
+    }
+
+    /// A checkpoint of this claim at `position`, as of now.
+    pub fn checkpoint(&self, position: Position) -> Checkpoint {
+        Checkpoint {
+            stream: self.stream.clone(),
+            namespace: self.namespace.clone(),
+            source: self.source.clone(),
+            filter: self.filter.clone(),
+            instance: self.instance.clone(),
+            epoch: self.epoch,
+            position,
+            updated_at_millis: record::now_millis(),
+        }
+    }
+}
+
+/// The checkpoints of one stream, claimed by this process.
+#[derive(Debug)]
+pub struct Store {
+    claim: Claim,
+    backend: Backend,
+    /// The newest position that is known to be stored.
+    committed: Option<Position>,
+    /// When it was written by us; `None` before our first write.
+    written: Option<Instant>,
+    /// An idle move that was not worth a write of its own yet.
+    deferred: Option<Checkpoint>,
+}
+
+#[derive(Debug)]
+enum Backend {
+    Kafka(Box<kafka::Store>),
+    MongoDb(mongodb::Store),
+    File(file::Store),
+    /// Of a dry run: nothing is claimed, and nothing stored.
+    Nowhere,
+}
+
+/// Connections that a store will need, made while other things are looked at. Nothing is read through
+/// them yet, and nobody is fenced.
+#[derive(Default)]
+pub struct Connections {
+    kafka: Option<kafka::Clients>,
+}
+
+impl Connections {
+    /// Connects, and waits for that as long as it is worth: what fails is left to the store to say.
+    pub async fn make(config: &Config) -> Self {
+        let topic = match &config.resume.backend {
+            ResumeBackend::Kafka { topic } if !config.kafka.dry_run => topic,
+            // MongoDB's client is shared with the source.
+            _ => return Self::default(),
+        };
+        let kafka = match kafka::Clients::new(&config.kafka, &config.stream_id) {
+            Ok(clients) => clients.settled(topic).await.ok(),
+            Err(_) => None,
+        };
+        Self { kafka }
+    }
+}
+
+/// How long the last write of a run may be repeated, and after which pause: a store that has just come back
+/// refuses once what was under way when it went.
+pub const LAST_TRIES: Duration = Duration::from_secs(3);
+pub const LAST_PAUSE: Duration = Duration::from_millis(100);
+
+/// While only idle tokens move, one write in this time is enough: in MongoDB each makes an oplog entry,
+/// which the stream itself then has to pass, and in Kafka each is a transaction.
+const IDLE_WRITE_INTERVAL: Duration = Duration::from_secs(10);
+
+impl Store {
+    /// Claims the stream `config.stream_id`, fencing the instance that held it, and reads its
+    /// checkpoint: `None` only when it was read that there is none.
+    ///
+    /// # Errors
+    /// [`SinkUnavailable`](crate::error::Code::SinkUnavailable) and
+    /// [`SourceUnavailable`](crate::error::Code::SourceUnavailable) for what may heal by waiting,
+    /// [`TokenInvalid`](crate::error::Code::TokenInvalid) for a checkpoint of another source or
+    /// database (nobody is fenced then), [`Fenced`](crate::error::Code::Fenced) when a still newer
+    /// instance took over meanwhile, else
+    /// [`CheckpointFailed`](crate::error::Code::CheckpointFailed).
+    pub async fn open(
+        config: &Config,
+        context: StoreContext,
+    ) -> Result<(Self, Option<Checkpoint>), Error> {
+        Self::open_through(Connections::default(), config, context).await
+    }
+
+    /// As [`open`](Self::open), through connections that were made before.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_through(
+        connections: Connections,
+        config: &Config,
+        context: StoreContext,
+    ) -> Result<(Self, Option<Checkpoint>), Error> {
+        if config.kafka.dry_run {
+            return Self::look(config, context).await;
+        }
+        let stream = config.stream_id.as_str();
+        let (backend, claim, previous) = match &config.resume.backend {
+            ResumeBackend::Kafka { topic } => {
+                let clients = match connections.kafka {
+                    Some(clients) => clients,
+                    None => kafka::Clients::new(&config.kafka, stream)?,
+                };
+                let opened =
+                    kafka::Store::open(clients, &config.kafka, topic, stream, &context).await;
+                let (store, claim, previous) = opened?;
+                (Backend::Kafka(Box::new(store)), claim, previous)
+            }
+            ResumeBackend::MongoDb { .. } => {
+                let collection = mongodb::Collection::open(config, context.mongo.as_ref()).await?;
+                collection.ensure_expiry().await;
+                let (store, claim, previous) =
+                    mongodb::Store::claim(collection, stream, &context).await?;
+                (Backend::MongoDb(store), claim, previous)
+            }
+            ResumeBackend::File { path } => {
+                let (store, claim, previous) = file::Store::open(path, stream, &context).await?;
+                (Backend::File(store), claim, previous)
+            }
+        };
+        let checkpoint = previous.and_then(Record::into_checkpoint);
+        let store = Self {
+            claim,
+            backend,
+            committed: checkpoint.as_ref().map(|found| found.position.clone()),
+            written: None,
+            deferred: None,
+        };
+        Ok((store, checkpoint))
+    }
+
+    /// Reads the checkpoint as a dry run does: an instance that runs the stream is not fenced, and what
+    /// is committed here is stored nowhere.
+    async fn look(
+        config: &Config,
+        context: StoreContext,
+    ) -> Result<(Self, Option<Checkpoint>), Error> {
+        let stream = config.stream_id.as_str();
+        let checkpoint = read(config, context.mongo.as_ref(), stream).await?;
+        let store = Self {
+            claim: Claim::after(None, stream, &context),
+            backend: Backend::Nowhere,
+            committed: None,
+            written: None,
+            deferred: None,
+        };
+        Ok((store, checkpoint))
+    }
+
+    /// What this process holds: the epoch counts the claims on the stream.
+    pub fn claim(&self) -> &Claim {
+        &self.claim
+    }
+
+    /// A checkpoint of this claim at `position`, to be given to [`commit`](Self::commit).
+    pub fn checkpoint(&self, position: Position) -> Checkpoint {
+        self.claim.checkpoint(position)
+    }
+
+    /// Stores the checkpoint durably.
+    ///
+    /// A move of an idle stream (the same sequence number) may be held back for some seconds where a
+    /// write has a price; [`close`](Self::close) stores it.
+    ///
+    /// # Errors
+    /// [`CommitError`] says whether to try again. Trying the same checkpoint again is always safe.
+    pub async fn commit(&mut self, checkpoint: &Checkpoint) -> Result<(), CommitError> {
+        let position = commit::admit(&self.claim, self.committed.as_ref(), checkpoint)?;
+        if position != checkpoint.position && self.committed.as_ref() == Some(&position) {
+            return Ok(());
+        }
+        let checkpoint = Checkpoint {
+            position,
+            ..checkpoint.clone()
+        };
+        if self.may_wait(&checkpoint) {
+            self.deferred = Some(checkpoint);
+            return Ok(());
+        }
+        self.write(&Record::from(checkpoint)).await
+    }
+
+    fn may_wait(&self, checkpoint: &Checkpoint) -> bool {
+        matches!(self.backend, Backend::Kafka(_) | Backend::MongoDb(_))
+            && self.committed.as_ref().map(|position| position.seq) == Some(checkpoint.position.seq)
+            && self
+                .written
+                .is_some_and(|at| at.elapsed() < IDLE_WRITE_INTERVAL)
+    }
+
+    async fn write(&mut self, record: &Record) -> Result<(), CommitError> {
+        match &mut self.backend {
+            Backend::Kafka(store) => store.write(record).await?,
+            Backend::MongoDb(store) => store.write(record).await?,
+            Backend::File(store) => store.write(record).await?,
+            Backend::Nowhere => {}
+        }
+        self.committed.clone_from(&record.position);
+        self.written = Some(Instant::now());
+        self.deferred = None;
+        Ok(())
+    }
+
+    /// Begins a new incarnation of the stream at `token`, which may lie behind the committed one.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit).
+    pub async fn set(&mut self, token: ResumeToken) -> Result<Checkpoint, CommitError> {
+        let seq = Seq::renewed(self.committed.as_ref().map(|position| position.seq));
+        let time_millis = token.cluster_time().map(|time| time.millis());
+        let checkpoint = self.checkpoint(Position {
+            cluster_time: token.cluster_time(),
+            token,
+            seq,
+            time_millis,
+        });
+        self.write(&Record::from(checkpoint.clone())).await?;
+        Ok(checkpoint)
+    }
+
+    /// Forgets the position: the next start is a first start.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit).
+    pub async fn reset(&mut self) -> Result<(), CommitError> {
+        let record = Record::without_position(&self.claim);
+        self.write(&record).await
+    }
+
+    /// Gives on the claim to a sink that stores checkpoints in its own transactions.
+    ///
+    /// # Errors
+    /// [`Code::Internal`](crate::error::Code::Internal) for a store that is not in Kafka.
+    pub async fn hand_over(self) -> Result<kafka::Leader, Error> {
+        match self.backend {
+            Backend::Kafka(store) => Ok(store.hand_over(self.committed).await),
+            Backend::MongoDb(_) | Backend::File(_) | Backend::Nowhere => Err(Error::new(
+                Code::Internal,
+                "only checkpoints in kafka can be part of its transactions",
+            )),
+        }
+    }
+
+    /// Writes what nobody will write later: again for a moment where that fails, since after a rest the
+    /// first attempt may only find out that the store has forgotten us.
+    async fn write_at_last(&mut self, record: &Record) -> Result<(), CommitError> {
+        let began = Instant::now();
+        loop {
+            match self.write(record).await {
+                Err(CommitError::Transient(_)) if began.elapsed() < LAST_TRIES => {
+                    tokio::time::sleep(LAST_PAUSE).await;
+                }
+                Err(CommitError::Transient(failure)) => {
+                    let detail = format!(
+                        "the last checkpoint could not be stored; nothing is lost: what was delivered since \
+                         the one before comes again at the next start: {failure}"
+                    );
+                    return Err(CommitError::Failed(Error::new(
+                        Code::CheckpointFailed,
+                        detail,
+                    )));
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Stores what was held back and lets go of the stream.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit); the store is closed in any case.
+    pub async fn close(mut self) -> Result<(), CommitError> {
+        let stored = match self.deferred.take() {
+            Some(checkpoint) => self.write_at_last(&Record::from(checkpoint)).await,
+            None => Ok(()),
+        };
+        if let Backend::Kafka(store) = self.backend {
+            store.close().await;
+        }
+        stored
+    }
+}
+
+/// Refuses where the store keeps a second process out and another one has it: a lock on a file, unlike the
+/// claims on the other stores, is not taken over.
+///
+/// # Errors
+/// [`Code::CheckpointFailed`], with who has it.
+pub async fn refuse_in_use(config: &Config) -> Result<(), Error> {
+    match &config.resume.backend {
+        ResumeBackend::File { path } => file::refuse_in_use(path).await,
+        ResumeBackend::Kafka { .. } | ResumeBackend::MongoDb { .. } => Ok(()),
+    }
+}
+
+/// Looks whether a run could write and read its checkpoints, without claiming the stream: for `check`.
+pub async fn may_store(config: &Config, mongo: &::mongodb::Client) -> Vec<Finding> {
+    match &config.resume.backend {
+        ResumeBackend::Kafka { topic } => {
+            kafka::check(&config.kafka, topic, &config.stream_id).await
+        }
+        ResumeBackend::MongoDb { .. } => mongodb::check(config, mongo).await,
+        // What may be written to a file shows when it is written.
+        ResumeBackend::File { .. } => Vec::new(),
+    }
+}
+
+/// Reads a stream's checkpoint without claiming it.
+///
+/// # Errors
+/// As [`Store::open`].
+pub async fn read(
+    config: &Config,
+    mongo: Option<&::mongodb::Client>,
+    stream: &str,
+) -> Result<Option<Checkpoint>, Error> {
+    let record = match &config.resume.backend {
+        ResumeBackend::Kafka { topic } => kafka::read(&config.kafka, topic, stream).await?,
+        ResumeBackend::MongoDb { .. } => {
+            let collection = mongodb::Collection::open(config, mongo).await?;
+            collection.read(stream).await?
+        }
+        ResumeBackend::File { path } => file::read(path, stream).await?,
+    };
+    Ok(record.and_then(Record::into_checkpoint))
+}
+
+/// All checkpoints in the store, in no order: to find one of this source under another id.
+///
+/// # Errors
+/// As [`Store::open`].
+pub async fn list(
+    config: &Config,
+    mongo: Option<&::mongodb::Client>,
+) -> Result<Vec<Checkpoint>, Error> {
+    let records = match &config.resume.backend {
+        ResumeBackend::Kafka { topic } => kafka::list(&config.kafka, topic).await?,
+        ResumeBackend::MongoDb { .. } => {
+            let collection = mongodb::Collection::open(config, mongo).await?;
+            collection.list().await?
+        }
+        ResumeBackend::File { path } => file::list(path).await?,
+    };
+    Ok(records
+        .into_iter()
+        .filter_map(Record::into_checkpoint)
+        .collect())
+}

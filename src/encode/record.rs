@@ -1,0 +1,133 @@
+//! An event's record, encoded into buffers that are used again for the next.
+
+use crate::change::event::Event;
+use crate::change::position::Seq;
+use crate::config::{JsonMode, RecordTimestamp};
+use crate::encode::headers::{Headers, Scratch};
+use crate::encode::json::EncodeError;
+use crate::encode::{envelope, key};
+use crate::kafka::produce::{MAX_HEADERS, Record};
+use std::ffi::CStr;
+
+/// Encodes the events of one stream.
+#[derive(Debug)]
+pub struct Encoder {
+    stream: String,
+    mode: JsonMode,
+    timestamp: RecordTimestamp,
+    key: Vec<u8>,
+    value: Vec<u8>,
+    scratch: Scratch,
+}
+
+/// Above this, a buffer is given back after a large event instead of being kept for ever, in bytes.
+const KEEP: usize = 4 << 20;
+
+impl Encoder {
+    pub fn new(stream: &str, mode: JsonMode, timestamp: RecordTimestamp) -> Self {
+        Self {
+            stream: stream.to_owned(),
+            mode,
+            timestamp,
+            key: Vec::new(),
+            value: Vec::new(),
+            scratch: Scratch::default(),
+        }
+    }
+
+    /// Encodes key, value and headers of an event.
+    ///
+    /// # Errors
+    /// [`EncodeError`]: the event can have no record.
+    pub fn encode<'a>(
+        &'a mut self,
+        event: &Event<'a>,
+        seq: Seq,
+    ) -> Result<Encoded<'a>, EncodeError> {
+        self.key.clear();
+        self.value.clear();
+        if self.value.capacity() > KEEP {
+            self.value.shrink_to(KEEP);
+        }
+        key::write(
+            &mut self.key,
+            event.database,
+            event.collection,
+            event.document_id(),
+        )?;
+        let stats = envelope::write(&mut self.value, self.mode, event)?;
+        Ok(Encoded {
+            key: &self.key,
+            value: &self.value,
+            timestamp_millis: match self.timestamp {
+                RecordTimestamp::Change => event.timestamp_millis().unwrap_or(0),
+                RecordTimestamp::Now => 0,
+            },
+            headers: self.scratch.headers(event, seq, &self.stream),
+            replaced: stats.replaced,
+        })
+    }
+}
+
+/// An encoded event, borrowed from the [`Encoder`].
+#[derive(Debug, Clone, Copy)]
+pub struct Encoded<'a> {
+    key: &'a [u8],
+    value: &'a [u8],
+    timestamp_millis: i64,
+    headers: Headers<'a>,
+    replaced: u64,
+}
+
+/// Headers as the sink takes them.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct HeaderList<'a> {
+    list: [(&'a str, &'a [u8]); MAX_HEADERS],
+    len: usize,
+}
+
+impl<'a> HeaderList<'a> {
+    /// The headers in order; what is beyond [`MAX_HEADERS`] is cut.
+    pub fn collect(headers: impl Iterator<Item = (&'static str, &'a [u8])>) -> Self {
+        let mut collected = Self {
+            list: [("", &[]); MAX_HEADERS],
+            len: 0,
+        };
+        for (slot, header) in collected.list.iter_mut().zip(headers) {
+            *slot = header;
+            collected.len += 1;
+        }
+        collected
+    }
+
+    pub fn as_slice(&self) -> &[(&'a str, &'a [u8])] {
+        &self.list[..self.len]
+    }
+}
+
+impl<'a> Encoded<'a> {
+    /// How many sequences of the value were not UTF-8 and became U+FFFD.
+    pub fn replaced(&self) -> u64 {
+        self.replaced
+    }
+
+    pub fn headers(&self) -> HeaderList<'a> {
+        HeaderList::collect(self.headers.iter())
+    }
+
+    /// The headers of the tombstone that follows a delete.
+    pub fn tombstone_headers(&self) -> HeaderList<'a> {
+        HeaderList::collect(self.headers.of_tombstone().iter())
+    }
+
+    pub fn record<'r>(&'r self, topic: &'r CStr, headers: &'r HeaderList<'r>) -> Record<'r> {
+        Record {
+            topic,
+            partition: None,
+            key: self.key,
+            value: Some(self.value),
+            timestamp_millis: self.timestamp_millis,
+            headers: headers.as_slice(),
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! The only wiring of the stages: source, route, encode, batch, sink, watermark, commit.
+//!
+//! An [`incarnation`] runs from a committed position until something ends it; [`supervise`] decides by
+//! what ended it whether another one follows.
+
+pub mod history;
+pub mod incarnation;
+pub mod opening;
+pub mod outlet;
+mod progress;
+pub mod pump;
+#[cfg(test)]
+mod simulation_tests;
+mod stopping;
+
+use crate::checkpoint::committer::Ledger;
+use crate::config::OnMissingTopic;
+use crate::error::{Code, Error, Policy};
+use crate::sink::producer::Faults;
+use crate::source::cursor::Start;
+use crate::status::State;
+use crate::status::waiting::Awaited;
+use incarnation::{Outcome, Rooms};
+use opening::Opened;
+use pump::{End, Knowledge};
+use rdkafka::error::RDKafkaErrorCode;
+use std::time::Duration;
+use stopping::Owed;
+
+/// Longest pause before a producer is built again: what Kafka refuses is most often a right, and changes
+/// should flow soon after it is given back.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// Runs incarnations from `opened` until the process is asked to stop or cannot go on. Gives the ledger
+/// back after a graceful stop.
+///
+/// # Errors
+/// What ended it, by its code.
+pub async fn supervise(rooms: &Rooms, opened: Opened, ledger: Ledger) -> Result<Ledger, Error> {
+    let mut knowledge = Knowledge::default();
+    let mut pursuit = history::Pursuit::default();
+    let mut delays = rooms.retry().delays();
+    let mut owed = Owed::default();
+    let mut next = (opened, ledger);
+    loop {
+        let (opened, ledger) = next;
+        let began = opened.position.clone();
+        if opened.gap.is_some() {
+            // A new numbering: what is known of the events of the old one means nothing.
+            knowledge = Knowledge {
+                gap: opened.gap,
+                ..Knowledge::default()
+            };
+        }
+        let outcome = rooms
+            .run(opened.cursor, opened.position, ledger, &knowledge)
+            .await?;
+        let Outcome {
+            end,
+            position,
+            ledger,
+            faults,
+            drained,
+            taken,
+            stored,
+        } = outcome;
+        owed.after(&position, taken, drained, stored);
+        if position.seq > began.seq {
+            delays = rooms.retry().delays();
+            // Its record is the first of its incarnation, so it is acknowledged.
+            knowledge.gap = None;
+            pursuit.told();
+        }
+        let lost = match end {
+            End::Stopped => return owed.stop(rooms, ledger, &position).await,
+            End::Failed(error) => return Err(error),
+            End::Source(fault) if fault.kind.is_of_history() => Some(Error::from(fault)),
+            End::Source(fault) => return Err(fault.into()),
+            End::Producer => {
+                knowledge.forget(position.seq);
+                learn(rooms, &mut knowledge, &faults)?;
+                tokio::select! {
+                    () = rooms.stop.cancelled() => return owed.stop(rooms, ledger, &position).await,
+                    () = rooms.board.waits.on(Awaited::Kafka, look_again(rooms, &faults)) => None,
+                }
+            }
+        };
+        rooms.board.enter(State::Recovering);
+        let last = position.clone();
+        let opened = match lost {
+            Some(error) => history::go_on(rooms, &mut pursuit, &position, error).await?,
+            None => {
+                tracing::warn!(
+                    seq = position.seq.0,
+                    "starting again from the last acknowledged position"
+                );
+                // Records that were refused are nothing to wait for: each time more is known of them.
+                let delay = if faults.records.is_empty() {
+                    delays.after(Policy::Retry).map_err(|_used_up| {
+                        Error::new(Code::SinkUnavailable, "RECONNECT_MAX_RETRIES is used up")
+                    })?
+                } else {
+                    Duration::ZERO
+                };
+                tokio::select! {
+                    () = rooms.stop.cancelled() => return owed.stop(rooms, ledger, &last).await,
+                    () = tokio::time::sleep(delay.min(LONGEST_PAUSE)) => {}
+                }
+                let start = Start::After(position.token.clone());
+                match opening::cursor(rooms, &start, &mut delays).await {
+                    Ok(cursor) => cursor.map(|(cursor, _)| Opened {
+                        cursor,
+                        position,
+                        // What is still to be told is known already.
+                        gap: None,
+                    }),
+                    Err(error) if error.code == Code::HistoryLost => {
+                        history::go_on(rooms, &mut pursuit, &position, error).await?
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        };
+        match opened {
+            Some(opened) => next = (opened, ledger),
+            None => return owed.stop(rooms, ledger, &last).await,
+        }
+    }
+}
+
+/// Takes from a broken producer's reports what the next incarnation must know.
+fn learn(rooms: &Rooms, knowledge: &mut Knowledge, faults: &Faults) -> Result<(), Error> {
+    for (seq, code) in &faults.records {
+        if knowledge.refused.contains_key(seq) {
+            if *code == RDKafkaErrorCode::MessageSizeTooLarge {
+                // The next one is smaller, until there is no room for anything.
+                *knowledge.oversize.entry(*seq).or_default() += 1;
+                continue;
+            }
+            return Err(Error::new(
+                Code::RecordRefused,
+                format!(
+                    "the dead letter of the event with tw-seq {seq} is refused as well: {code}; see to the \
+                     topic KAFKA_DLQ_TOPIC, or choose ON_RECORD_ERROR=skip"
+                ),
+            ));
+        }
+        // One alone, or told apart by the broker, is known for what it is; of the others it may be any.
+        let is_named = faults.records.len() == 1 || (faults.named && names_records(*code));
+        if !knowledge.suspects.insert(*seq) || is_named {
+            knowledge.refused.insert(*seq, *code);
+        }
+    }
+    if let Some((first, code)) = faults.records.first_key_value() {
+        tracing::warn!(
+            records = faults.records.len(), first = first.0, %code,
+            "kafka refused records; what was refused among others is sent again alone"
+        );
+    }
+    for (name, code) in &faults.topics {
+        tracing::warn!(topic = name, %code, "the topic is missing or forbidden");
+        let note = format!("topic {name} is missing, or this user may not write to it");
+        rooms.board.sink_error.set(note);
+        let mut topics = rooms.router.table().all();
+        topics.retain(|topic| topic.name() == name);
+        // Not the topic of checkpoints, which no choice spares.
+        if !topics.is_empty()
+            && rooms.config.pipeline.on_missing_topic == OnMissingTopic::RecordError
+            && *code == RDKafkaErrorCode::TopicAuthorizationFailed
+        {
+            rooms.topics.refuse_writes(name);
+        } else {
+            // Until it takes a record: that it can be seen does not mean that it may be written.
+            let what = Awaited::Topic(name.as_str().into());
+            let why = format!("kafka refuses its records: {code}");
+            rooms.board.waits.trouble(what, why);
+        }
+        for topic in topics {
+            topic.learned(0, None);
+        }
+    }
+    if let Some(error) = &faults.fatal {
+        let why = crate::kafka::client::describe(error);
+        tracing::warn!(error = why, "the kafka producer is built anew");
+        rooms.board.sink_error.set(why.as_str());
+        rooms.board.waits.trouble(Awaited::Producer, why);
+    } else if faults.dropped {
+        let why = "records were dropped";
+        tracing::warn!("{why}; the kafka producer is built anew");
+        rooms.board.waits.trouble(Awaited::Producer, why.into());
+    }
+    Ok(())
+}
+
+/// Whether a broker that refuses records of a batch with this code says which.
+fn names_records(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::InvalidRecord | RDKafkaErrorCode::InvalidTimestamp
+    )
+}
+
+/// A topic that refuses a record may have another limit than was learned: knowing it spares its
+/// batches, and the next such record, the same fate.
+async fn look_again(rooms: &Rooms, faults: &Faults) {
+    let mut topics = rooms.router.table().all();
+    topics.retain(|topic| faults.refusing.contains(topic.name()));
+    for notice in rooms.topics.refresh(&topics).await {
+        tracing::warn!("{notice}");
+    }
+}

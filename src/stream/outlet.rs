@@ -1,0 +1,433 @@
+//! The way out of the pump: records go to the producer within the byte budget, batches to the tracker.
+//! Exactly once, it also begins and commits the transactions that they are in.
+
+use crate::change::event::Event;
+use crate::change::position::{ClusterTime, Position, ResumeToken, Seq};
+use crate::config::Batching;
+use crate::error::Error;
+use crate::flow::batch::Fill;
+use crate::flow::budget::Budget;
+use crate::flow::tracker::Tracker;
+use crate::flow::watermark::{EntryId, Seal};
+use crate::kafka::produce::Record;
+use crate::metrics::ClosedBy;
+use crate::route::Topic;
+use crate::sink::first::Firsts;
+use crate::sink::producer::{Producer, Ticket};
+use crate::sink::transaction::{Transactions, Uncommitted};
+use crate::status::Board;
+use crate::status::waiting::Awaited;
+use rdkafka::error::RDKafkaErrorCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+/// Why a record did not get out.
+#[derive(Debug)]
+pub enum Blocked {
+    /// Asked to stop while waiting.
+    Stopped,
+    /// The producer must not go on.
+    Broken,
+    /// librdkafka refuses this record.
+    Refused(RDKafkaErrorCode),
+    /// There is nothing to try again.
+    Failed(Error),
+}
+
+impl From<Uncommitted> for Blocked {
+    fn from(uncommitted: Uncommitted) -> Self {
+        match uncommitted {
+            Uncommitted::Broken => Self::Broken,
+            Uncommitted::Failed(error) => Self::Failed(error),
+        }
+    }
+}
+
+/// The last place taken up: what a batch that is closed now gives out.
+#[derive(Debug, Clone)]
+pub struct Place {
+    pub seq: Seq,
+    pub token: Vec<u8>,
+    pub time_millis: Option<i64>,
+    /// Of the last event.
+    pub cluster_time: Option<ClusterTime>,
+}
+
+/// Sends records and closes batches, for one incarnation.
+pub struct Outlet<'a> {
+    producer: &'a Producer,
+    tracker: Arc<Tracker>,
+    budget: Arc<Budget>,
+    limits: Batching,
+    stop: CancellationToken,
+    place: Place,
+    batch: Option<(EntryId, Fill)>,
+    /// Whether records were queued since the producer was told that nothing follows.
+    is_lingering: bool,
+    /// Whether the stream works off what has waited at the source: the next reply will not be long.
+    is_behind: bool,
+    /// Whether `place` must not be committed before the event that follows it.
+    is_within_event: bool,
+    /// Whether some of that event's records were sent: a stop waits for the others.
+    is_half_sent: bool,
+    firsts: Firsts,
+    /// None where positions are stored beside the records: at least once.
+    transactions: Option<Transactions<'a>>,
+    board: Arc<Board>,
+}
+
+impl<'a> Outlet<'a> {
+    /// `budget` is the records' half; `start` is the position the stream was opened at.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is one of the outlet's own parts"
+    )]
+    pub fn new(
+        producer: &'a Producer,
+        transactions: Option<Transactions<'a>>,
+        tracker: Arc<Tracker>,
+        budget: Arc<Budget>,
+        limits: Batching,
+        board: Arc<Board>,
+        stop: CancellationToken,
+        start: &Position,
+    ) -> Self {
+        let place = Place {
+            seq: start.seq,
+            token: start.token.as_bytes().to_vec(),
+            time_millis: start.time_millis,
+            cluster_time: start.cluster_time,
+        };
+        Self {
+            producer,
+            tracker,
+            budget,
+            limits,
+            stop,
+            place,
+            batch: None,
+            is_lingering: false,
+            is_behind: false,
+            is_within_event: false,
+            is_half_sent: false,
+            firsts: Firsts::default(),
+            transactions,
+            board,
+        }
+    }
+
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// The last event of which records were sent, or that was passed over.
+    pub fn taken(&self) -> Seq {
+        match self.is_half_sent {
+            true => self.place.seq.next(),
+            false => self.place.seq,
+        }
+    }
+
+    /// Says whether more waits at the source, so that records should gather.
+    pub fn set_behind(&mut self, is_behind: bool) {
+        self.is_behind = is_behind;
+    }
+
+    pub fn is_broken(&self) -> bool {
+        self.producer.is_broken()
+    }
+
+    /// Waits, before a record that others must not overtake, until it may follow what was sent to its
+    /// partition. In a transaction that fails as a whole, none can be overtaken.
+    ///
+    /// # Errors
+    /// [`Blocked`] when it is time to end.
+    pub async fn in_order(&mut self, topic: &Topic, key: &[u8]) -> Result<(), Blocked> {
+        if self.transactions.is_none() && self.firsts.must_wait(topic, key) {
+            self.acknowledged().await?;
+        }
+        Ok(())
+    }
+
+    /// Queues a record of the event that follows [`place`](Self::place), whose own time is
+    /// `change_millis`, waiting for the byte budget where that is used up.
+    ///
+    /// # Errors
+    /// [`Blocked`]; nothing was queued then.
+    pub async fn send(
+        &mut self,
+        record: &Record<'_>,
+        change_millis: Option<i64>,
+    ) -> Result<(), Blocked> {
+        let weight = record.weight();
+        if !self.budget.try_take(weight) {
+            // What is open must be closed, or its bytes would never come back.
+            self.seal(ClosedBy::Budget);
+            self.unless_ended(Awaited::Budget, self.budget.take(weight))
+                .await?;
+        }
+        if let Some(transactions) = &mut self.transactions
+            && let Err(uncommitted) = transactions.begin()
+        {
+            self.budget.release(weight);
+            return Err(uncommitted.into());
+        }
+        loop {
+            let (entry, fill) = self.open();
+            let ticket = Ticket {
+                entry,
+                index: fill.events,
+            };
+            if fill.records == 0 {
+                self.board.metrics.sent(entry, change_millis);
+                if let Some(millis) = change_millis {
+                    self.tracker.note_change(entry, millis);
+                }
+            }
+            let blocked = match self.producer.send(record, ticket) {
+                Ok(()) => {
+                    self.open().1.record(weight);
+                    self.is_within_event = true;
+                    self.is_half_sent = true;
+                    self.is_lingering = true;
+                    return Ok(());
+                }
+                Err(RDKafkaErrorCode::QueueFull) => {
+                    // Only with KAFKA_PROP_QUEUE_*: our own queue is larger than the budget.
+                    let pause = tokio::time::sleep(Duration::from_millis(2));
+                    match self.unless_ended(Awaited::Queue, pause).await {
+                        Ok(()) => continue,
+                        Err(blocked) => blocked,
+                    }
+                }
+                Err(
+                    code @ (RDKafkaErrorCode::MessageSizeTooLarge
+                    | RDKafkaErrorCode::InvalidArgument),
+                ) => Blocked::Refused(code),
+                Err(code) => {
+                    tracing::warn!(%code, "the kafka producer takes no more records");
+                    Blocked::Broken
+                }
+            };
+            self.budget.release(weight);
+            return Err(blocked);
+        }
+    }
+
+    /// Lets nothing be committed before the next event is counted.
+    pub fn hold(&mut self) {
+        self.is_within_event = true;
+    }
+
+    /// Counts an event whose records were all sent, and closes the batch when it is full.
+    pub fn count(&mut self, event: &Event<'_>) {
+        let limits = self.limits;
+        let (_, fill) = self.open();
+        fill.events += 1;
+        let closed_by = fill.closed_by(&limits, Instant::now());
+        self.place.seq = self.place.seq.next();
+        self.place.token.clear();
+        self.place.token.extend_from_slice(event.token);
+        self.place.time_millis = event.timestamp_millis().or(self.place.time_millis);
+        self.place.cluster_time = event.cluster_time.or(self.place.cluster_time);
+        self.is_within_event = false;
+        self.is_half_sent = false;
+        if let Some(by) = closed_by {
+            self.seal(by);
+        }
+    }
+
+    /// Moves to a place behind the last event, in-band: committed only after what is before it.
+    pub fn pass(&mut self, token: &ResumeToken, time_millis: Option<i64>) {
+        if token.as_bytes() == self.place.token {
+            return;
+        }
+        self.place.token.clear();
+        self.place.token.extend_from_slice(token.as_bytes());
+        self.place.time_millis = time_millis.or(self.place.time_millis);
+        // An open batch takes the place along when it is closed.
+        if self.batch.is_none()
+            && let Some(position) = self.position()
+        {
+            self.tracker.pass(position);
+        }
+    }
+
+    /// Closes the open batch, if any. It gives out the last place whose event is complete, so that it
+    /// may also be closed between the records of one event.
+    pub fn seal(&mut self, by: ClosedBy) {
+        if self.is_lingering {
+            let is_last = match by {
+                ClosedBy::Events | ClosedBy::Bytes | ClosedBy::Timeout => false,
+                ClosedBy::Idle => !self.is_behind,
+                ClosedBy::Budget | ClosedBy::Wait => true,
+            };
+            self.producer.pause(is_last);
+            self.is_lingering = !is_last;
+        }
+        let Some((entry, fill)) = self.batch.take() else {
+            return;
+        };
+        self.board.metrics.batch_closed(by, fill.events);
+        let seal = Seal {
+            records: fill.records,
+            bytes: fill.bytes,
+            position: self.position(),
+        };
+        self.tracker.seal(entry, seal);
+    }
+
+    fn position(&self) -> Option<Position> {
+        let Place {
+            seq,
+            time_millis,
+            cluster_time,
+            ..
+        } = self.place;
+        ResumeToken::from_bytes(&self.place.token).map(|token| Position {
+            token,
+            seq,
+            time_millis,
+            cluster_time,
+        })
+    }
+
+    /// Closes the batch and waits until everything is acknowledged.
+    ///
+    /// # Errors
+    /// [`Blocked`] when that will not be.
+    pub async fn acknowledged(&mut self) -> Result<(), Blocked> {
+        self.seal(ClosedBy::Wait);
+        self.unless_ended(Awaited::Acknowledgements, self.tracker.drained())
+            .await?;
+        self.firsts.acknowledged();
+        Ok(())
+    }
+
+    /// Waits for `future` until it is time to commit: none then.
+    ///
+    /// # Errors
+    /// [`Blocked`] when it is time to end.
+    pub async fn unless_due<T>(
+        &self,
+        what: Awaited,
+        future: impl Future<Output = T>,
+    ) -> Result<Option<T>, Blocked> {
+        let Some(due) = self.due() else {
+            return self.unless_ended(what, future).await.map(Some);
+        };
+        let due = tokio::time::sleep_until(due.into());
+        self.unless_ended(what, async {
+            tokio::select! {
+                done = future => Some(done),
+                () = due => None,
+            }
+        })
+        .await
+    }
+
+    /// Commits the transaction when it has reached its length. Between two events, at least once a
+    /// no-op.
+    ///
+    /// # Errors
+    /// [`Blocked`] when it is time to end.
+    pub async fn commit_if_due(&mut self) -> Result<(), Blocked> {
+        match self.due() {
+            Some(due) if due <= Instant::now() => self.commit().await,
+            _ => Ok(()),
+        }
+    }
+
+    fn due(&self) -> Option<Instant> {
+        if self.is_within_event {
+            return None;
+        }
+        self.transactions.as_ref()?.due(&self.place.token)
+    }
+
+    /// Commits the transaction with all that is before this place, if there is anything to commit.
+    ///
+    /// # Errors
+    /// [`Blocked`] when it is time to end.
+    pub async fn commit(&mut self) -> Result<(), Blocked> {
+        if self.is_worth_committing() && !self.is_within_event {
+            self.acknowledged().await?;
+            self.end_transaction().await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the last acknowledgements and commits them; whether that came about.
+    pub async fn finish(&mut self) -> bool {
+        self.seal(ClosedBy::Wait);
+        let drained = async {
+            tokio::select! {
+                () = self.tracker.drained() => true,
+                () = self.producer.broken() => false,
+            }
+        };
+        let waits = &self.board.waits;
+        let acknowledged = waits.on(Awaited::Acknowledgements, drained).await;
+        if !acknowledged || !self.is_worth_committing() {
+            return acknowledged && !self.is_half_sent;
+        }
+        if self.is_within_event {
+            // Half an event must not be committed before a place that does not count it.
+            if let Some(transactions) = &mut self.transactions {
+                let waits = &self.board.waits;
+                waits.on(Awaited::Transaction, transactions.abandon()).await;
+            }
+            return !self.is_half_sent;
+        }
+        self.end_transaction().await.is_ok()
+    }
+
+    fn is_worth_committing(&self) -> bool {
+        self.transactions
+            .as_ref()
+            .is_some_and(|transactions| transactions.is_worth_committing(&self.place.token))
+    }
+
+    async fn end_transaction(&mut self) -> Result<(), Blocked> {
+        let position = self.position();
+        if let (Some(transactions), Some(position)) = (&mut self.transactions, position) {
+            let began = Instant::now();
+            let commit = transactions.commit(position.clone());
+            let committed = self.board.waits.on(Awaited::Transaction, commit).await;
+            let metrics = &self.board.metrics;
+            metrics.checkpoint(committed.is_ok(), began.elapsed());
+            committed?;
+            self.board.set_committed(position);
+        }
+        Ok(())
+    }
+
+    /// Waits for `future`, unless it is time to end. The pump has no other wait, so that each has a name.
+    ///
+    /// # Errors
+    /// [`Blocked`] when it is.
+    pub async fn unless_ended<T>(
+        &self,
+        what: Awaited,
+        future: impl Future<Output = T>,
+    ) -> Result<T, Blocked> {
+        let unless_ended = async {
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled(), if !self.is_half_sent => Err(Blocked::Stopped),
+                () = self.producer.broken() => Err(Blocked::Broken),
+                done = future => Ok(done),
+            }
+        };
+        self.board.waits.on(what, unless_ended).await
+    }
+
+    fn open(&mut self) -> (EntryId, &mut Fill) {
+        let (tracker, first) = (&self.tracker, self.place.seq.next());
+        let (entry, fill) = self
+            .batch
+            .get_or_insert_with(|| (tracker.open(first), Fill::new(Instant::now())));
+        (*entry, fill)
+    }
+}
