@@ -1,6 +1,5 @@
 //! When something is tried again, and when no more.
 
-use crate::config::Mongo;
 use crate::error::{Error, Policy};
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use std::time::Duration;
@@ -21,14 +20,6 @@ pub struct Retry {
 }
 
 impl Retry {
-    /// As configured.
-    pub fn of(mongo: &Mongo) -> Self {
-        Self {
-            first: mongo.reconnect_delay,
-            most: mongo.reconnect_max_retries,
-        }
-    }
-
     /// The pauses: doubling, with jitter, up to 30 s.
     pub fn delays(&self) -> Delays {
         let doubling = doubling(self.first, LONGEST_DELAY);

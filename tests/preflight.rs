@@ -8,7 +8,7 @@ use tailwater::config::*;
 use tailwater::error::Code;
 use tailwater::mongo::describe::describe;
 use tailwater::preflight::{Finding, Report, Severity};
-use tailwater::source::errors::{self, Moment, SourceFault};
+use tailwater::mongo::errors::{self, Moment, SourceFault};
 use tailwater::source::identity::{identify, same_source};
 use tailwater::source::{Filter, preflight};
 

@@ -118,7 +118,7 @@ async fn write(db: &Database, mut random: Random) {
         // Only what the network does would be a failure of the test.
         if let Err(error) = written {
             assert!(
-                tailwater::source::errors::server_code(&error).is_some(),
+                tailwater::mongo::errors::server_code(&error).is_some(),
                 "{error}"
             );
         }

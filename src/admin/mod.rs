@@ -9,9 +9,8 @@ pub use control::{Controls, Ended};
 
 use crate::config::{Config, Http};
 use crate::error::{Code, Error};
-use crate::metrics;
 use crate::source::Filter;
-use crate::status::Board;
+use crate::status::{Board, exposition};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::header;
@@ -125,6 +124,6 @@ async fn scrape(State(context): State<Arc<Context>>) -> impl IntoResponse {
     const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
     (
         [(header::CONTENT_TYPE, TEXT)],
-        metrics::render(&context.board),
+        exposition::render(&context.board),
     )
 }

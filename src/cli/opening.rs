@@ -1,9 +1,9 @@
 //! Opens the change stream of a configuration for a command: once, without waiting for anything.
 
 use crate::config::Config;
+use crate::mongo::errors;
 use crate::process;
 use crate::source::cursor::{Cursor, Start};
-use crate::source::errors;
 use crate::source::reply::Reply;
 use crate::stream::opening::moment;
 use mongodb::Client;

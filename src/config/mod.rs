@@ -6,6 +6,7 @@ mod endpoint;
 mod env;
 mod file;
 mod kafka;
+mod librdkafka;
 mod mongo;
 mod needs;
 mod patterns;
@@ -30,7 +31,7 @@ pub use env::Origin;
 pub use kafka::{Delivery, Kafka, RecordTimestamp, Sasl, SecurityProtocol, TopicCreation, Topics};
 pub use mongo::{FullDocument, Mongo, PreImages, Scope, StartAt};
 pub use pipeline::{
-    Batching, DEPLOYMENT_DATABASE, OnHistoryLost, OnMissingTopic, OnRecordError, Pipeline, Resume,
+    DEPLOYMENT_DATABASE, JsonMode, OnHistoryLost, OnMissingTopic, OnRecordError, Pipeline, Resume,
     ResumeBackend,
 };
 pub use problem::{ConfigErrors, Problem, Warning};
@@ -39,7 +40,8 @@ pub use secret::Secret;
 pub(crate) use shown::Escaped;
 pub use variable::{Fallback, Form, Group, Unit, Variable};
 
-pub use crate::encode::json::JsonMode;
+pub use crate::flow::batch::Batching;
+pub use crate::log::{Log, LogFormat};
 use env::Environment;
 use needs::Needs;
 use std::ffi::OsString;
@@ -156,17 +158,4 @@ pub enum Http {
     Asked(std::net::SocketAddr),
     /// The default address: when taken, done without and warned of.
     Default(std::net::SocketAddr),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Log {
-    /// `LOG_LEVEL`: error, warn, info, debug or trace. `DEBUG=true` means debug.
-    pub level: tracing::Level,
-    pub format: LogFormat,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    Text,
-    Json,
 }

@@ -2,6 +2,7 @@
 
 use super::Secret;
 use crate::change::position::ResumeToken;
+use crate::retry::Retry;
 use std::time::Duration;
 
 #[derive(Debug, Clone)]
@@ -33,6 +34,14 @@ pub struct Mongo {
 }
 
 impl Mongo {
+    /// When to try again after a failure.
+    pub fn retry(&self) -> Retry {
+        Retry {
+            first: self.reconnect_delay,
+            most: self.reconnect_max_retries,
+        }
+    }
+
     /// `MONGODB_URI` as it may be shown.
     pub fn place(&self) -> String {
         super::uri::redact(self.uri.expose())

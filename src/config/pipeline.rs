@@ -1,6 +1,6 @@
 //! Settings of the way between source and sink, and of checkpoints.
 
-use super::JsonMode;
+use crate::flow::batch::Batching;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,15 +17,15 @@ pub struct Pipeline {
     pub on_history_lost: OnHistoryLost,
 }
 
-/// When a batch closes: whichever comes first, or when the source has nothing more ready.
+/// `JSON_MODE`: how BSON types become JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Batching {
-    /// `BATCH_SIZE`, events.
-    pub events: usize,
-    /// `BATCH_BYTES`, bytes of records.
-    pub bytes: usize,
-    /// `BATCH_TIMEOUT_MS` after the first event.
-    pub timeout: Duration,
+pub enum JsonMode {
+    /// What a Node service's `JSON.stringify` gives, made lossless where that loses.
+    Simple,
+    /// Relaxed Extended JSON v2.
+    Relaxed,
+    /// Canonical Extended JSON v2.
+    Canonical,
 }
 
 /// `ON_RECORD_ERROR`.

@@ -6,7 +6,7 @@ use super::file;
 use super::problem::Problem;
 use super::shown::{self, HIDDEN, quote};
 use super::uri::PEM_LIMIT;
-use crate::kafka::options::validate_property;
+use crate::config::librdkafka::validate_property;
 use std::path::Path;
 
 pub(super) const PREFIX: &str = "KAFKA_PROP_";

@@ -1,8 +1,57 @@
 //! When a batch of events closes: at a number of events, of bytes, or some time after its first.
 
-use crate::config::Batching;
-use crate::metrics::ClosedBy;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// When a batch closes: whichever comes first, or when the source has nothing more ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Batching {
+    /// `BATCH_SIZE`, events.
+    pub events: usize,
+    /// `BATCH_BYTES`, bytes of records.
+    pub bytes: usize,
+    /// `BATCH_TIMEOUT_MS` after the first event.
+    pub timeout: Duration,
+}
+
+/// What closed a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClosedBy {
+    /// `BATCH_SIZE`.
+    Events,
+    /// `BATCH_BYTES`.
+    Bytes,
+    /// `BATCH_TIMEOUT_MS`.
+    Timeout,
+    /// The source had nothing more ready.
+    Idle,
+    /// The memory budget was used up.
+    Budget,
+    /// Something had to be waited for: a topic, an acknowledgement, the end.
+    Wait,
+}
+
+impl ClosedBy {
+    pub const ALL: [Self; 6] = [
+        Self::Events,
+        Self::Bytes,
+        Self::Timeout,
+        Self::Idle,
+        Self::Budget,
+        Self::Wait,
+    ];
+
+    /// The label's value.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Events => "events",
+            Self::Bytes => "bytes",
+            Self::Timeout => "timeout",
+            Self::Idle => "idle",
+            Self::Budget => "budget",
+            Self::Wait => "wait",
+        }
+    }
+}
 
 /// Counts the batch that is being filled.
 #[derive(Debug)]

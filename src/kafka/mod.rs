@@ -1,8 +1,7 @@
-//! What everyone needs to speak to Kafka: clients, librdkafka's properties, partitions, producing a record.
+//! What everyone needs to speak to Kafka: clients, rights, partitions, producing a record.
 
 pub mod authorized;
 pub mod client;
-pub mod options;
 pub mod partition;
 pub mod produce;
 pub mod rights;

@@ -4,7 +4,6 @@
 mod json;
 mod one_line;
 
-use crate::config::{Log, LogFormat};
 use one_line::OneLine;
 use std::io::IsTerminal;
 use tracing::Level;
@@ -13,6 +12,21 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt, reload};
+
+/// How the process logs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// `LOG_LEVEL`: error, warn, info, debug or trace. `DEBUG=true` means debug.
+    pub level: tracing::Level,
+    pub format: LogFormat,
+}
+
+/// `LOG_FORMAT`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
 
 /// Changes the level of a running process.
 #[derive(Debug, Clone)]

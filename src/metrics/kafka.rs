@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// What was last heard of the Kafka client.
 #[derive(Debug, Clone, Default)]
-pub(super) struct KafkaClient {
+pub(crate) struct KafkaClient {
     pub queue_records: u64,
     pub queue_bytes: u64,
     pub brokers_up: usize,
@@ -23,7 +23,7 @@ pub(super) struct KafkaClient {
 
 /// What only grows while a client lives, summed over its brokers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Totals {
+pub(crate) struct Totals {
     pub requests: u64,
     pub bytes: u64,
     pub retries: u64,
@@ -34,7 +34,7 @@ pub(super) struct Totals {
 
 impl KafkaClient {
     /// Takes a report of librdkafka's in.
-    pub(super) fn hear(&mut self, statistics: &Statistics) {
+    pub(crate) fn hear(&mut self, statistics: &Statistics) {
         let up = || statistics.brokers.values().filter(|broker| is_up(broker));
         let slowest = |window: fn(&Broker) -> Option<&Window>| {
             let p99 = up().filter_map(window).map(|window| window.p99).max()?;

@@ -1,19 +1,15 @@
 //! What is counted and timed, for Prometheus. Names and meanings are in [`names`].
 //!
-//! What tasks count themselves goes through handles that are looked up once; what the [`Board`] knows
-//! anyway is read from it when somebody asks ([`scrape`]).
-//!
-//! [`Board`]: crate::status::Board
+//! What tasks count themselves goes through handles that are looked up once; what the board knows
+//! anyway is read from it when somebody asks (`status::exposition`).
 
 pub mod events;
 mod flight;
 mod kafka;
 pub mod names;
-mod process;
-mod scrape;
+pub(crate) mod process;
 
-pub use scrape::render;
-
+use crate::flow::batch::ClosedBy;
 use crate::flow::budget::Budget;
 use crate::flow::tracker::Tracker;
 use crate::flow::watermark::EntryId;
@@ -43,46 +39,6 @@ const EVENTS: &[f64] = &[
 /// How often samples are put into their buckets: until then each takes some bytes of memory.
 const UPKEEP: Duration = Duration::from_secs(1);
 
-/// What closed a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ClosedBy {
-    /// `BATCH_SIZE`.
-    Events,
-    /// `BATCH_BYTES`.
-    Bytes,
-    /// `BATCH_TIMEOUT_MS`.
-    Timeout,
-    /// The source had nothing more ready.
-    Idle,
-    /// The memory budget was used up.
-    Budget,
-    /// Something had to be waited for: a topic, an acknowledgement, the end.
-    Wait,
-}
-
-impl ClosedBy {
-    const ALL: [Self; 6] = [
-        Self::Events,
-        Self::Bytes,
-        Self::Timeout,
-        Self::Idle,
-        Self::Budget,
-        Self::Wait,
-    ];
-
-    /// The label's value.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Events => "events",
-            Self::Bytes => "bytes",
-            Self::Timeout => "timeout",
-            Self::Idle => "idle",
-            Self::Budget => "budget",
-            Self::Wait => "wait",
-        }
-    }
-}
-
 /// Handles of everything that is counted where it happens.
 #[derive(Debug)]
 pub struct Metrics {
@@ -104,12 +60,12 @@ pub struct Metrics {
 
 /// What was last heard from somewhere, kept until it is asked for.
 #[derive(Debug, Default)]
-struct Last {
-    tracker: Weak<Tracker>,
-    replies: Weak<Budget>,
-    records: Weak<Budget>,
-    headroom: Option<Duration>,
-    kafka: Option<KafkaClient>,
+pub(crate) struct Last {
+    pub(crate) tracker: Weak<Tracker>,
+    pub(crate) replies: Weak<Budget>,
+    pub(crate) records: Weak<Budget>,
+    pub(crate) headroom: Option<Duration>,
+    pub(crate) kafka: Option<KafkaClient>,
 }
 
 impl Default for Metrics {
@@ -141,7 +97,7 @@ impl Metrics {
                 Kind::Histogram => recorder.describe_histogram(name, None, metric.help.into()),
             }
         }
-        for reason in crate::sink::dead_letter::Reason::NAMES {
+        for reason in names::RECORD_ERRORS {
             // There from the start, so that the first one shows as an increase.
             for metric in [&names::DEAD_LETTERED, &names::SKIPPED] {
                 counter(&recorder, metric, &[reason]).absolute(0);
@@ -281,11 +237,11 @@ impl Metrics {
     }
 
     /// What was counted where it happened, in the exposition format.
-    fn recorded(&self) -> String {
+    pub(crate) fn recorded(&self) -> String {
         self.handle.render()
     }
 
-    fn with_last<T>(&self, look: impl FnOnce(&mut Last) -> T) -> T {
+    pub(crate) fn with_last<T>(&self, look: impl FnOnce(&mut Last) -> T) -> T {
         look(&mut self.last.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -318,7 +274,7 @@ mod tests {
     #[test]
     fn dead_letters_are_there_at_zero_before_the_first() {
         let text = Metrics::new().recorded();
-        for reason in crate::sink::dead_letter::Reason::NAMES {
+        for reason in names::RECORD_ERRORS {
             let line = format!("tailwater_dead_lettered_total{{reason=\"{reason}\"}} 0\n");
             assert!(text.contains(&line), "{text}");
         }

@@ -45,6 +45,18 @@ macro_rules! metrics {
     };
 }
 
+/// Why an event can have no record: the values of the label `reason`.
+pub const RECORD_ERRORS: [&str; 8] = [
+    "too_large",
+    "out_of_time",
+    "refused_by_broker",
+    "no_topic",
+    "not_encodable",
+    "unknown_operation",
+    "image_missing",
+    "too_large_to_read",
+];
+
 metrics! {
     EVENTS "tailwater_events_total" Counter BY_NAMESPACE,
         "Change events read";

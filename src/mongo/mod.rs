@@ -2,4 +2,5 @@
 
 pub mod codes;
 pub mod describe;
+pub mod errors;
 pub mod hosts;

@@ -11,7 +11,6 @@ use crate::error::{Code, Error};
 use crate::mongo::describe::describe;
 use crate::mongo::hosts;
 use crate::preflight::Report;
-use crate::retry::Retry;
 use crate::sink::topics;
 use crate::source::cursor::{Lean, Watch};
 use crate::source::{self, Filter, Images, headroom, preflight};
@@ -118,7 +117,7 @@ async fn run_unless_paused(
     let client = tokio::select! {
         () = controls.stop.cancelled() => return Ok(()),
         // The name server may be away, as other servers may.
-        client = waiting::healing(Retry::of(&config.mongo), async || {
+        client = waiting::healing(config.mongo.retry(), async || {
             let client = connect(&config).await;
             if let Err(error) = &client {
                 board.source_error.set(error.detail.as_str());

@@ -7,13 +7,13 @@ use crate::change::position::{Position, ResumeToken, Seq};
 use crate::checkpoint::{self, Checkpoint, Connections, Decision, Store, StoreContext};
 use crate::config::{Config, StartAt};
 use crate::error::{Code, Error};
+use crate::mongo::errors::{self, SourceFault, Stage};
 use crate::preflight::Report;
 use crate::retry::Retry;
 use crate::route::Router;
 use crate::sink::topics::Topics;
 use crate::source::batch_size::BatchSize;
 use crate::source::cursor::{Cursor, Start};
-use crate::source::errors::{self, SourceFault, Stage};
 use crate::source::locate::{Located, locate};
 use crate::source::{identity, preflight, start};
 use crate::status::Board;
@@ -35,7 +35,7 @@ pub(super) async fn open(
 ) -> Result<Option<(Rooms, Opened, Store)>, Error> {
     let router = Router::of(&config)?;
     let topics = Topics::new(&config.kafka)?;
-    let retry = Retry::of(&config.mongo);
+    let retry = config.mongo.retry();
     // Neither end waits for the other, and the checkpoint's connections wait for none.
     let connecting = tokio::spawn({
         let config = config.clone();

@@ -4,8 +4,8 @@
 use crate::change::event::Event;
 use crate::change::position::Seq;
 use crate::error::{Code, Error};
+use crate::mongo::errors::SourceFault;
 use crate::route::{AFTER, BEFORE, OutOfTime};
-use crate::source::errors::SourceFault;
 use rdkafka::error::RDKafkaErrorCode;
 
 /// Why an event can have no record.
@@ -28,18 +28,6 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// All names, for metrics.
-    pub const NAMES: [&'static str; 8] = [
-        "too_large",
-        "out_of_time",
-        "refused_by_broker",
-        "no_topic",
-        "not_encodable",
-        "unknown_operation",
-        "image_missing",
-        "too_large_to_read",
-    ];
-
     /// A stable name, for headers and metrics.
     pub fn name(&self) -> &'static str {
         match self {

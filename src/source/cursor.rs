@@ -1,8 +1,8 @@
 //! Opens the change stream's cursor.
 
-use super::errors::SourceFault;
 use super::reply::Reply;
 use crate::change::position::{ClusterTime, ResumeToken};
+use crate::mongo::errors::SourceFault;
 use bson::{Bson, Document, RawDocumentBuf, doc};
 use futures_util::StreamExt;
 use mongodb::Client;

@@ -1,8 +1,8 @@
 //! How long until the checkpoint falls off the oplog: looked at once a minute, from the moment the stream
 //! is open. The first look is also told in words, as a check of the start that need not be waited for.
 
-use super::errors::{self, Moment, SourceFault};
 use super::oplog::{self, FULL, Oldest};
+use crate::mongo::errors::{self, Moment, SourceFault};
 use crate::status::Board;
 use mongodb::Client;
 use std::sync::Arc;

@@ -3,8 +3,8 @@
 //! What can be read depends on the user's privileges, and those change: two identities are only
 //! held against each other in what both of them say.
 
-use super::errors::{self, Moment};
 use crate::error::Error;
+use crate::mongo::errors::{self, Moment};
 use bson::{Bson, Document, doc};
 use mongodb::Client;
 use std::fmt;

@@ -3,7 +3,6 @@
 
 pub mod batch_size;
 pub mod cursor;
-pub mod errors;
 pub mod filter;
 pub mod fingerprint;
 pub mod headroom;

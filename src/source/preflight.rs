@@ -7,12 +7,12 @@ mod data;
 mod eventless;
 mod reach;
 
-use super::errors::{self, Moment, SourceFault};
 use super::filter::{Filter, Images, change_stream_options};
 use super::oplog;
 use crate::config::{Config, FullDocument, Mongo, PreImages, Scope};
 use crate::error::Code;
 use crate::mongo::describe::describe;
+use crate::mongo::errors::{self, Moment, SourceFault};
 use crate::preflight::{Finding, Report, Severity};
 use bson::{Document, doc};
 use mongodb::{Client, Database};

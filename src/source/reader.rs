@@ -7,7 +7,6 @@ mod place;
 
 use super::batch_size::BatchSize;
 use super::cursor::{Cursor, MAX_AWAIT, Watch};
-use super::errors::{self, Moment, SourceFault, Stage};
 use super::reply::Reply;
 use super::split::SplitError;
 use crate::change::event::NoEvent;
@@ -15,6 +14,7 @@ use crate::change::position::Position;
 use crate::error::Error;
 use crate::flow::budget::{Budget, Reservation};
 use crate::mongo::describe::{custom, describe};
+use crate::mongo::errors::{self, Moment, SourceFault, Stage};
 use crate::retry::{GivenUp, Retry};
 use crate::status::Board;
 use crate::status::waiting::Awaited;

@@ -1,11 +1,11 @@
 //! Where a stream begins when there is no checkpoint: `START_AT`.
 
 use super::cursor::Start;
-use super::errors::{self, Moment};
 use super::oplog;
 use crate::change::position::ClusterTime;
 use crate::config::StartAt;
 use crate::error::{Code, Error};
+use crate::mongo::errors::{self, Moment};
 use mongodb::Client;
 
 /// The start for a stream without a checkpoint, at the given attempt (from 1 on).

@@ -1,5 +1,6 @@
 //! The board: what the tasks last saw, for the status line, the health endpoints and the metrics.
 
+pub mod exposition;
 pub mod health;
 pub mod line;
 pub mod stall;

@@ -13,6 +13,7 @@ use crate::error::{Code, Error};
 use crate::flow::budget::Budget;
 use crate::flow::tracker::Tracker;
 use crate::metrics::events::EventCounts;
+use crate::mongo::errors::Stage;
 use crate::panics::caught;
 use crate::retry::Retry;
 use crate::route::Router;
@@ -22,7 +23,6 @@ use crate::sink::transaction::{self, Transactions};
 use crate::source::Filter;
 use crate::source::batch_size::BatchSize;
 use crate::source::cursor::{Cursor, Watch};
-use crate::source::errors::Stage;
 use crate::source::reader::{Fetched, READ_AHEAD, Reader};
 use crate::source::split::Merger;
 use crate::status::waiting::Awaited;
@@ -72,7 +72,7 @@ pub struct Outcome {
 impl Rooms {
     /// How to try again.
     pub fn retry(&self) -> Retry {
-        Retry::of(&self.config.mongo)
+        self.config.mongo.retry()
     }
 
     /// How far the stream has come.

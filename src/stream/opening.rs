@@ -3,9 +3,9 @@
 use super::incarnation::Rooms;
 use crate::change::position::{Position, ResumeToken};
 use crate::error::Error;
+use crate::mongo::errors::{self, Moment, SourceFault};
 use crate::retry::Delays;
 use crate::source::cursor::{Cursor, Start};
-use crate::source::errors::{self, Moment, SourceFault};
 use crate::source::reader::READ_PATIENCE;
 use crate::status::waiting::Awaited;
 use bson::RawDocumentBuf;

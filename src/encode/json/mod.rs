@@ -26,19 +26,9 @@ use output::Output;
 use simple::Simple;
 use walk::{Container, Dialect};
 
+pub use crate::config::JsonMode;
 pub(super) use date::write_millis as write_timestamp;
 pub use read::{Unreadable, read_document};
-
-/// `JSON_MODE`: how BSON types become JSON.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum JsonMode {
-    /// What a Node service's `JSON.stringify` gives, made lossless where that loses.
-    Simple,
-    /// Relaxed Extended JSON v2.
-    Relaxed,
-    /// Canonical Extended JSON v2.
-    Canonical,
-}
 
 /// How many documents and arrays may lie in one another, the outermost counted.
 ///

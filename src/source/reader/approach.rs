@@ -2,8 +2,8 @@
 
 use super::place::Place;
 use super::{Asked, Fetched, OPENING_PATIENCE, READ_PATIENCE, Reader, timed_out};
+use crate::mongo::errors::SourceFault;
 use crate::source::cursor::Cursor;
-use crate::source::errors::SourceFault;
 use crate::source::reply::Reply;
 use mongodb::error::Error;
 use tokio_util::sync::CancellationToken;

@@ -2,7 +2,7 @@
 
 use super::place::Place;
 use super::{Asked, OPENING_PATIENCE, Reader};
-use crate::source::errors::SourceFault;
+use crate::mongo::errors::SourceFault;
 use crate::source::locate::{Located, locate};
 use crate::source::reply::Reply;
 use crate::source::split::SplitError;

@@ -5,7 +5,7 @@ use crate::change::event::Event;
 use crate::change::position::Seq;
 use crate::config::{OnMissingTopic, OnRecordError};
 use crate::error::Error;
-use crate::metrics::ClosedBy;
+use crate::flow::batch::ClosedBy;
 use crate::route::{Route, Topic, TopicId};
 use crate::sink::dead_letter::{Reason, Refused};
 use crate::sink::parts::DeadLetter;

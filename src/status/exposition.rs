@@ -1,9 +1,9 @@
 //! The page at `/metrics`: what was counted, and what the board shows at this moment.
 
-use super::names::{self, Metric};
-use super::process::Usage;
-use crate::status::waiting::{Awaited, Wait};
-use crate::status::{Board, State};
+use super::waiting::{Awaited, Wait};
+use super::{Board, State};
+use crate::metrics::names::{self, Metric};
+use crate::metrics::process::Usage;
 use std::fmt::{Display, Write as _};
 
 /// Everything, in Prometheus's text format.
