@@ -4,7 +4,7 @@
 use crate::support::Operation::{self, Create, Describe, DescribeConfigs, Read, Write};
 use crate::support::Resource::{Topic, TransactionalId};
 use crate::support::{
-    self, Database, Exit, Kafka, Mongo, PATIENCE, Setup, Tailwater, Wire, eventually, wire,
+    self, Database, Exit, Kafka, Mongo, PATIENCE, Record, Setup, Tailwater, Wire, eventually, wire,
 };
 use bson::doc;
 use futures_util::future::join_all;
@@ -206,6 +206,17 @@ async fn each_right_of_kafka_that_is_taken_away_is_named_and_with_all_of_them_ev
             records += 1;
             kafka.wait_for_records(&[RECORDS], records).await;
             kafka.wait_for_records(&[NEW], records).await;
+            // A stop may come before the large one has found its way to the dead letters.
+            let last_parts = |letters: &[Record]| {
+                let is_last = |letter: &&Record| {
+                    let part = letter.header("tw-dlq-part").split_once('/');
+                    part.is_some_and(|(part, of)| part == of)
+                };
+                letters.iter().filter(is_last).count() >= records
+            };
+            kafka
+                .wait_until(&[LETTERS], "its dead letter", last_parts)
+                .await;
             let log = tailwater.stop().await.output;
             for word in ["fenced", "made anew", "ERROR", "lacks"] {
                 assert!(!log.contains(word), "{word}: {log}");

@@ -54,6 +54,10 @@ pub struct Place {
     pub cluster_time: Option<ClusterTime>,
 }
 
+/// The largest resume token that is stored, in bytes: far below the 1 MiB that a record of a Kafka topic has
+/// by default, and far above the token of any usual key.
+const LARGEST_TOKEN: usize = 128 << 10;
+
 /// Sends records and closes batches, for one incarnation.
 pub struct Outlet<'a> {
     producer: &'a Producer,
@@ -278,7 +282,17 @@ impl<'a> Outlet<'a> {
         self.tracker.seal(entry, seal);
     }
 
+    /// Whether the place may be stored. A resume token holds the document's key, so that the token of one
+    /// event may be larger than a checkpoint can be; the next event or idle token is a commit point again.
+    fn has_room_in_a_checkpoint(&self) -> bool {
+        self.place.token.len() <= LARGEST_TOKEN
+    }
+
+    /// None where it cannot be a commit point.
     fn position(&self) -> Option<Position> {
+        if !self.has_room_in_a_checkpoint() {
+            return None;
+        }
         let Place {
             seq,
             time_millis,
@@ -340,7 +354,7 @@ impl<'a> Outlet<'a> {
     }
 
     fn due(&self) -> Option<Instant> {
-        if self.is_within_event {
+        if self.is_within_event || !self.has_room_in_a_checkpoint() {
             return None;
         }
         self.transactions.as_ref()?.due(&self.place.token)
@@ -351,7 +365,8 @@ impl<'a> Outlet<'a> {
     /// # Errors
     /// [`Blocked`] when it is time to end.
     pub async fn commit(&mut self) -> Result<(), Blocked> {
-        if self.is_worth_committing() && !self.is_within_event {
+        let is_commit_point = !self.is_within_event && self.has_room_in_a_checkpoint();
+        if self.is_worth_committing() && is_commit_point {
             self.acknowledged().await?;
             self.end_transaction().await?;
         }
@@ -370,15 +385,15 @@ impl<'a> Outlet<'a> {
         let waits = &self.board.waits;
         let acknowledged = waits.on(Awaited::Acknowledgements, drained).await;
         if !acknowledged || !self.is_worth_committing() {
-            return acknowledged && !self.is_half_sent;
+            return acknowledged && !self.is_half_sent && self.has_room_in_a_checkpoint();
         }
-        if self.is_within_event {
+        if self.is_within_event || !self.has_room_in_a_checkpoint() {
             // Half an event must not be committed before a place that does not count it.
             if let Some(transactions) = &mut self.transactions {
                 let waits = &self.board.waits;
                 waits.on(Awaited::Transaction, transactions.abandon()).await;
             }
-            return !self.is_half_sent;
+            return !self.is_half_sent && self.has_room_in_a_checkpoint();
         }
         self.end_transaction().await.is_ok()
     }

@@ -137,3 +137,31 @@ async fn a_dead_letter_topic_of_small_records_takes_them_and_one_without_room_is
         exit.output
     );
 }
+
+/// A resume token holds the key: one that no checkpoint has room for is no commit point.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_rests_behind_a_key_too_long_for_a_checkpoint_goes_on_from_the_one_before() {
+    for delivery in ["at_least_once", "exactly_once"] {
+        let db = support::database().await;
+        let kafka = support::kafka().await;
+        let topic = db.topic("changes");
+        let roomy = [("max.message.bytes", "9000000")];
+        kafka.create_topic(&topic, 1, &roomy).await;
+        let setup = Tailwater::on(&db, kafka)
+            .env("KAFKA_DB_CHANGES_TOPIC", &topic)
+            .env("DELIVERY", delivery)
+            .env("COMMIT_INTERVAL_MS", 50);
+        let tailwater = setup.start().await;
+        let documents = db.documents("users");
+        documents.insert_one(doc! {"_id": "before"}).await.unwrap();
+        committed(kafka, &topic, 1).await;
+        let longest = "K".repeat(1_100_000);
+        documents.insert_one(doc! {"_id": &longest}).await.unwrap();
+        kafka.wait_for_records(&[&topic], 2).await;
+        documents.insert_one(doc! {"_id": "after"}).await.unwrap();
+        let records = committed(kafka, &topic, 3).await;
+        assert_eq!(records.len(), 3);
+        let output = tailwater.stop().await.output;
+        assert!(!output.contains("built anew"), "{output}");
+    }
+}
