@@ -1,6 +1,6 @@
 //! Tailwater carries every change of a MongoDB database to Kafka, in order, without losing one.
 //!
-//! `ARCHITECTURE.md` is the map of this crate and states the invariants its rooms keep.
+//! `ARCHITECTURE.md` is the map of this crate and states the invariants its modules keep.
 
 pub mod admin;
 pub mod change;
@@ -24,3 +24,6 @@ pub mod sink;
 pub mod source;
 pub mod status;
 pub mod stream;
+
+#[cfg(test)]
+mod layers_tests;

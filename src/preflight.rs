@@ -1,7 +1,7 @@
 //! What was found out about both ends before the first event, in sentences.
 
-use crate::config::Escaped;
 use crate::error::{Code, Error};
+use crate::log::Escaped;
 use serde::Serialize;
 use std::fmt;
 

@@ -7,9 +7,9 @@ use std::time::Duration;
 use tailwater::config::*;
 use tailwater::error::Code;
 use tailwater::mongo::describe::describe;
-use tailwater::preflight::{Finding, Report, Severity};
 use tailwater::mongo::errors::{self, Moment, SourceFault};
-use tailwater::source::identity::{identify, same_source};
+use tailwater::mongo::identity::{identify, same_source};
+use tailwater::preflight::{Finding, Report, Severity};
 use tailwater::source::{Filter, preflight};
 
 fn config(uri: &str, database: &str) -> Config {

@@ -13,6 +13,7 @@ mod codec;
 mod commit;
 pub mod committer;
 mod file;
+pub(crate) mod filter;
 pub mod kafka;
 mod mongodb;
 mod record;

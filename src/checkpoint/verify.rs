@@ -1,10 +1,11 @@
 //! Does a checkpoint fit what is configured now?
 
+use super::filter::describe_change;
 use super::{Checkpoint, Filter};
 use crate::change::position::Seq;
 use crate::config::Scope;
 use crate::error::{Code, Error};
-use crate::source::{describe_change, identity::same_source};
+use crate::mongo::identity::same_source;
 
 /// How to go on from a checkpoint that fits.
 #[derive(Debug, Clone, PartialEq, Eq)]

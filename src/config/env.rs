@@ -4,11 +4,12 @@
 
 use super::file;
 use super::problem::{Problem, Warning};
-use super::shown::{Escaped, quote};
+use super::shown::quote;
 use super::table::{self, Raw};
 use super::typo;
 use super::variable::{Form, Variable};
 use super::{dotenv, properties};
+use crate::log::Escaped;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt;

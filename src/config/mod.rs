@@ -37,7 +37,6 @@ pub use pipeline::{
 pub use problem::{ConfigErrors, Problem, Warning};
 pub use report::{Setting, example_env, reference, text};
 pub use secret::Secret;
-pub(crate) use shown::Escaped;
 pub use variable::{Fallback, Form, Group, Unit, Variable};
 
 pub use crate::flow::batch::Batching;

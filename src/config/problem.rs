@@ -1,6 +1,6 @@
 //! What is wrong with a configuration, and what is only odd.
 
-use super::shown::Escaped;
+use crate::log::Escaped;
 use std::fmt;
 
 /// One variable that is wrong: which, what was given, and what would be right.

@@ -1,9 +1,10 @@
 //! The configuration written down: what is in force, the reference table, the example file.
 
 use super::env::{Environment, Origin};
-use super::shown::{Escaped, quote, shown};
+use super::shown::{quote, shown};
 use super::variable::{Fallback, Form, Group, Variable};
 use super::{Config, properties, table};
+use crate::log::Escaped;
 use serde::Serialize;
 use std::fmt::Write;
 

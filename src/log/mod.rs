@@ -1,8 +1,11 @@
 //! Log lines: text for people, JSON for a log store. They go to the error output, so that what a
 //! command answers stays alone on the standard one.
 
+mod escaped;
 mod json;
 mod one_line;
+
+pub(crate) use escaped::Escaped;
 
 use one_line::OneLine;
 use std::io::IsTerminal;

@@ -48,7 +48,7 @@ fn a_json_line_holds_its_fields_flat_and_in_order() {
     );
     assert_eq!(
         rest,
-        ",\"level\":\"info\",\"component\":\"pipeline\",\"event\":\"status\",\"isRunning\":true,\
+        ",\"level\":\"info\",\"component\":\"stream\",\"event\":\"status\",\"isRunning\":true,\
          \"bufferSize\":3,\"lag\":null,\"database\":\"a\\\"b\",\"error\":\"no\",\"level_\":1}\n"
     );
     assert!(

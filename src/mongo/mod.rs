@@ -4,3 +4,4 @@ pub mod codes;
 pub mod describe;
 pub mod errors;
 pub mod hosts;
+pub mod identity;

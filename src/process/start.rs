@@ -8,6 +8,7 @@ use crate::checkpoint::{self, Checkpoint, Connections, Decision, Store, StoreCon
 use crate::config::{Config, StartAt};
 use crate::error::{Code, Error};
 use crate::mongo::errors::{self, SourceFault, Stage};
+use crate::mongo::identity;
 use crate::preflight::Report;
 use crate::retry::Retry;
 use crate::route::Router;
@@ -15,7 +16,7 @@ use crate::sink::topics::Topics;
 use crate::source::batch_size::BatchSize;
 use crate::source::cursor::{Cursor, Start};
 use crate::source::locate::{Located, locate};
-use crate::source::{identity, preflight, start};
+use crate::source::{preflight, start};
 use crate::status::Board;
 use crate::stream::incarnation::Rooms;
 use crate::stream::opening::{self, Ahead, Opened};

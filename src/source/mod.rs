@@ -6,7 +6,6 @@ pub mod cursor;
 pub mod filter;
 pub mod fingerprint;
 pub mod headroom;
-pub mod identity;
 mod internal;
 pub mod locate;
 pub mod oplog;
@@ -19,4 +18,3 @@ pub mod start;
 mod user_stages;
 
 pub use filter::{Filter, Images, change_stream_options, own_collections};
-pub use fingerprint::describe_change;

@@ -7,7 +7,8 @@ mod tests;
 
 use super::file;
 use super::patterns::database_problem;
-use super::shown::{Escaped, HIDDEN};
+use super::shown::HIDDEN;
+use crate::log::Escaped;
 use mongodb::error::ErrorKind;
 use mongodb::options::ConnectionString;
 use std::path::Path;

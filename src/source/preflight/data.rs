@@ -2,12 +2,12 @@
 
 use super::eventless;
 use super::reach::Server;
+use crate::checkpoint::filter::list;
 use crate::config::{Config, FullDocument, PreImages, Scope};
 use crate::error::Code;
 use crate::mongo::describe::describe;
 use crate::preflight::Finding;
 use crate::source::filter::Filter;
-use crate::source::fingerprint::list;
 use futures_util::TryStreamExt;
 use mongodb::Client;
 use mongodb::results::{CollectionSpecification, CollectionType};

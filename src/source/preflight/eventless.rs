@@ -1,10 +1,10 @@
 //! What is watched, is there, and yet has no changes of its own: views and time-series collections.
 
 use super::reach::Server;
+use crate::checkpoint::filter::list;
 use crate::config::{Config, Scope};
 use crate::preflight::Finding;
 use crate::source::filter::Filter;
-use crate::source::fingerprint::list;
 use mongodb::results::{CollectionSpecification, CollectionType};
 use std::collections::BTreeSet;
 
