@@ -7,5 +7,6 @@ pub mod parts;
 pub mod producer;
 pub mod prompt;
 pub mod replay;
+pub mod reports;
 pub mod topics;
 pub mod transaction;
