@@ -66,7 +66,7 @@ async fn carry_out(command: &Command, loaded: Loaded, log: log::Handle) -> Resul
             return Ok(cli::print_report(&report, Output::Text));
         }
         Command::Topics { output } => {
-            let report = process::topics(&loaded.config).await;
+            let report = process::topics(&loaded.config).await?;
             return Ok(cli::print_report(&report, *output));
         }
         Command::Token(command) => {

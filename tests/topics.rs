@@ -1,13 +1,14 @@
 //! Topics: made when missing, waited for when forbidden, never blamed on an event.
 
-use crate::support::{self, Kafka, PATIENCE, eventually};
+use crate::support::{self, Kafka, Operation, PATIENCE, Resource, Setup, eventually};
 use std::net::TcpListener;
 use std::sync::Arc;
+use tailwater::change::namespace::Namespace;
 use tailwater::config::{Config, OnMissingTopic};
 use tailwater::error::Code;
 use tailwater::preflight::{Finding, Severity};
 use tailwater::route::{Router, Topic};
-use tailwater::sink::topics::{TopicProblem, Topics, check};
+use tailwater::sink::topics::{Ahead, TopicProblem, Topics, check};
 use tailwater::status::waiting::Waits;
 
 fn config(brokers: &str, vars: &[(&str, &str)]) -> Config {
@@ -29,7 +30,7 @@ fn topics_of(config: &Config) -> Vec<Arc<Topic>> {
 }
 
 async fn checked(config: &Config) -> Vec<Finding> {
-    let findings = check(config).await;
+    let findings = check(config, None).await;
     findings.iter().for_each(|finding| println!("{finding}"));
     findings
 }
@@ -252,6 +253,56 @@ async fn a_topic_that_clashes_with_one_of_the_cluster_is_said_to() {
     assert_eq!(problem, there);
     assert!(problem.is_for_good());
     assert!(!problem.heals_by_itself());
+}
+
+/// Refused, clashing and missing topics side by side: one request, and each has what is right for it.
+#[tokio::test]
+async fn of_many_topics_a_refused_one_stops_no_other() {
+    let kafka = Kafka::with_acls(&["tailwater"], &[]).await;
+    for operation in [
+        Operation::Create,
+        Operation::Describe,
+        Operation::DescribeConfigs,
+    ] {
+        for name in ["a.one", "a.two", "a.there", "a.x_y", "a.x.y"] {
+            kafka
+                .allow("tailwater", Resource::Topic(name), operation)
+                .await;
+        }
+    }
+    kafka.create_topic("a.there", 2, &[]).await;
+    let setup = Setup::empty().logged_in_as(&kafka, "tailwater").vars();
+    let mut vars: Vec<_> = setup
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    vars.push(("KAFKA_DB_CHANGES_TOPIC", "a.{collection}"));
+    let config = config(kafka.users_brokers(), &vars);
+    let topics = Topics::new(&config.kafka).unwrap();
+    let collections =
+        ["one", "forbidden", "there", "two", "x_y", "x.y"].map(|collection| Namespace {
+            database: "shop".into(),
+            collection: collection.into(),
+        });
+    let of = Router::of(&config)
+        .unwrap()
+        .topics_of(&collections, &["insert"], 100);
+    let made = Ahead {
+        present: 1,
+        created: 2,
+        refused: 1,
+        requests: 1,
+    };
+    assert_eq!(topics.make_ahead(&of).await, made);
+    let known: Vec<_> = of.iter().map(|topic| topic.partitions()).collect();
+    assert_eq!(known, [Some(1), None, Some(2), Some(1), None, None]);
+    assert!(of[0].max_message_bytes().is_some());
+    let again = Ahead {
+        present: 3,
+        created: 0,
+        ..made
+    };
+    assert_eq!(topics.make_ahead(&of).await, again);
 }
 
 #[tokio::test]

@@ -105,18 +105,16 @@ const EXPANDED: [&str; 11] = [
 ];
 
 impl<'a> Event<'a> {
-    /// Reads the event's fields in one pass.
-    ///
-    /// # Errors
-    /// [`NoEvent`] when the bytes are not BSON, or lack what every event has.
-    pub fn parse(raw: &'a [u8]) -> Result<Self, NoEvent> {
-        let mut event = Self {
-            raw,
+    /// An event of which no more is known than what it is about: what routes and filters look at. The collection
+    /// is empty where there is none.
+    pub fn about(operation: &'a str, database: &'a str, collection: &'a str) -> Self {
+        Self {
+            raw: &[],
             token: &[],
-            operation: Operation::Other,
-            operation_name: "",
-            database: "",
-            collection: "",
+            operation: Operation::from_name(operation),
+            operation_name: operation,
+            database,
+            collection,
             cluster_time: None,
             wall_time: None,
             document_key: None,
@@ -128,6 +126,17 @@ impl<'a> Event<'a> {
             lsid: None,
             txn_number: None,
             split: None,
+        }
+    }
+
+    /// Reads the event's fields in one pass.
+    ///
+    /// # Errors
+    /// [`NoEvent`] when the bytes are not BSON, or lack what every event has.
+    pub fn parse(raw: &'a [u8]) -> Result<Self, NoEvent> {
+        let mut event = Self {
+            raw,
+            ..Self::about("", "", "")
         };
         for element in raw::walk(raw)? {
             let element = element?;

@@ -155,7 +155,7 @@ variables! {
         "Where records go that cannot be delivered, with ON_RECORD_ERROR=dlq.";
     KAFKA_CREATE_TOPICS kafka_create_topics: Topics, Form::Flag, Value("true"),
         "false",
-        "Creates topics that are missing. When false, a missing topic stops the start.";
+        "Creates topics that are missing: at the start also those that templates give for the collections that are there. When false, a missing topic of a fixed name stops the start.";
     KAFKA_TOPIC_PARTITIONS kafka_topic_partitions: Topics, count(1, 10_000), Words("the broker's default"),
         "6",
         "Partitions of a topic created here. Growing them later moves keys to other partitions.";

@@ -1,5 +1,6 @@
 //! The composition root: waits for the servers, builds the rooms, starts the tasks.
 
+mod ahead;
 mod start;
 mod waiting;
 
@@ -10,7 +11,7 @@ use crate::config::{Config, Scope};
 use crate::error::{Code, Error};
 use crate::mongo::describe::describe;
 use crate::mongo::hosts;
-use crate::preflight::Report;
+use crate::preflight::{Finding, Report};
 use crate::sink::topics;
 use crate::source::cursor::{Lean, Watch};
 use crate::source::{self, Filter, Images, headroom, preflight};
@@ -85,7 +86,7 @@ pub async fn run(config: Config, controls: Controls) -> Result<(), Error> {
 pub async fn check(config: &Config) -> Result<Report, Error> {
     let client = connect(config).await?;
     let mut report = preflight::run(&client, config).await;
-    report.extend(topics::check(config).await);
+    report.extend(topics_of(config, Some(&client)).await);
     // A server that does not answer has been told of.
     if report.waiting_for().is_none() {
         report.extend(checkpoint::may_store(config, &client).await);
@@ -94,9 +95,32 @@ pub async fn check(config: &Config) -> Result<Report, Error> {
 }
 
 /// Looks at the topics alone, for `tailwater topics`.
-pub async fn topics(config: &Config) -> Report {
-    Report {
-        findings: topics::check(config).await,
+///
+/// # Errors
+/// When the MongoDB client cannot be built from its URI.
+pub async fn topics(config: &Config) -> Result<Report, Error> {
+    let client = match ahead::is_wanted(config) {
+        true => Some(connect(config).await?),
+        false => None,
+    };
+    let findings = topics_of(config, client.as_ref()).await;
+    Ok(Report { findings })
+}
+
+async fn topics_of(config: &Config, client: Option<&Client>) -> Vec<Finding> {
+    let Some(client) = client.filter(|_| ahead::is_wanted(config)) else {
+        return topics::check(config, None).await;
+    };
+    match ahead::collections(config, client).await {
+        Ok(collections) => {
+            let operations = Filter::of(config).operations();
+            topics::check(config, Some((&collections, &operations))).await
+        }
+        Err(finding) => {
+            let mut findings = topics::check(config, None).await;
+            findings.push(finding);
+            findings
+        }
     }
 }
 

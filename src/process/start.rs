@@ -2,7 +2,7 @@
 //! claimed and read, then the cursor is opened at it.
 
 use super::waiting::{Wait, both, heal, healing};
-use super::{store_context, watch};
+use super::{ahead, store_context, watch};
 use crate::change::position::{Position, ResumeToken, Seq};
 use crate::checkpoint::{self, Checkpoint, Connections, Decision, Store, StoreContext};
 use crate::config::{Config, StartAt};
@@ -34,7 +34,7 @@ pub(super) async fn open(
     board: Arc<Board>,
     stop: CancellationToken,
 ) -> Result<Option<(Rooms, Opened, Store)>, Error> {
-    let router = Router::of(&config)?;
+    let mut router = Router::of(&config)?;
     let topics = Topics::new(&config.kafka)?;
     let retry = config.mongo.retry();
     // Neither end waits for the other, and the checkpoint's connections wait for none.
@@ -49,12 +49,15 @@ pub(super) async fn open(
     // Only now, when nothing is in the way of taking the stream over, is its former instance fenced.
     let context = store_context(&config, &client, source);
     let connections = Mutex::new(connecting.await.ok());
-    let (mut store, checkpoint) = healing(retry, async || {
+    let opening = healing(retry, async || {
         // They serve one attempt.
         let connections = connections.lock().await.take().unwrap_or_default();
         Store::open_through(connections, &config, context.clone()).await
-    })
-    .await?;
+    });
+    // The one is as long on its way as the other, when there is nothing to be made.
+    let making = ahead::make(&config, &client, &mut router, &topics);
+    let (opened, ()) = Box::pin(async { tokio::join!(opening, making) }).await;
+    let (mut store, checkpoint) = opened?;
 
     // What a dry run does not store it remembers over a pause.
     let checkpoint = match board.committed() {

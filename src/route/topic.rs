@@ -3,12 +3,13 @@
 //! Routing an event of a namespace that was seen before allocates nothing, and with fixed names it
 //! looks nothing up.
 
-use super::table::{RouteError, TopicId, TopicTable};
+use super::table::{RouteError, Topic, TopicId, TopicTable};
 use super::template::Template;
 use crate::change::event::{Event, Operation};
+use crate::change::namespace::Namespace;
 use crate::config;
 use crate::error::{Code, Error};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// Where an event goes.
@@ -134,6 +135,36 @@ impl Router {
             .into_iter()
             .chain(optional)
             .any(|slot| slot.fixed.is_none())
+    }
+
+    /// The topics of templates that events of these operations on these collections go to, each once and no
+    /// more than `most`. Names that no topic can have are left out: their events will say so.
+    pub fn topics_of(
+        &mut self,
+        collections: &[Namespace],
+        operations: &[&str],
+        most: usize,
+    ) -> Vec<Arc<Topic>> {
+        let always = [&self.insert, &self.update, &self.replace, &self.delete];
+        let slots = always.into_iter().chain(&self.ddl);
+        let fixed: BTreeSet<_> = slots.filter_map(|slot| slot.fixed).collect();
+        let mut found = BTreeSet::new();
+        for of in collections {
+            for operation in operations {
+                let collection = match Operation::from_name(operation) {
+                    Operation::DropDatabase => "",
+                    _ => of.collection.as_str(),
+                };
+                let event = Event::about(operation, &of.database, collection);
+                if found.len() < most
+                    && let Ok(Route::Topic(id)) = self.route(&event)
+                    && !fixed.contains(&id)
+                {
+                    found.insert(id);
+                }
+            }
+        }
+        found.into_iter().map(|id| self.table.get(id)).collect()
     }
 
     /// The topic of an event.

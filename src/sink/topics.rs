@@ -5,10 +5,13 @@
 //! what is missing or forbidden may still be made or allowed, and is waited for and reported, or by
 //! `ON_MISSING_TOPIC` treated as if it never could.
 
+mod ahead;
 mod check;
 mod cluster;
+mod many;
 mod problem;
 
+pub use ahead::{Ahead, MOST as MOST_AHEAD};
 pub use check::check;
 pub use problem::TopicProblem;
 
@@ -30,7 +33,8 @@ const REACH_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a topic may take from its creation to a leader for each partition.
 const LEADER_PATIENCE: Duration = Duration::from_secs(15);
 
-/// Between two looks at a topic that is about to be ready.
+/// Between two looks at a topic that is about to be ready: the first pause, which doubles, and the longest.
+const FIRST_LOOK: Duration = Duration::from_millis(5);
 const SOON: Duration = Duration::from_millis(50);
 
 /// How long records are refused for a topic before it is looked at again: each look costs some questions,
@@ -171,6 +175,7 @@ impl Topics {
     pub async fn ensure_one(&self, name: &str) -> Result<TopicInfo, TopicProblem> {
         let deadline = Instant::now() + LEADER_PATIENCE;
         let mut is_made = false;
+        let mut pause = FIRST_LOOK;
         loop {
             let problem = match self.cluster.look(name).await {
                 Ok(State::Ready { partitions }) => {
@@ -217,7 +222,8 @@ impl Topics {
             if Instant::now() >= deadline {
                 return Err(problem);
             }
-            tokio::time::sleep(SOON).await;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(SOON);
         }
     }
 

@@ -356,6 +356,7 @@ impl Rooms {
                 position,
             ),
             merger: Merger::default(),
+            in_hand: None,
             told_operations: BTreeSet::new(),
             knowledge,
             board: Arc::clone(&self.board),

@@ -93,6 +93,8 @@ pub struct Pump<'a> {
     pub tombstones: bool,
     pub on_record_error: OnRecordError,
     pub on_missing_topic: OnMissingTopic,
+    /// The reply in hand, until the topics that its events lack were made together.
+    pub in_hand: Option<Arc<Reply>>,
     /// Operations that are not known here, and of which that was said.
     pub told_operations: BTreeSet<String>,
 }
@@ -159,7 +161,13 @@ impl Pump<'_> {
             }
         };
         match fetched {
-            Fetched::Reply(reply) => self.reply(&reply).await,
+            Fetched::Reply(reply) => {
+                let reply = Arc::new(reply);
+                self.in_hand = Some(Arc::clone(&reply));
+                let step = self.reply(&reply).await;
+                self.in_hand = None;
+                step
+            }
             Fetched::Refused(reply, fault) => self.unreadable(&reply, fault).await,
             Fetched::SplitAnew => {
                 self.merger = Merger::default();

@@ -4,6 +4,7 @@ mod dead_letters;
 mod exactly_once;
 mod expired;
 mod long_keys;
+mod many_topics;
 mod memory;
 mod never_made;
 mod out_of_time;

@@ -91,6 +91,41 @@ fn placeholders_are_filled_and_illegal_characters_become_underscores() {
 }
 
 #[test]
+fn the_topics_of_collections_are_known_before_their_events_and_no_others() {
+    let collections =
+        ["orders", "users", "a".repeat(MAX_TOPIC_LEN).as_str()].map(|collection| Namespace {
+            database: "shop".into(),
+            collection: collection.into(),
+        });
+    let names = |topics: &config::Topics, operations: &[&str], most| {
+        let mut router = Router::new(topics, &["cdc.users.delete"]).unwrap();
+        let of = router.topics_of(&collections, operations, most);
+        let names = of.iter().map(|topic| topic.name().to_owned());
+        names.collect::<Vec<_>>()
+    };
+    let each = config::Topics {
+        insert: "fixed".into(),
+        ..all("cdc.{collection}.{operation}")
+    };
+    let operations = ["insert", "update", "delete", "drop", "dropDatabase"];
+    let known = [
+        "cdc.orders.update",
+        "cdc.orders.delete",
+        "cdc.orders.drop",
+        "cdc._.dropDatabase",
+        "cdc.users.update",
+        // Reserved, and too long: left out.
+        "cdc.users.drop",
+    ];
+    assert_eq!(names(&each, &operations, 100), known);
+    assert_eq!(names(&each, &operations, 2), known[..2]);
+    assert_eq!(names(&each, &["insert"], 100), [""; 0]);
+    assert_eq!(names(&all("{database}"), &operations, 100), ["shop"]);
+    let without_ddl = config::Topics { ddl: None, ..each };
+    assert_eq!(names(&without_ddl, &["drop"], 100), [""; 0]);
+}
+
+#[test]
 fn a_name_of_249_characters_is_the_longest() {
     let mut router = Router::new(&all("{collection}"), &[]).unwrap();
     let fits = "c".repeat(MAX_TOPIC_LEN);

@@ -1,7 +1,8 @@
 //! What `tailwater check` says of Kafka. Nothing is created: whether it could be is asked.
 
 use super::cluster::{Creation, State};
-use super::{REACH_PATIENCE, TopicInfo, TopicProblem, Topics};
+use super::{MOST_AHEAD, REACH_PATIENCE, TopicInfo, TopicProblem, Topics};
+use crate::change::namespace::Namespace;
 use crate::config::{Config, TopicCreation};
 use crate::error::{Code, Error};
 use crate::kafka::rights::{self, Use};
@@ -13,8 +14,9 @@ use std::sync::Arc;
 const NAME: &str = "kafka.topics";
 
 /// Looks at everything the configuration needs of Kafka: that a broker answers, takes the log-in,
-/// and has, or would let us make, each topic that is known without an event.
-pub async fn check(config: &Config) -> Vec<Finding> {
+/// and has, or would let us make, each topic that is known without an event, and those that templates give
+/// for these collections and operations; none where they could not be listed.
+pub async fn check(config: &Config, ahead: Option<(&[Namespace], &[&str])>) -> Vec<Finding> {
     let refused = |error: Error| {
         let name = match error.code {
             Code::Config => "kafka.config",
@@ -26,17 +28,22 @@ pub async fn check(config: &Config) -> Vec<Finding> {
         Ok(topics) => topics,
         Err(error) => return refused(error),
     };
-    let router = match Router::of(config) {
+    let mut router = match Router::of(config) {
         Ok(router) => router,
         Err(error) => return refused(error),
     };
-    let findings = look_at(&topics, &router, config).await;
+    let findings = look_at(&topics, &mut router, config, ahead).await;
     // A client's end waits for its threads.
     let _ = tokio::task::spawn_blocking(move || drop(topics)).await;
     findings
 }
 
-async fn look_at(topics: &Topics, router: &Router, config: &Config) -> Vec<Finding> {
+async fn look_at(
+    topics: &Topics,
+    router: &mut Router,
+    config: &Config,
+    ahead: Option<(&[Namespace], &[&str])>,
+) -> Vec<Finding> {
     if let Err(unreachable) = topics.cluster.reach(REACH_PATIENCE).await {
         return vec![unreachable.finding()];
     }
@@ -68,12 +75,20 @@ async fn look_at(topics: &Topics, router: &Router, config: &Config) -> Vec<Findi
         findings.push(self::missing(&missing, &config.kafka.creation, brokers));
     }
     findings.extend(topics.rights(config, present).await);
+    if let Some((collections, operations)) = ahead {
+        let of_templates = router.topics_of(collections, operations, MOST_AHEAD);
+        findings.extend(topics.would_make_ahead(&of_templates).await);
+    }
     if router.has_templates() {
         let made = match config.kafka.creation.enabled {
             true => "made",
             false => "looked for",
         };
-        let sentence = format!("topics with placeholders are {made} at their first event");
+        let others = match ahead {
+            Some(_) => "topics of collections that are not there yet are",
+            None => "topics with placeholders are",
+        };
+        let sentence = format!("{others} {made} at their first event");
         findings.push(Finding::ok(NAME, sentence));
     }
     findings

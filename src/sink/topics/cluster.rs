@@ -6,18 +6,19 @@ use crate::config::{Kafka, TopicCreation};
 use crate::error::{Code, Error};
 use crate::kafka::client::{self, Kind, client_config};
 use crate::route::{AFTER, BEFORE, TimeLimits};
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::AdminClient;
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::MetadataTopic;
 use rdkafka::{ClientConfig, ClientContext};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long one question may take.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What the metadata say of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +33,36 @@ pub(super) enum State {
     Ready {
         partitions: i32,
     },
+}
+
+impl State {
+    /// What the metadata say; the error is one of theirs.
+    pub(super) fn of(topic: &MetadataTopic) -> Result<Self, KafkaError> {
+        match topic.error().map(RDKafkaErrorCode::from) {
+            None => {}
+            Some(
+                RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::UnknownTopic
+                | RDKafkaErrorCode::UnknownPartition,
+            ) => return Ok(Self::Missing),
+            Some(RDKafkaErrorCode::TopicAuthorizationFailed) => return Ok(Self::Forbidden),
+            Some(RDKafkaErrorCode::InvalidTopic) => return Ok(Self::Illegal),
+            Some(RDKafkaErrorCode::LeaderNotAvailable) => {
+                return Ok(Self::Leaderless { partition: 0 });
+            }
+            Some(code) => return Err(KafkaError::MetadataFetch(code)),
+        }
+        let partitions = topic.partitions();
+        let leaderless = partitions.iter().find(|partition| partition.leader() < 0);
+        Ok(match (leaderless, i32::try_from(partitions.len())) {
+            (Some(partition), _) => Self::Leaderless {
+                partition: partition.id(),
+            },
+            (None, Ok(partitions @ 1..)) => Self::Ready { partitions },
+            // Just created, the metadata may name the topic before its partitions.
+            (None, _) => Self::Leaderless { partition: 0 },
+        })
+    }
 }
 
 /// What the settings of a topic say of its records.
@@ -67,8 +98,11 @@ pub(super) enum Creation {
     Trial,
 }
 
+/// The client that metadata are asked through.
+pub(super) type Asked = BaseConsumer<Troubles>;
+
 pub(super) struct Cluster {
-    consumer: Arc<BaseConsumer<Troubles>>,
+    consumer: Arc<Asked>,
     admin: Arc<AdminClient<DefaultClientContext>>,
     troubles: Troubles,
     brokers: String,
@@ -152,36 +186,7 @@ impl Cluster {
                 else {
                     return Ok(State::Missing);
                 };
-                match topic.error().map(RDKafkaErrorCode::from) {
-                    None => {}
-                    Some(
-                        RDKafkaErrorCode::UnknownTopicOrPartition
-                        | RDKafkaErrorCode::UnknownTopic
-                        | RDKafkaErrorCode::UnknownPartition,
-                    ) => return Ok(State::Missing),
-                    Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {
-                        return Ok(State::Forbidden);
-                    }
-                    Some(RDKafkaErrorCode::InvalidTopic) => return Ok(State::Illegal),
-                    Some(RDKafkaErrorCode::LeaderNotAvailable) => {
-                        return Ok(State::Leaderless { partition: 0 });
-                    }
-                    Some(code) => return Err(KafkaError::MetadataFetch(code)),
-                }
-                let leaderless = topic
-                    .partitions()
-                    .iter()
-                    .find(|partition| partition.leader() < 0);
-                Ok(
-                    match (leaderless, i32::try_from(topic.partitions().len())) {
-                        (Some(partition), _) => State::Leaderless {
-                            partition: partition.id(),
-                        },
-                        (None, Ok(partitions @ 1..)) => State::Ready { partitions },
-                        // Just created, the metadata may name the topic before its partitions.
-                        (None, _) => State::Leaderless { partition: 0 },
-                    },
-                )
+                State::of(topic)
             })
             .await??;
         // Whatever the client complained of before is over.
@@ -212,35 +217,13 @@ impl Cluster {
         wanted: &TopicCreation,
         creation: Creation,
     ) -> Result<Result<(), RDKafkaErrorCode>, KafkaError> {
-        // -1 leaves the choice to the broker.
-        let replication = TopicReplication::Fixed(wanted.replication.unwrap_or(-1));
-        let mut topic = NewTopic::new(name, wanted.partitions.unwrap_or(-1), replication);
-        for (key, value) in &wanted.config {
-            topic = topic.set(key, value);
-        }
-        let options = AdminOptions::new()
-            .request_timeout(Some(ANSWER_PATIENCE))
-            .operation_timeout(Some(ANSWER_PATIENCE))
-            .validate_only(creation == Creation::Trial);
-        let results = self.admin.create_topics([&topic], &options).await?;
-        Ok(match results.into_iter().next() {
-            Some(Err((_, code))) => Err(code),
-            Some(Ok(_)) | None => Ok(()),
-        })
+        let created = self.create_all(&[name], wanted, creation).await?;
+        Ok(created.into_iter().next().unwrap_or(Ok(())))
     }
 
     /// What the topic's effective settings say of its records; nothing where asking is not permitted.
     pub(super) async fn limits(&self, name: &str) -> Option<Limits> {
-        let options = AdminOptions::new().request_timeout(Some(ANSWER_PATIENCE));
-        let resource = [ResourceSpecifier::Topic(name)];
-        let described = self
-            .admin
-            .describe_configs(&resource, &options)
-            .await
-            .ok()?;
-        let config = described.into_iter().next()?.ok()?;
-        let value = |name: &str| config.get(name)?.value.clone();
-        Some(Limits::of(value))
+        self.limits_of_all(&[name]).await.remove(name)
     }
 
     /// What the client has complained of so far, while it was asked and nobody answered.
@@ -284,9 +267,9 @@ impl Cluster {
     }
 
     /// Runs a question that blocks the thread on one that may be.
-    async fn blocking<T: Send + 'static>(
+    pub(super) async fn blocking<T: Send + 'static>(
         &self,
-        ask: impl FnOnce(&BaseConsumer<Troubles>) -> T + Send + 'static,
+        ask: impl FnOnce(&Asked) -> T + Send + 'static,
     ) -> Result<T, KafkaError> {
         let consumer = Arc::clone(&self.consumer);
         let asked = tokio::task::spawn_blocking(move || ask(&consumer)).await;
@@ -304,7 +287,7 @@ struct Seen {
 }
 
 #[derive(Debug, Clone, Default)]
-struct Troubles(Arc<Mutex<Seen>>);
+pub(super) struct Troubles(Arc<Mutex<Seen>>);
 
 impl Troubles {
     fn with<T>(&self, look: impl FnOnce(&mut Seen) -> T) -> T {

@@ -12,6 +12,7 @@ use crate::sink::parts::DeadLetter;
 use crate::sink::topics::TopicProblem;
 use crate::status::waiting::Awaited;
 use rdkafka::error::RDKafkaErrorCode;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl Pump<'_> {
@@ -62,6 +63,9 @@ impl Pump<'_> {
         if topic.partitions().is_none() {
             // That may take longer than Kafka keeps a transaction open.
             self.outlet.commit().await?;
+            self.make_together().await?;
+        }
+        if topic.partitions().is_none() {
             let what = Awaited::Topic(topic.name().into());
             let waiting = self.topics.wait_for(&topic, policy, &self.board.waits);
             if let Err(problem) = self.outlet.unless_ended(what, waiting).await? {
@@ -70,6 +74,35 @@ impl Pump<'_> {
         }
         self.ready = self.router.table().all();
         Ok(Ok(topic))
+    }
+
+    /// Makes the topics together that events of the reply in hand lack: one after the other, each would hold
+    /// up the records behind it.
+    async fn make_together(&mut self) -> Step {
+        let Some(reply) = self.in_hand.take() else {
+            return Ok(());
+        };
+        let mut lacking = BTreeMap::new();
+        // What is malformed shows in its turn.
+        for raw in reply.events().into_iter().flatten().map_while(Result::ok) {
+            if let Ok(event) = Event::parse(raw)
+                && event.split.is_none()
+                && !event.is_unknown()
+                && !self.filter.leaves_out(&event)
+                && let Ok(Route::Topic(id)) = self.router.route(&event)
+                && !lacking.contains_key(&id)
+            {
+                lacking.insert(id, self.router.table().get(id));
+            }
+        }
+        lacking.retain(|_, topic| topic.partitions().is_none());
+        let lacking: Vec<_> = lacking.into_values().collect();
+        if let [first, _, ..] = lacking.as_slice() {
+            let what = Awaited::Topic(first.name().into());
+            let making = self.topics.make_ahead(&lacking);
+            self.outlet.unless_ended(what, making).await?;
+        }
+        Ok(())
     }
 
     /// Treats an event that can have no record by `ON_RECORD_ERROR`.

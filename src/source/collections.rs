@@ -1,0 +1,140 @@
+//! The collections that are there and whose changes are wanted.
+
+use super::filter::Filter;
+use crate::change::event::Event;
+use crate::change::namespace::Namespace;
+use crate::config::Scope;
+use bson::{Document, doc};
+use futures_util::{StreamExt, TryStreamExt};
+use mongodb::Client;
+
+/// How many databases are asked side by side.
+const AT_ONCE: usize = 8;
+
+/// The collections that a stream of this scope and filter would have changes of, as far as this user may see
+/// them. Names alone: no collection is opened for it.
+///
+/// # Errors
+/// The driver's, when a list may not be read.
+pub async fn watched(
+    client: &Client,
+    scope: &Scope,
+    filter: &Filter,
+) -> mongodb::error::Result<Vec<Namespace>> {
+    let databases = match scope {
+        Scope::Database(name) => vec![name.clone()],
+        Scope::Deployment { .. } => {
+            let names = client
+                .list_database_names()
+                .authorized_databases(true)
+                .await?;
+            let wanted = names.into_iter();
+            wanted
+                .filter(|name| filter.watches_database(name))
+                .collect()
+        }
+    };
+    let lists = futures_util::stream::iter(databases)
+        .map(async |database| {
+            let names = names_in(client, &database).await?;
+            let watched = names.into_iter().map(|collection| Namespace {
+                database: database.clone(),
+                collection,
+            });
+            let watched = watched.filter(|found| filter.has_changes_of(found));
+            Ok::<_, mongodb::error::Error>(watched.collect::<Vec<_>>())
+        })
+        .buffered(AT_ONCE)
+        .try_collect::<Vec<_>>();
+    Ok(lists.await?.into_iter().flatten().collect())
+}
+
+/// Views and time-series collections have no changes of their own.
+async fn names_in(client: &Client, database: &str) -> mongodb::error::Result<Vec<String>> {
+    let list =
+        doc! {"listCollections": 1, "nameOnly": true, "authorizedCollections": true, "cursor": {}};
+    let found: Vec<Document> = client
+        .database(database)
+        .run_cursor_command(list)
+        .await?
+        .try_collect()
+        .await?;
+    let collections = found
+        .iter()
+        .filter(|found| found.get_str("type").unwrap_or("collection") == "collection");
+    Ok(collections
+        .filter_map(|found| found.get_str("name").ok())
+        .map(str::to_owned)
+        .collect())
+}
+
+impl Filter {
+    /// Whether records are made of this collection's changes.
+    fn has_changes_of(&self, found: &Namespace) -> bool {
+        let Namespace {
+            database,
+            collection,
+        } = found;
+        self.watches(database, collection)
+            && !self.leaves_out(&Event::about("insert", database, collection))
+    }
+
+    /// The operations whose events may come: those of documents that are wanted, then the others.
+    pub fn operations(&self) -> Vec<&'static str> {
+        let documents = ["insert", "update", "replace", "delete"].into_iter();
+        let mut operations: Vec<_> = documents
+            .filter(|operation| !self.unwanted.contains(operation))
+            .collect();
+        operations.extend(["drop", "rename", "dropDatabase"]);
+        if self.expanded {
+            operations.extend(["create", "createIndexes", "dropIndexes", "modify"]);
+        }
+        operations
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::filter::tests::mongo;
+
+    #[test]
+    fn only_collections_that_records_come_of_count() {
+        let filter = Filter::new(&mongo(&[], &["*_log"], &[]), &[]);
+        let counts = |collection: &str| {
+            filter.has_changes_of(&Namespace {
+                database: "shop".into(),
+                collection: collection.into(),
+            })
+        };
+        assert!(counts("orders") && counts("tmp"));
+        for name in [
+            "audit_log",
+            "system.views",
+            "tmp.agg_out.1",
+            "enxcol_.a.esc",
+        ] {
+            assert!(!counts(name), "{name}");
+        }
+        let named = Filter::new(&mongo(&["tmp.agg_out.*"], &[], &[]), &[]);
+        assert!(named.has_changes_of(&Namespace {
+            database: "shop".into(),
+            collection: "tmp.agg_out.1".into(),
+        }));
+    }
+
+    #[test]
+    fn operations_that_are_not_wanted_are_left_out() {
+        let all = Filter::new(&mongo(&[], &[], &[]), &[]);
+        assert_eq!(all.operations().len(), 7);
+        let mut wanted = mongo(&[], &[], &["insert"]);
+        let few = Filter::new(&wanted, &[]);
+        assert_eq!(
+            few.operations(),
+            ["insert", "drop", "rename", "dropDatabase"]
+        );
+        wanted.show_expanded_events = true;
+        let expanded = Filter::new(&wanted, &[]);
+        assert!(expanded.operations().contains(&"createIndexes"));
+    }
+}
