@@ -7,6 +7,7 @@ pub mod change;
 pub mod checkpoint;
 pub mod cli;
 pub mod config;
+pub mod coordination;
 pub mod encode;
 pub mod error;
 pub mod flow;

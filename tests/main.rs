@@ -11,6 +11,7 @@ mod bad_input;
 mod chaos;
 mod checkpoints;
 mod configuration;
+mod coordination;
 mod delivery;
 mod documents;
 mod failures;
