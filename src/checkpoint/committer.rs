@@ -5,10 +5,11 @@
 
 use crate::change::position::Position;
 use crate::checkpoint::kafka::Leader;
-use crate::checkpoint::{CommitError, LAST_PAUSE, LAST_TRIES, Store};
+use crate::checkpoint::{CommitError, LAST_PAUSE, LAST_TRIES, RESUMES, Store};
 use crate::config::Delivery;
 use crate::error::{Code, Error, Policy};
 use crate::flow::tracker::Tracker;
+use crate::flow::watermark::Committable;
 use crate::status::Board;
 use crate::status::waiting::Awaited;
 use std::sync::Arc;
@@ -19,13 +20,18 @@ use tokio_util::sync::CancellationToken;
 /// the instance is unhealthy; a crash would repeat what was delivered since the last good checkpoint.
 pub const PATIENCE: Duration = Duration::from_secs(300);
 
+/// How long it may take to write a checkpoint again that is gone.
+const SECURING: Duration = Duration::from_secs(5);
+
+/// How long a checkpoint that is being written when a stop begins may still take.
+const UNDER_WAY: Duration = Duration::from_secs(1);
+
 /// The end of a stop whose last checkpoint takes too long. Whether it will have been stored or not, the
 /// next start goes on from what is.
 pub fn not_in_time() -> Error {
     Error::new(
         Code::CheckpointFailed,
-        "the last checkpoint could not be stored within SHUTDOWN_TIMEOUT_MS; nothing is lost: what was \
-         delivered since the one before comes again at the next start",
+        format!("the last checkpoint could not be stored within SHUTDOWN_TIMEOUT_MS; {RESUMES}"),
     )
 }
 
@@ -59,6 +65,56 @@ impl Ledger {
         }
     }
 
+    /// Where it is stored, for people.
+    fn place(&self) -> String {
+        match self {
+            Self::Store(store) => store.place(),
+            Self::Transactions(leader) => format!("Kafka topic {}", leader.topic()),
+        }
+    }
+
+    /// Makes sure at an end that the next start finds the newest position: whoever deletes the checkpoint of a
+    /// stream at rest is noticed by nothing else. `is_in_doubt` where what kept records back may have taken
+    /// the checkpoint as well.
+    ///
+    /// # Errors
+    /// [`Code::CheckpointFailed`] when the checkpoint is gone, or is not known to be there although it is in
+    /// doubt; [`Code::Fenced`] when another instance has the stream.
+    pub async fn secure(&mut self, is_in_doubt: bool) -> Result<(), Error> {
+        let is_gone = match self {
+            Self::Store(store) => store.is_gone().await,
+            Self::Transactions(leader) => leader.is_gone().await,
+        };
+        let securing = async {
+            match self {
+                Self::Store(store) if is_gone => store.restore().await,
+                Self::Store(_) => Ok(()),
+                Self::Transactions(leader) if is_gone || is_in_doubt || leader.is_removed() => {
+                    leader.secure().await
+                }
+                Self::Transactions(_) => Ok(()),
+            }
+        };
+        let problem = match tokio::time::timeout(SECURING, securing).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error @ CommitError::Fenced { .. })) => return Err(error.into()),
+            Ok(Err(error)) => error.to_string(),
+            Err(_elapsed) => format!("no answer within {} s", SECURING.as_secs()),
+        };
+        let place = self.place();
+        let sentence = match is_gone {
+            true => format!(
+                "the checkpoint is no longer in {place} and could not be written again: {problem}; without it \
+                 the next start is a first start: `tailwater token set` or START_AT says from where to read"
+            ),
+            false => format!(
+                "it is not known whether the checkpoint is still in {place}: {problem}; before the next start \
+                 see with `tailwater token show` that it is there"
+            ),
+        };
+        Err(Error::new(Code::CheckpointFailed, sentence))
+    }
+
     /// Lets go of the stream after a graceful stop.
     ///
     /// # Errors
@@ -80,6 +136,8 @@ pub struct Committer {
     pub interval: Duration,
     /// The newest position behind which all is acknowledged, stored or not.
     pub newest: Position,
+    /// What is being stored.
+    pub in_hand: Option<Committable>,
     pub failing_since: Option<Instant>,
     /// Until then an overloaded store is left alone.
     pub rests_until: Option<Instant>,
@@ -97,8 +155,25 @@ impl Committer {
             let began = Instant::now();
             if is_last {
                 self.rests_until = None;
+                // A write to a topic that is gone would wait for it: known to be gone, it is made again.
+                self.store.is_gone().await;
             }
-            let mut result = self.commit().await;
+            // Whoever writes to a topic that was deleted waits for it longer than a stop may take.
+            let overdue = async {
+                halt.cancelled().await;
+                tokio::time::sleep(UNDER_WAY).await;
+            };
+            let committed = tokio::select! {
+                result = self.commit() => Some(result),
+                () = overdue, if !is_last => None,
+            };
+            let Some(mut result) = committed else {
+                // Trying the same again is safe, whatever became of this attempt.
+                if let Some(committable) = self.in_hand.take() {
+                    self.tracker.put_back(committable);
+                }
+                continue;
+            };
             let goes_on = |failing: bool| failing && is_last && began.elapsed() < LAST_TRIES;
             while result.is_ok() && goes_on(self.failing_since.is_some()) {
                 tokio::time::sleep(LAST_PAUSE).await;
@@ -123,6 +198,7 @@ impl Committer {
             return Ok(());
         };
         let position = committable.position().clone();
+        self.in_hand = Some(committable);
         self.newest = position.clone();
         let began = Instant::now();
         let checkpoint = self.store.checkpoint(position.clone());
@@ -131,6 +207,7 @@ impl Committer {
         self.board
             .metrics
             .checkpoint(stored.is_ok(), began.elapsed());
+        let in_hand = self.in_hand.take();
         match stored {
             Ok(()) => {
                 if let Some(since) = self.failing_since.take() {
@@ -141,7 +218,9 @@ impl Committer {
                 Ok(())
             }
             Err(CommitError::Transient(error)) => {
-                self.tracker.put_back(committable);
+                if let Some(committable) = in_hand {
+                    self.tracker.put_back(committable);
+                }
                 self.rests_until = match error.policy {
                     Policy::RetrySlowly(rest) => Some(Instant::now() + rest),
                     _ => None,

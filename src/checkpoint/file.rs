@@ -68,6 +68,15 @@ impl Store {
         Ok((store, claim, previous))
     }
 
+    /// Whether the file is known to be gone.
+    pub(super) async fn is_gone(&self) -> bool {
+        matches!(list(&self.path).await.as_deref(), Ok([]))
+    }
+
+    pub(super) fn place(&self) -> String {
+        format!("file {}", self.path.display())
+    }
+
     pub(super) async fn write(&self, record: &Record) -> Result<(), CommitError> {
         let bytes = codec::encode(record, None).map_err(CommitError::Failed)?;
         let path = Arc::clone(&self.path);

@@ -109,6 +109,8 @@ pub struct Store {
     written: Option<Instant>,
     /// An idle move that was not worth a write of its own yet.
     deferred: Option<Checkpoint>,
+    /// When it was looked whether the checkpoint is gone, and what that said.
+    looked: Option<(Instant, bool)>,
 }
 
 #[derive(Debug)]
@@ -147,6 +149,17 @@ impl Connections {
 /// refuses once what was under way when it went.
 pub const LAST_TRIES: Duration = Duration::from_secs(3);
 pub const LAST_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long the look at a stop after the checkpoint may take.
+const LAST_LOOK: Duration = Duration::from_secs(2);
+
+/// How long it is known what a look has said: so long may a stop take from its first to its last.
+const LOOK_HOLDS: Duration = Duration::from_secs(5);
+
+/// Where the next start resumes when the last checkpoint was not stored.
+pub(crate) const RESUMES: &str = "\
+    nothing is lost as long as the previous checkpoint is still there, which `tailwater token show` tells: the next \
+    start resumes at it, and sends again what was delivered since";
 
 /// While only idle tokens move, one write in this time is enough: in MongoDB each makes an oplog entry,
 /// which the stream itself then has to pass, and in Kafka each is a transaction.
@@ -213,6 +226,7 @@ impl Store {
             committed: checkpoint.as_ref().map(|found| found.position.clone()),
             written: None,
             deferred: None,
+            looked: None,
         };
         Ok((store, checkpoint))
     }
@@ -231,6 +245,7 @@ impl Store {
             committed: None,
             written: None,
             deferred: None,
+            looked: None,
         };
         Ok((store, checkpoint))
     }
@@ -286,6 +301,8 @@ impl Store {
         self.committed.clone_from(&record.position);
         self.written = Some(Instant::now());
         self.deferred = None;
+        // What was looked for at a stop is there now.
+        self.looked = self.looked.map(|(at, _)| (at, false));
         Ok(())
     }
 
@@ -329,6 +346,47 @@ impl Store {
         }
     }
 
+    /// Where the checkpoint is, for people.
+    pub fn place(&self) -> String {
+        match &self.backend {
+            Backend::Kafka(store) => store.place(),
+            Backend::MongoDb(store) => store.place(),
+            Backend::File(store) => store.place(),
+            Backend::Nowhere => "no store".into(),
+        }
+    }
+
+    /// Whether the checkpoint is known to be gone: somebody has deleted it, or all that held it. A store that
+    /// does not say so in time has it.
+    pub async fn is_gone(&mut self) -> bool {
+        match self.looked {
+            Some((at, is_gone)) if at.elapsed() < LOOK_HOLDS => return is_gone,
+            _ => {}
+        }
+        let is_gone = self.committed.is_some()
+            && match &mut self.backend {
+                Backend::Kafka(store) => store.is_gone().await,
+                Backend::MongoDb(store) => store.is_gone().await,
+                Backend::File(store) => store.is_gone().await,
+                Backend::Nowhere => false,
+            };
+        self.looked = Some((Instant::now(), is_gone));
+        is_gone
+    }
+
+    /// Writes the newest position once more, for a checkpoint that [is gone](Self::is_gone).
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit).
+    pub async fn restore(&mut self) -> Result<(), CommitError> {
+        let committed = self.committed.clone();
+        let committed = committed.map(|position| self.checkpoint(position));
+        match self.deferred.clone().or(committed) {
+            Some(checkpoint) => self.write_at_last(&Record::from(checkpoint)).await,
+            None => Ok(()),
+        }
+    }
+
     /// Writes what nobody will write later: again for a moment where that fails, since after a rest the
     /// first attempt may only find out that the store has forgotten us.
     async fn write_at_last(&mut self, record: &Record) -> Result<(), CommitError> {
@@ -337,16 +395,6 @@ impl Store {
             match self.write(record).await {
                 Err(CommitError::Transient(_)) if began.elapsed() < LAST_TRIES => {
                     tokio::time::sleep(LAST_PAUSE).await;
-                }
-                Err(CommitError::Transient(failure)) => {
-                    let detail = format!(
-                        "the last checkpoint could not be stored; nothing is lost: what was delivered since \
-                         the one before comes again at the next start: {failure}"
-                    );
-                    return Err(CommitError::Failed(Error::new(
-                        Code::CheckpointFailed,
-                        detail,
-                    )));
                 }
                 other => return other,
             }
@@ -362,6 +410,13 @@ impl Store {
             Some(checkpoint) => self.write_at_last(&Record::from(checkpoint)).await,
             None => Ok(()),
         };
+        let stored = stored.map_err(|error| match error {
+            CommitError::Transient(failure) => CommitError::Failed(Error::new(
+                Code::CheckpointFailed,
+                format!("the last checkpoint could not be stored ({failure}); {RESUMES}"),
+            )),
+            other => other,
+        });
         if let Backend::Kafka(store) = self.backend {
             store.close().await;
         }

@@ -67,6 +67,8 @@ pub struct Outcome {
     pub taken: Seq,
     /// Whether `position` is stored.
     pub stored: bool,
+    /// Whether the last event is only not behind `position` because its token is too large to be stored.
+    pub is_without_room: bool,
 }
 
 impl Rooms {
@@ -116,6 +118,7 @@ impl Rooms {
                 faults,
                 drained: true,
                 stored: true,
+                is_without_room: false,
             });
         }
         // A position that the last incarnation could not store gets another chance; one behind a gap is
@@ -146,6 +149,7 @@ impl Rooms {
                     board: Arc::clone(&self.board),
                     interval: self.config.pipeline.commit_interval,
                     newest: position.clone(),
+                    in_hand: None,
                     failing_since: None,
                     rests_until: None,
                 };
@@ -208,7 +212,7 @@ impl Rooms {
                 never = progress::watch(self, &producer, checkpoints.as_deref()) => match never {},
             },
         };
-        let taken = pump.outlet.taken();
+        let (taken, is_without_room) = (pump.outlet.taken(), pump.outlet.is_without_room());
         drop(pump);
         halt_reading.cancel();
         halt_committing.cancel();
@@ -254,6 +258,7 @@ impl Rooms {
             drained,
             taken,
             stored: is_stored,
+            is_without_room,
         })
     }
 

@@ -63,8 +63,10 @@ pub async fn supervise(rooms: &Rooms, opened: Opened, ledger: Ledger) -> Result<
             drained,
             taken,
             stored,
+            is_without_room,
         } = outcome;
         owed.after(&position, taken, drained, stored);
+        owed.is_without_room = is_without_room;
         if position.seq > began.seq {
             delays = rooms.retry().delays();
             // Its record is the first of its incarnation, so it is acknowledged.

@@ -75,6 +75,8 @@ pub struct Outlet<'a> {
     is_within_event: bool,
     /// Whether some of that event's records were sent: a stop waits for the others.
     is_half_sent: bool,
+    /// Whether all was acknowledged at the end, and only the token of the last event kept it from being stored.
+    is_without_room: bool,
     firsts: Firsts,
     /// None where positions are stored beside the records: at least once.
     transactions: Option<Transactions<'a>>,
@@ -115,6 +117,7 @@ impl<'a> Outlet<'a> {
             is_behind: false,
             is_within_event: false,
             is_half_sent: false,
+            is_without_room: false,
             firsts: Firsts::default(),
             transactions,
             board,
@@ -131,6 +134,11 @@ impl<'a> Outlet<'a> {
             true => self.place.seq.next(),
             false => self.place.seq,
         }
+    }
+
+    /// Whether the end is behind an event whose token is too large to be stored, and that is all that is wrong.
+    pub fn is_without_room(&self) -> bool {
+        self.is_without_room
     }
 
     /// Says whether more waits at the source, so that records should gather.
@@ -384,6 +392,8 @@ impl<'a> Outlet<'a> {
         };
         let waits = &self.board.waits;
         let acknowledged = waits.on(Awaited::Acknowledgements, drained).await;
+        self.is_without_room =
+            acknowledged && !self.is_half_sent && !self.has_room_in_a_checkpoint();
         if !acknowledged || !self.is_worth_committing() {
             return acknowledged && !self.is_half_sent && self.has_room_in_a_checkpoint();
         }

@@ -3,13 +3,10 @@
 
 use super::incarnation::Rooms;
 use crate::change::position::{Position, Seq};
+use crate::checkpoint::RESUMES;
 use crate::checkpoint::committer::Ledger;
 use crate::error::{Code, Error};
 use crate::status::waiting::Awaited;
-use std::time::Duration;
-
-/// How long the last look after the checkpoint may take.
-const LAST_LOOK: Duration = Duration::from_secs(5);
 
 /// What the incarnations so far have left behind.
 #[derive(Debug, Default)]
@@ -22,6 +19,8 @@ pub(super) struct Owed {
     is_cut_short: bool,
     /// The last one could not store its position.
     is_unstored: bool,
+    /// All that is undelivered is the last event, whose token is too large to be stored.
+    pub(super) is_without_room: bool,
 }
 
 impl Owed {
@@ -45,57 +44,42 @@ impl Owed {
         position: &Position,
     ) -> Result<Ledger, Error> {
         let mut ledger = ledger;
-        match &mut ledger {
-            Ledger::Store(_) if self.is_unstored => {
-                let why = rooms.board.checkpoint_error.get();
-                let why = why.map_or_else(String::new, |noted| format!(" ({})", noted.text));
-                return Err(Error::new(
-                    Code::CheckpointFailed,
-                    format!(
-                        "the last checkpoint could not be stored{why}; where the one before is still there, \
-                         which `tailwater token show` tells, nothing is lost: what was delivered since comes \
-                         again at the next start"
-                    ),
-                ));
-            }
-            Ledger::Transactions(leader)
-                if self.is_undelivered || self.is_cut_short || leader.is_removed() =>
-            {
-                // Whatever kept the records back may have taken the checkpoint as well.
-                let secure = tokio::time::timeout(LAST_LOOK, leader.secure());
-                let secured = rooms.board.waits.on(Awaited::Checkpoint, secure).await;
-                let problem = match secured {
-                    Ok(Ok(())) => None,
-                    Ok(Err(error)) => Some(error.to_string()),
-                    Err(_elapsed) => Some("kafka did not answer in time".into()),
-                };
-                if let Some(problem) = problem {
-                    return Err(Error::new(
-                        Code::CheckpointFailed,
-                        format!(
-                            "it is not known whether the checkpoint is still in topic {}: {problem}; before the \
-                             next start see with `tailwater token show` that it is there",
-                            leader.topic()
-                        ),
-                    ));
-                }
-            }
-            _ => {}
+        // Whatever kept the records back may have taken the checkpoint as well.
+        let securing = ledger.secure(self.is_undelivered || self.is_cut_short);
+        rooms.board.waits.on(Awaited::Checkpoint, securing).await?;
+        if let (Ledger::Store(_), true) = (&ledger, self.is_unstored) {
+            let why = rooms.board.checkpoint_error.get();
+            let why = why.map_or_else(String::new, |noted| format!(" ({})", noted.text));
+            return Err(Error::new(
+                Code::CheckpointFailed,
+                format!("the last checkpoint could not be stored{why}; {RESUMES}"),
+            ));
         }
         if !self.is_undelivered {
             return Ok(ledger);
         }
-        let taken = self.taken.unwrap_or(position.seq);
         let last = rooms.board.sink_error.get().map(|noted| noted.text);
-        let last = last.map_or_else(String::new, |text| format!("; the last error: {text}"));
         Err(Error::new(
             Code::DrainTimedOut,
-            format!(
-                "kafka did not acknowledge the last records ({} of the changes that were read) within \
-                 SHUTDOWN_TIMEOUT_MS; nothing is lost: they are read again at the next start{last}",
-                taken.0.saturating_sub(position.seq.0)
-            ),
+            self.sentence(position, last),
         ))
+    }
+
+    /// Why something is read again at the next start.
+    fn sentence(&self, position: &Position, last_error: Option<String>) -> String {
+        let taken = self.taken.unwrap_or(position.seq);
+        let count = taken.0.saturating_sub(position.seq.0);
+        if self.is_without_room {
+            return format!(
+                "the resume token of the last event is too large for a checkpoint, since it holds the _id of the \
+                 document; nothing is lost: the last changes ({count}) are read again at the next start"
+            );
+        }
+        let last = last_error.map_or_else(String::new, |text| format!("; the last error: {text}"));
+        format!(
+            "kafka did not acknowledge the last records ({count} of the changes that were read) within \
+             SHUTDOWN_TIMEOUT_MS; nothing is lost: they are read again at the next start{last}"
+        )
     }
 }
 
@@ -111,6 +95,26 @@ mod tests {
             time_millis: None,
             cluster_time: None,
         }
+    }
+
+    #[test]
+    fn kafka_is_not_blamed_for_a_token_that_is_too_large() {
+        let mut owed = Owed::default();
+        owed.after(&at(5), Seq(6), false, true);
+        assert!(
+            owed.sentence(&at(5), None)
+                .contains("kafka did not acknowledge")
+        );
+        owed.is_without_room = true;
+        let said = owed.sentence(&at(5), Some("an old one".into()));
+        assert!(
+            said.contains("resume token of the last event") && said.contains("(1)"),
+            "{said}"
+        );
+        assert!(
+            !said.contains("kafka") && !said.contains("an old one"),
+            "{said}"
+        );
     }
 
     #[test]

@@ -47,6 +47,16 @@ impl Scene {
         committed(self.kafka, &self.topic, count).await
     }
 
+    /// Deletes their topic, and waits until the broker knows it no more: for a moment it still takes records.
+    async fn delete_the_checkpoints(&self) {
+        self.kafka.delete_topic(&self.checkpoints).await;
+        eventually(PATIENCE, "the topic is gone", async || {
+            let partitions = self.kafka.partitions(&self.checkpoints).await;
+            partitions.is_none().then_some(())
+        })
+        .await;
+    }
+
     /// Stops it, writes while it is away, and expects that write at the next start, and no other again.
     async fn goes_on_after_a_restart(&self, tailwater: Tailwater, written: i32) {
         tailwater.stop().await;
@@ -95,7 +105,7 @@ async fn stopped_without(delivery: &str) {
     let mut tailwater = scene.setup.start().await;
     scene.insert(1).await;
     scene.arrived(1).await;
-    scene.kafka.delete_topic(&scene.checkpoints).await;
+    scene.delete_the_checkpoints().await;
     scene.insert(2).await;
     let kafka = scene.kafka;
     let sent = "the second record is sent";
@@ -114,6 +124,57 @@ async fn a_stop_without_a_checkpoint_topic_does_not_claim_that_all_is_committed(
     tokio::join!(
         stopped_without("exactly_once"),
         stopped_without("at_least_once"),
+    );
+}
+
+/// A stream at rest that finds its checkpoint topic as it left it, until somebody deletes that.
+async fn deleted_at_rest(scene: &Scene) -> Tailwater {
+    let tailwater = scene.setup.start().await;
+    scene.delete_the_checkpoints().await;
+    tailwater
+}
+
+async fn made_again_by_the_stop(delivery: &str) {
+    let scene = scene(delivery).await;
+    let tailwater = scene.setup.start().await;
+    scene.insert(1).await;
+    scene.arrived(1).await;
+    tailwater.stop().await;
+    deleted_at_rest(&scene).await.stop().await;
+    scene.insert(2).await;
+    let tailwater = scene.setup.start().await;
+    let records = scene.arrived(2).await;
+    assert_complete(&records, 2);
+    assert_eq!(records.len(), 2, "{delivery}: some come again");
+    tailwater.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_topic_deleted_at_rest_is_made_again_by_the_stop() {
+    tokio::join!(
+        made_again_by_the_stop("exactly_once"),
+        made_again_by_the_stop("at_least_once"),
+    );
+}
+
+async fn stopped_at_rest_without(delivery: &str) {
+    let mut scene = scene(delivery).await;
+    scene.setup.start().await.stop().await;
+    scene.setup = scene.setup.env("KAFKA_CREATE_TOPICS", "false");
+    let mut tailwater = deleted_at_rest(&scene).await;
+    tailwater.signal(rustix::process::Signal::TERM);
+    let exit = tailwater.wait_exit(PATIENCE).await;
+    let failed = Some(i32::from(Code::CheckpointFailed.exit_code()));
+    assert_eq!(exit.code, failed, "{delivery}: {}", exit.output);
+    let sentence = format!("no longer in Kafka topic {}", scene.checkpoints);
+    assert!(exit.output.contains(&sentence), "{}", exit.output);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_says_that_its_checkpoint_topic_is_gone_and_may_not_be_made() {
+    tokio::join!(
+        stopped_at_rest_without("exactly_once"),
+        stopped_at_rest_without("at_least_once"),
     );
 }
 
@@ -162,12 +223,17 @@ async fn what_is_changed_at_the_checkpoint_topic_under_way_does_not_end_the_stre
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_deleted_within_a_transaction_is_made_again_and_nothing_is_lost_after() {
     let scene = scene("exactly_once").await;
-    let mut tailwater = scene.setup.start().await;
+    let tailwater = scene.setup.start().await;
     let load = Load::on(&scene.db, "users");
     let before = scene.arrived(50).await;
     let first = before.iter().map(Record::seq).min().unwrap();
+    let made = "topic created";
+    let times = tailwater.log().matches(made).count();
     scene.kafka.delete_topic(&scene.topic).await;
-    tailwater.wait_for_log("topic created").await;
+    eventually(PATIENCE, "the topic is made once more", async || {
+        (tailwater.log().matches(made).count() > times).then_some(())
+    })
+    .await;
     let written = u64::try_from(load.stop().await).unwrap();
     // What Kafka had acknowledged went with the topic; all that it had not comes.
     let records = eventually(PATIENCE, "the last change", async || {

@@ -4,7 +4,8 @@ use super::producer::{Outcome, Prepared};
 use super::read::OpenTransactions;
 use super::topic::CheckpointRecord;
 use super::{
-    QUERY_PATIENCE, Topic, blocking, confirmed, dispose, healing, successor, transactional_id,
+    QUERY_PATIENCE, Topic, blocking, confirmed, dispose, healing, is_gone, successor,
+    transactional_id,
 };
 use crate::change::position::Position;
 use crate::checkpoint::commit;
@@ -61,6 +62,12 @@ impl Leader {
     /// Whether the committed position must be written again: a start would not find it.
     pub fn is_removed(&self) -> bool {
         self.is_removed
+    }
+
+    /// Whether the committed position is known to be gone: somebody has deleted the topic, or the record.
+    pub async fn is_gone(&self) -> bool {
+        self.committed.is_some()
+            && is_gone(&self.kafka, self.topic.name(), &self.claim.stream).await
     }
 
     /// Where the checkpoints are.

@@ -22,13 +22,16 @@ pub use leader::Leader;
 pub(super) use rights::check;
 pub use topic::{CheckpointRecord, Topic};
 
-use super::{Claim, CommitError, Record, StoreContext};
+use super::{Claim, CommitError, LAST_LOOK, Record, StoreContext};
 use crate::change::position::Position;
 use crate::config::Kafka;
 use crate::error::{Code, Error};
 use producer::{Outcome, Prepared, Producer};
-use read::{OpenTransactions, Reader};
+use rdkafka::consumer::Consumer;
+
+use read::{Consumers, OpenTransactions, Reader};
 use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 /// How long somebody who is fenced waits for the claim of who did it: between initialising its
@@ -89,6 +92,32 @@ pub(super) async fn read(
         })
     })
     .await?
+}
+
+/// Whether the record of a stream that has one is known to be gone. What Kafka does not say in time is not known.
+async fn is_gone(kafka: &Kafka, topic: &str, stream: &str) -> bool {
+    let (kafka, topic, stream) = (kafka.clone(), topic.to_owned(), stream.to_owned());
+    let (answer, answered) = oneshot::channel();
+    tokio::task::spawn_blocking(move || -> Result<(), Error> {
+        let consumers = Consumers::new(&kafka)?;
+        let found = match Topic::find(consumers.uncommitted.client(), &topic)? {
+            // Open transactions hide only what is newer than a record that counts.
+            Some(topic) => {
+                Reader::with(consumers, &topic).latest(&stream, OpenTransactions::Ignore)?
+            }
+            None => {
+                // Clients take their time to close, and nobody needs to wait for that.
+                let _ = answer.send(true);
+                return Ok(());
+            }
+        };
+        let _ = answer.send(found.is_none());
+        Ok(())
+    });
+    matches!(
+        tokio::time::timeout(LAST_LOOK, answered).await,
+        Ok(Ok(true))
+    )
 }
 
 /// Reads the records of all streams.
@@ -193,6 +222,20 @@ impl Store {
                 }
             }
         }
+    }
+
+    /// Whether the checkpoint is known to be gone. The producer goes with it: it may know a topic that was
+    /// deleted.
+    pub(super) async fn is_gone(&mut self) -> bool {
+        let is_gone = is_gone(&self.kafka, self.topic.name(), &self.claim.stream).await;
+        if is_gone && let Some(producer) = self.producer.take() {
+            dispose(producer).await;
+        }
+        is_gone
+    }
+
+    pub(super) fn place(&self) -> String {
+        format!("Kafka topic {}", self.topic.name())
     }
 
     /// A new producer for the claim we hold. Initialising it fences whoever came after us: so it is

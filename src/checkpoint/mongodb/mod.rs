@@ -5,7 +5,7 @@ mod document;
 mod failure;
 mod rights;
 
-use super::{Claim, CommitError, Record, StoreContext};
+use super::{Claim, CommitError, LAST_LOOK, Record, StoreContext};
 use crate::config::{Config, ResumeBackend};
 use crate::error::{Code, Error};
 use crate::mongo::codes::{DUPLICATE_KEY, NAMESPACE_NOT_FOUND, server_code};
@@ -250,6 +250,17 @@ impl Store {
             .upsert(true)
             .return_document(ReturnDocument::Before)
             .await
+    }
+
+    /// Whether the checkpoint is known to be gone.
+    pub(super) async fn is_gone(&self) -> bool {
+        let found = self.collection.read(&self.claim.stream);
+        let found = tokio::time::timeout(LAST_LOOK, found).await;
+        matches!(found, Ok(Ok(None)))
+    }
+
+    pub(super) fn place(&self) -> String {
+        self.collection.place()
     }
 
     pub(super) async fn write(&self, record: &Record) -> Result<(), CommitError> {
