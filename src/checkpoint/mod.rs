@@ -22,6 +22,7 @@ mod verify;
 pub use commit::CommitError;
 #[cfg(test)]
 pub(crate) use commit::admit;
+pub use filter::FilterChange;
 pub use record::{Checkpoint, Filter, Record};
 pub use verify::{Decision, verify};
 

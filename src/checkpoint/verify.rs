@@ -1,6 +1,6 @@
 //! Does a checkpoint fit what is configured now?
 
-use super::filter::describe_change;
+use super::filter::{FilterChange, describe_change};
 use super::{Checkpoint, Filter};
 use crate::change::position::Seq;
 use crate::config::Scope;
@@ -12,8 +12,8 @@ use crate::mongo::identity::same_source;
 pub enum Decision {
     /// Go on from its position.
     Continue,
-    /// Go on from its token, but number the events from `seq`, and log the warning.
-    FilterChanged { seq: Seq, warning: String },
+    /// Go on from its token, but number the events from `seq`, and say what has changed.
+    FilterChanged { seq: Seq, change: FilterChange },
 }
 
 /// Compares the checkpoint with the source, the namespace (a database or `*`) and the filter of now.
@@ -55,10 +55,7 @@ pub fn verify(
         None => Decision::Continue,
         Some(change) => Decision::FilterChanged {
             seq: Seq::renewed(Some(checkpoint.position.seq)),
-            warning: format!(
-                "{change}; what is new is watched from the checkpoint on, earlier changes of it are \
-                 not fetched"
-            ),
+            change,
         },
     })
 }
@@ -137,9 +134,9 @@ mod tests {
         )
         .unwrap()
         {
-            Decision::FilterChanged { seq, warning } => {
+            Decision::FilterChanged { seq, change } => {
                 assert!(seq > checkpoint().position.seq);
-                assert!(warning.contains("invoices"), "{warning}");
+                assert!(change.sentence.contains("invoices"), "{change:?}");
             }
             Decision::Continue => panic!("the change was missed"),
         }

@@ -144,8 +144,11 @@ async fn go_on(
         &context.filter,
     )?;
     let mut position = checkpoint.position;
-    if let Decision::FilterChanged { seq, warning } = decision {
-        tracing::warn!("{warning}");
+    if let Decision::FilterChanged { seq, change } = decision {
+        match change.adds {
+            true => tracing::warn!("{}", change.sentence),
+            false => tracing::info!("{}", change.sentence),
+        }
         position.seq = seq;
     }
     rooms.board.set_committed(position.clone());

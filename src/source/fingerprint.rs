@@ -80,7 +80,39 @@ mod tests {
 
     fn said(old: &crate::config::Mongo, new: &crate::config::Mongo) -> Option<String> {
         let identity = |mongo| Filter::new(mongo, &own()).identity();
+        describe_change(&identity(old), &identity(new)).map(|change| change.sentence)
+    }
+
+    fn adds(old: &crate::config::Mongo, new: &crate::config::Mongo) -> bool {
+        let identity = |mongo| Filter::new(mongo, &own()).identity();
         describe_change(&identity(old), &identity(new))
+            .unwrap()
+            .adds
+    }
+
+    /// Of what is no longer watched nothing is missing: that is no warning.
+    #[test]
+    fn only_a_filter_that_lets_more_through_adds_something() {
+        let (wide, narrow) = (
+            mongo(&["a", "b"], &[], &[]),
+            mongo(&["a"], &[], &["insert"]),
+        );
+        assert!(!adds(&wide, &narrow));
+        assert!(adds(&narrow, &wide));
+        assert!(!said(&wide, &narrow).unwrap().contains("added"));
+        assert_eq!(said(&narrow, &wide).unwrap().matches("added").count(), 1);
+        let all = mongo(&[], &[], &[]);
+        assert!(!adds(&all, &wide) && adds(&wide, &all));
+        let without = mongo(&[], &["z"], &[]);
+        assert!(!adds(&all, &without) && adds(&without, &all));
+        let mut staged = all.clone();
+        staged.user_pipeline = vec![doc! {"$match": {"operationType": "insert"}}];
+        let mut other = all.clone();
+        other.user_pipeline = vec![doc! {"$match": {"operationType": "delete"}}];
+        assert!(!adds(&all, &staged) && adds(&staged, &all) && adds(&staged, &other));
+        let mut expanded = all.clone();
+        expanded.show_expanded_events = true;
+        assert!(adds(&all, &expanded) && !adds(&expanded, &all));
     }
 
     #[test]
@@ -183,6 +215,7 @@ mod tests {
         assert!(
             describe_change(&old, &current)
                 .unwrap()
+                .sentence
                 .contains("cannot be read")
         );
         assert_eq!(
