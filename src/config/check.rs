@@ -157,7 +157,7 @@ impl<'a> Check<'a> {
     }
 }
 
-fn parse_flag(text: &str) -> Result<bool, &'static str> {
+pub(super) fn parse_flag(text: &str) -> Result<bool, &'static str> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" | "on" => Ok(true),
         "false" | "0" | "no" | "off" => Ok(false),

@@ -155,6 +155,6 @@ pub enum Http {
     Off,
     /// An address that was asked for: failing to bind is an error.
     Asked(std::net::SocketAddr),
-    /// The default address: when taken, done without and warned of.
+    /// The default address: when its port is in use, the server is not started, with a warning.
     Default(std::net::SocketAddr),
 }

@@ -196,7 +196,7 @@ variables! {
         "What to do about a record Kafka will never take (too large, too old, no topic that Kafka would make): stop, send it to KAFKA_DLQ_TOPIC, or leave it out.";
     ON_MISSING_TOPIC on_missing_topic: Flow, Form::Choice(&["wait", "record_error"]), Value("wait"),
         "record_error",
-        "What to do about a record whose topic is missing and may not be created, or is forbidden: wait until somebody makes or allows it, or treat it by ON_RECORD_ERROR, as a topic that can never be made.";
+        "What happens when the topic of a record does not exist and may not be created, or may not be written: `wait` holds the stream until the topic can be written, `record_error` applies ON_RECORD_ERROR to the record.";
     ON_HISTORY_LOST on_history_lost: Flow, Form::Choice(&["stop", "earliest", "latest"]), Value("stop"),
         "earliest",
         "What to do when the oplog no longer holds the checkpoint: stop, or go on with a gap from its oldest entry or from now.";
@@ -231,19 +231,19 @@ variables! {
         "When false the process stays up, idle, and says so.";
     HTTP_ADDR http_addr: Operations, Form::Text("an IP address with a port, or off"), Value("127.0.0.1:3001"),
         "0.0.0.0:3001",
-        "Where health and metrics are served. When the default is taken and none was asked for, it is done without.";
+        "Where health and metrics are served. When no address is set and the port of the default is in use, the server is not started.";
     ADMIN_TOKEN admin_token: Operations, Form::Secret, Words("none"),
         "…",
         "The token that calls which change something have to bring. Without it they are refused, unless HTTP_ADDR is a loopback address.";
     LOG_LEVEL log_level: Operations, Form::Choice(&["error", "warn", "info", "debug", "trace"]), Value("info"),
         "debug",
-        "How much is logged.";
+        "How much is logged. Levels of other loggers (`http`, `verbose`, `silly` and the like) are taken for the nearest, with a warning.";
     LOG_FORMAT log_format: Operations, Form::Choice(&["text", "json"]), Value("text"),
         "json",
         "Lines for people or for a log store.";
     DEBUG debug: Operations, Form::Flag, Value("false"),
         "true",
-        "true is LOG_LEVEL=debug.";
+        "true is LOG_LEVEL=debug. Anything but true or false is ignored, with a warning: other programs read DEBUG, too.";
     STATUS_INTERVAL_SECONDS status_interval_seconds: Operations, number(Unit::Seconds, 1, 86_400), Value("30"),
         "30",
         "How often the status line is logged.";

@@ -25,6 +25,8 @@ pub(super) struct Pair {
     pub number: usize,
     /// What may be meant otherwise.
     pub oddity: Option<&'static str>,
+    /// Lines within the value that set a variable by themselves, if the quote were closed before.
+    pub within: Vec<(usize, String)>,
 }
 
 /// A line with something on it that is neither a variable nor a comment.
@@ -53,11 +55,14 @@ pub(super) fn parse(text: &str) -> Parsed {
         counted = at;
         if let Some(entry) = scanner.entry(at) {
             let (value, oddity) = entry.value(&text);
+            let raw = &text[entry.raw.0..entry.raw.1];
+            let first = number + text[at..entry.raw.0].matches('\n').count();
             parsed.pairs.push(Pair {
                 name: entry.name.to_owned(),
                 value,
                 number,
                 oddity,
+                within: assignments_within(raw, first),
             });
             at = scanner.line_end(entry.end);
             continue;
@@ -69,6 +74,20 @@ pub(super) fn parse(text: &str) -> Parsed {
         }
         at = end;
     }
+}
+
+/// The lines of a value, but for its first, that are assignments to look at, with their numbers. Of the last one
+/// the quote that ends the value is a part.
+fn assignments_within(raw: &str, first: usize) -> Vec<(usize, String)> {
+    let lines = raw.lines().enumerate().skip(1);
+    let named = lines.filter_map(|(index, line)| {
+        let line = line.trim_matches(is_space);
+        let line = line.strip_prefix("export ").unwrap_or(line);
+        let (name, _) = line.split_once('=')?;
+        let name = name.trim_end_matches(is_space);
+        (!name.is_empty() && name.chars().all(is_of_name)).then(|| (first + index, name.to_owned()))
+    });
+    named.collect()
 }
 
 /// A name and where its value stands.
@@ -131,8 +150,7 @@ impl<'a> Scanner<'a> {
 
     fn assignment(&self, at: usize) -> Option<Entry<'a>> {
         let rest = &self.text[at..];
-        let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
-        let name = &rest[..rest.find(|c| !is_name(c)).unwrap_or(rest.len())];
+        let name = &rest[..rest.find(|c| !is_of_name(c)).unwrap_or(rest.len())];
         if name.is_empty() {
             return None;
         }
@@ -197,6 +215,10 @@ impl<'a> Scanner<'a> {
     fn after_quote(&self, at: usize) -> usize {
         self.after_space(at).min(self.line_end(at))
     }
+}
+
+fn is_of_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-')
 }
 
 /// White space as JavaScript has it.

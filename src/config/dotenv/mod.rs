@@ -63,6 +63,18 @@ pub(super) fn read(
         }
     }
     for pair in parsed.pairs {
+        for (number, name) in pair.within {
+            if is_ours(&name) && !is_set(&name) {
+                found.warnings.push(Warning {
+                    variable: name,
+                    sentence: format!(
+                        "line {number} of .env does not set it: a quote on line {} is not closed before it, so \
+                         that it is a part of that value; close the quote on its own line",
+                        pair.number
+                    ),
+                });
+            }
+        }
         if is_ours(&pair.name) && !is_set(&pair.name) {
             if !is_whole && pair.value.contains(char::REPLACEMENT_CHARACTER) {
                 found.problems.push(Problem {

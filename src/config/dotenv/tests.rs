@@ -89,6 +89,40 @@ fn what_may_be_meant_otherwise_is_noticed() {
     }
 }
 
+/// Node's package reads it so without a word, and whoever forgets a quote looks for long.
+#[test]
+fn a_variable_that_another_ones_quote_swallows_is_warned_of() {
+    let within = |text: &str| parse(text).pairs[0].within.clone();
+    let named = |number, name: &str| vec![(number, name.to_owned())];
+    assert_eq!(within("A='x\nB=y\n'"), named(2, "B"));
+    assert_eq!(
+        within("\nA =\n\"x\r\n\r\n export B = 1\nC: 1\""),
+        named(5, "B")
+    );
+    assert_eq!(within("A='x\nB='"), named(2, "B"));
+    for text in [
+        "A='x'\nB=y",
+        "A='x\ny'\nB=1",
+        "A='x=1\n{\"a\": \"b=c\"}'",
+        "A=\"x\nB=y",
+    ] {
+        assert_eq!(within(text), [], "{text}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(".env");
+    std::fs::write(&path, "OTHER='secret\nMONGODB_URI=mongodb://h/d\nX='\n").unwrap();
+    let warned = |is_set: bool| read(&path, |name| name == "MONGODB_URI", |_| is_set).warnings;
+    let warnings = warned(false);
+    assert_eq!(warnings.len(), 1);
+    assert!(
+        warnings[0]
+            .to_string()
+            .starts_with("MONGODB_URI: line 2 of .env does not set it")
+    );
+    assert!(!warnings[0].sentence.contains("secret"), "{}", warnings[0]);
+    assert_eq!(warned(true), []);
+}
+
 #[test]
 fn very_long_lines_take_no_longer_than_their_length() {
     // Each would take minutes if a quote or a space were looked for again from every line.

@@ -354,6 +354,39 @@ fn debug_adds_to_the_log_and_never_takes_away() {
     );
 }
 
+/// A `.env` file that is shared with a Node program sets what that program's loggers read.
+#[test]
+fn levels_and_debug_of_other_programs_are_a_warning() {
+    let read = |vars: &[(&str, &str)]| {
+        let loaded = load(vars).unwrap();
+        let warnings: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
+        (loaded.config.log.level, warnings.join("\n"))
+    };
+    for (given, level) in [
+        ("http", tracing::Level::INFO),
+        ("VERBOSE", tracing::Level::DEBUG),
+        ("silly", tracing::Level::TRACE),
+        ("fatal", tracing::Level::ERROR),
+        ("warning", tracing::Level::WARN),
+    ] {
+        let (taken, warnings) = read(&[("LOG_LEVEL", given)]);
+        assert_eq!(taken, level, "{given}");
+        let name = level.as_str().to_ascii_lowercase();
+        assert!(
+            warnings.contains(&format!("is taken for {name}")),
+            "{warnings}"
+        );
+    }
+    let (level, warnings) = read(&[("DEBUG", "app:*,-app:secret")]);
+    assert_eq!(level, tracing::Level::INFO);
+    assert!(
+        warnings.contains("DEBUG: is neither true nor false"),
+        "{warnings}"
+    );
+    assert!(!warnings.contains("secret"), "{warnings}");
+    assert_eq!(read(&[("DEBUG", "false"), ("LOG_LEVEL", "info")]).1, "");
+}
+
 #[test]
 fn http_can_be_off_or_on_localhost() {
     assert_eq!(config(&[("HTTP_ADDR", "OFF")]).http, Http::Off);

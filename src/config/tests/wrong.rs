@@ -28,7 +28,8 @@ fn every_wrong_value_gets_its_sentence() {
 fn every_variable_has_a_wrong_value_among_these() {
     for variable in table::ALL {
         assert!(
-            WRONG.iter().any(|(name, ..)| *name == variable.name),
+            // Any value of DEBUG is taken: it may be another program's.
+            variable.name == "DEBUG" || WRONG.iter().any(|(name, ..)| *name == variable.name),
             "{}",
             variable.name
         );

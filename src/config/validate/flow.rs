@@ -181,6 +181,13 @@ fn file(check: &mut Check<'_>) -> PathBuf {
             variable,
             format!("its folder does not exist; {}", variable.right()),
         ),
+        Err(refusal @ Refusal::TooLarge(_)) => check.wrong(
+            variable,
+            format!(
+                "{refusal} and so no checkpoint; name another file, or move this one away, which makes the next \
+                 start a first start"
+            ),
+        ),
         // Who may not read it now may when it is opened: that tells more.
         Err(Refusal::Unreadable(_)) => {}
         Err(refusal) => check.wrong(variable, format!("{refusal}; {}", variable.right())),

@@ -1,6 +1,6 @@
 //! What an operator sets: HTTP, logs, names.
 
-use crate::config::check::Check;
+use crate::config::check::{Check, parse_flag};
 use crate::config::placeholder::is_placeholder;
 use crate::config::variable::Variable;
 use crate::config::{Http, Log, LogFormat, Secret, table};
@@ -35,8 +35,24 @@ pub(in crate::config) fn http(check: &mut Check<'_>) -> Http {
     }
 }
 
-/// `LOG_LEVEL`, `LOG_FORMAT` and `DEBUG`, which only ever adds.
-pub(in crate::config) fn log(check: &mut Check<'_>) -> Log {
+/// Levels of other programs' loggers, which are often set for all programs of a machine at once, and the
+/// nearest of ours.
+const FOREIGN_LEVELS: [(&str, tracing::Level); 11] = [
+    ("silent", tracing::Level::ERROR),
+    ("off", tracing::Level::ERROR),
+    ("fatal", tracing::Level::ERROR),
+    ("critical", tracing::Level::ERROR),
+    ("warning", tracing::Level::WARN),
+    ("notice", tracing::Level::INFO),
+    ("log", tracing::Level::INFO),
+    ("http", tracing::Level::INFO),
+    ("verbose", tracing::Level::DEBUG),
+    ("silly", tracing::Level::TRACE),
+    ("all", tracing::Level::TRACE),
+];
+
+/// `LOG_LEVEL`.
+fn level(check: &mut Check<'_>) -> tracing::Level {
     use tracing::Level;
     let levels = [
         ("error", Level::ERROR),
@@ -45,15 +61,46 @@ pub(in crate::config) fn log(check: &mut Check<'_>) -> Log {
         ("debug", Level::DEBUG),
         ("trace", Level::TRACE),
     ];
-    let level = check
-        .choose(&table::LOG_LEVEL, &levels)
-        .unwrap_or(Level::INFO);
+    let variable = &table::LOG_LEVEL;
+    let foreign = check.given(variable).and_then(|given| {
+        let mut known = FOREIGN_LEVELS.iter();
+        known.find(|(word, _)| word.eq_ignore_ascii_case(given))
+    });
+    match foreign {
+        Some((word, level)) => {
+            let taken = level.as_str().to_ascii_lowercase();
+            let sentence = format!("{word} is taken for {taken}; {}", variable.right());
+            check.warn(variable, sentence);
+            *level
+        }
+        None => check.choose(variable, &levels).unwrap_or(Level::INFO),
+    }
+}
+
+/// `DEBUG`. Other programs read it as well, as a list of what should be shown (`app:*`): that is no reason not
+/// to start.
+fn debug(check: &mut Check<'_>) -> bool {
+    let variable = &table::DEBUG;
+    match check.given(variable).map(parse_flag) {
+        None => false,
+        Some(Ok(is_set)) => is_set,
+        Some(Err(_)) => {
+            let sentence = "is neither true nor false, and so ignored: it seems to be another program's; \
+                            LOG_LEVEL=debug shows more";
+            check.warn(variable, sentence);
+            false
+        }
+    }
+}
+
+/// `LOG_LEVEL`, `LOG_FORMAT` and `DEBUG`, which only ever adds.
+pub(in crate::config) fn log(check: &mut Check<'_>) -> Log {
+    let level = level(check);
     let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
     Log {
-        level: if check.flag(&table::DEBUG) {
-            level.max(Level::DEBUG)
-        } else {
-            level
+        level: match debug(check) {
+            true => level.max(tracing::Level::DEBUG),
+            false => level,
         },
         format: check
             .choose(&table::LOG_FORMAT, &formats)
