@@ -77,11 +77,24 @@ impl Finding {
 
     /// Writes it to the log, as loud as it is bad.
     pub fn log(&self) {
-        match (self.severity, &self.remedy) {
-            (Severity::Ok, _) => tracing::info!(check = self.name, "{}", self.sentence),
-            (_, None) => tracing::warn!(check = self.name, "{}", self.sentence),
-            (_, Some(remedy)) => tracing::warn!(check = self.name, "{}; {remedy}", self.sentence),
+        match self.severity {
+            Severity::Ok => tracing::info!(check = self.name, "{}", self.sentence),
+            Severity::Warn | Severity::Error => {
+                tracing::warn!(check = self.name, "{}", self.on_one_line());
+            }
         }
+    }
+
+    /// Sentence and remedy for a log line, which has no line breaks. The commands of a remedy, one a line, are
+    /// commands to a shell, too, with semicolons between.
+    fn on_one_line(&self) -> String {
+        let Some(remedy) = &self.remedy else {
+            return self.sentence.clone();
+        };
+        let (advice, commands) = remedy.split_once('\n').unwrap_or((remedy, ""));
+        let commands: Vec<_> = commands.lines().collect();
+        let line = format!("{}; {advice} {}", self.sentence, commands.join("; "));
+        line.trim_end().to_owned()
     }
 
     #[must_use]
@@ -149,11 +162,8 @@ impl Report {
             .filter(|f| f.severity == Severity::Error && f.heals_by_itself == heals_by_itself)
             .peekable();
         let code = errors.peek()?.code.unwrap_or(Code::Internal);
-        let sentences = errors.map(|finding| match &finding.remedy {
-            Some(remedy) => format!("{}; {remedy}", finding.sentence),
-            None => finding.sentence.clone(),
-        });
-        Some(Error::new(code, sentences.collect::<Vec<_>>().join("\n")))
+        let sentences: Vec<_> = errors.map(Finding::on_one_line).collect();
+        Some(Error::new(code, sentences.join("; also: ")))
     }
 
     /// For `tailwater check --json`: `{"severity":…,"findings":[…]}`.
@@ -217,6 +227,18 @@ mod tests {
         assert!(report.waiting_for().is_none());
         assert_eq!(report.severity(), Severity::Error);
         assert!(Report::default().refusal().is_none());
+    }
+
+    #[test]
+    fn a_log_line_has_the_commands_of_a_remedy_on_one_line() {
+        let mut report = Report::default();
+        let refused = |what: &str| Finding::error("kafka.topics", Code::SinkRefused, what);
+        report.push(refused("two topics are missing").remedy("create them:\ncreate a\ncreate b"));
+        report.push(refused("may not write"));
+        assert_eq!(
+            report.refusal().unwrap().detail,
+            "two topics are missing; create them: create a; create b; also: may not write"
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The HTTP server: health, metrics, and the calls that change something.
 
 mod control;
+mod errors;
 mod guard;
 mod health;
 mod listen;
@@ -116,6 +117,7 @@ fn routes(context: Arc<Context>) -> Router {
             Arc::clone(&context),
             guard::any,
         ))
+        .layer(middleware::map_response(errors::in_words))
         .with_state(context)
 }
 

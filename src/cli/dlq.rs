@@ -170,7 +170,7 @@ impl<'a> Lines<'a> {
         let written = letter
             .written_millis
             .and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok())
-            .map(|time| time.to_string());
+            .map(|time| format!("{time:.3}"));
         if self.output == Output::Json {
             let mut object = json!({
                 "seq": letter.seq.0,

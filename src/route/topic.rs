@@ -118,7 +118,7 @@ impl Router {
                     key: String::new(),
                 })
             }
-            _ => Err(Error::new(Code::Config, problems.join("\n"))),
+            _ => Err(Error::new(Code::Config, problems.join("; also: "))),
         }
     }
 

@@ -50,6 +50,7 @@ impl Told {
         }
         let (from, to) = (from.name(), health.name());
         match health.reason() {
+            Some(reason) if from == to => tracing::warn!(still = to, reason, "health"),
             Some(reason) => tracing::warn!(from, to, reason, "health"),
             None => tracing::info!(from, to, "health"),
         }

@@ -192,10 +192,10 @@ fn missing(lost: &Position, to: Option<i64>) -> String {
     match (lost.time_millis.and_then(time), to.and_then(time)) {
         (Some(from), Some(to)) if to > from => {
             let length = SignedDuration::from_secs(to.duration_since(from).as_secs().max(1));
-            format!("changes of {length:#} are missing, from {from} to {to}")
+            format!("changes of {length:#} are missing, from {from:.3} to {to:.3}")
         }
-        (Some(from), _) => format!("changes since {from} are missing"),
-        (None, Some(to)) => format!("changes of an unknown time before {to} are missing"),
+        (Some(from), _) => format!("changes since {from:.3} are missing"),
+        (None, Some(to)) => format!("changes of an unknown time before {to:.3} are missing"),
         (None, None) => "changes of an unknown time are missing".into(),
     }
 }
@@ -246,9 +246,9 @@ mod tests {
     fn what_is_missing_is_said_as_a_length_of_time_where_both_ends_are_known() {
         let said = missing(&lost(Some(1_704_110_400_000)), Some(1_704_118_380_000));
         assert!(said.contains("2h 13m"), "{said}");
-        assert!(said.contains("2024-01-01T12:00:00Z"), "{said}");
+        assert!(said.contains("2024-01-01T12:00:00.000Z"), "{said}");
         let said = missing(&lost(Some(1_704_110_400_000)), None);
-        assert_eq!(said, "changes since 2024-01-01T12:00:00Z are missing");
+        assert_eq!(said, "changes since 2024-01-01T12:00:00.000Z are missing");
         assert!(missing(&lost(None), None).contains("unknown"));
     }
 }

@@ -150,7 +150,6 @@ async fn under_earliest_a_gap_is_told_and_what_the_oplog_still_holds_is_delivere
     let before = scene.deliver_one().await;
     overtake(&scene.db, 2000).await;
     let tailwater = scene.setup.start().await;
-    assert_told_at_the_endpoints(&tailwater).await;
     let all = scene
         .kafka
         .wait_until(&[&scene.topic], "the last of the writes", |records| {
@@ -161,6 +160,7 @@ async fn under_earliest_a_gap_is_told_and_what_the_oplog_still_holds_is_delivere
         .await;
     assert!(all.len() > 2, "only {} of what the oplog holds", all.len());
     let (gap, next) = scene.gap_and_next().await;
+    assert_told_at_the_endpoints(&tailwater).await;
     assert_eq!(gap.value["operationType"], "gap");
     assert_eq!(gap.value["operationDescription"]["policy"], "earliest");
     assert_eq!(gap.value["operationDescription"]["lastSeq"], before.seq());
@@ -230,8 +230,8 @@ async fn under_latest_it_goes_on_from_now_and_tells_of_the_gap() {
     let before = scene.deliver_one().await;
     overtake(&scene.db, 2000).await;
     let tailwater = scene.setup.start().await;
-    assert_told_at_the_endpoints(&tailwater).await;
     scene.kafka.wait_for_records(&[&scene.ddl], 1).await;
+    assert_told_at_the_endpoints(&tailwater).await;
     scene
         .db
         .documents("things")

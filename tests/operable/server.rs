@@ -64,6 +64,11 @@ async fn what_is_no_request_is_refused_and_harms_nothing() {
                 "{} {request:.40}",
                 reply.status
             );
+            if matches!(reply.status, 404 | 405) {
+                let body = reply.json();
+                assert_eq!(body["status"], "error", "{body}");
+                assert!(body["message"].as_str().unwrap().contains("path"), "{body}");
+            }
         }
         let probe = http::get(addr, "/health/live").await.unwrap();
         assert_eq!(probe.status, 200);
@@ -71,7 +76,14 @@ async fn what_is_no_request_is_refused_and_harms_nothing() {
     let big = "x".repeat(1 << 20);
     if let Ok(reply) = http::post(addr, "/admin/log-level", "", &big).await {
         assert_eq!(reply.status, 413);
+        assert_eq!(reply.json()["status"], "error");
     }
+    let reply = http::post(addr, "/admin/stop?wait=perhaps", "", "").await;
+    let reply = reply.unwrap();
+    assert_eq!(
+        (reply.status, &reply.json()["status"]),
+        (400, &"error".into())
+    );
     tailwater.stop().await;
 }
 
