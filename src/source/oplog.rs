@@ -95,10 +95,16 @@ impl Oldest {
 pub async fn window(client: &Client, oldest: &mongodb::error::Result<Option<Oldest>>) -> Finding {
     match oldest {
         Ok(Some(oldest)) => {
-            let is_whole =
-                oldest.begins_the_set || filled(client).await.is_some_and(|filled| filled < FULL);
+            let filled = filled(client).await;
             let now = now_seconds(client).await;
-            finding(now.saturating_sub(oldest.time.seconds), is_whole)
+            let seconds = now.saturating_sub(oldest.time.seconds);
+            let reach = match filled {
+                _ if oldest.begins_the_set => Reach::Whole,
+                Some(filled) if filled < FULL => Reach::Whole,
+                None if is_as_old(seconds, uptime(client).await) => Reach::OfTheServer,
+                _ => Reach::Part,
+            };
+            finding(seconds, reach)
         }
         Ok(None) => Finding::ok(NAME, "the oplog is empty or cannot be seen"),
         Err(error) => {
@@ -140,16 +146,51 @@ pub async fn filled(client: &Client) -> Option<f64> {
     (size > 0.0 && most > 0.0).then_some(size / most)
 }
 
-fn finding(seconds: u32, is_whole: bool) -> Finding {
+/// How long the server has been running, in seconds; none where it does not say.
+async fn uptime(client: &Client) -> Option<u32> {
+    let admin = client.database("admin");
+    let hello = admin.run_command(doc! {"hello": 1}).await.ok()?;
+    // An id that is made when the process starts.
+    let process = hello.get_document("topologyVersion").ok()?;
+    let started = process.get_object_id("processId").ok()?.timestamp();
+    let now = hello.get_datetime("localTime").ok()?.timestamp_millis();
+    u32::try_from((now - started.timestamp_millis()) / 1000).ok()
+}
+
+/// Whether an oplog that reaches back so far begins with the server: one that has dropped something is younger.
+fn is_as_old(seconds: u32, uptime: Option<u32>) -> bool {
+    /// From the start of a server to its first entries.
+    const START: u32 = 60;
+    uptime.is_some_and(|uptime| uptime <= seconds.saturating_add(START))
+}
+
+/// What is known of the entries before the oldest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// There were none.
+    Whole,
+    /// The server does not say, but it has not been running for longer.
+    OfTheServer,
+    /// They were dropped, or may have been.
+    Part,
+}
+
+fn finding(seconds: u32, reaches: Reach) -> Finding {
     let reach = match seconds {
-        0..7200 => format!("{} minutes", seconds / 60),
+        0..120 => format!("{seconds} seconds"),
+        120..7200 => format!("{} minutes", seconds / 60),
         _ => format!("{:.1} hours", f64::from(seconds) / 3600.0),
     };
-    if is_whole {
-        let sentence = format!("the oplog reaches back to its beginning, {reach} ago");
+    let sentence = match reaches {
+        Reach::Whole => format!("the oplog reaches back to its beginning, {reach} ago"),
+        Reach::OfTheServer => {
+            format!("the oplog reaches back {reach}, as long as the server has been running")
+        }
+        Reach::Part => format!("the oplog reaches back {reach}"),
+    };
+    if reaches != Reach::Part {
         return Finding::ok(NAME, sentence);
     }
-    let sentence = format!("the oplog reaches back {reach}");
     if seconds >= WARN_BELOW_SECONDS {
         return Finding::ok(NAME, sentence);
     }
@@ -170,10 +211,19 @@ mod tests {
 
     #[test]
     fn a_short_window_is_warned_of_unless_the_set_is_only_that_old() {
-        assert_eq!(finding(600, false).severity, Severity::Warn);
-        assert_eq!(finding(600, true).severity, Severity::Ok);
+        assert_eq!(finding(600, Reach::Part).severity, Severity::Warn);
+        assert_eq!(finding(600, Reach::Whole).severity, Severity::Ok);
+        let young = finding(600, Reach::OfTheServer);
+        assert_eq!(young.severity, Severity::Ok);
+        assert!(
+            young
+                .sentence
+                .ends_with("10 minutes, as long as the server has been running")
+        );
+        assert!(is_as_old(600, Some(630)) && is_as_old(600, Some(60)));
+        assert!(!is_as_old(600, Some(700)) && !is_as_old(600, None));
         assert_eq!(
-            finding(90_000, false).sentence,
+            finding(90_000, Reach::Part).sentence,
             "the oplog reaches back 25.0 hours"
         );
     }
