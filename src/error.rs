@@ -4,6 +4,7 @@
 //! Decisions are made by code, never by message text. `docs/errors.md` explains each code.
 
 use rustix::io::Errno;
+use std::fs::File;
 use std::time::Duration;
 use std::{fmt, io};
 
@@ -126,6 +127,14 @@ impl Code {
             true => Self::Exhausted,
             false => otherwise,
         }
+    }
+
+    /// Whether the process can open hardly any descriptor more. Libraries that fail for want of one may say so only
+    /// in words; the system says it by its code.
+    pub fn are_descriptors_used_up() -> bool {
+        // A connection takes one, and what is tried again and again has just given that back.
+        let opened: io::Result<Vec<_>> = (0..4).map(|_| File::open("/dev/null")).collect();
+        opened.is_err_and(|error| Self::of_system(&error, Self::Internal) == Self::Exhausted)
     }
 
     /// What is done about it where the [`Error`] does not say otherwise.

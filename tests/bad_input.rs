@@ -33,6 +33,14 @@ async fn waits(mut tailwater: Tailwater, server: &str) {
     let ready = tailwater.get("/health/ready").await;
     assert_eq!(ready.status, 503);
     assert_eq!(ready.json()["state"], "starting");
+    // Who asks for its health is told why, as the log is.
+    let reason = tailwater.get("/health").await.json()["reason"].clone();
+    let reason = reason.as_str().unwrap();
+    assert!(reason.starts_with("starting: waiting for "), "{reason}");
+    assert!(
+        reason.contains(server) && reason.contains(NOWHERE),
+        "{reason}"
+    );
     let exit = tailwater.stop().await;
     let said = exit.output.matches("not ready yet").count();
     assert_eq!(said, 1, "the same is said once:\n{}", exit.output);
@@ -60,6 +68,45 @@ async fn a_kafka_that_is_not_there_is_waited_for_as_long_as_configured() {
 }
 
 #[tokio::test]
+async fn a_limit_on_open_files_that_leaves_no_connection_has_a_code_of_its_own() {
+    let db = support::database().await;
+    let exit = to(db.uri()).await.descriptors(20).run().await;
+    assert_eq!(exit.code, Some(14), "{}", exit.output);
+    assert!(exit.output.contains("ulimit -n"), "{}", exit.output);
+}
+
+/// A port is easily mistaken for another one.
+#[tokio::test]
+async fn what_is_no_mongodb_is_said_to_be_none() {
+    let kafka = support::kafka().await.brokers();
+    let mut idle = Setup::empty()
+        .env("MONGODB_URI", nowhere("shop"))
+        .env("KAFKA_BROKERS", kafka)
+        .env("ENABLE_CHANGE_STREAMS", "false")
+        .spawn();
+    idle.wait_for_log("nothing is watched").await;
+    let http = idle.http_addr().unwrap().to_string();
+    for (address, said) in [
+        (kafka, "it is no MongoDB"),
+        (&http, "an HTTP server answers"),
+    ] {
+        let setup = to(&format!("mongodb://{address}/shop")).await;
+        let mut tailwater = setup.spawn();
+        let line = tailwater.wait_for_log("not ready yet, waiting").await;
+        assert!(line.contains(said), "{line}");
+        let health = tailwater.get("/health").await.json();
+        assert!(
+            health["reason"].as_str().unwrap().contains(said),
+            "{health}"
+        );
+        tailwater.stop().await;
+        let exit = setup.args(&["check"]).run().await;
+        assert!(exit.output.contains(said), "{}", exit.output);
+    }
+    idle.stop().await;
+}
+
+#[tokio::test]
 async fn a_name_that_cannot_be_looked_up_is_waited_for_as_long_as_configured() {
     let setup = to("mongodb+srv://nowhere.tailwater.invalid/shop").await;
     let impatient = setup.clone().env("RECONNECT_MAX_RETRIES", 1);
@@ -68,6 +115,11 @@ async fn a_name_that_cannot_be_looked_up_is_waited_for_as_long_as_configured() {
         tailwater.wait_for_log("DNS resolution").await;
         assert_eq!(tailwater.get("/health/live").await.status, 200);
         assert_eq!(tailwater.get("/health/ready").await.status, 503);
+        let health = tailwater.get("/health").await.json();
+        assert!(
+            health["reason"].as_str().unwrap().contains("DNS"),
+            "{health}"
+        );
         tailwater.stop().await;
     };
     let ((), exit) = join(waits, impatient.run()).await;

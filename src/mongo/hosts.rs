@@ -54,16 +54,29 @@ fn why_not(host: &ServerDescription) -> Option<String> {
 
 /// Why no server was found, host by host. `topology` is the driver's message, which names the hosts.
 pub(super) fn none_of(topology: &str) -> String {
-    let heard = HEARD.lock().unwrap_or_else(PoisonError::into_inner);
-    let known: Vec<_> = heard
-        .iter()
-        .filter(|(address, _)| topology.contains(&format!("Address: {address},")))
+    let known: Vec<_> = known(topology)
+        .into_iter()
         .map(|(address, reason)| format!("{address}: {reason}"))
         .collect();
     match known.is_empty() {
         true => "no server can be used".into(),
         false => format!("no server can be used ({})", known.join("; ")),
     }
+}
+
+/// What was heard last of the only host of a topology; none where nothing was.
+pub fn heard_of(topology: &str) -> Option<String> {
+    known(topology).into_iter().next().map(|(_, reason)| reason)
+}
+
+fn known(topology: &str) -> Vec<(String, String)> {
+    let heard = HEARD.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = heard
+        .iter()
+        .filter(|(address, _)| topology.contains(&format!("Address: {address},")));
+    known
+        .map(|(address, reason)| (address.clone(), reason.clone()))
+        .collect()
 }
 
 #[cfg(test)]

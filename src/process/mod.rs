@@ -15,6 +15,7 @@ use crate::preflight::{Finding, Report};
 use crate::sink::topics;
 use crate::source::cursor::{Lean, Watch};
 use crate::source::{self, Filter, Images, headroom, preflight};
+use crate::status::waiting::Awaited;
 use crate::status::{Board, State, line, stall};
 use crate::stream::{self, incarnation::Rooms};
 use mongodb::Client;
@@ -141,7 +142,7 @@ async fn run_unless_paused(
     let client = tokio::select! {
         () = controls.stop.cancelled() => return Ok(()),
         // The name server may be away, as other servers may.
-        client = waiting::healing(config.mongo.retry(), async || {
+        client = waiting::healing(config.mongo.retry(), board.waits.begin(Awaited::MongoDb), async || {
             let client = connect(&config).await;
             if let Err(error) = &client {
                 board.source_error.set(error.detail.as_str());

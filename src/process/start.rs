@@ -18,6 +18,7 @@ use crate::source::cursor::{Cursor, Start};
 use crate::source::locate::{Located, locate};
 use crate::source::{preflight, start};
 use crate::status::Board;
+use crate::status::waiting::Awaited;
 use crate::stream::incarnation::Rooms;
 use crate::stream::opening::{self, Ahead, Opened};
 use mongodb::Client;
@@ -49,7 +50,8 @@ pub(super) async fn open(
     // Only now, when nothing is in the way of taking the stream over, is its former instance fenced.
     let context = store_context(&config, &client, source);
     let connections = Mutex::new(connecting.await.ok());
-    let opening = healing(retry, async || {
+    let waiting = board.waits.begin(Awaited::Checkpoint);
+    let opening = healing(retry, waiting, async || {
         // They serve one attempt.
         let connections = connections.lock().await.take().unwrap_or_default();
         Store::open_through(connections, &config, context.clone()).await
@@ -96,6 +98,7 @@ async fn source_ready(
         server: "mongodb",
         retry,
         note: &board.source_error,
+        waiting: board.waits.begin(Awaited::MongoDb),
     };
     wait.until_passed(
         async || preflight::before_opening(client, config).await,
@@ -103,7 +106,8 @@ async fn source_ready(
     )
     .await?;
     board.mongo_connected.set(true);
-    let identity = healing(retry, async || identity::identify(client).await).await?;
+    let waiting = board.waits.begin(Awaited::MongoDb);
+    let identity = healing(retry, waiting, async || identity::identify(client).await).await?;
     Ok(identity.to_string())
 }
 
@@ -119,6 +123,7 @@ async fn sink_ready(
         server: "kafka",
         retry,
         note: &board.sink_error,
+        waiting: board.waits.begin(Awaited::Kafka),
     };
     wait.until_passed(
         async || Report {
@@ -177,7 +182,8 @@ async fn begin(rooms: &mut Rooms, store: &mut Store) -> Result<Opened, Error> {
     let start_at = rooms.config.mongo.start_at.clone();
     let (mut attempt, mut pauses) = (1, retry.delays());
     let (start, cursor, first) = loop {
-        let start = healing(retry, async || {
+        let waiting = rooms.board.waits.begin(Awaited::MongoDb);
+        let start = healing(retry, waiting, async || {
             start::without_checkpoint(&rooms.client, &start_at, attempt).await
         })
         .await?;
@@ -221,9 +227,11 @@ async fn begin(rooms: &mut Rooms, store: &mut Store) -> Result<Opened, Error> {
         time_millis,
     };
     let mut delays = retry.delays();
+    let waiting = rooms.board.waits.begin(Awaited::Checkpoint);
     while let Err(error) = store.commit(&store.checkpoint(position.clone())).await {
-        heal(error.into(), &mut delays).await?;
+        heal(error.into(), &mut delays, &waiting).await?;
     }
+    drop(waiting);
     rooms.board.set_committed(position.clone());
     match rooms.config.kafka.dry_run {
         true => tracing::info!(start_at = ?start_at, "no checkpoint: a first start"),
@@ -281,6 +289,8 @@ async fn open_cursor(
     start: &Start,
 ) -> Result<(Option<Cursor>, Option<ResumeToken>), Error> {
     let mut delays = rooms.retry().delays();
+    let board = Arc::clone(&rooms.board);
+    let waiting = board.waits.begin(Awaited::MongoDb);
     loop {
         let error = match Cursor::open(
             &rooms.client,
@@ -307,6 +317,7 @@ async fn open_cursor(
         heal(
             errors::of_fault(attempt, fault, Stage::Starting, &error),
             &mut delays,
+            &waiting,
         )
         .await?;
     }

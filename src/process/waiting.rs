@@ -4,6 +4,7 @@ use crate::error::Error;
 use crate::preflight::{Finding, Report};
 use crate::retry::{Delays, Retry};
 use crate::status::Note;
+use crate::status::waiting::Waiting;
 use std::time::Duration;
 
 /// A server that has not answered by then is spoken of, long before it is given up.
@@ -18,6 +19,8 @@ pub(super) struct Wait<'a> {
     pub(super) retry: Retry,
     /// Where the last reason is kept.
     pub(super) note: &'a Note,
+    /// What health tells meanwhile.
+    pub(super) waiting: Waiting<'a>,
 }
 
 impl Wait<'_> {
@@ -72,6 +75,7 @@ impl Wait<'_> {
                 waiting.detail
             );
             self.note.set(waiting.detail.as_str());
+            self.waiting.because(waiting.detail.clone());
             said.clone_from(&waiting.detail);
         }
     }
@@ -110,16 +114,17 @@ async fn refusal_of<T>(end: impl Future<Output = Result<T, Error>>) -> Option<Er
     tokio::time::timeout(SAME_MOMENT, end).await.ok()?.err()
 }
 
-/// Repeats what fails with an error that heals by itself.
+/// Repeats what fails with an error that heals by itself. `waiting` tells it meanwhile.
 pub(super) async fn healing<T>(
     retry: Retry,
+    waiting: Waiting<'_>,
     attempt: impl AsyncFn() -> Result<T, Error>,
 ) -> Result<T, Error> {
     let mut delays = retry.delays();
     loop {
         match attempt().await {
             Ok(value) => return Ok(value),
-            Err(error) => heal(error, &mut delays).await?,
+            Err(error) => heal(error, &mut delays, &waiting).await?,
         }
     }
 }
@@ -128,9 +133,14 @@ pub(super) async fn healing<T>(
 ///
 /// # Errors
 /// The error that ended the last, when there should be no other.
-pub(super) async fn heal(error: Error, delays: &mut Delays) -> Result<(), Error> {
+pub(super) async fn heal(
+    error: Error,
+    delays: &mut Delays,
+    waiting: &Waiting<'_>,
+) -> Result<(), Error> {
     match delays.after(error.policy) {
         Ok(delay) => {
+            waiting.because(error.to_string());
             tracing::warn!(code = error.code.name(), %error, "trying again");
             tokio::time::sleep(delay).await;
             Ok(())
@@ -143,6 +153,7 @@ pub(super) async fn heal(error: Error, delays: &mut Delays) -> Result<(), Error>
 mod tests {
     use super::*;
     use crate::error::Code;
+    use crate::status::waiting::{Awaited, Waits};
     use std::future::{pending, ready};
 
     fn refused<T>(code: Code) -> Result<T, Error> {
@@ -181,7 +192,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_known_is_said_while_the_first_check_goes_on_and_only_once() {
-        let note = Note::default();
+        let (note, waits) = (Note::default(), Waits::default());
         let wait = Wait {
             server: "mongodb",
             retry: Retry {
@@ -189,6 +200,7 @@ mod tests {
                 most: 1,
             },
             note: &note,
+            waiting: waits.begin(Awaited::MongoDb),
         };
         let away = || Finding::not_yet("a", Code::SourceUnavailable, "nobody listens");
         let checked = wait.until_passed(
@@ -196,6 +208,7 @@ mod tests {
                 tokio::time::sleep(FIRST_WORD * 2).await;
                 let noted = note.get().map(|noted| noted.text);
                 assert_eq!(noted.as_deref(), Some("nobody listens"));
+                assert_eq!(waits.all()[0].why, noted);
                 Report {
                     findings: vec![away()],
                 }

@@ -6,6 +6,7 @@
 mod data;
 mod eventless;
 mod reach;
+mod stranger;
 
 use super::filter::{Filter, Images, change_stream_options};
 use super::oplog;

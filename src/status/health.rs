@@ -44,7 +44,7 @@ impl Board {
     pub fn health(&self) -> Health {
         match self.state() {
             State::Disabled => Health::Healthy,
-            State::Starting => Health::unhealthy("starting: the stream is not open yet"),
+            State::Starting => self.health_of_a_start(),
             State::Stopped => Health::unhealthy("stopped"),
             State::Paused => Health::degraded("paused by an operator"),
             State::Draining => match self.waiting().iter().find(|wait| wait.is_noticed()) {
@@ -55,6 +55,17 @@ impl Board {
             },
             State::Running | State::Recovering => self.health_of_a_run(),
         }
+    }
+
+    /// Each reason is told as soon as it is known: a start has nothing else to do than to wait.
+    fn health_of_a_start(&self) -> Health {
+        let waits = self.waiting();
+        let told = waits.iter().filter(|wait| wait.why.is_some());
+        let told: Vec<_> = told.map(Wait::sentence).collect();
+        Health::unhealthy(match told.is_empty() {
+            true => "starting: the stream is not open yet".to_owned(),
+            false => format!("starting: {}", told.join("; ")),
+        })
     }
 
     fn health_of_a_run(&self) -> Health {
@@ -119,11 +130,31 @@ impl Board {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::status::waiting::Awaited;
 
     #[test]
     fn the_worst_problem_is_told() {
         let board = Board::new("d");
         assert_eq!(board.health().name(), "unhealthy");
+        let starting = |board: &Board| board.health().reason().unwrap().to_owned();
+        let (mongo, kafka) = (
+            board.waits.begin(Awaited::MongoDb),
+            board.waits.begin(Awaited::Kafka),
+        );
+        assert_eq!(starting(&board), "starting: the stream is not open yet");
+        mongo.because("nobody listens".into());
+        kafka.because("no broker answers".into());
+        let reason = starting(&board);
+        assert!(
+            reason.starts_with("starting: waiting for a reply of mongodb since 2"),
+            "{reason}"
+        );
+        assert!(
+            reason.contains(": nobody listens; waiting for kafka"),
+            "{reason}"
+        );
+        assert!(reason.ends_with(": no broker answers"), "{reason}");
+        drop((mongo, kafka));
         board.enter(State::Running);
         board.mongo_connected.set(true);
         board.kafka_connected.set(true);

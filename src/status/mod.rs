@@ -224,8 +224,9 @@ impl Board {
     pub fn waiting(&self) -> Vec<Wait> {
         let (unacknowledged, unanswered) = (self.unacknowledged.get(), self.unanswered.get());
         let mut waits = self.waits.all();
-        // Each question to MongoDB is short, also where none has an answer.
-        waits.retain(|wait| wait.what != Awaited::MongoDb);
+        // Each question to MongoDB is short, also where none has an answer; but a start asks until it has one.
+        let is_starting = self.state() == State::Starting;
+        waits.retain(|wait| is_starting || wait.what != Awaited::MongoDb);
         let seen = [
             (Awaited::Acknowledgements, unacknowledged),
             (Awaited::MongoDb, unanswered),

@@ -257,6 +257,9 @@ impl Cluster {
             };
         }
         match (seen.resolve, seen.transport) {
+            (Some(reason), _) | (None, Some(reason)) if Code::are_descriptors_used_up() => {
+                Unreachable::Exhausted { brokers, reason }
+            }
             (_, Some(reason)) => Unreachable::Silent { brokers, reason },
             (Some(reason), None) => Unreachable::Resolve { brokers, reason },
             (None, None) => Unreachable::Silent {

@@ -50,6 +50,9 @@ pub enum Unreachable {
     /// No TLS connection comes about.
     #[error("no TLS connection to {brokers} ({reason})")]
     Tls { brokers: String, reason: String },
+    /// No connection can be made, since this process may open no more descriptors.
+    #[error("no connection to {brokers} can be made ({reason})")]
+    Exhausted { brokers: String, reason: String },
     /// A broker answers, with an error.
     #[error("Kafka answers with an error ({reason})")]
     Refused { reason: String },
@@ -59,6 +62,16 @@ impl Unreachable {
     /// Whether waiting may help.
     pub fn heals_by_itself(&self) -> bool {
         matches!(self, Self::Silent { .. } | Self::Resolve { .. })
+    }
+
+    fn code(&self) -> Code {
+        match self {
+            Self::Silent { .. } | Self::Resolve { .. } => Code::SinkUnavailable,
+            Self::Exhausted { .. } => Code::Exhausted,
+            Self::Authentication { .. } | Self::Tls { .. } | Self::Refused { .. } => {
+                Code::SinkRefused
+            }
+        }
     }
 
     fn remedy(&self) -> &'static str {
@@ -76,6 +89,7 @@ impl Unreachable {
                 "check KAFKA_SECURITY_PROTOCOL against the listener, and KAFKA_SSL_CA_LOCATION \
                  against the broker's certificate"
             }
+            Self::Exhausted { .. } => "raise the limit on open files of this process (ulimit -n)",
             Self::Refused { .. } => "the broker's own log says more",
         }
     }
@@ -84,8 +98,8 @@ impl Unreachable {
     pub fn finding(&self) -> Finding {
         const NAME: &str = "kafka.reachable";
         let finding = match self.heals_by_itself() {
-            true => Finding::not_yet(NAME, Code::SinkUnavailable, self.to_string()),
-            false => Finding::error(NAME, Code::SinkRefused, self.to_string()),
+            true => Finding::not_yet(NAME, self.code(), self.to_string()),
+            false => Finding::error(NAME, self.code(), self.to_string()),
         };
         finding.remedy(self.remedy())
     }

@@ -1,15 +1,17 @@
 //! Reaching the server, and finding out why not.
 
-use super::refusal;
+use super::{refusal, stranger};
 use crate::config::Config;
 use crate::error::Code;
 use crate::mongo::describe::describe;
 use crate::mongo::errors::{self, Moment, SourceFault};
+use crate::mongo::hosts;
 use crate::preflight::Finding;
 use bson::{Document, doc};
 use mongodb::Client;
 use mongodb::error::ErrorKind;
-use mongodb::options::{ClientOptions, ReadPreference, SelectionCriteria, ServerAddress};
+use mongodb::options::{ClientOptions, ReadPreference, SelectionCriteria, ServerAddress, Tls};
+use std::io;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
@@ -178,7 +180,14 @@ async fn unreachable(config: &Config, error: &mongodb::error::Error) -> Finding 
     let mut silent = Vec::new();
     for address in options.hosts.iter().take(MAX_HOSTS) {
         if let Err(reason) = knock(address).await {
+            if Code::of_system(&reason, Code::SourceUnavailable) == Code::Exhausted {
+                return exhausted(address, &reason);
+            }
             silent.push(format!("{address}: {reason}"));
+            continue;
+        }
+        if let Some(stranger) = speaks(address, &options).await {
+            silent.push(format!("{address}: {stranger}"));
             continue;
         }
         let mut direct = options.clone();
@@ -187,6 +196,7 @@ async fn unreachable(config: &Config, error: &mongodb::error::Error) -> Finding 
         direct.repl_set_name = None;
         direct.server_selection_timeout = Some(Duration::from_secs(3));
         direct.connect_timeout = Some(Duration::from_secs(3));
+        direct.sdam_event_handler = Some(hosts::listener());
         let Ok(client) = Client::with_options(direct) else {
             continue;
         };
@@ -210,43 +220,70 @@ fn may_pass(fault: SourceFault) -> bool {
     fault.is_transient() || fault == SourceFault::Malformed
 }
 
+fn exhausted(address: &ServerAddress, reason: &io::Error) -> Finding {
+    let sentence = format!("no connection to {address} can be made ({reason})");
+    Finding::error(NAME, Code::Exhausted, sentence)
+        .remedy("raise the limit on open files of this process (ulimit -n)")
+}
+
 fn no_answer(silent: &[String]) -> Finding {
     let sentence = format!("MongoDB does not answer ({})", silent.join("; "));
     Finding::not_yet(NAME, Code::SourceUnavailable, sentence)
         .remedy("is it up, is the address right, does a firewall or TLS stand between?")
 }
 
-/// What can be said of a server that has not answered yet: something where nobody listens at any of its
+/// What can be said of a server that has not answered yet: something where no MongoDB listens at any of its
 /// addresses, nothing where it may only be slow.
 pub(super) async fn silence(config: &Config) -> Option<Finding> {
     let options = ClientOptions::parse(config.mongo.uri.expose()).await.ok()?;
     let mut silent = Vec::new();
     for address in options.hosts.iter().take(MAX_HOSTS) {
-        let reason = knock(address).await.err()?;
-        silent.push(format!("{address}: {reason}"));
+        match knock(address).await {
+            Err(reason) => silent.push(format!("{address}: {reason}")),
+            Ok(()) => silent.push(format!("{address}: {}", speaks(address, &options).await?)),
+        }
     }
     Some(no_answer(&silent))
 }
 
+/// What listens there instead of MongoDB, as far as its first bytes tell. With TLS the driver says it.
+async fn speaks(address: &ServerAddress, options: &ClientOptions) -> Option<&'static str> {
+    if matches!(options.tls, Some(Tls::Enabled(_))) {
+        return None;
+    }
+    let connection = connect(address).await.ok()??;
+    stranger::on(connection).await
+}
+
 /// Whether anybody listens there. The driver knows, too, but waits for a change all the same.
-async fn knock(address: &ServerAddress) -> Result<(), String> {
+async fn knock(address: &ServerAddress) -> io::Result<()> {
+    connect(address).await.map(drop)
+}
+
+/// A connection; none to a socket in the file system.
+async fn connect(address: &ServerAddress) -> io::Result<Option<TcpStream>> {
     let ServerAddress::Tcp { host, port } = address else {
-        return Ok(());
+        return Ok(None);
     };
     // Brackets are the URI's: an address has none.
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let connecting = TcpStream::connect((host, port.unwrap_or(27017)));
     match tokio::time::timeout(KNOCK_PATIENCE, connecting).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("no answer within 3 s".into()),
+        Ok(connected) => connected.map(Some),
+        Err(_) => Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "no answer within 3 s",
+        )),
     }
 }
 
 /// The short of an error of the network: the driver's own text repeats the topology.
 fn why(error: &mongodb::error::Error) -> String {
     match error.kind.as_ref() {
-        ErrorKind::ServerSelection { .. } => "no answer within 3 s".into(),
+        // What was heard of the host, where anything was.
+        ErrorKind::ServerSelection { message, .. } => {
+            hosts::heard_of(message).unwrap_or_else(|| "no answer within 3 s".into())
+        }
         ErrorKind::Io(error) => error.to_string(),
         _ => describe(error),
     }
