@@ -5,6 +5,7 @@
 
 use rustix::io::Errno;
 use std::fs::File;
+use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io};
 
@@ -153,7 +154,7 @@ impl fmt::Display for Code {
 }
 
 /// A failure: its kind, one sentence with what is wrong and what would be right, and its cause.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("{detail}")]
 pub struct Error {
     pub code: Code,
@@ -161,7 +162,7 @@ pub struct Error {
     /// The code's, unless the place where it happened knows better.
     pub policy: Policy,
     #[source]
-    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    pub source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
 impl Error {
@@ -189,7 +190,7 @@ impl Error {
 
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        self.source = Some(source.into());
+        self.source = Some(Arc::from(source.into()));
         self
     }
 }

@@ -25,6 +25,7 @@ pub mod sink;
 pub mod source;
 pub mod status;
 pub mod stream;
+pub mod tasks;
 
 #[cfg(test)]
 mod layers_tests;

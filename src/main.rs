@@ -1,7 +1,7 @@
 //! Parses, reads the configuration, builds the runtime, runs, and maps the result to an exit code.
 
 use tailwater::admin::Controls;
-use tailwater::cli::{self, Cli, Command, Output};
+use tailwater::cli::{self, Chosen, Cli, Command, Output};
 use tailwater::config::Loaded;
 use tailwater::error::{Code, Error};
 use tailwater::panics::{Panics, caught};
@@ -61,19 +61,21 @@ fn runtime() -> Result<Runtime, Error> {
 
 async fn carry_out(command: &Command, loaded: Loaded, log: log::Handle) -> Result<u8, Error> {
     match command {
-        Command::Check => {
-            let report = process::check(&loaded.config).await?;
+        Command::Check(which) => {
+            let report = process::check(&loaded.config, which.stream.as_deref()).await?;
             return Ok(cli::print_report(&report, Output::Text));
         }
-        Command::Topics { output } => {
-            let report = process::topics(&loaded.config).await?;
+        Command::Topics { which, output } => {
+            let report = process::topics(&loaded.config, which.stream.as_deref()).await?;
             return Ok(cli::print_report(&report, *output));
         }
-        Command::Token(command) => {
-            return Box::pin(cli::token::run(command, &loaded.config)).await;
+        Command::Token(args) => {
+            let chosen = Chosen::of(&loaded.config, &args.which)?;
+            return Box::pin(cli::token::run(&args.command, chosen)).await;
         }
         Command::Dlq(args) => {
-            return cli::dlq::answer(args.clone(), loaded.config).await;
+            let stream = loaded.config.stream(args.which.stream.as_deref())?.clone();
+            return cli::dlq::answer(args.clone(), loaded.config, stream).await;
         }
         _ => {}
     }
@@ -83,7 +85,8 @@ async fn carry_out(command: &Command, loaded: Loaded, log: log::Handle) -> Resul
     })?;
     let panics = Panics::stop_on_any(stop.clone());
     if let Command::Tail(args) = command {
-        let printed = Box::pin(cli::tail::run(args, &loaded.config, stop)).await;
+        let chosen = Chosen::of(&loaded.config, &args.which)?;
+        let printed = Box::pin(cli::tail::run(args, chosen, stop)).await;
         return panics.outcome(printed);
     }
     let config = match command {

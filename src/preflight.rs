@@ -32,7 +32,10 @@ pub struct Finding {
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "code_name")]
     pub code: Option<Code>,
     /// Whether waiting may help (a server that is not up yet), as against what a person must change.
-    pub heals_by_itself: bool,
+    pub is_transient: bool,
+    /// The stream that it is about, where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream: Option<String>,
 }
 
 fn code_name<S: serde::Serializer>(code: &Option<Code>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -47,7 +50,8 @@ impl Finding {
             sentence: sentence.into(),
             remedy: None,
             code: None,
-            heals_by_itself: false,
+            is_transient: false,
+            stream: None,
         }
     }
 
@@ -70,7 +74,7 @@ impl Finding {
     /// What may be different in a while.
     pub fn not_yet(name: &'static str, code: Code, sentence: impl Into<String>) -> Self {
         Self {
-            heals_by_itself: true,
+            is_transient: true,
             ..Self::error(name, code, sentence)
         }
     }
@@ -113,7 +117,11 @@ impl fmt::Display for Finding {
         };
         // What it quotes, a collection's name for one, may hold the end of a line.
         let sentence = Escaped(&self.sentence);
-        write!(f, "{severity}  {:<22}  {sentence}", self.name)?;
+        write!(f, "{severity}  {:<22}  ", self.name)?;
+        if let Some(stream) = &self.stream {
+            write!(f, "{}: ", Escaped(stream))?;
+        }
+        write!(f, "{sentence}")?;
         for line in self.remedy.iter().flat_map(|remedy| remedy.lines()) {
             write!(f, "\n{:31}{}", "", Escaped(line))?;
         }
@@ -130,6 +138,22 @@ pub struct Report {
 impl Report {
     pub fn push(&mut self, finding: Finding) {
         self.findings.push(finding);
+    }
+
+    /// Adds what was found of another stream: what is the same for both is there once, and the rest says of which
+    /// stream it is.
+    pub fn merge(&mut self, stream: Option<&str>, other: Self) {
+        for mut finding in other.findings {
+            let same = |known: &&mut Finding| {
+                known.name == finding.name && known.sentence == finding.sentence
+            };
+            if let Some(known) = self.findings.iter_mut().find(same) {
+                known.stream = None;
+                continue;
+            }
+            finding.stream = stream.map(str::to_owned);
+            self.findings.push(finding);
+        }
     }
 
     /// The worst of it; `Ok` for an empty report.
@@ -155,11 +179,11 @@ impl Report {
         }
     }
 
-    fn joined(&self, heals_by_itself: bool) -> Option<Error> {
+    fn joined(&self, is_transient: bool) -> Option<Error> {
         let mut errors = self
             .findings
             .iter()
-            .filter(|f| f.severity == Severity::Error && f.heals_by_itself == heals_by_itself)
+            .filter(|f| f.severity == Severity::Error && f.is_transient == is_transient)
             .peekable();
         let code = errors.peek()?.code.unwrap_or(Code::Internal);
         let sentences: Vec<_> = errors.map(Finding::on_one_line).collect();
@@ -255,7 +279,7 @@ mod tests {
         let json = report().to_json();
         assert_eq!(json["severity"], "error");
         assert_eq!(json["findings"][1]["code"], "sink_unavailable");
-        assert_eq!(json["findings"][1]["heals_by_itself"], true);
+        assert_eq!(json["findings"][1]["is_transient"], true);
         assert!(json["findings"][0].get("remedy").is_none());
     }
 }

@@ -27,6 +27,7 @@ mod rights;
 mod routing;
 mod servers;
 mod stream_ends;
+mod streams;
 mod token_order;
 mod topics;
 mod views;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tailwater::config::*;
 use tailwater::error::Code;
 use tailwater::mongo::describe::describe;
-use tailwater::mongo::errors::{self, Moment, SourceFault};
+use tailwater::mongo::errors::{self, Phase, SourceFault};
 use tailwater::mongo::identity::{identify, same_source};
 use tailwater::preflight::{Finding, Report, Severity};
 use tailwater::source::{Filter, preflight};
@@ -31,7 +31,8 @@ async fn client(uri: &str) -> Client {
 }
 
 async fn report(config: &Config) -> Report {
-    let report = preflight::run(&client(config.mongo.uri.expose()).await, config).await;
+    let client = client(config.mongo.uri.expose()).await;
+    let report = preflight::run(&client, &config.mongo, &config.streams[0]).await;
     println!("{report}");
     report
 }
@@ -46,7 +47,7 @@ async fn a_replica_set_with_the_database_and_the_collections_is_all_right() {
     let db = support::database().await;
     db.documents("users").insert_one(doc! {}).await.unwrap();
     let mut config = config(db.uri(), db.name());
-    config.mongo.watch = vec!["users".into()];
+    config.streams[0].source.watch = vec!["users".into()];
     let report = report(&config).await;
     assert_ne!(report.severity(), Severity::Error);
     for name in [
@@ -65,7 +66,7 @@ async fn a_replica_set_with_the_database_and_the_collections_is_all_right() {
 async fn what_is_not_there_yet_is_said_and_does_not_stop() {
     let db = support::database().await;
     let mut missing = config(db.uri(), db.name());
-    missing.mongo.watch = vec!["users".into(), "log_*".into()];
+    missing.streams[0].source.watch = vec!["users".into(), "log_*".into()];
     let report = report(&missing).await;
     assert_eq!(
         finding(&report, "mongodb.database").severity,
@@ -87,8 +88,8 @@ async fn images_that_are_not_kept_are_an_error_only_where_they_are_required() {
     db.documents("bare").insert_one(doc! {}).await.unwrap();
     let mut config = config(db.uri(), db.name());
     let mut severity = async |images, watch: &str| {
-        config.mongo.pre_images = images;
-        config.mongo.watch = vec![watch.into()];
+        config.streams[0].source.pre_images = images;
+        config.streams[0].source.watch = vec![watch.into()];
         let report = report(&config).await;
         let found = finding(&report, "mongodb.pre_images").clone();
         if found.severity != Severity::Ok {
@@ -200,7 +201,7 @@ async fn wrong_credentials_and_missing_privileges_come_with_the_command_that_hel
     assert!(refusal.detail.contains(grant), "{refusal}");
 
     let mut everything = config(&uri("reader", "right"), "shop");
-    everything.mongo.scope = Scope::Deployment {
+    everything.streams[0].source.scope = Scope::Deployment {
         databases: vec!["*".into()],
     };
     let refusal = report(&everything).await.refusal().unwrap();
@@ -229,7 +230,7 @@ async fn wrong_credentials_and_missing_privileges_come_with_the_command_that_hel
 async fn a_stage_the_server_does_not_know_is_its_refusal_and_not_a_reason_to_wait() {
     let db = support::database().await;
     let mut config = config(db.uri(), db.name());
-    config.mongo.user_pipeline = vec![doc! {"$fooBar": {}}];
+    config.streams[0].source.user_pipeline = vec![doc! {"$fooBar": {}}];
     let refusal = report(&config).await.refusal().unwrap();
     assert!(
         refusal.detail.contains("CHANGE_STREAM_PIPELINE"),
@@ -249,19 +250,16 @@ async fn errors_of_a_real_server_are_sorted() {
     };
     for token in [doc! {"_data": "not hex"}, doc! {"_data": 1}, doc! {}] {
         let error = open(doc! {"startAfter": token}, None).await;
-        let fault = errors::classify(&error, Moment::Resuming);
+        let fault = errors::classify(&error, Phase::Resuming);
         assert_eq!(fault, SourceFault::TokenInvalid, "{}", describe(&error));
     }
     let error = open(doc! {}, Some(doc! {"$fooBar": {}})).await;
-    assert_eq!(
-        errors::classify(&error, Moment::Other),
-        SourceFault::Refused
-    );
+    assert_eq!(errors::classify(&error, Phase::Other), SourceFault::Refused);
 
     let command = doc! {"getMore": 4_711_i64, "collection": "$cmd.aggregate"};
     let error = db.run_command(command).await.unwrap_err();
     assert_eq!(
-        errors::classify(&error, Moment::Other),
+        errors::classify(&error, Phase::Other),
         SourceFault::Resumable
     );
 
@@ -272,7 +270,7 @@ async fn errors_of_a_real_server_are_sorted() {
         .await
         .unwrap_err();
     assert_eq!(
-        errors::classify(&error, Moment::Other),
+        errors::classify(&error, Phase::Other),
         SourceFault::Resumable
     );
 }
@@ -281,7 +279,8 @@ async fn errors_of_a_real_server_are_sorted() {
 async fn how_far_the_oplog_reaches_back_is_told_when_the_stream_is_open() {
     let db = support::database().await;
     let config = config(db.uri(), db.name());
-    let before = preflight::before_opening(&client(db.uri()).await, &config).await;
+    let before =
+        preflight::before_opening(&client(db.uri()).await, &config.mongo, &config.streams[0]).await;
     let looked_at = before.findings.iter().any(|f| f.name == "mongodb.oplog");
     assert!(!looked_at, "on the way to the first event:\n{before}");
 
@@ -302,10 +301,10 @@ async fn how_far_the_oplog_reaches_back_is_told_when_the_stream_is_open() {
 async fn the_checkpoints_own_collection_is_never_watched() {
     let mut config = config("mongodb://localhost/shop", "shop");
     let collection = "changeStreamResumeTokens".to_owned();
-    config.resume.backend = ResumeBackend::MongoDb {
+    config.streams[0].resume.backend = ResumeBackend::MongoDb {
         database: "shop".into(),
         collection: collection.clone(),
         ttl: None,
     };
-    assert!(!Filter::of(&config).watches("shop", &collection));
+    assert!(!Filter::of(&config.streams[0]).watches("shop", &collection));
 }

@@ -6,15 +6,13 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use std::collections::BTreeSet;
-use std::time::Duration;
 use tailwater::change::event::Event;
-use tailwater::config::{FullDocument, Mongo, PreImages, Scope, Secret, StartAt};
+use tailwater::config::{FullDocument, PreImages, Scope, Source, StartAt};
 use tailwater::source::{Filter, Images, change_stream_options};
 
-fn mongo(scope: Scope, watch: &[&str], exclude: &[&str]) -> Mongo {
+fn source(scope: Scope, watch: &[&str], exclude: &[&str]) -> Source {
     let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
-    Mongo {
-        uri: Secret::new(""),
+    Source {
         scope,
         watch: texts(watch),
         exclude: texts(exclude),
@@ -25,8 +23,6 @@ fn mongo(scope: Scope, watch: &[&str], exclude: &[&str]) -> Mongo {
         show_expanded_events: false,
         start_at: StartAt::Now,
         batch_bytes: 1 << 20,
-        reconnect_delay: Duration::from_secs(1),
-        reconnect_max_retries: 0,
     }
 }
 
@@ -38,12 +34,12 @@ struct Stream {
 }
 
 impl Stream {
-    async fn open(client: &mongodb::Client, mongo: &Mongo, stages: Vec<Document>) -> Self {
-        let database = match &mongo.scope {
+    async fn open(client: &mongodb::Client, source: &Source, stages: Vec<Document>) -> Self {
+        let database = match &source.scope {
             Scope::Database(name) => client.database(name),
             Scope::Deployment { .. } => client.database("admin"),
         };
-        let options = change_stream_options(mongo, Images::Configured);
+        let options = change_stream_options(source, Images::Configured);
         let mut pipeline = vec![doc! {"$changeStream": options}];
         pipeline.extend(stages);
         let command = doc! {"aggregate": 1, "pipeline": pipeline, "cursor": {"batchSize": 0}};
@@ -226,7 +222,7 @@ async fn the_servers_filter_and_its_twin_agree() {
             .filter(|pattern| !tailwater::source::pattern::Pattern::new(pattern).matches(LAST))
             .collect();
         let watch: Vec<&str> = watch.iter().map(String::as_str).collect();
-        let config = mongo(Scope::Database(db.name().into()), &watch, &exclude);
+        let config = source(Scope::Database(db.name().into()), &watch, &exclude);
         let own = [(db.name().to_owned(), "users".to_owned())];
         let filter = Filter::new(&config, if round % 3 == 0 { &own } else { &[] });
         let stream = Stream::open(&db.client, &config, filter.stages()).await;
@@ -268,21 +264,21 @@ async fn a_stream_of_the_deployment_sees_the_databases_and_collections_it_names(
     let (a, b) = (one.name().to_owned(), two.name().to_owned());
     let last = support::unique("last");
     let cases = [
-        mongo(
+        source(
             Scope::Deployment {
                 databases: vec![a.clone(), b.clone()],
             },
             &[&format!("{a}.x"), &format!("{b}.*"), &format!("*.{last}")],
             &[&format!("{b}.z*")],
         ),
-        mongo(
+        source(
             Scope::Deployment {
                 databases: vec![a.clone()],
             },
             &[],
             &["*.x"],
         ),
-        mongo(
+        source(
             Scope::Deployment {
                 databases: vec!["*".into()],
             },
@@ -338,7 +334,7 @@ async fn a_stream_of_the_deployment_sees_the_databases_and_collections_it_names(
 #[tokio::test]
 async fn what_happens_to_watched_collections_is_seen_and_to_others_not() {
     let db = support::database().await;
-    let mut config = mongo(
+    let mut config = source(
         Scope::Database(db.name().into()),
         &["in*", "last"],
         &["in_not"],
@@ -409,7 +405,7 @@ async fn the_drop_of_the_database_ends_the_stream_whatever_is_watched() {
     let db = support::database().await;
     for watch in [&["only"][..], &["on*"], &[]] {
         db.documents("only").insert_one(doc! {}).await.unwrap();
-        let mut config = mongo(Scope::Database(db.name().into()), watch, &[]);
+        let mut config = source(Scope::Database(db.name().into()), watch, &[]);
         config.operations = vec!["delete".into()];
         let filter = Filter::new(&config, &[]);
         let stream = Stream::open(&db.client, &config, filter.stages()).await;

@@ -23,14 +23,14 @@ fn config(brokers: &str, vars: &[(&str, &str)]) -> Config {
 }
 
 fn topics_of(config: &Config) -> Vec<Arc<Topic>> {
-    Router::new(&config.kafka.topics, &[])
+    Router::new(&config.streams[0].sink.topics, &[])
         .unwrap()
         .table()
         .all()
 }
 
 async fn checked(config: &Config) -> Vec<Finding> {
-    let findings = check(config, None).await;
+    let findings = check(&config.kafka, &config.streams[0], None).await;
     findings.iter().for_each(|finding| println!("{finding}"));
     findings
 }
@@ -135,7 +135,7 @@ async fn with_creation_off_all_missing_topics_are_named_at_once_and_none_is_made
         let errors = errors(&findings);
         assert_eq!(errors.len(), 1, "{errors:?}");
         assert_eq!(
-            (errors[0].code, errors[0].heals_by_itself),
+            (errors[0].code, errors[0].is_transient),
             (Some(Code::SinkRefused), false)
         );
         assert!(
@@ -228,7 +228,7 @@ async fn settings_the_broker_refuses_come_back_as_sentences() {
             let errors = errors(&findings);
             assert_eq!(errors.len(), 1, "{findings:?}");
             assert!(errors[0].sentence.contains(says), "{}", errors[0]);
-            assert_eq!(errors[0].heals_by_itself, heals, "{}", errors[0]);
+            assert_eq!(errors[0].is_transient, heals, "{}", errors[0]);
         }
     }
 }
@@ -252,7 +252,7 @@ async fn a_topic_that_clashes_with_one_of_the_cluster_is_said_to() {
     };
     assert_eq!(problem, there);
     assert!(problem.is_for_good());
-    assert!(!problem.heals_by_itself());
+    assert!(!problem.is_transient());
 }
 
 /// Refused, clashing and missing topics side by side: one request, and each has what is right for it.
@@ -284,7 +284,7 @@ async fn of_many_topics_a_refused_one_stops_no_other() {
             database: "shop".into(),
             collection: collection.into(),
         });
-    let of = Router::of(&config)
+    let of = Router::of(&config.streams[0].sink, &config.streams[0].resume)
         .unwrap()
         .topics_of(&collections, &["insert"], 100);
     let made = Ahead {
@@ -348,7 +348,7 @@ async fn brokers_that_are_not_up_yet_are_waited_for() {
         let findings = checked(&config(brokers, &[])).await;
         assert_eq!(findings.len(), 1);
         assert_eq!(findings[0].code, Some(Code::SinkUnavailable));
-        assert!(findings[0].heals_by_itself);
+        assert!(findings[0].is_transient);
         assert!(findings[0].sentence.contains(brokers), "{}", findings[0]);
     }
 }
@@ -392,7 +392,7 @@ async fn log_ins_and_permissions_that_are_refused_are_told_apart_from_a_broker_t
     ] {
         assert_eq!(findings.len(), 1);
         assert_eq!(
-            (findings[0].code, findings[0].heals_by_itself),
+            (findings[0].code, findings[0].is_transient),
             (Some(Code::SinkRefused), false)
         );
         let sentence = &findings[0].sentence;
@@ -410,7 +410,7 @@ async fn log_ins_and_permissions_that_are_refused_are_told_apart_from_a_broker_t
         // The topic itself, and the right to produce at all.
         assert!(errors[0].sentence.contains(topic), "{}", errors[0]);
         for error in errors {
-            assert!(!error.heals_by_itself, "{error}");
+            assert!(!error.is_transient, "{error}");
             let remedy = error.remedy.as_ref().unwrap();
             assert!(remedy.contains("kafka-acls.sh"), "{error}");
         }

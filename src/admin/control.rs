@@ -2,6 +2,7 @@
 
 use super::Context;
 use super::guard::refused;
+use super::which::Which;
 use crate::error::Error;
 use axum::Json;
 use axum::body::Bytes;
@@ -23,8 +24,6 @@ const HELD: Duration = Duration::from_secs(20);
 pub struct Controls {
     /// Stops the process as SIGTERM does.
     pub stop: CancellationToken,
-    /// Whether the stream should stand still.
-    pub paused: watch::Sender<bool>,
     pub log: crate::log::Handle,
     /// How the run has ended; none before it has.
     pub ended: watch::Sender<Option<Ended>>,
@@ -60,24 +59,23 @@ impl Controls {
     pub fn new(stop: CancellationToken, log: crate::log::Handle) -> Self {
         Self {
             stop,
-            paused: watch::Sender::new(false),
             log,
             ended: watch::Sender::new(None),
         }
     }
 }
 
-/// The stream drains, commits and stands still.
-pub(super) async fn pause(State(context): State<Arc<Context>>) -> Response {
-    set_paused(&context, true)
+/// The streams drain, commit and stand still.
+pub(super) async fn pause(State(context): State<Arc<Context>>, which: Which) -> Response {
+    set_paused(&context, &which, true)
 }
 
-/// The stream goes on from its checkpoint.
-pub(super) async fn resume(State(context): State<Arc<Context>>) -> Response {
-    set_paused(&context, false)
+/// The streams resume at their checkpoints.
+pub(super) async fn resume(State(context): State<Arc<Context>>, which: Which) -> Response {
+    set_paused(&context, &which, false)
 }
 
-fn set_paused(context: &Context, is_paused: bool) -> Response {
+fn set_paused(context: &Context, which: &Which, is_paused: bool) -> Response {
     if !context.is_enabled {
         let why = "ENABLE_CHANGE_STREAMS=false: no stream runs here";
         return refused(StatusCode::CONFLICT, why);
@@ -85,9 +83,11 @@ fn set_paused(context: &Context, is_paused: bool) -> Response {
     if context.controls.stop.is_cancelled() {
         return refused(StatusCode::CONFLICT, "it is stopping");
     }
-    let was = context.controls.paused.send_replace(is_paused);
-    if was != is_paused {
-        tracing::info!(paused = is_paused, "asked for by an operator");
+    for handle in which.all() {
+        if handle.set_paused(is_paused) {
+            let stream = handle.spec.name();
+            tracing::info!(stream, paused = is_paused, "asked for by an operator");
+        }
     }
     done(json!({ "paused": is_paused })).into_response()
 }

@@ -5,13 +5,14 @@ mod errors;
 mod guard;
 mod health;
 mod listen;
+mod which;
 
 pub use control::{Controls, Ended};
 
-use crate::config::{Config, Http};
+use crate::config::{Http, Secret};
 use crate::error::{Code, Error};
-use crate::source::Filter;
-use crate::status::{Board, exposition};
+use crate::status::exposition;
+use crate::stream::streams::Streams;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::header;
@@ -20,6 +21,7 @@ use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use guard::Guard;
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -27,18 +29,26 @@ use tokio_util::sync::CancellationToken;
 /// More than any call needs, in bytes.
 const BODY_LIMIT: usize = 4 * 1024;
 
+/// How the server is configured.
+#[derive(Debug)]
+pub struct Settings {
+    pub http: Http,
+    /// `ADMIN_TOKEN`: required of calls that change something.
+    pub token: Option<Secret>,
+    /// `ENABLE_CHANGE_STREAMS`.
+    pub is_enabled: bool,
+    pub is_dry_run: bool,
+}
+
 /// What the answers are made from.
 #[derive(Debug)]
 struct Context {
-    board: Arc<Board>,
+    streams: Arc<Streams>,
     controls: Controls,
     guard: Guard,
-    /// `ENABLE_CHANGE_STREAMS`.
     is_enabled: bool,
-    /// The stream's id.
-    stream: String,
-    /// What is watched, in words.
-    filter: String,
+    is_dry_run: bool,
+    started: Instant,
 }
 
 /// Starts the server where one is wanted; it ends with `done`.
@@ -47,12 +57,12 @@ struct Context {
 /// [`Code::Config`] when an address that was asked for cannot be bound, [`Code::Exhausted`] when the system has no
 /// socket left.
 pub async fn serve(
-    config: &Config,
-    board: Arc<Board>,
+    settings: Settings,
+    streams: Arc<Streams>,
     controls: Controls,
     done: CancellationToken,
 ) -> Result<Option<JoinHandle<()>>, Error> {
-    let (addr, is_default) = match &config.http {
+    let (addr, is_default) = match &settings.http {
         Http::Off => return Ok(None),
         Http::Asked(addr) => (*addr, false),
         Http::Default(addr) => (*addr, true),
@@ -76,12 +86,12 @@ pub async fn serve(
     let addr = listener.local_addr().unwrap_or(addr);
     tracing::info!(%addr, "http server listening");
     let context = Arc::new(Context {
-        board,
+        streams,
         controls,
-        guard: Guard::new(config.admin_token.clone(), addr.ip()),
-        is_enabled: config.enabled,
-        stream: config.stream_id.clone(),
-        filter: Filter::of(config).identity().summary,
+        guard: Guard::new(settings.token, addr.ip()),
+        is_enabled: settings.is_enabled,
+        is_dry_run: settings.is_dry_run,
+        started: Instant::now(),
     });
     let routes = routes(Arc::clone(&context));
     Ok(Some(tokio::spawn(async move {
@@ -126,6 +136,6 @@ async fn scrape(State(context): State<Arc<Context>>) -> impl IntoResponse {
     const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
     (
         [(header::CONTENT_TYPE, TEXT)],
-        exposition::render(&context.board),
+        exposition::render(&context.streams.boards()),
     )
 }

@@ -1,7 +1,7 @@
 //! Stores the watermark's position at most every `COMMIT_INTERVAL_MS`, and at the end.
 //!
 //! At least once, a [`Committer`] does that beside the pump; exactly once, the position is part of the
-//! records' own transactions (`sink::transaction`). A [`Ledger`] is what either of them writes to.
+//! records' own transactions (`sink::transaction`). A [`Checkpoints`] is what either of them writes to.
 
 use crate::change::position::Position;
 use crate::checkpoint::kafka::Leader;
@@ -37,15 +37,15 @@ pub fn not_in_time() -> Error {
 
 /// Where the positions of a claimed stream are stored.
 #[derive(Debug)]
-pub enum Ledger {
+pub enum Checkpoints {
     /// At least once: in a store, behind the records.
     Store(Store),
     /// Exactly once: in Kafka, together with the records.
     Transactions(Leader),
 }
 
-impl Ledger {
-    /// The ledger of a stream that `store` has claimed.
+impl Checkpoints {
+    /// The checkpoints of a stream that `store` has claimed.
     ///
     /// # Errors
     /// [`Code::Internal`] for exactly once without checkpoints in Kafka, which the configuration

@@ -3,6 +3,7 @@
 use super::codec;
 use super::{Claim, CommitError, Record, StoreContext};
 use crate::error::{Code, Error};
+use crate::tasks;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -241,7 +242,5 @@ fn unusable(path: &Path, attempt: &str, error: io::Error) -> Error {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| {
-        Error::new(Code::Internal, "work on the checkpoint file was abandoned").because(error)
-    })
+    tasks::blocking("the checkpoint file", work).await
 }

@@ -27,10 +27,31 @@ pub use record::{Checkpoint, Filter, Record};
 pub use verify::{Decision, verify};
 
 use crate::change::position::{Position, ResumeToken, Seq};
-use crate::config::{Config, ResumeBackend};
+use crate::config::{Kafka, Mongo, Resume, ResumeBackend, StreamSpec};
 use crate::error::{Code, Error};
 use crate::preflight::Finding;
 use std::time::{Duration, Instant};
+
+/// Where the checkpoints of a stream are, and how the servers are reached.
+#[derive(Debug, Clone, Copy)]
+pub struct Location<'a> {
+    pub kafka: &'a Kafka,
+    pub mongo: &'a Mongo,
+    pub resume: &'a Resume,
+    /// The stream's id.
+    pub stream: &'a str,
+}
+
+impl<'a> Location<'a> {
+    pub fn of(kafka: &'a Kafka, mongo: &'a Mongo, stream: &'a StreamSpec) -> Self {
+        Self {
+            kafka,
+            mongo,
+            resume: &stream.resume,
+            stream: &stream.id,
+        }
+    }
+}
 
 /// Who opens a store, and for what: written into every checkpoint.
 #[derive(Debug, Clone)]
@@ -49,6 +70,23 @@ pub struct StoreContext {
 }
 
 impl StoreContext {
+    /// That of a stream, for an instance that has found `source` behind its client.
+    pub fn of(
+        stream: &StreamSpec,
+        filter: Filter,
+        instance: String,
+        source: String,
+        client: &::mongodb::Client,
+    ) -> Self {
+        Self {
+            instance,
+            namespace: stream.source.scope.name().to_owned(),
+            source,
+            filter,
+            mongo: Some(client.clone()),
+        }
+    }
+
     /// Refuses a record that is not of this source and namespace. The stores ask before they fence
     /// anyone: a misconfigured instance must not stop a healthy one.
     pub(crate) fn check(&self, found: Option<&Record>) -> Result<(), Error> {
@@ -132,13 +170,13 @@ pub struct Connections {
 
 impl Connections {
     /// Connects, and waits for that as long as it is worth: what fails is left to the store to say.
-    pub async fn make(config: &Config) -> Self {
-        let topic = match &config.resume.backend {
-            ResumeBackend::Kafka { topic } if !config.kafka.dry_run => topic,
+    pub async fn make(location: Location<'_>) -> Self {
+        let topic = match &location.resume.backend {
+            ResumeBackend::Kafka { topic } if !location.kafka.dry_run => topic,
             // MongoDB's client is shared with the source.
             _ => return Self::default(),
         };
-        let kafka = match kafka::Clients::new(&config.kafka, &config.stream_id) {
+        let kafka = match kafka::Clients::new(location.kafka, location.stream) {
             Ok(clients) => clients.settled(topic).await.ok(),
             Err(_) => None,
         };
@@ -167,7 +205,7 @@ pub(crate) const RESUMES: &str = "\
 const IDLE_WRITE_INTERVAL: Duration = Duration::from_secs(10);
 
 impl Store {
-    /// Claims the stream `config.stream_id`, fencing the instance that held it, and reads its
+    /// Claims the stream of `location`, fencing the instance that held it, and reads its
     /// checkpoint: `None` only when it was read that there is none.
     ///
     /// # Errors
@@ -178,10 +216,10 @@ impl Store {
     /// instance took over meanwhile, else
     /// [`CheckpointFailed`](crate::error::Code::CheckpointFailed).
     pub async fn open(
-        config: &Config,
+        location: Location<'_>,
         context: StoreContext,
     ) -> Result<(Self, Option<Checkpoint>), Error> {
-        Self::open_through(Connections::default(), config, context).await
+        Self::open_through(Connections::default(), location, context).await
     }
 
     /// As [`open`](Self::open), through connections that were made before.
@@ -190,26 +228,27 @@ impl Store {
     /// As [`open`](Self::open).
     pub async fn open_through(
         connections: Connections,
-        config: &Config,
+        location: Location<'_>,
         context: StoreContext,
     ) -> Result<(Self, Option<Checkpoint>), Error> {
-        if config.kafka.dry_run {
-            return Self::look(config, context).await;
+        if location.kafka.dry_run {
+            return Self::look(location, context).await;
         }
-        let stream = config.stream_id.as_str();
-        let (backend, claim, previous) = match &config.resume.backend {
+        let stream = location.stream;
+        let (backend, claim, previous) = match &location.resume.backend {
             ResumeBackend::Kafka { topic } => {
                 let clients = match connections.kafka {
                     Some(clients) => clients,
-                    None => kafka::Clients::new(&config.kafka, stream)?,
+                    None => kafka::Clients::new(location.kafka, stream)?,
                 };
                 let opened =
-                    kafka::Store::open(clients, &config.kafka, topic, stream, &context).await;
+                    kafka::Store::open(clients, location.kafka, topic, stream, &context).await;
                 let (store, claim, previous) = opened?;
                 (Backend::Kafka(Box::new(store)), claim, previous)
             }
             ResumeBackend::MongoDb { .. } => {
-                let collection = mongodb::Collection::open(config, context.mongo.as_ref()).await?;
+                let collection =
+                    mongodb::Collection::open(location, context.mongo.as_ref()).await?;
                 collection.ensure_expiry().await;
                 let (store, claim, previous) =
                     mongodb::Store::claim(collection, stream, &context).await?;
@@ -235,11 +274,11 @@ impl Store {
     /// Reads the checkpoint as a dry run does: an instance that runs the stream is not fenced, and what
     /// is committed here is stored nowhere.
     async fn look(
-        config: &Config,
+        location: Location<'_>,
         context: StoreContext,
     ) -> Result<(Self, Option<Checkpoint>), Error> {
-        let stream = config.stream_id.as_str();
-        let checkpoint = read(config, context.mongo.as_ref(), stream).await?;
+        let stream = location.stream;
+        let checkpoint = read(location, context.mongo.as_ref()).await?;
         let store = Self {
             claim: Claim::after(None, stream, &context),
             backend: Backend::Nowhere,
@@ -430,20 +469,20 @@ impl Store {
 ///
 /// # Errors
 /// [`Code::CheckpointFailed`], with who has it.
-pub async fn refuse_in_use(config: &Config) -> Result<(), Error> {
-    match &config.resume.backend {
+pub async fn refuse_in_use(location: Location<'_>) -> Result<(), Error> {
+    match &location.resume.backend {
         ResumeBackend::File { path } => file::refuse_in_use(path).await,
         ResumeBackend::Kafka { .. } | ResumeBackend::MongoDb { .. } => Ok(()),
     }
 }
 
 /// Looks whether a run could write and read its checkpoints, without claiming the stream: for `check`.
-pub async fn may_store(config: &Config, mongo: &::mongodb::Client) -> Vec<Finding> {
-    match &config.resume.backend {
+pub async fn may_store(location: Location<'_>, mongo: &::mongodb::Client) -> Vec<Finding> {
+    match &location.resume.backend {
         ResumeBackend::Kafka { topic } => {
-            kafka::check(&config.kafka, topic, &config.stream_id).await
+            kafka::check(location.kafka, topic, location.stream).await
         }
-        ResumeBackend::MongoDb { .. } => mongodb::check(config, mongo).await,
+        ResumeBackend::MongoDb { .. } => mongodb::check(location, mongo).await,
         // What may be written to a file shows when it is written.
         ResumeBackend::File { .. } => Vec::new(),
     }
@@ -454,17 +493,18 @@ pub async fn may_store(config: &Config, mongo: &::mongodb::Client) -> Vec<Findin
 /// # Errors
 /// As [`Store::open`].
 pub async fn read(
-    config: &Config,
+    location: Location<'_>,
     mongo: Option<&::mongodb::Client>,
-    stream: &str,
 ) -> Result<Option<Checkpoint>, Error> {
-    let record = match &config.resume.backend {
-        ResumeBackend::Kafka { topic } => kafka::read(&config.kafka, topic, stream).await?,
-        ResumeBackend::MongoDb { .. } => {
-            let collection = mongodb::Collection::open(config, mongo).await?;
-            collection.read(stream).await?
+    let record = match &location.resume.backend {
+        ResumeBackend::Kafka { topic } => {
+            kafka::read(location.kafka, topic, location.stream).await?
         }
-        ResumeBackend::File { path } => file::read(path, stream).await?,
+        ResumeBackend::MongoDb { .. } => {
+            let collection = mongodb::Collection::open(location, mongo).await?;
+            collection.read(location.stream).await?
+        }
+        ResumeBackend::File { path } => file::read(path, location.stream).await?,
     };
     Ok(record.and_then(Record::into_checkpoint))
 }
@@ -474,13 +514,13 @@ pub async fn read(
 /// # Errors
 /// As [`Store::open`].
 pub async fn list(
-    config: &Config,
+    location: Location<'_>,
     mongo: Option<&::mongodb::Client>,
 ) -> Result<Vec<Checkpoint>, Error> {
-    let records = match &config.resume.backend {
-        ResumeBackend::Kafka { topic } => kafka::list(&config.kafka, topic).await?,
+    let records = match &location.resume.backend {
+        ResumeBackend::Kafka { topic } => kafka::list(location.kafka, topic).await?,
         ResumeBackend::MongoDb { .. } => {
-            let collection = mongodb::Collection::open(config, mongo).await?;
+            let collection = mongodb::Collection::open(location, mongo).await?;
             collection.list().await?
         }
         ResumeBackend::File { path } => file::list(path).await?,

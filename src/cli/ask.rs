@@ -20,8 +20,8 @@ pub(super) const NO: u8 = 1;
 pub(super) struct Instance {
     address: SocketAddr,
     token: Option<Secret>,
-    /// The stream that is meant, where the environment tells it.
-    stream: Option<String>,
+    /// The streams that it should have, where the environment tells them.
+    streams: Vec<String>,
 }
 
 /// Why the answer is no, and the exit code that says so.
@@ -45,7 +45,7 @@ impl Instance {
             Http::Asked(address) | Http::Default(address) => Ok(Self {
                 address: reachable(*address),
                 token: endpoint.token.clone(),
-                stream: endpoint.stream.clone(),
+                streams: endpoint.streams.clone(),
             }),
         }
     }
@@ -71,14 +71,18 @@ impl Instance {
     /// Whether the instance that gave this answer is the one that is meant: several may run here, and one
     /// that found its port taken has none.
     pub(super) fn is_meant(&self, answer: &Value) -> Result<(), String> {
-        match (self.stream.as_deref(), answer["stream"].as_str()) {
-            (Some(ours), Some(theirs)) if ours != theirs => Err(format!(
-                "http://{} is the instance of the stream {theirs}, and this environment is of {ours}: set \
-                 HTTP_ADDR to where that one listens",
-                self.address
-            )),
-            _ => Ok(()),
+        let theirs = streams_of(answer);
+        let is_meant = |stream: &&str| self.streams.iter().any(|ours| ours == stream);
+        if self.streams.is_empty() || theirs.is_empty() || theirs.iter().any(is_meant) {
+            return Ok(());
         }
+        Err(format!(
+            "http://{} is the instance of {}, and this environment is of {}: set HTTP_ADDR to where that \
+             one listens",
+            self.address,
+            named(&theirs),
+            named(&self.streams)
+        ))
     }
 
     /// A call that changes something.
@@ -93,33 +97,43 @@ impl Instance {
     /// Looks who answers, before that one is changed.
     fn look(&self) -> Result<(), String> {
         let live = self.get("/health/live")?;
-        match live["stream"].is_string() {
-            true => self.is_meant(&live),
-            false => Err(format!("http://{}: this is no Tailwater", self.address)),
+        match streams_of(&live).is_empty() {
+            false => self.is_meant(&live),
+            true => Err(format!("http://{}: this is no Tailwater", self.address)),
         }
     }
 
-    /// Pauses the stream or lets it go on, and waits until it does.
-    pub(super) fn set_paused(&self, is_paused: bool) -> Result<String, String> {
+    /// Pauses the streams that are meant or lets them run, and waits until all do.
+    pub(super) fn set_paused(
+        &self,
+        is_paused: bool,
+        stream: Option<&str>,
+    ) -> Result<String, String> {
         let path = match is_paused {
             true => "/admin/pause",
             false => "/admin/resume",
         };
-        self.post(path, "")?;
+        self.post(&of_stream(path, stream), "")?;
         let end = Instant::now() + PATIENCE;
+        let live = of_stream("/health/live", stream);
         while Instant::now() < end {
-            if let Ok(live) = self.get("/health/live")
-                && (live["state"] == "paused") == is_paused
-                && live["state"] != "draining"
-            {
-                return Ok(match (is_paused, live["drained"] == false) {
-                    (true, false) => "paused: all that was read is delivered and committed",
-                    (true, true) => {
-                        "paused, but kafka did not acknowledge the last records in time: they come again"
+            if let Ok(live) = self.get(&live) {
+                let several = live["streams"].as_array();
+                let states: Vec<_> = several.map_or(vec![&live], |all| all.iter().collect());
+                let is_so = |live: &&Value| {
+                    (live["state"] == "paused") == is_paused && live["state"] != "draining"
+                };
+                if states.iter().all(is_so) {
+                    let is_cut_short = states.iter().any(|live| live["drained"] == false);
+                    return Ok(match (is_paused, is_cut_short) {
+                        (true, false) => "paused: all that was read is delivered and committed",
+                        (true, true) => {
+                            "paused, but kafka did not acknowledge the last records in time: they come again"
+                        }
+                        (false, _) => "resumed at the checkpoint",
                     }
-                    (false, _) => "going on from the checkpoint",
+                    .to_owned());
                 }
-                .to_owned());
             }
             thread::sleep(POLL);
         }
@@ -176,6 +190,42 @@ impl Instance {
     }
 }
 
+/// The ids of the streams that an instance says it has.
+fn streams_of(answer: &Value) -> Vec<&str> {
+    let several = answer["streams"].as_array().into_iter().flatten();
+    let ids = several.filter_map(|stream| stream["stream"].as_str());
+    answer["stream"].as_str().into_iter().chain(ids).collect()
+}
+
+fn named<S: AsRef<str>>(streams: &[S]) -> String {
+    let names: Vec<_> = streams.iter().map(AsRef::as_ref).collect();
+    match names.as_slice() {
+        [only] => format!("the stream {only}"),
+        _ => format!("the streams {}", names.join(", ")),
+    }
+}
+
+/// The path of a call that is about one stream, or about all.
+pub(super) fn of_stream(path: &str, stream: Option<&str>) -> String {
+    match stream {
+        Some(name) => format!("{path}?stream={}", escaped(name)),
+        None => path.to_owned(),
+    }
+}
+
+/// A name as it may stand in a query.
+fn escaped(name: &str) -> String {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+    let mut out = String::new();
+    for byte in name.bytes() {
+        match is_plain(byte) {
+            true => out.push(char::from(byte)),
+            false => out += &format!("%{byte:02X}"),
+        }
+    }
+    out
+}
+
 /// Why a call was refused, in the instance's own words where it has some.
 fn reason(status: u16, answer: &str) -> String {
     let message = serde_json::from_str::<Value>(answer)
@@ -217,7 +267,7 @@ mod tests {
         let endpoint = Endpoint {
             http: http.clone(),
             token: None,
-            stream: Some("a:shop".to_owned()),
+            streams: vec!["a:shop".to_owned()],
         };
         Instance::at(&endpoint)?.ready()
     }

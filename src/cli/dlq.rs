@@ -1,10 +1,10 @@
 //! `tailwater dlq`: what is in the dead-letter topic, and producing it again.
 
-use super::{Output, print};
+use super::{Chosen, Output, StreamArg, print};
 use crate::change::position::Seq;
-use crate::config::Config;
+use crate::config::{Config, StreamSpec};
 use crate::error::{Code, Error};
-use crate::sink::letters::{self, Found, Letter, Unreadable};
+use crate::sink::dead_letter_reader::{self, Found, StoredDeadLetter, Unreadable};
 use crate::sink::replay::{Outcome, Replay};
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -12,6 +12,8 @@ use std::fmt::Write as _;
 
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct DlqArgs {
+    #[command(flatten)]
+    pub which: StreamArg,
     #[command(subcommand)]
     command: DlqCommand,
 }
@@ -55,8 +57,8 @@ struct Which {
 }
 
 impl Which {
-    fn means(&self, letter: &Letter) -> bool {
-        self.names(Some(letter.seq), Some(&letter.namespace))
+    fn means(&self, dead_letter: &StoredDeadLetter) -> bool {
+        self.names(Some(dead_letter.seq), Some(&dead_letter.namespace))
     }
 
     /// As far as is known of it: what does not say which event it is, is meant only with all.
@@ -72,9 +74,9 @@ impl Which {
                 .is_none_or(|only| Some(only) == namespace)
     }
 
-    fn topic(&self, config: &Config) -> Result<String, Error> {
+    fn topic(&self, chosen: Chosen<'_>) -> Result<String, Error> {
         let refused = |what: &str| Err(Error::new(Code::Config, what));
-        match (&self.topic, &config.kafka.topics.dead_letter) {
+        match (&self.topic, &chosen.stream.sink.topics.dead_letter) {
             (Some(topic), _) => Ok(topic.clone()),
             (None, Some(topic)) if !topic.contains('{') => Ok(topic.clone()),
             (None, Some(_)) => {
@@ -91,52 +93,58 @@ impl Which {
 ///
 /// # Errors
 /// When the topic cannot be read.
-pub async fn answer(args: DlqArgs, config: Config) -> Result<u8, Error> {
-    let work = move || match args.command {
-        DlqCommand::List { which, output } => list(&config, &which, output),
-        DlqCommand::Replay { which, output } => replay(&config, &which, output),
+pub async fn answer(args: DlqArgs, config: Config, stream: StreamSpec) -> Result<u8, Error> {
+    let work = move || {
+        let chosen = Chosen {
+            config: &config,
+            stream: &stream,
+        };
+        match args.command {
+            DlqCommand::List { which, output } => list(chosen, &which, output),
+            DlqCommand::Replay { which, output } => replay(chosen, &which, output),
+        }
     };
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|error| Error::new(Code::Internal, "the command was abandoned").because(error))?
 }
 
-fn list(config: &Config, which: &Which, output: Output) -> Result<u8, Error> {
-    let topic = which.topic(config)?;
+fn list(chosen: Chosen<'_>, which: &Which, output: Output) -> Result<u8, Error> {
+    let topic = which.topic(chosen)?;
     let mut lines = Lines::new(output, &topic);
-    letters::read(&config.kafka, &topic, |found| {
+    dead_letter_reader::read(&chosen.config.kafka, &topic, |found| {
         match found {
-            Found::Letter(letter) if which.means(&letter) => match letter.event() {
-                Ok(_) => lines.add(&letter, None),
+            Found::Whole(dead_letter) if which.means(&dead_letter) => match dead_letter.event() {
+                Ok(_) => lines.add(&dead_letter, None),
                 Err(unreadable) => lines.add_unreadable(&unreadable),
             },
             Found::Unreadable(record) if which.means_unreadable(&record) => {
                 lines.add_unreadable(&record);
             }
-            Found::Letter(_) | Found::Unreadable(_) => {}
+            Found::Whole(_) | Found::Unreadable(_) => {}
         }
         Ok(())
     })?;
     Ok(lines.print())
 }
 
-fn replay(config: &Config, which: &Which, output: Output) -> Result<u8, Error> {
-    let topic = which.topic(config)?;
+fn replay(chosen: Chosen<'_>, which: &Which, output: Output) -> Result<u8, Error> {
+    let topic = which.topic(chosen)?;
     let mut lines = Lines::new(output, &topic);
-    let mut replay = Replay::new(config, &topic)?;
+    let mut replay = Replay::new(&chosen.config.kafka, chosen.stream, &topic)?;
     let mut left = 0;
-    letters::read(&config.kafka, &topic, |found| {
+    dead_letter_reader::read(&chosen.config.kafka, &topic, |found| {
         let outcome = match &found {
-            Found::Letter(letter) if which.means(letter) => replay.replay(letter),
+            Found::Whole(dead_letter) if which.means(dead_letter) => replay.replay(dead_letter),
             Found::Unreadable(record) if which.means_unreadable(record) => Err(record.clone()),
-            Found::Letter(_) | Found::Unreadable(_) => return Ok(()),
+            Found::Whole(_) | Found::Unreadable(_) => return Ok(()),
         };
         left += usize::from(!matches!(
             outcome,
             Ok(Outcome::Replayed { .. } | Outcome::Nowhere)
         ));
         match (&found, outcome) {
-            (Found::Letter(letter), Ok(outcome)) => lines.add(letter, Some(&outcome)),
+            (Found::Whole(dead_letter), Ok(outcome)) => lines.add(dead_letter, Some(&outcome)),
             (_, Err(unreadable)) => lines.add_unreadable(&unreadable),
             (Found::Unreadable(_), Ok(_)) => {}
         }
@@ -166,23 +174,23 @@ impl<'a> Lines<'a> {
         }
     }
 
-    fn add(&mut self, letter: &Letter, outcome: Option<&Outcome>) {
-        let written = letter
+    fn add(&mut self, dead_letter: &StoredDeadLetter, outcome: Option<&Outcome>) {
+        let written = dead_letter
             .written_millis
             .and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok())
             .map(|time| format!("{time:.3}"));
         if self.output == Output::Json {
             let mut object = json!({
-                "seq": letter.seq.0,
-                "id": letter.id,
-                "namespace": letter.namespace,
-                "operation": letter.operation,
-                "reason": letter.reason,
+                "seq": dead_letter.seq.0,
+                "id": dead_letter.id,
+                "namespace": dead_letter.namespace,
+                "operation": dead_letter.operation,
+                "reason": dead_letter.reason,
                 "time": written,
-                "bytes": letter.body.len(),
-                "parts": letter.parts,
-                "partition": letter.partition,
-                "offset": letter.offset,
+                "bytes": dead_letter.body.len(),
+                "parts": dead_letter.parts,
+                "partition": dead_letter.partition,
+                "offset": dead_letter.offset,
             });
             match outcome {
                 None => {}
@@ -197,12 +205,12 @@ impl<'a> Lines<'a> {
         let _ = write!(
             self.text,
             "{}  {}  {} {}  {}  {} bytes",
-            letter.seq,
+            dead_letter.seq,
             written.as_deref().unwrap_or("-"),
-            letter.operation,
-            letter.namespace,
-            letter.reason,
-            letter.body.len()
+            dead_letter.operation,
+            dead_letter.namespace,
+            dead_letter.reason,
+            dead_letter.body.len()
         );
         let _ = match outcome {
             None => writeln!(self.text),

@@ -8,8 +8,9 @@ mod status;
 pub mod tail;
 pub mod token;
 
-use crate::config::{self, Config, ConfigErrors, Endpoint, Loaded, LogFormat};
-use crate::error::Code;
+use crate::checkpoint::Location;
+use crate::config::{self, Config, ConfigErrors, Endpoint, Loaded, LogFormat, StreamSpec};
+use crate::error::{Code, Error};
 use crate::preflight::Report;
 use ask::{Instance, Refusal};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
@@ -24,13 +25,44 @@ pub struct Cli {
     command: Option<Command>,
 }
 
+/// The configuration, and the stream in it that a command is about.
+#[derive(Debug, Clone, Copy)]
+pub struct Chosen<'a> {
+    pub config: &'a Config,
+    pub stream: &'a StreamSpec,
+}
+
+impl<'a> Chosen<'a> {
+    /// The stream that was named, or the only one.
+    ///
+    /// # Errors
+    /// [`Code::Config`] where that does not say which one.
+    pub fn of(config: &'a Config, which: &StreamArg) -> Result<Self, Error> {
+        let stream = config.stream(which.stream.as_deref())?;
+        Ok(Self { config, stream })
+    }
+
+    /// Where the stream's checkpoints are.
+    fn location(self) -> Location<'a> {
+        Location::of(&self.config.kafka, &self.config.mongo, self.stream)
+    }
+}
+
+/// Which stream of `STREAMS` is meant.
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
+pub struct StreamArg {
+    /// The stream that is meant, by its name in STREAMS or its id; without it the only one, or all
+    #[arg(long, value_name = "NAME")]
+    pub stream: Option<String>,
+}
+
 /// What to do; `run` where nothing is said.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Watch the database and produce to Kafka until stopped (the default)
     Run(RunArgs),
     /// Check configuration, MongoDB and Kafka, say what is missing, and leave
-    Check,
+    Check(StreamArg),
     /// Print the configuration in force, without secrets, and where each value came from
     Config(ConfigArgs),
     /// Show the dead letters, or produce them again
@@ -39,13 +71,15 @@ pub enum Command {
     Health,
     /// Ask the instance running here how it is: exit code 0 unless it is unhealthy
     Status {
+        #[command(flatten)]
+        which: StreamArg,
         #[arg(long, value_enum, default_value_t = Output::Text)]
         output: Output,
     },
-    /// Let the stream of the instance running here stand still, with all that was read committed
-    Pause,
-    /// Let a paused stream go on
-    Resume,
+    /// Let streams of the instance running here stand still, with all that was read committed
+    Pause(StreamArg),
+    /// Let paused or failed streams resume
+    Resume(StreamArg),
     /// Let the instance running here drain and exit; wait, and leave with its exit code
     Stop,
     /// Change how much the instance running here logs
@@ -53,13 +87,14 @@ pub enum Command {
         #[arg(value_parser = ["error", "warn", "info", "debug", "trace"])]
         level: String,
     },
-    /// Show or move the stream's checkpoint
-    #[command(subcommand)]
-    Token(token::TokenCommand),
+    /// Show or move a stream's checkpoint
+    Token(token::TokenArgs),
     /// Print changes as they happen, without Kafka and without a checkpoint
     Tail(tail::TailArgs),
     /// Say which topics this configuration writes, whether they exist and how they are set
     Topics {
+        #[command(flatten)]
+        which: StreamArg,
         #[arg(long, value_enum, default_value_t = Output::Text)]
         output: Output,
     },
@@ -131,7 +166,7 @@ impl Command {
     pub fn answer(&self) -> Option<u8> {
         match self {
             Command::Run(_)
-            | Command::Check
+            | Command::Check(_)
             | Command::Dlq(_)
             | Command::Token(_)
             | Command::Tail(_)
@@ -143,9 +178,17 @@ impl Command {
                 Err(errors) => refuse(&errors),
             }),
             Command::Health => Some(ask(Instance::ready)),
-            Command::Status { output } => Some(status::answer(*output)),
-            Command::Pause => Some(ask(|instance| instance.set_paused(true))),
-            Command::Resume => Some(ask(|instance| instance.set_paused(false))),
+            Command::Status { which, output } => {
+                Some(status::answer(which.stream.as_deref(), *output))
+            }
+            Command::Pause(which) => {
+                let stream = which.stream.as_deref();
+                Some(ask(|instance| instance.set_paused(true, stream)))
+            }
+            Command::Resume(which) => {
+                let stream = which.stream.as_deref();
+                Some(ask(|instance| instance.set_paused(false, stream)))
+            }
             Command::Stop => Some(ask(Instance::stop)),
             Command::LogLevel { level } => Some(ask(|instance| -> Result<String, String> {
                 let body = serde_json::json!({ "level": level }).to_string();

@@ -1,19 +1,20 @@
 //! `tailwater status`: one screen of how the instance here is.
 
-use super::ask::{Instance, NO};
+use super::ask::{Instance, NO, of_stream};
 use super::{Output, ask};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
 /// Asks and prints; 1 where the instance is unhealthy or not there.
-pub(super) fn answer(output: Output) -> u8 {
+pub(super) fn answer(stream: Option<&str>, output: Output) -> u8 {
     let mut is_well = true;
     let asked = ask(|instance: &Instance| -> Result<String, String> {
-        let health = instance.get("/health/detailed")?;
+        let health = instance.get(&of_stream("/health/detailed", stream))?;
         instance.is_meant(&health)?;
-        let status = instance.get("/status")?;
+        let status = instance.get(&of_stream("/status", stream))?;
         is_well = health["status"] != "unhealthy";
         Ok(match output {
+            Output::Text if health["streams"].is_array() => several(&health, &status),
             Output::Text => text(&health, &status),
             Output::Json => format!("{:#}", json!({ "health": health, "status": status })),
         })
@@ -24,12 +25,15 @@ pub(super) fn answer(output: Output) -> u8 {
     }
 }
 
-fn text(health: &Value, status: &Value) -> String {
-    let word = |value: &Value| match value {
+fn word(value: &Value) -> String {
+    match value {
         Value::String(text) => text.clone(),
         Value::Null => "unknown".to_owned(),
         other => other.to_string(),
-    };
+    }
+}
+
+fn head(health: &Value) -> String {
     let mut out = word(&health["status"]);
     if let Some(reason) = health["reason"].as_str() {
         // Writing to a string does not fail.
@@ -38,6 +42,42 @@ fn text(health: &Value, status: &Value) -> String {
     if health["dryRun"] == true {
         out += "\na dry run: nothing is produced and nothing stored";
     }
+    out
+}
+
+/// Several streams: a line for each, with what is wrong with it.
+fn several(health: &Value, status: &Value) -> String {
+    let streams = |answer: &Value| answer["streams"].as_array().cloned().unwrap_or_default();
+    let names = streams(health);
+    let name = |stream: &Value| word(stream.get("name").unwrap_or(&stream["stream"]));
+    let width = names
+        .iter()
+        .map(|s| name(s).len())
+        .max()
+        .unwrap_or(0)
+        .max(6);
+    let mut out = head(health);
+    let _ = write!(
+        out,
+        "\n\n{:width$}  {:<10}  {:>8}  {:>10}  health",
+        "stream", "state", "behind", "events/s"
+    );
+    for (stream, status) in names.iter().zip(streams(status)) {
+        let behind = status["lagMs"].as_f64().unwrap_or_default() / 1e3;
+        let _ = write!(
+            out,
+            "\n{:width$}  {:<10}  {behind:>6.1} s  {:>10}  {}",
+            name(stream),
+            word(&stream["state"]),
+            word(&status["rate"]),
+            head(stream)
+        );
+    }
+    out
+}
+
+fn text(health: &Value, status: &Value) -> String {
+    let mut out = head(health);
     let stream = &health["stream"];
     let _ = write!(
         out,
@@ -134,5 +174,27 @@ mongodb     connected since 2026-01-01T00:00:00.000Z
 kafka       disconnected; last error: all brokers are down
 store       stored";
         assert_eq!(text(&health, &status), wanted);
+    }
+
+    #[test]
+    fn of_several_streams_each_has_a_line_with_what_is_wrong_with_it() {
+        let health = json!({
+            "status": "degraded", "reason": "1 of 2 streams unhealthy; tenants: kafka cannot be reached",
+            "streams": [
+                {"stream": "w:shop", "name": "shop", "state": "running", "status": "healthy"},
+                {"stream": "w:tenants", "name": "tenants", "state": "running", "status": "unhealthy",
+                    "reason": "kafka cannot be reached"},
+            ],
+        });
+        let status = json!({"streams": [
+            {"lagMs": 0, "rate": 12.5}, {"lagMs": 90_000, "rate": 0.0},
+        ]});
+        let wanted = "\
+degraded: 1 of 2 streams unhealthy; tenants: kafka cannot be reached
+
+stream   state         behind    events/s  health
+shop     running        0.0 s        12.5  healthy
+tenants  running       90.0 s         0.0  unhealthy: kafka cannot be reached";
+        assert_eq!(several(&health, &status), wanted);
     }
 }

@@ -1,11 +1,11 @@
 //! `tailwater tail`: the stream on the standard output, with no Kafka and no checkpoint.
 
-use super::opening;
+use super::{Chosen, StreamArg, opening};
 use crate::change::event::Event;
-use crate::config::{Config, JsonMode, StartAt};
+use crate::config::{JsonMode, StartAt};
 use crate::encode::{envelope, json};
 use crate::error::{Code, Error};
-use crate::mongo::errors::{self, Moment, SourceFault};
+use crate::mongo::errors::{self, Phase, SourceFault};
 use crate::process;
 use crate::source::Filter;
 use crate::source::cursor::Cursor;
@@ -18,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 pub struct TailArgs {
+    #[command(flatten)]
+    pub which: StreamArg,
     /// Print the envelopes that Kafka would get, one a line
     #[arg(long)]
     json: bool,
@@ -33,8 +35,12 @@ pub struct TailArgs {
 ///
 /// # Errors
 /// What the source says; looking is not worth a second attempt.
-pub async fn run(args: &TailArgs, config: &Config, stop: CancellationToken) -> Result<u8, Error> {
-    let printed = stop.run_until_cancelled(print_changes(args, config)).await;
+pub async fn run(
+    args: &TailArgs,
+    chosen: Chosen<'_>,
+    stop: CancellationToken,
+) -> Result<u8, Error> {
+    let printed = stop.run_until_cancelled(print_changes(args, chosen)).await;
     match printed {
         Some(Err(End::Source(error))) => Err(error),
         None | Some(Ok(()) | Err(End::Unread)) => Ok(0),
@@ -53,18 +59,18 @@ impl From<io::Error> for End {
     }
 }
 
-async fn print_changes(args: &TailArgs, config: &Config) -> Result<(), End> {
+async fn print_changes(args: &TailArgs, chosen: Chosen<'_>) -> Result<(), End> {
     let failed = |error| {
         End::Source(errors::error(
             "reading the change stream",
             &error,
-            Moment::Other,
+            Phase::Other,
         ))
     };
     let mut left = args.count.unwrap_or(u64::MAX);
-    let mut cursor = open(args, config).await.map_err(End::Source)?;
+    let mut cursor = open(args, chosen).await.map_err(End::Source)?;
     let mut merger = Merger::default();
-    let filter = Filter::of(config);
+    let filter = Filter::of(chosen.stream);
     let mut line = Vec::new();
     while left > 0 {
         let Some(batch) = cursor.next().await.map_err(failed)? else {
@@ -86,7 +92,12 @@ async fn print_changes(args: &TailArgs, config: &Config) -> Result<(), End> {
                 continue;
             }
             line.clear();
-            write(&mut line, &event, args.json, config.pipeline.json_mode);
+            write(
+                &mut line,
+                &event,
+                args.json,
+                chosen.stream.pipeline.json_mode,
+            );
             line.push(b'\n');
             let mut out = io::stdout().lock();
             out.write_all(&line)?;
@@ -109,7 +120,7 @@ fn malformed(why: impl Into<SplitError>) -> End {
     End::Source(Error::new(Code::SourceMalformed, detail))
 }
 
-async fn open(args: &TailArgs, config: &Config) -> Result<Cursor, Error> {
+async fn open(args: &TailArgs, chosen: Chosen<'_>) -> Result<Cursor, Error> {
     let start_at =
         match args.from {
             None => StartAt::Now,
@@ -117,11 +128,11 @@ async fn open(args: &TailArgs, config: &Config) -> Result<Cursor, Error> {
                 Error::new(Code::Config, "--from takes a time between 1970 and 2106")
             })?),
         };
-    let client = process::connect(config).await?;
+    let client = process::connect(&chosen.config.mongo, &chosen.stream.id).await?;
     let start = start::without_checkpoint(&client, &start_at, 1).await?;
-    let opened = opening::open(&client, config, &start, 1_000).await;
-    let (cursor, _) = opened
-        .map_err(|error| errors::error("opening the change stream", &error, Moment::Other))?;
+    let opened = opening::open(&client, chosen.stream, &start, 1_000).await;
+    let (cursor, _) =
+        opened.map_err(|error| errors::error("opening the change stream", &error, Phase::Other))?;
     Ok(cursor)
 }
 

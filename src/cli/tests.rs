@@ -11,7 +11,10 @@ fn run_is_what_is_done_when_nothing_is_said() {
     assert_eq!(parse(&[]).unwrap(), run(false));
     assert_eq!(parse(&["run"]).unwrap(), run(false));
     assert_eq!(parse(&["run", "--dry-run"]).unwrap(), run(true));
-    assert_eq!(parse(&["check"]).unwrap(), Command::Check);
+    assert_eq!(
+        parse(&["check"]).unwrap(),
+        Command::Check(StreamArg::default())
+    );
 }
 
 #[test]

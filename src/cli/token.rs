@@ -1,16 +1,17 @@
 //! `tailwater token`: looks at the checkpoint of this configuration's stream, and moves it.
 
 mod active;
-mod place;
+mod target;
 
 use super::ask::NO;
 use super::{Output, complain, print};
 use crate::change::position::ResumeToken;
-use crate::checkpoint::{self, Store};
-use crate::config::Config;
+use crate::checkpoint::{self, Store, StoreContext};
+use crate::cli::{Chosen, StreamArg};
 use crate::error::{Code, Error};
 use crate::mongo::identity;
 use crate::process;
+use crate::source::Filter;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead, IsTerminal, Write};
@@ -76,38 +77,47 @@ struct Exported {
     time: Option<String>,
 }
 
+/// Which checkpoint, and what to do with it.
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+pub struct TokenArgs {
+    #[command(flatten)]
+    pub which: StreamArg,
+    #[command(subcommand)]
+    pub command: TokenCommand,
+}
+
 /// Carries the command out; the exit code.
 ///
 /// # Errors
 /// What the store or the source says, or a refusal.
-pub async fn run(command: &TokenCommand, config: &Config) -> Result<u8, Error> {
+pub async fn run(command: &TokenCommand, chosen: Chosen<'_>) -> Result<u8, Error> {
     match command {
-        TokenCommand::Show { output } => show(config, *output).await,
-        TokenCommand::Export => export(config).await,
+        TokenCommand::Show { output } => show(chosen, *output).await,
+        TokenCommand::Export => export(chosen).await,
         TokenCommand::Reset { consent } => {
-            change(config, *consent, "forgets its position", None).await
+            change(chosen, *consent, "forgets its position", None).await
         }
         TokenCommand::Set { token, consent } => {
-            let token = place::typed(config, token).await?;
-            change(config, *consent, "goes on from that token", Some(token)).await
+            let token = target::typed(chosen, token).await?;
+            change(chosen, *consent, "goes on from that token", Some(token)).await
         }
         TokenCommand::FromTimestamp { time, consent } => {
-            let token = place::at(config, *time).await?;
+            let token = target::at(chosen, *time).await?;
             let what = format!("goes on from {time}");
-            change(config, *consent, &what, Some(token)).await
+            change(chosen, *consent, &what, Some(token)).await
         }
         TokenCommand::Import { file, consent } => {
-            let token = place::imported(config, file).await?;
+            let token = target::imported(chosen, file).await?;
             let what = "goes on from the imported token";
-            change(config, *consent, what, Some(token)).await
+            change(chosen, *consent, what, Some(token)).await
         }
     }
 }
 
-async fn show(config: &Config, output: Output) -> Result<u8, Error> {
-    let Some(found) = checkpoint::read(config, None, &config.stream_id).await? else {
+async fn show(chosen: Chosen<'_>, output: Output) -> Result<u8, Error> {
+    let Some(found) = checkpoint::read(chosen.location(), None).await? else {
         return Ok(print(&match output {
-            Output::Text => format!("{}: no checkpoint\n", config.stream_id),
+            Output::Text => format!("{}: no checkpoint\n", chosen.stream.id),
             Output::Json => "null\n".to_owned(),
         }));
     };
@@ -144,15 +154,15 @@ async fn show(config: &Config, output: Output) -> Result<u8, Error> {
     }))
 }
 
-async fn export(config: &Config) -> Result<u8, Error> {
-    let found = checkpoint::read(config, None, &config.stream_id).await?;
+async fn export(chosen: Chosen<'_>) -> Result<u8, Error> {
+    let found = checkpoint::read(chosen.location(), None).await?;
     let found = found.ok_or_else(|| {
-        let detail = format!("the stream {} has no checkpoint", config.stream_id);
+        let detail = format!("the stream {} has no checkpoint", chosen.stream.id);
         Error::new(Code::CheckpointFailed, detail)
     })?;
     let token = bson::Document::try_from(found.position.token.as_raw());
     let exported = Exported {
-        token: token.map_err(|error| place::damaged("the stored token").because(error))?,
+        token: token.map_err(|error| target::damaged("the stored token").because(error))?,
         seq: found.position.seq.0,
         time: found.position.time_millis.and_then(time_of),
         stream: found.stream,
@@ -160,34 +170,40 @@ async fn export(config: &Config) -> Result<u8, Error> {
         source: found.source,
     };
     let text = serde_json::to_string_pretty(&exported)
-        .map_err(|error| place::damaged("the checkpoint").because(error))?;
+        .map_err(|error| target::damaged("the checkpoint").because(error))?;
     Ok(print(&(text + "\n")))
 }
 
 /// Claims the stream and moves its position, or takes it away.
 async fn change(
-    config: &Config,
+    chosen: Chosen<'_>,
     consent: Consent,
     what: &str,
     token: Option<ResumeToken>,
 ) -> Result<u8, Error> {
     // What holds a file is never fenced.
-    checkpoint::refuse_in_use(config).await?;
-    let before = checkpoint::read(config, None, &config.stream_id).await?;
+    checkpoint::refuse_in_use(chosen.location()).await?;
+    let before = checkpoint::read(chosen.location(), None).await?;
     if !consent.force {
-        active::refuse(config, before.as_ref()).await?;
+        active::refuse(chosen, before.as_ref()).await?;
     }
-    let stream = &config.stream_id;
+    let stream = &chosen.stream.id;
     let stands = before.as_ref().and_then(|found| found.position.time_millis);
     let stands = stands.and_then(time_of).unwrap_or_else(|| "nowhere".into());
     if !consent.yes && !confirm(&format!("{stream} stands at {stands}; it {what}.")) {
         complain("nothing was changed");
         return Ok(NO);
     }
-    let client = process::connect(config).await?;
+    let client = process::connect(&chosen.config.mongo, &chosen.stream.id).await?;
     let source = identity::identify(&client).await?.to_string();
-    let context = process::store_context(config, &client, source);
-    let (mut store, _) = Store::open(config, context).await?;
+    let context = StoreContext::of(
+        chosen.stream,
+        Filter::of(chosen.stream).identity(),
+        process::instance(),
+        source,
+        &client,
+    );
+    let (mut store, _) = Store::open(chosen.location(), context).await?;
     match token {
         Some(token) => {
             store.set(token).await?;

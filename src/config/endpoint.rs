@@ -12,8 +12,8 @@ pub struct Endpoint {
     pub http: Http,
     /// `ADMIN_TOKEN`: what calls that change something have to bring.
     pub token: Option<Secret>,
-    /// The stream's id; none where this environment does not tell it.
-    pub stream: Option<String>,
+    /// The ids of its streams; none where this environment does not tell them.
+    pub streams: Vec<String>,
 }
 
 impl Endpoint {
@@ -31,7 +31,7 @@ impl Endpoint {
         let endpoint = Self {
             http: validate::http(&mut check),
             token: validate::admin_token(&mut check),
-            stream: validate::stream_alone(environment),
+            streams: validate::streams_alone(environment),
         };
         if check.problems.is_empty() {
             Ok(endpoint)
@@ -48,7 +48,7 @@ impl Endpoint {
         Self {
             http: config.http.clone(),
             token: config.admin_token.clone(),
-            stream: Some(config.stream_id.clone()),
+            streams: config.streams.iter().map(|s| s.id.clone()).collect(),
         }
     }
 }

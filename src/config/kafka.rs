@@ -1,16 +1,16 @@
-//! The sink's settings.
+//! The sink's settings: how Kafka is reached, and what a stream writes to it.
 
 use super::Secret;
 use std::fmt;
 use std::path::PathBuf;
 
+/// The cluster, for all streams of the process.
 #[derive(Clone)]
 pub struct Kafka {
     /// `KAFKA_BROKERS`: `host:port,…`.
     pub brokers: String,
     /// `KAFKA_CLIENT_ID`.
     pub client_id: String,
-    pub topics: Topics,
     pub creation: TopicCreation,
     pub security_protocol: SecurityProtocol,
     pub sasl: Option<Sasl>,
@@ -18,10 +18,6 @@ pub struct Kafka {
     pub ssl_ca_location: Option<PathBuf>,
     /// `KAFKA_PROP_*`: librdkafka's own properties, dotted, already checked.
     pub properties: Vec<(String, String)>,
-    pub delivery: Delivery,
-    pub record_timestamp: RecordTimestamp,
-    /// `TOMBSTONES`: a null value after each delete.
-    pub tombstones: bool,
     /// `run --dry-run`: Kafka is asked, and nothing is written to it.
     pub dry_run: bool,
 }
@@ -32,33 +28,35 @@ impl fmt::Debug for Kafka {
         let Self {
             brokers,
             client_id,
-            topics,
             creation,
             security_protocol,
             sasl,
             ssl_ca_location,
             properties,
-            delivery,
-            record_timestamp,
-            tombstones,
             dry_run,
         } = self;
         let properties: Vec<_> = properties.iter().map(|(name, _)| name).collect();
         f.debug_struct("Kafka")
             .field("brokers", brokers)
             .field("client_id", client_id)
-            .field("topics", topics)
             .field("creation", creation)
             .field("security_protocol", security_protocol)
             .field("sasl", sasl)
             .field("ssl_ca_location", ssl_ca_location)
             .field("properties", &properties)
-            .field("delivery", delivery)
-            .field("record_timestamp", record_timestamp)
-            .field("tombstones", tombstones)
             .field("dry_run", dry_run)
             .finish()
     }
+}
+
+/// What one stream writes.
+#[derive(Debug, Clone)]
+pub struct Sink {
+    pub topics: Topics,
+    pub delivery: Delivery,
+    pub record_timestamp: RecordTimestamp,
+    /// `TOMBSTONES`: a null value after each delete.
+    pub tombstones: bool,
 }
 
 /// Topic names; each may hold `{database}`, `{collection}`, `{operation}`.

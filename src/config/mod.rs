@@ -18,6 +18,7 @@ mod report;
 mod secret;
 mod shown;
 mod stages;
+mod stream;
 pub mod table;
 #[cfg(test)]
 mod tests;
@@ -28,8 +29,10 @@ mod variable;
 
 pub use endpoint::Endpoint;
 pub use env::Origin;
-pub use kafka::{Delivery, Kafka, RecordTimestamp, Sasl, SecurityProtocol, TopicCreation, Topics};
-pub use mongo::{FullDocument, Mongo, PreImages, Scope, StartAt};
+pub use kafka::{
+    Delivery, Kafka, RecordTimestamp, Sasl, SecurityProtocol, Sink, TopicCreation, Topics,
+};
+pub use mongo::{FullDocument, Mongo, PreImages, Scope, Source, StartAt};
 pub use pipeline::{
     DEPLOYMENT_DATABASE, JsonMode, OnHistoryLost, OnMissingTopic, OnRecordError, Pipeline, Resume,
     ResumeBackend,
@@ -37,8 +40,10 @@ pub use pipeline::{
 pub use problem::{ConfigErrors, Problem, Warning};
 pub use report::{Setting, example_env, reference, text};
 pub use secret::Secret;
+pub use stream::StreamSpec;
 pub use variable::{Fallback, Form, Group, Unit, Variable};
 
+use crate::error::{Code, Error};
 pub use crate::flow::batch::Batching;
 pub use crate::log::{Log, LogFormat};
 use env::Environment;
@@ -47,15 +52,14 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
-/// Everything a run needs, checked.
+/// Everything a run needs, checked: how the process is run, and what its streams are.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub mongo: Mongo,
     pub kafka: Kafka,
-    pub pipeline: Pipeline,
-    pub resume: Resume,
-    /// `STREAM_ID`, else `<KAFKA_CLIENT_ID>:<database or *>`.
-    pub stream_id: String,
+    pub streams: Vec<StreamSpec>,
+    /// `MAX_IN_FLIGHT_BYTES`: replies waiting plus records not yet acknowledged, of all streams, in bytes.
+    pub max_in_flight_bytes: usize,
     /// `ENABLE_CHANGE_STREAMS`: when false the process idles and says so.
     pub enabled: bool,
     pub http: Http,
@@ -133,12 +137,48 @@ impl Config {
         })
     }
 
+    /// The stream that an operator means by `name`; without one the only stream.
+    ///
+    /// # Errors
+    /// [`Code::Config`] where there is no such stream, or no name says which of several is meant.
+    pub fn stream(&self, name: Option<&str>) -> Result<&StreamSpec, Error> {
+        let found = match (name, self.streams.as_slice()) {
+            (None, [only]) => Some(only),
+            (None, _) => None,
+            (Some(name), streams) => streams.iter().find(|stream| stream.is_called(name)),
+        };
+        found.ok_or_else(|| {
+            let names: Vec<_> = self.streams.iter().map(StreamSpec::name).collect();
+            let names = names.join(", ");
+            let detail = match name {
+                Some(name) => format!("there is no stream {name}; STREAMS has {names}"),
+                None => format!(
+                    "several streams are configured; say which one: --stream with one of {names}"
+                ),
+            };
+            Error::new(Code::Config, detail)
+        })
+    }
+
+    /// The stream that an operator means by `name`; without one all.
+    ///
+    /// # Errors
+    /// [`Code::Config`] where there is no such stream.
+    pub fn chosen(&self, name: Option<&str>) -> Result<Vec<&StreamSpec>, Error> {
+        match name {
+            Some(_) => self.stream(name).map(|stream| vec![stream]),
+            None => Ok(self.streams.iter().collect()),
+        }
+    }
+
     /// The same for `run --dry-run`: nothing is written to Kafka, and no checkpoint is taken or stored.
     /// What is produced nowhere is in no transaction either.
     #[must_use]
     pub fn for_dry_run(mut self) -> Self {
         self.kafka.dry_run = true;
-        self.kafka.delivery = Delivery::AtLeastOnce;
+        for stream in &mut self.streams {
+            stream.sink.delivery = Delivery::AtLeastOnce;
+        }
         self
     }
 }

@@ -1,14 +1,28 @@
-//! The source's settings.
+//! The source's settings: where the deployment is, and what a stream of it watches.
 
 use super::Secret;
 use crate::change::position::ResumeToken;
 use crate::retry::Retry;
-use std::time::Duration;
 
+/// The deployment, for all streams of the process.
 #[derive(Debug, Clone)]
 pub struct Mongo {
     /// `MONGODB_URI`, with credentials.
     pub uri: Secret,
+    /// `RECONNECT_DELAY_MS`, `RECONNECT_MAX_RETRIES`.
+    pub retry: Retry,
+}
+
+impl Mongo {
+    /// `MONGODB_URI` as it may be shown.
+    pub fn redacted_uri(&self) -> String {
+        super::uri::redact(self.uri.expose())
+    }
+}
+
+/// What one stream reads.
+#[derive(Debug, Clone)]
+pub struct Source {
     /// One database or the deployment.
     pub scope: Scope,
     /// `WATCH_COLLECTIONS`: names or `*` globs; empty watches all. With a deployment-wide scope the
@@ -27,25 +41,6 @@ pub struct Mongo {
     pub start_at: StartAt,
     /// `SOURCE_BATCH_BYTES`: about how many bytes one reply should hold.
     pub batch_bytes: usize,
-    /// `RECONNECT_DELAY_MS`: first delay; doubles with jitter up to 30 s.
-    pub reconnect_delay: Duration,
-    /// `RECONNECT_MAX_RETRIES`: 0 retries for ever.
-    pub reconnect_max_retries: usize,
-}
-
-impl Mongo {
-    /// When to try again after a failure.
-    pub fn retry(&self) -> Retry {
-        Retry {
-            first: self.reconnect_delay,
-            most: self.reconnect_max_retries,
-        }
-    }
-
-    /// `MONGODB_URI` as it may be shown.
-    pub fn place(&self) -> String {
-        super::uri::redact(self.uri.expose())
-    }
 }
 
 /// What is watched.

@@ -22,6 +22,27 @@ pub(super) fn covers(outer: &str, inner: &str) -> bool {
     rest.ends_with(last)
 }
 
+/// Whether there may be a name that both patterns match.
+pub(super) fn may_meet(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    // meets[j]: whether what is left of `one` and `other[j..]` have a name in common; from the end.
+    let rest_is_any = |rest: &[u8]| rest.iter().all(|byte| *byte == b'*');
+    let mut meets: Vec<bool> = (0..=other.len())
+        .map(|j| rest_is_any(&other[j..]))
+        .collect();
+    for i in (0..one.len()).rev() {
+        let after = meets.clone();
+        meets[other.len()] = rest_is_any(&one[i..]);
+        for j in (0..other.len()).rev() {
+            meets[j] = match (one[i], other[j]) {
+                (b'*', _) | (_, b'*') => after[j] || meets[j + 1],
+                (ours, theirs) => ours == theirs && after[j + 1],
+            };
+        }
+    }
+    meets[0]
+}
+
 /// Whether `pattern` is one name and no glob.
 pub(super) fn is_literal(pattern: &str) -> bool {
     !pattern.contains('*')
@@ -46,7 +67,7 @@ pub(super) fn database_problem(name: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::covers;
+    use super::{covers, may_meet};
 
     #[test]
     fn a_glob_covers_names_and_narrower_globs() {
@@ -65,6 +86,25 @@ mod tests {
             ("ét*", "été*"),
         ] {
             assert!(covers(outer, inner), "{outer} {inner}");
+        }
+    }
+
+    #[test]
+    fn two_globs_meet_where_one_name_fits_both() {
+        for (one, other, meet) in [
+            ("shop", "shop", true),
+            ("shop", "shops", false),
+            ("work_*", "work_1", true),
+            ("work_*", "*_1", true),
+            ("a*b", "*c", false),
+            ("a*", "b*", false),
+            ("*", "", true),
+            ("**", "*", true),
+            ("a*c*e", "ab*de", true),
+            ("a*c", "ab*d", false),
+        ] {
+            assert_eq!(may_meet(one, other), meet, "{one} {other}");
+            assert_eq!(may_meet(other, one), meet, "{other} {one}");
         }
     }
 

@@ -8,8 +8,6 @@ use std::time::Duration;
 pub struct Pipeline {
     pub json_mode: JsonMode,
     pub batching: Batching,
-    /// `MAX_IN_FLIGHT_BYTES`: replies waiting plus records not yet acknowledged, in bytes.
-    pub max_in_flight_bytes: usize,
     /// `COMMIT_INTERVAL_MS`.
     pub commit_interval: Duration,
     pub on_record_error: OnRecordError,

@@ -54,15 +54,22 @@ pub(super) fn settings(environment: &Environment, config: &Config) -> Vec<Settin
 
 /// The value of a variable that follows from others.
 fn derived(variable: &Variable, config: &Config) -> Option<String> {
-    let topics = &config.kafka.topics;
+    // Of several streams there is no one value.
+    let [stream] = config.streams.as_slice() else {
+        return match variable.name {
+            "LOG_LEVEL" => Some(config.log.level.as_str().to_ascii_lowercase()),
+            _ => None,
+        };
+    };
+    let topics = &stream.sink.topics;
     Some(match variable.name {
         "LOG_LEVEL" => config.log.level.as_str().to_ascii_lowercase(),
-        "STREAM_ID" => config.stream_id.clone(),
-        "MONGODB_DATABASE" => match &config.mongo.scope {
+        "STREAM_ID" => stream.id.clone(),
+        "MONGODB_DATABASE" => match &stream.source.scope {
             super::Scope::Database(name) => name.clone(),
             super::Scope::Deployment { .. } => return None,
         },
-        "RESUME_DATABASE" => match &config.resume.backend {
+        "RESUME_DATABASE" => match &stream.resume.backend {
             super::ResumeBackend::MongoDb { database, .. } => database.clone(),
             _ => return None,
         },

@@ -76,6 +76,9 @@ variables! {
     WATCH_DATABASES watch_databases: Source, NAMES, Words("one database"),
         "dashboard,tenant_*",
         "Watches these databases of the whole deployment in one stream. Name no database elsewhere then.";
+    STREAMS streams: Source, Form::Text("names of databases, or name=pattern|pattern, separated by commas"), Words("one stream"),
+        "dashboard,analytics,tenants=workspace_*",
+        "Runs several streams in one process, each for a database or for those that match its patterns. Each has its own cursor, producer, checkpoint and faults. WATCH_COLLECTIONS and EXCLUDE_COLLECTIONS name database.collection then.";
     WATCH_COLLECTIONS watch_collections: Source, NAMES, Words("every collection"),
         "users,organizations,audit_*",
         "The collections to watch; with WATCH_DATABASES as database.collection. The server filters, so that others cost nothing.";
@@ -219,7 +222,7 @@ variables! {
     RESUME_FILE resume_file: Checkpoints, Form::NewPath("the path of a file in a folder that exists"), Value("tailwater.checkpoint.json"),
         "/var/lib/tailwater/checkpoint.json",
         "With RESUME_STORE=file: the file that holds the checkpoint.";
-    STREAM_ID stream_id: Checkpoints, Form::Text("a name without spaces or control characters, of 1 to 200 characters"), Words("<KAFKA_CLIENT_ID>:<database or *>"),
+    STREAM_ID stream_id: Checkpoints, Form::Text("a name without spaces or control characters, of 1 to 200 characters"), Words("<KAFKA_CLIENT_ID>:<database or *>, with STREAMS <KAFKA_CLIENT_ID>:<name>"),
         "database-watcher:dashboard",
         "The stream's name: the key of its checkpoint. Two instances with one id fence each other.";
     COMMIT_INTERVAL_MS commit_interval_ms: Checkpoints, millis(10, 60_000), Value("1000"),

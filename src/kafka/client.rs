@@ -173,17 +173,24 @@ pub fn settle<C: ClientContext>(client: &Client<C>, topic: &str, patience: Durat
 /// How long a producer's connection is helped along.
 pub const SETTLING: Duration = Duration::from_secs(1);
 
-/// A client context that only logs. Contexts that do more call [`log`] and [`log_error`].
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Logging;
+/// A client context that only logs, within the span of whoever made it. Contexts that do more call [`log`] and
+/// [`log_error`].
+#[derive(Debug, Clone)]
+pub struct Logging(tracing::Span);
+
+impl Default for Logging {
+    fn default() -> Self {
+        Self(tracing::Span::current())
+    }
+}
 
 impl ClientContext for Logging {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log(level, facility, message);
+        self.0.in_scope(|| log(level, facility, message));
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        log_error(&error, reason);
+        self.0.in_scope(|| log_error(&error, reason));
     }
 }
 
@@ -311,20 +318,12 @@ fn is_refusal(code: RDKafkaErrorCode) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Delivery, RecordTimestamp, Sasl, Secret, TopicCreation, Topics};
+    use crate::config::{Sasl, Secret, TopicCreation};
 
     fn kafka() -> Kafka {
         Kafka {
             brokers: "one:9092,two:9092".into(),
             client_id: "watcher".into(),
-            topics: Topics {
-                insert: "i".into(),
-                update: "u".into(),
-                replace: "u".into(),
-                delete: "d".into(),
-                ddl: None,
-                dead_letter: None,
-            },
             creation: TopicCreation {
                 enabled: true,
                 partitions: None,
@@ -335,9 +334,6 @@ mod tests {
             sasl: None,
             ssl_ca_location: None,
             properties: Vec::new(),
-            delivery: Delivery::AtLeastOnce,
-            record_timestamp: RecordTimestamp::Change,
-            tombstones: false,
             dry_run: false,
         }
     }

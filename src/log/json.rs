@@ -4,8 +4,9 @@
 use std::fmt::{self, Write};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
+use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
 
 pub(super) struct Json;
@@ -17,7 +18,7 @@ where
 {
     fn format_event(
         &self,
-        _context: &FmtContext<'_, S, N>,
+        context: &FmtContext<'_, S, N>,
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
@@ -32,11 +33,31 @@ where
             quoted(component(metadata.target())),
             quoted(&fields.message),
         )?;
+        for span in context.event_scope().into_iter().flatten() {
+            if let Some(fields) = span.extensions().get::<FormattedFields<N>>() {
+                writer.write_str(fields)?;
+            }
+        }
         writeln!(writer, "{}}}", fields.rest)
     }
 }
 
-/// The room a line comes from: `source` of `tailwater::source::reader`, the crate elsewhere.
+/// The fields of a span, as they stand in the object of each of its lines.
+pub(super) struct SpanFields;
+
+impl<'writer> FormatFields<'writer> for SpanFields {
+    fn format_fields<R: RecordFields>(
+        &self,
+        mut writer: Writer<'writer>,
+        fields: R,
+    ) -> fmt::Result {
+        let mut found = Fields::default();
+        fields.record(&mut found);
+        writer.write_str(&found.rest)
+    }
+}
+
+/// The module a line comes from: `source` of `tailwater::source::reader`, the crate elsewhere.
 fn component(target: &str) -> &str {
     let mut parts = target.split("::");
     let first = parts.next().unwrap_or(target);

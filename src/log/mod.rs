@@ -71,6 +71,7 @@ where
             .boxed(),
         LogFormat::Json => lines
             .with_writer(writer)
+            .fmt_fields(json::SpanFields)
             .event_format(json::Json)
             .with_ansi(false)
             .boxed(),

@@ -27,9 +27,9 @@ pub struct Tally {
 pub struct EventCounts {
     namespaces: Vec<Namespace>,
     /// Place in `namespaces` by `database.collection`, with a NUL between the two.
-    places: HashMap<Vec<u8>, usize, foldhash::fast::RandomState>,
+    indexes: HashMap<Vec<u8>, usize, foldhash::fast::RandomState>,
     lookup: Vec<u8>,
-    /// Where the last event was counted: mostly the next is of the same place.
+    /// Where the last event was counted: mostly the next is of the same index.
     current: usize,
     touched: Vec<usize>,
 }
@@ -69,7 +69,7 @@ impl EventCounts {
             .get(self.current)
             .is_some_and(|n| n.collection == collection && n.database == event.database);
         if !is_current {
-            self.current = self.place(metrics, event);
+            self.current = self.index(metrics, event);
         }
         let namespace = &mut self.namespaces[self.current];
         if !namespace.is_touched {
@@ -100,8 +100,8 @@ impl EventCounts {
     /// Hands what was counted to the shared counters.
     pub fn flush(&mut self) {
         let now = jiff::Timestamp::now().as_millisecond();
-        for place in self.touched.drain(..) {
-            let namespace = &mut self.namespaces[place];
+        for index in self.touched.drain(..) {
+            let namespace = &mut self.namespaces[index];
             namespace.is_touched = false;
             namespace.tally.last_millis.store(now, Ordering::Relaxed);
             for counts in namespace.operations.iter_mut().flatten() {
@@ -119,15 +119,15 @@ impl EventCounts {
         }
     }
 
-    fn place(&mut self, metrics: &Metrics, event: &Event<'_>) -> usize {
+    fn index(&mut self, metrics: &Metrics, event: &Event<'_>) -> usize {
         self.lookup.clear();
         self.lookup.extend_from_slice(event.database.as_bytes());
         // Neither name may hold a NUL.
         self.lookup.push(0);
         self.lookup
             .extend_from_slice(event.counted_for().as_bytes());
-        if let Some(place) = self.places.get(&self.lookup) {
-            return *place;
+        if let Some(index) = self.indexes.get(&self.lookup) {
+            return *index;
         }
         let is_full = self.namespaces.len() >= MOST_NAMESPACES;
         let (database, collection) = match is_full {
@@ -135,12 +135,12 @@ impl EventCounts {
             false => (event.database, event.counted_for()),
         };
         if is_full
-            && let Some(place) = self
+            && let Some(index) = self
                 .namespaces
                 .iter()
                 .position(|n| n.database == OTHER && n.collection == OTHER)
         {
-            return place;
+            return index;
         }
         self.namespaces.push(Namespace {
             database: database.to_owned(),
@@ -150,11 +150,11 @@ impl EventCounts {
             last: 0,
             tally: metrics.tally_of(database),
         });
-        let place = self.namespaces.len() - 1;
+        let index = self.namespaces.len() - 1;
         if !is_full {
-            self.places.insert(self.lookup.clone(), place);
+            self.indexes.insert(self.lookup.clone(), index);
         }
-        place
+        index
     }
 }
 
@@ -164,7 +164,7 @@ impl Drop for EventCounts {
     }
 }
 
-/// An operation's place and label. Expanded events share one label, as their names are not bounded.
+/// An operation's index and label. Expanded events share one label, as their names are not bounded.
 fn operation(operation: Operation) -> (usize, &'static str) {
     match operation {
         Operation::Insert => (0, "insert"),
@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn events_are_counted_by_namespace_and_operation_when_flushed() {
-        let metrics = Metrics::new();
+        let metrics = Metrics::new(&Arc::default(), "shop");
         let mut counts = EventCounts::default();
         for (collection, operation) in [("a", "insert"), ("b", "insert"), ("a", "delete")] {
             let raw = event(collection, operation);
@@ -207,33 +207,32 @@ mod tests {
                 .iter()
                 .all(|(_, events, _)| *events == 0)
         );
-        let line =
-            "tailwater_events_total{database=\"shop\",collection=\"a\",operation=\"insert\"}";
-        assert!(!metrics.recorded().contains(&format!("{line} 1")));
+        let line = "tailwater_events_total{stream=\"shop\",database=\"shop\",collection=\"a\",operation=\"insert\"}";
+        assert!(!metrics.registry().recorded().contains(&format!("{line} 1")));
         counts.flush();
         let databases = metrics.databases();
         assert_eq!(databases.len(), 1);
         assert_eq!((databases[0].0.as_str(), databases[0].1), ("shop", 3));
-        let text = metrics.recorded();
+        let text = metrics.registry().recorded();
         assert!(text.contains(&format!("{line} 1")), "{text}");
-        let bytes = "tailwater_record_bytes_total{database=\"shop\",collection=\"a\",operation=\"delete\"} 10";
+        let bytes = "tailwater_record_bytes_total{stream=\"shop\",database=\"shop\",collection=\"a\",operation=\"delete\"} 10";
         assert!(text.contains(bytes), "{text}");
     }
 
     #[test]
     fn namespaces_beyond_the_limit_share_one_label() {
-        let metrics = Metrics::new();
+        let metrics = Metrics::new(&Arc::default(), "shop");
         let mut counts = EventCounts::default();
         for number in 0..MOST_NAMESPACES + 40 {
             let raw = event(&format!("c{number}"), "insert");
             counts.event(&metrics, &Event::parse(raw.as_bytes()).unwrap());
         }
         counts.flush();
-        let text = metrics.recorded();
+        let text = metrics.registry().recorded();
         let series = text.matches("tailwater_events_total{").count();
         assert_eq!(series, MOST_NAMESPACES + 1);
         assert!(text.contains(
-            "tailwater_events_total{database=\"other\",collection=\"other\",operation=\"insert\"} 40"
+            "tailwater_events_total{stream=\"shop\",database=\"other\",collection=\"other\",operation=\"insert\"} 40"
         ));
     }
 }

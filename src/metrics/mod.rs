@@ -16,6 +16,7 @@ use crate::flow::watermark::EntryId;
 use events::Tally;
 use flight::Flight;
 use kafka::KafkaClient;
+pub(crate) use kafka::Totals;
 use metrics::{Counter, Histogram, Key, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
@@ -39,11 +40,19 @@ const EVENTS: &[f64] = &[
 /// How often samples are put into their buckets: until then each takes some bytes of memory.
 const UPKEEP: Duration = Duration::from_secs(1);
 
-/// Handles of everything that is counted where it happens.
+/// The registry of a process: every stream's series are in it.
 #[derive(Debug)]
-pub struct Metrics {
+pub struct Registry {
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
+}
+
+/// Handles of everything that is counted where it happens, for one stream.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    /// The value of the label `stream`.
+    stream: String,
     batch_events: Histogram,
     closed: [Counter; ClosedBy::ALL.len()],
     latency: Histogram,
@@ -68,15 +77,8 @@ pub(crate) struct Last {
     pub(crate) kafka: Option<KafkaClient>,
 }
 
-impl Default for Metrics {
+impl Default for Registry {
     fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Metrics {
-    /// All metrics at zero.
-    pub fn new() -> Self {
         let mut builder = PrometheusBuilder::new();
         for metric in names::ALL.iter().filter(|m| m.kind == Kind::Histogram) {
             let buckets = match metric.name == names::BATCH_EVENTS.name {
@@ -97,37 +99,88 @@ impl Metrics {
                 Kind::Histogram => recorder.describe_histogram(name, None, metric.help.into()),
             }
         }
+        Self {
+            handle: recorder.handle(),
+            recorder,
+        }
+    }
+}
+
+impl Registry {
+    /// Puts samples into their buckets until `done`; memory would grow with every sample otherwise.
+    pub async fn keep_up(&self, done: CancellationToken) {
+        let mut ticks = tokio::time::interval(UPKEEP);
+        while done.run_until_cancelled(ticks.tick()).await.is_some() {
+            self.handle.run_upkeep();
+        }
+    }
+
+    /// What was counted where it happened, in the exposition format.
+    pub(crate) fn recorded(&self) -> String {
+        self.handle.render()
+    }
+
+    fn counter(&self, metric: &Metric, stream: &str, values: &[&str]) -> Counter {
+        let key = key(metric, stream, values);
+        self.recorder.register_counter(&key, &METADATA)
+    }
+
+    fn histogram(&self, metric: &Metric, stream: &str) -> Histogram {
+        let key = key(metric, stream, &[]);
+        self.recorder.register_histogram(&key, &METADATA)
+    }
+}
+
+impl Metrics {
+    /// All metrics of a stream at zero.
+    pub fn new(registry: &Arc<Registry>, stream: &str) -> Self {
+        let counter = |metric, values: &[&str]| registry.counter(metric, stream, values);
+        let histogram = |metric| registry.histogram(metric, stream);
         for reason in names::RECORD_ERRORS {
             // There from the start, so that the first one shows as an increase.
             for metric in [&names::DEAD_LETTERED, &names::SKIPPED] {
-                counter(&recorder, metric, &[reason]).absolute(0);
+                counter(metric, &[reason]).absolute(0);
             }
         }
         Self {
-            handle: recorder.handle(),
-            batch_events: histogram(&recorder, &names::BATCH_EVENTS),
-            closed: ClosedBy::ALL.map(|by| counter(&recorder, &names::BATCHES, &[by.name()])),
-            latency: histogram(&recorder, &names::LATENCY),
-            ack_latency: histogram(&recorder, &names::ACK_LATENCY),
-            get_more: histogram(&recorder, &names::GET_MORE),
-            checkpoint_seconds: histogram(&recorder, &names::CHECKPOINT_SECONDS),
-            checkpoint_stored: counter(&recorder, &names::CHECKPOINT_WRITES, &["stored"]),
-            checkpoint_failed: counter(&recorder, &names::CHECKPOINT_WRITES, &["failed"]),
-            replaced: counter(&recorder, &names::REPLACED, &[]),
+            batch_events: histogram(&names::BATCH_EVENTS),
+            closed: ClosedBy::ALL.map(|by| counter(&names::BATCHES, &[by.name()])),
+            latency: histogram(&names::LATENCY),
+            ack_latency: histogram(&names::ACK_LATENCY),
+            get_more: histogram(&names::GET_MORE),
+            checkpoint_seconds: histogram(&names::CHECKPOINT_SECONDS),
+            checkpoint_stored: counter(&names::CHECKPOINT_WRITES, &["stored"]),
+            checkpoint_failed: counter(&names::CHECKPOINT_WRITES, &["failed"]),
+            replaced: counter(&names::REPLACED, &[]),
             flight: Flight::default(),
             tallies: Mutex::default(),
             last: Mutex::default(),
-            recorder,
+            stream: stream.to_owned(),
+            registry: Arc::clone(registry),
         }
+    }
+
+    /// The registry that the stream's series are in.
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The value of the label `stream`.
+    pub(crate) fn stream(&self) -> &str {
+        &self.stream
+    }
+
+    fn counter(&self, metric: &Metric, values: &[&str]) -> Counter {
+        self.registry.counter(metric, &self.stream, values)
     }
 
     /// The counters of one namespace and operation.
     fn counters_of(&self, database: &str, collection: &str, operation: &str) -> events::Counters {
         let labels = [database, collection, operation];
         events::Counters {
-            events: counter(&self.recorder, &names::EVENTS, &labels),
-            event_bytes: counter(&self.recorder, &names::EVENT_BYTES, &labels),
-            record_bytes: counter(&self.recorder, &names::RECORD_BYTES, &labels),
+            events: self.counter(&names::EVENTS, &labels),
+            event_bytes: self.counter(&names::EVENT_BYTES, &labels),
+            record_bytes: self.counter(&names::RECORD_BYTES, &labels),
         }
     }
 
@@ -195,12 +248,12 @@ impl Metrics {
 
     /// An event was written to the dead-letter topic. Seldom enough for a look-up.
     pub fn dead_lettered(&self, reason: &str) {
-        counter(&self.recorder, &names::DEAD_LETTERED, &[reason]).increment(1);
+        self.counter(&names::DEAD_LETTERED, &[reason]).increment(1);
     }
 
     /// An event was left out.
     pub fn skipped(&self, reason: &str) {
-        counter(&self.recorder, &names::SKIPPED, &[reason]).increment(1);
+        self.counter(&names::SKIPPED, &[reason]).increment(1);
     }
 
     /// What the incarnation that runs now has in flight.
@@ -228,19 +281,6 @@ impl Metrics {
         self.with_last(|last| last.kafka.get_or_insert_default().hear(statistics));
     }
 
-    /// Puts samples into their buckets until `done`; memory would grow with every sample otherwise.
-    pub async fn keep_up(&self, done: CancellationToken) {
-        let mut ticks = tokio::time::interval(UPKEEP);
-        while done.run_until_cancelled(ticks.tick()).await.is_some() {
-            self.handle.run_upkeep();
-        }
-    }
-
-    /// What was counted where it happened, in the exposition format.
-    pub(crate) fn recorded(&self) -> String {
-        self.handle.render()
-    }
-
     pub(crate) fn with_last<T>(&self, look: impl FnOnce(&mut Last) -> T) -> T {
         look(&mut self.last.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -249,20 +289,12 @@ impl Metrics {
 static METADATA: Metadata<'static> =
     Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
 
-fn counter(recorder: &PrometheusRecorder, metric: &Metric, values: &[&str]) -> Counter {
-    recorder.register_counter(&key(metric, values), &METADATA)
-}
-
-fn histogram(recorder: &PrometheusRecorder, metric: &Metric) -> Histogram {
-    recorder.register_histogram(&key(metric, &[]), &METADATA)
-}
-
-fn key(metric: &Metric, values: &[&str]) -> Key {
-    let labels: Vec<_> = metric
-        .labels
-        .iter()
+fn key(metric: &Metric, stream: &str, values: &[&str]) -> Key {
+    let values = std::iter::once(stream).chain(values.iter().copied());
+    let names = std::iter::once(names::STREAM).chain(metric.labels.iter().copied());
+    let labels: Vec<_> = names
         .zip(values)
-        .map(|(name, value)| Label::new(*name, (*value).to_owned()))
+        .map(|(name, value)| Label::new(name, value.to_owned()))
         .collect();
     Key::from_parts(metric.name, labels)
 }
@@ -273,25 +305,31 @@ mod tests {
 
     #[test]
     fn dead_letters_are_there_at_zero_before_the_first() {
-        let text = Metrics::new().recorded();
+        let metrics = Metrics::new(&Arc::default(), "shop");
+        let text = metrics.registry().recorded();
         for reason in names::RECORD_ERRORS {
-            let line = format!("tailwater_dead_lettered_total{{reason=\"{reason}\"}} 0\n");
+            let line =
+                format!("tailwater_dead_lettered_total{{stream=\"shop\",reason=\"{reason}\"}} 0\n");
             assert!(text.contains(&line), "{text}");
         }
     }
 
     #[test]
     fn the_latency_reaches_from_a_millisecond_to_a_minute() {
-        let metrics = Metrics::new();
+        let metrics = Metrics::new(&Arc::default(), "shop");
         let batch = EntryId::from_opaque(7);
         metrics.sent(batch, Some(1));
         metrics.acknowledged(batch);
-        let text = metrics.recorded();
+        let text = metrics.registry().recorded();
         for le in ["0.001", "60", "+Inf"] {
-            let line = format!("tailwater_end_to_end_latency_seconds_bucket{{le=\"{le}\"}}");
+            let line = format!(
+                "tailwater_end_to_end_latency_seconds_bucket{{stream=\"shop\",le=\"{le}\"}}"
+            );
             assert!(text.contains(&line), "{text}");
         }
-        assert!(text.contains("tailwater_end_to_end_latency_seconds_count 1"));
-        assert!(text.contains("tailwater_acknowledgement_latency_seconds_count 1"));
+        assert!(text.contains("tailwater_end_to_end_latency_seconds_count{stream=\"shop\"} 1"));
+        assert!(
+            text.contains("tailwater_acknowledgement_latency_seconds_count{stream=\"shop\"} 1")
+        );
     }
 }

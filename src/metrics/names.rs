@@ -28,8 +28,18 @@ pub struct Metric {
     pub help: &'static str,
 }
 
+/// The first label of every series that is a stream's.
+pub const STREAM: &str = "stream";
+
 /// Labels of what is counted by namespace.
 pub const BY_NAMESPACE: &[&str] = &["database", "collection", "operation"];
+
+impl Metric {
+    /// Whether it is the process's, and not one stream's.
+    pub fn is_of_process(&self) -> bool {
+        self.name.starts_with("process_") || [BUILD_INFO.name, UPTIME.name].contains(&self.name)
+    }
+}
 
 macro_rules! metrics {
     ($($name:ident $text:literal $kind:ident $labels:expr, $help:literal;)*) => {

@@ -149,7 +149,7 @@ impl SourceFault {
 
 /// What was attempted: three codes of the server mean a bad token or a bad pipeline, depending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Moment {
+pub enum Phase {
     /// A token was given and no reply has come since. A stream opened with batch size 0 looks for
     /// its token at the first `getMore` only, which belongs to this moment too.
     Resuming,
@@ -158,8 +158,8 @@ pub enum Moment {
 }
 
 /// Sorts an error.
-pub fn classify(error: &mongodb::error::Error, moment: Moment) -> SourceFault {
-    let of_the_stream = server_code(error).and_then(|code| of_code(code, moment));
+pub fn classify(error: &mongodb::error::Error, phase: Phase) -> SourceFault {
+    let of_the_stream = server_code(error).and_then(|code| of_code(code, phase));
     of_the_stream.unwrap_or_else(|| match codes::kind(error) {
         Kind::Transient => SourceFault::Resumable,
         Kind::Overloaded => SourceFault::Overloaded,
@@ -173,22 +173,22 @@ pub fn classify(error: &mongodb::error::Error, moment: Moment) -> SourceFault {
 }
 
 /// The codes that mean something to a change stream alone. No label changes what they mean.
-fn of_code(code: i32, moment: Moment) -> Option<SourceFault> {
+fn of_code(code: i32, phase: Phase) -> Option<SourceFault> {
     Some(match code {
         // ChangeStreamHistoryLost; CappedPositionLost: an open cursor that the oplog has overtaken.
         286 | 136 => SourceFault::HistoryLost,
         // ChangeStreamFatalError: the token's event is not behind these stages, or not in the oplog. Later
         // on it is a pipeline that takes `_id` away from the events.
-        280 => match moment {
-            Moment::Resuming => SourceFault::TokenNotFound,
-            Moment::Other => SourceFault::Refused,
+        280 => match phase {
+            Phase::Resuming => SourceFault::TokenNotFound,
+            Phase::Other => SourceFault::Refused,
         },
         // InvalidResumeToken; `_data` missing or of a wrong type; empty; no KeyString.
         260 | 40647 | 40649 | 50811 => SourceFault::TokenInvalid,
         // FailedToParse, TypeMismatch, Overflow: malformed tokens, but also malformed stages.
-        9 | 14 | 15 => match moment {
-            Moment::Resuming => SourceFault::TokenInvalid,
-            Moment::Other => SourceFault::Refused,
+        9 | 14 | 15 => match phase {
+            Phase::Resuming => SourceFault::TokenInvalid,
+            Phase::Other => SourceFault::Refused,
         },
         // BSONObjectTooLarge
         10334 => SourceFault::Oversize,
@@ -200,8 +200,8 @@ fn of_code(code: i32, moment: Moment) -> Option<SourceFault> {
 }
 
 /// Our error for one of the driver's: its code, and a sentence that begins with what was attempted.
-pub fn error(attempt: &str, error: &mongodb::error::Error, moment: Moment) -> Error {
-    of_fault(attempt, classify(error, moment), Stage::Starting, error)
+pub fn error(attempt: &str, error: &mongodb::error::Error, phase: Phase) -> Error {
+    of_fault(attempt, classify(error, phase), Stage::Starting, error)
 }
 
 /// The same for an error that is sorted already, met at this stage.
@@ -227,8 +227,8 @@ mod tests {
         ErrorKind::Command(command).into()
     }
 
-    fn fault(code: i32, moment: Moment) -> SourceFault {
-        classify(&server_error(code), moment)
+    fn fault(code: i32, phase: Phase) -> SourceFault {
+        classify(&server_error(code), phase)
     }
 
     #[test]
@@ -257,14 +257,14 @@ mod tests {
             (462, F::Overloaded, F::Overloaded),
             (99_999, F::Unknown, F::Unknown),
         ] {
-            assert_eq!(fault(code, Moment::Resuming), resuming, "{code}");
-            assert_eq!(fault(code, Moment::Other), other, "{code}");
+            assert_eq!(fault(code, Phase::Resuming), resuming, "{code}");
+            assert_eq!(fault(code, Phase::Other), other, "{code}");
         }
     }
 
     #[test]
     fn what_ends_a_start_is_waited_for_on_a_stream_that_has_run() {
-        let policy = |code, stage| fault(code, Moment::Other).policy(stage, &server_error(code));
+        let policy = |code, stage| fault(code, Phase::Other).policy(stage, &server_error(code));
         for code in [13, 18] {
             assert_eq!(policy(code, Stage::Starting), Policy::Stop, "{code}");
             assert_eq!(policy(code, Stage::Running), Policy::Retry, "{code}");
@@ -284,7 +284,7 @@ mod tests {
 
     #[test]
     fn an_error_says_what_was_attempted_and_quotes_nothing() {
-        let said = error("reading", &server_error(13), Moment::Other).to_string();
+        let said = error("reading", &server_error(13), Phase::Other).to_string();
         assert!(said.starts_with("reading: Name (13); "), "{said}");
         assert!(said.contains("changeStream"), "{said}");
         assert!(!said.contains("SECRET"), "{said}");

@@ -4,7 +4,7 @@
 //! held against each other in what both of them say.
 
 use crate::error::Error;
-use crate::mongo::errors::{self, Moment};
+use crate::mongo::errors::{self, Phase};
 use bson::{Bson, Document, doc};
 use mongodb::Client;
 use std::fmt;
@@ -94,7 +94,7 @@ pub async fn identify(client: &Client) -> Result<Identity, Error> {
     let hello = admin
         .run_command(doc! {"hello": 1})
         .await
-        .map_err(|error| errors::error("asking the server who it is", &error, Moment::Other))?;
+        .map_err(|error| errors::error("asking the server who it is", &error, Phase::Other))?;
     if hello.get_str("msg").is_ok_and(|msg| msg == "isdbgrid") {
         let versions = client.database("config").collection::<Document>("version");
         let version = versions.find_one(doc! {}).await.ok().flatten();

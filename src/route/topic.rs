@@ -53,17 +53,17 @@ pub struct Router {
 const CACHE_LIMIT: usize = 16_384;
 
 impl Router {
-    /// The router of a whole configuration, which also says which topics are reserved. Whatever makes
+    /// The router of a stream, which also says which topics are reserved. Whatever makes
     /// records of events goes by this one.
     ///
     /// # Errors
     /// As [`new`](Self::new).
-    pub fn of(config: &config::Config) -> Result<Self, Error> {
-        let reserved = match &config.resume.backend {
+    pub fn of(sink: &config::Sink, resume: &config::Resume) -> Result<Self, Error> {
+        let reserved = match &resume.backend {
             config::ResumeBackend::Kafka { topic } => Some(topic.as_str()),
             config::ResumeBackend::MongoDb { .. } | config::ResumeBackend::File { .. } => None,
         };
-        Self::new(&config.kafka.topics, reserved.as_slice())
+        Self::new(&sink.topics, reserved.as_slice())
     }
 
     /// Gives no event the topic `letters`, which dead letters are read from.

@@ -1,8 +1,8 @@
 //! Kafka: how it is reached, and how records get there.
 
 pub mod dead_letter;
+pub mod dead_letter_reader;
 pub mod first;
-pub mod letters;
 pub mod parts;
 pub mod producer;
 pub mod prompt;

@@ -85,14 +85,14 @@ impl DeadLetter {
         if !short.is_empty() {
             headers.push((HASHED, short.join(",")));
         }
-        let mut letter = Self {
+        let mut dead_letter = Self {
             body: body_of(event),
             key,
             headers,
             room: 0,
         };
-        match letter.room_within(limit) {
-            Some(room) => letter.room = room,
+        match dead_letter.room_within(limit) {
+            Some(room) => dead_letter.room = room,
             None => {
                 return Err(Error::new(
                     Code::RecordRefused,
@@ -101,12 +101,12 @@ impl DeadLetter {
                          beside {} bytes of key and headers, its max.message.bytes of {limit} leaves no \
                          room for the event; raise it, or choose ON_RECORD_ERROR=skip",
                         refused.seq,
-                        letter.overhead(),
+                        dead_letter.overhead(),
                     ),
                 ));
             }
         }
-        Ok(letter)
+        Ok(dead_letter)
     }
 
     /// As [`new`](Self::new), where the topic has refused such a dead letter so many times: each time its parts
@@ -120,11 +120,11 @@ impl DeadLetter {
         limit: Option<usize>,
         times: u32,
     ) -> Result<Self, Error> {
-        let mut letter = Self::new(refused, topic, limit)?;
+        let mut dead_letter = Self::new(refused, topic, limit)?;
         for _ in 0..times {
-            letter = Self::new(refused, topic, Some(letter.largest() / 2))?;
+            dead_letter = Self::new(refused, topic, Some(dead_letter.largest() / 2))?;
         }
-        Ok(letter)
+        Ok(dead_letter)
     }
 
     /// Bytes of its largest part, as the topic's limit counts them.
@@ -185,7 +185,7 @@ impl DeadLetter {
     }
 }
 
-/// One record of a dead letter.
+/// One record of a dead dead_letter.
 #[derive(Debug)]
 pub struct Part<'a> {
     key: &'a [u8],
@@ -269,7 +269,7 @@ mod tests {
         .unwrap()
     }
 
-    fn letter(raw: &[u8], limit: Option<usize>) -> Result<DeadLetter, Error> {
+    fn dead_letter(raw: &[u8], limit: Option<usize>) -> Result<DeadLetter, Error> {
         let event = Event::parse(raw).unwrap();
         let reason = Reason::TooLarge {
             bytes: raw.len(),
@@ -295,14 +295,14 @@ mod tests {
             (1_024, 3_000, 0),
         ] {
             let raw = event(&"k".repeat(key_len), text);
-            let letter = letter(raw.as_bytes(), Some(limit)).unwrap();
+            let dead_letter = dead_letter(raw.as_bytes(), Some(limit)).unwrap();
             let mut body = Vec::new();
-            for (index, part) in letter.parts().enumerate() {
+            for (index, part) in dead_letter.parts().enumerate() {
                 let headers = part.headers();
                 let size = part.record(c"t", &headers).wire_size();
                 assert!(size <= limit, "{size} over {limit}");
                 // Exact to what the numbers of the parts may take.
-                let is_last = index + 1 == letter.count();
+                let is_last = index + 1 == dead_letter.count();
                 assert!(is_last || size + 16 > limit, "{size} under {limit}");
                 body.extend_from_slice(part.value);
             }
@@ -325,15 +325,15 @@ mod tests {
         assert_eq!(whole.count(), 1);
         let mut before = whole.largest();
         for times in 1..=3 {
-            let letter = after(times).unwrap();
-            assert!(letter.largest() <= before / 2, "{times}");
-            let body: Vec<u8> = letter
+            let dead_letter = after(times).unwrap();
+            assert!(dead_letter.largest() <= before / 2, "{times}");
+            let body: Vec<u8> = dead_letter
                 .parts()
                 .flat_map(|part| part.value)
                 .copied()
                 .collect();
             assert_eq!(body, whole.body);
-            before = letter.largest();
+            before = dead_letter.largest();
         }
         assert_eq!(after(9).unwrap_err().code, Code::RecordRefused);
     }
@@ -341,12 +341,12 @@ mod tests {
     #[test]
     fn a_key_that_takes_too_much_of_each_part_is_hashed_and_so_is_the_token() {
         let raw = event(&"k".repeat(5_000), 10);
-        let kept = letter(raw.as_bytes(), Some(1_048_588)).unwrap();
+        let kept = dead_letter(raw.as_bytes(), Some(1_048_588)).unwrap();
         assert!(kept.key.starts_with(br#"{"database":"d","#));
         assert!(kept.headers.iter().all(|(name, _)| *name != HASHED));
 
         let parsed = Event::parse(raw.as_bytes()).unwrap();
-        let short = letter(raw.as_bytes(), Some(20_000)).unwrap();
+        let short = dead_letter(raw.as_bytes(), Some(20_000)).unwrap();
         assert_eq!(short.key, hashed(&key_of(&parsed)).into_bytes());
         assert_eq!(
             short.headers[0].1,
@@ -362,7 +362,7 @@ mod tests {
     #[test]
     fn a_topic_without_room_beside_the_headers_is_named() {
         let raw = event("k", 10);
-        let error = letter(raw.as_bytes(), Some(300)).unwrap_err();
+        let error = dead_letter(raw.as_bytes(), Some(300)).unwrap_err();
         assert_eq!(error.code, Code::RecordRefused);
         for word in ["dead", "max.message.bytes of 300", "ON_RECORD_ERROR"] {
             assert!(error.detail.contains(word), "{error}");
@@ -380,8 +380,8 @@ mod tests {
         for document in [RawDocumentBuf::try_from(&wrapper).unwrap(), nested] {
             let mut raw = event("k", 10);
             raw.append(bson::raw::cstr!("fullDocumentBeforeChange"), document);
-            let letter = letter(raw.as_bytes(), None).unwrap();
-            assert_eq!(letter.body, raw.as_bytes());
+            let dead_letter = dead_letter(raw.as_bytes(), None).unwrap();
+            assert_eq!(dead_letter.body, raw.as_bytes());
         }
     }
 }

@@ -148,9 +148,11 @@ impl Producer {
         let stop = Arc::new(AtomicBool::new(false));
         let thread = {
             let (inner, stop) = (Arc::clone(&inner), Arc::clone(&stop));
+            let span = tracing::Span::current();
             std::thread::Builder::new()
                 .name("kafka-events".into())
                 .spawn(move || {
+                    let _span = span.entered();
                     while !stop.load(Ordering::Acquire) {
                         inner.poll(POLL);
                     }
@@ -286,7 +288,7 @@ impl Producer {
     }
 
     /// Drops everything that is not acknowledged, ends, and says what had gone wrong: also what was
-    /// reported only now. Blocks for a moment: not for async tasks.
+    /// reported only now. Blocks for a phase: not for async tasks.
     pub fn purge(mut self) -> Faults {
         let is_dropped = self.faults().dropped;
         if is_dropped

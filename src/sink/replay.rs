@@ -1,9 +1,9 @@
 //! Producing dead letters again, as the configuration in force routes and encodes them.
 
-use super::letters::{Letter, Unreadable};
+use super::dead_letter_reader::{StoredDeadLetter, Unreadable};
 use super::topics::Topics;
 use crate::change::event::Event;
-use crate::config::Config;
+use crate::config::{Kafka, StreamSpec};
 use crate::encode::record::{Encoder, HeaderList};
 use crate::error::Error;
 use crate::kafka::client::{self, Kind};
@@ -24,7 +24,7 @@ pub const REPLAYED: &str = "tw-replayed";
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(10);
 
-/// What became of a letter.
+/// What became of a dead letter.
 #[derive(Debug)]
 pub enum Outcome {
     /// Produced to this topic, and acknowledged.
@@ -50,8 +50,8 @@ impl Replay {
     ///
     /// # Errors
     /// [`Code::Config`](crate::error::Code::Config) for what the configuration does not allow.
-    pub fn new(config: &Config, dead_letters: &str) -> Result<Self, Error> {
-        let mut properties = client::client_config(&config.kafka, Kind::Producer);
+    pub fn new(kafka: &Kafka, stream: &StreamSpec, dead_letters: &str) -> Result<Self, Error> {
+        let mut properties = client::client_config(kafka, Kind::Producer);
         properties
             .set("acks", "all")
             .set("enable.idempotence", "true")
@@ -66,12 +66,12 @@ impl Replay {
             .create_with_context(LastReport::default())
             .map_err(|error| client::error("starting the kafka producer", &error))?;
         Ok(Self {
-            router: Router::of(config)?.reserving(dead_letters),
-            topics: Topics::new(&config.kafka)?,
+            router: Router::of(&stream.sink, &stream.resume)?.reserving(dead_letters),
+            topics: Topics::new(kafka)?,
             encoder: Encoder::new(
-                &config.stream_id,
-                config.pipeline.json_mode,
-                config.kafka.record_timestamp,
+                &stream.id,
+                stream.pipeline.json_mode,
+                stream.sink.record_timestamp,
             ),
             producer,
             runtime: tokio::runtime::Handle::current(),
@@ -82,10 +82,10 @@ impl Replay {
     ///
     /// # Errors
     /// [`Unreadable`] for one that holds no event.
-    pub fn replay(&mut self, letter: &Letter) -> Result<Outcome, Unreadable> {
-        let raw = letter.event()?;
+    pub fn replay(&mut self, dead_letter: &StoredDeadLetter) -> Result<Outcome, Unreadable> {
+        let raw = dead_letter.event()?;
         let Ok(event) = Event::parse(raw.as_bytes()) else {
-            return Err(letter.unreadable("its value is no change event"));
+            return Err(dead_letter.unreadable("its value is no change event"));
         };
         let refused = |why: String| Ok(Outcome::Refused { why });
         let id = match self.router.route(&event) {
@@ -98,7 +98,7 @@ impl Replay {
             Ok(info) => info,
             Err(problem) => return refused(problem.to_string()),
         };
-        let encoded = match self.encoder.encode(&event, letter.seq) {
+        let encoded = match self.encoder.encode(&event, dead_letter.seq) {
             Ok(encoded) => encoded,
             Err(error) => return refused(error.to_string()),
         };

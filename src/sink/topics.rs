@@ -142,14 +142,17 @@ impl Topics {
         }
         let mut findings = Vec::new();
         let mut missing = Vec::new();
-        let looks = futures_util::stream::iter(topics)
-            .map(async |topic| (topic, self.ensure_one(topic.name()).await))
+        let looks = futures_util::stream::iter(topics.to_vec())
+            .map(|topic| async move {
+                let look = self.ensure_one(topic.name()).await;
+                (topic, look)
+            })
             .buffered(AT_ONCE);
         let mut looks = std::pin::pin!(looks);
         while let Some((topic, look)) = looks.next().await {
             match look {
                 Ok(info) => {
-                    info.tell(topic);
+                    info.tell(&topic);
                     findings.push(check::ready(topic.name(), info));
                 }
                 Err(TopicProblem::Missing { name }) => missing.push(name),

@@ -12,6 +12,7 @@ use crate::checkpoint::kafka::Leader;
 use crate::error::{Code, Error};
 use crate::kafka::client;
 use crate::kafka::produce::Record;
+use crate::tasks;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::Producer as _;
 use std::ffi::CString;
@@ -223,7 +224,5 @@ impl<'a> Transactions<'a> {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| {
-        Error::new(Code::Internal, "work on a transaction was abandoned").because(error)
-    })
+    tasks::blocking("a transaction", work).await
 }

@@ -96,11 +96,11 @@ impl Filter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::filter::tests::mongo;
+    use crate::source::filter::tests::source;
 
     #[test]
     fn only_collections_that_records_come_of_count() {
-        let filter = Filter::new(&mongo(&[], &["*_log"], &[]), &[]);
+        let filter = Filter::new(&source(&[], &["*_log"], &[]), &[]);
         let counts = |collection: &str| {
             filter.has_changes_of(&Namespace {
                 database: "shop".into(),
@@ -116,7 +116,7 @@ mod tests {
         ] {
             assert!(!counts(name), "{name}");
         }
-        let named = Filter::new(&mongo(&["tmp.agg_out.*"], &[], &[]), &[]);
+        let named = Filter::new(&source(&["tmp.agg_out.*"], &[], &[]), &[]);
         assert!(named.has_changes_of(&Namespace {
             database: "shop".into(),
             collection: "tmp.agg_out.1".into(),
@@ -125,9 +125,9 @@ mod tests {
 
     #[test]
     fn operations_that_are_not_wanted_are_left_out() {
-        let all = Filter::new(&mongo(&[], &[], &[]), &[]);
+        let all = Filter::new(&source(&[], &[], &[]), &[]);
         assert_eq!(all.operations().len(), 7);
-        let mut wanted = mongo(&[], &[], &["insert"]);
+        let mut wanted = source(&[], &[], &["insert"]);
         let few = Filter::new(&wanted, &[]);
         assert_eq!(
             few.operations(),

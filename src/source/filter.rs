@@ -10,7 +10,7 @@ use super::pattern::{self, Pattern};
 use super::user_stages;
 use crate::change::event::{Event, Operation};
 use crate::change::raw;
-use crate::config::{Config, FullDocument, Mongo, PreImages, Resume, ResumeBackend, Scope};
+use crate::config::{Resume, ResumeBackend, Scope, Source, StreamSpec};
 use bson::{Bson, Document, doc};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -97,15 +97,15 @@ pub fn own_collections(resume: &Resume) -> Vec<(String, String)> {
 }
 
 impl Filter {
-    /// The filter of a whole configuration.
-    pub fn of(config: &Config) -> Self {
-        Self::new(&config.mongo, &own_collections(&config.resume))
+    /// The filter of a stream.
+    pub fn of(stream: &StreamSpec) -> Self {
+        Self::new(&stream.source, &own_collections(&stream.resume))
     }
 
     /// Compiles the lists. `own` are the collections, as (database, collection), that Tailwater
     /// itself writes.
-    pub fn new(mongo: &Mongo, own: &[(String, String)]) -> Self {
-        let (databases, parse): (_, fn(&str) -> Namespaces) = match &mongo.scope {
+    pub fn new(source: &Source, own: &[(String, String)]) -> Self {
+        let (databases, parse): (_, fn(&str) -> Namespaces) = match &source.scope {
             Scope::Database(_) => (None, Namespaces::of_collection),
             Scope::Deployment { databases } => {
                 let patterns = databases.iter().map(|text| Pattern::new(text)).collect();
@@ -114,7 +114,7 @@ impl Filter {
         };
         let own = own
             .iter()
-            .filter_map(|(database, collection)| match &mongo.scope {
+            .filter_map(|(database, collection)| match &source.scope {
                 // A `*` in such a name would exclude too much, which beats feeding on itself.
                 Scope::Database(watched) => {
                     (watched == database).then(|| Namespaces::of_collection(collection))
@@ -125,23 +125,23 @@ impl Filter {
                 }),
             })
             .collect();
-        let wanted = |operation: &&str| mongo.operations.iter().any(|name| name == operation);
+        let wanted = |operation: &&str| source.operations.iter().any(|name| name == operation);
         let mut filter = Self {
             databases,
-            scope: mongo.scope.name().to_owned(),
-            watch: mongo.watch.iter().map(|text| parse(text)).collect(),
-            exclude: mongo.exclude.iter().map(|text| parse(text)).collect(),
+            scope: source.scope.name().to_owned(),
+            watch: source.watch.iter().map(|text| parse(text)).collect(),
+            exclude: source.exclude.iter().map(|text| parse(text)).collect(),
             own,
-            unwanted: match mongo.operations.as_slice() {
+            unwanted: match source.operations.as_slice() {
                 [] => BTreeSet::new(),
                 _ => DOCUMENT_OPERATIONS
                     .into_iter()
                     .filter(|op| !wanted(op))
                     .collect(),
             },
-            expanded: mongo.show_expanded_events,
-            internal: internal::named(mongo, parse),
-            user_pipeline: mongo.user_pipeline.clone(),
+            expanded: source.show_expanded_events,
+            internal: internal::named(source, parse),
+            user_pipeline: source.user_pipeline.clone(),
         };
         filter.reduce();
         filter
@@ -384,43 +384,6 @@ fn grouped(patterns: &BTreeSet<Namespaces>, db: &str, coll: &str) -> Vec<Documen
             condition
         })
         .collect()
-}
-
-/// Which images of the document the server shall send along.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Images {
-    /// As `FULL_DOCUMENT` and `FULL_DOCUMENT_BEFORE_CHANGE` say.
-    Configured,
-    /// None: to get past an event that is too large with them.
-    Without,
-}
-
-/// The options of the `$changeStream` stage, without the point to start from.
-pub fn change_stream_options(mongo: &Mongo, images: Images) -> Document {
-    let mut options = Document::new();
-    if images == Images::Configured {
-        let full_document = match mongo.full_document {
-            FullDocument::Default => None,
-            FullDocument::UpdateLookup => Some("updateLookup"),
-            FullDocument::WhenAvailable => Some("whenAvailable"),
-            FullDocument::Required => Some("required"),
-        };
-        let before = match mongo.pre_images {
-            PreImages::Off => None,
-            PreImages::WhenAvailable => Some("whenAvailable"),
-            PreImages::Required => Some("required"),
-        };
-        // A server of before 6.0 refuses options that it does not know, even when off.
-        options.extend(full_document.map(|value| ("fullDocument".into(), value.into())));
-        options.extend(before.map(|value| ("fullDocumentBeforeChange".into(), value.into())));
-    }
-    if mongo.show_expanded_events {
-        options.insert("showExpandedEvents", true);
-    }
-    if matches!(mongo.scope, Scope::Deployment { .. }) {
-        options.insert("allChangesForCluster", true);
-    }
-    options
 }
 
 #[cfg(test)]

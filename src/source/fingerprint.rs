@@ -75,16 +75,16 @@ mod tests {
     use crate::checkpoint::filter::describe_change;
     use crate::config::Scope;
     use crate::source::Filter;
-    use crate::source::filter::tests::{deployment, mongo, own};
+    use crate::source::filter::tests::{deployment, own, source};
     use bson::doc;
 
-    fn said(old: &crate::config::Mongo, new: &crate::config::Mongo) -> Option<String> {
-        let identity = |mongo| Filter::new(mongo, &own()).identity();
+    fn said(old: &crate::config::Source, new: &crate::config::Source) -> Option<String> {
+        let identity = |source| Filter::new(source, &own()).identity();
         describe_change(&identity(old), &identity(new)).map(|change| change.sentence)
     }
 
-    fn adds(old: &crate::config::Mongo, new: &crate::config::Mongo) -> bool {
-        let identity = |mongo| Filter::new(mongo, &own()).identity();
+    fn adds(old: &crate::config::Source, new: &crate::config::Source) -> bool {
+        let identity = |source| Filter::new(source, &own()).identity();
         describe_change(&identity(old), &identity(new))
             .unwrap()
             .adds
@@ -94,16 +94,16 @@ mod tests {
     #[test]
     fn only_a_filter_that_lets_more_through_adds_something() {
         let (wide, narrow) = (
-            mongo(&["a", "b"], &[], &[]),
-            mongo(&["a"], &[], &["insert"]),
+            source(&["a", "b"], &[], &[]),
+            source(&["a"], &[], &["insert"]),
         );
         assert!(!adds(&wide, &narrow));
         assert!(adds(&narrow, &wide));
         assert!(!said(&wide, &narrow).unwrap().contains("added"));
         assert_eq!(said(&narrow, &wide).unwrap().matches("added").count(), 1);
-        let all = mongo(&[], &[], &[]);
+        let all = source(&[], &[], &[]);
         assert!(!adds(&all, &wide) && adds(&wide, &all));
-        let without = mongo(&[], &["z"], &[]);
+        let without = source(&[], &["z"], &[]);
         assert!(!adds(&all, &without) && adds(&without, &all));
         let mut staged = all.clone();
         staged.user_pipeline = vec![doc! {"$match": {"operationType": "insert"}}];
@@ -117,37 +117,40 @@ mod tests {
 
     #[test]
     fn filters_that_let_the_same_through_have_one_fingerprint() {
-        let base = mongo(&["a", "b", "log_*"], &["x", "y"], &["insert", "delete"]);
-        let other = mongo(
+        let base = source(&["a", "b", "log_*"], &["x", "y"], &["insert", "delete"]);
+        let other = source(
             &["log_**", "b", "a", "a"],
             &["y", "x"],
             &["delete", "insert"],
         );
         assert_eq!(said(&base, &other), None);
-        assert_eq!(said(&mongo(&["*"], &[], &[]), &mongo(&[], &[], &[])), None);
+        assert_eq!(
+            said(&source(&["*"], &[], &[]), &source(&[], &[], &[])),
+            None
+        );
         let every = ["insert", "update", "replace", "delete"];
         assert_eq!(
-            said(&mongo(&["a"], &[], &every), &mongo(&["a"], &["b"], &[])),
+            said(&source(&["a"], &[], &every), &source(&["a"], &["b"], &[])),
             None
         );
         assert_eq!(
-            said(&mongo(&["a", "b"], &["b"], &[]), &mongo(&["a"], &[], &[])),
+            said(&source(&["a", "b"], &["b"], &[]), &source(&["a"], &[], &[])),
             None
         );
     }
 
     #[test]
     fn images_are_no_part_of_the_fingerprint() {
-        let mut images = mongo(&["a"], &[], &[]);
+        let mut images = source(&["a"], &[], &[]);
         images.full_document = crate::config::FullDocument::Default;
         images.pre_images = crate::config::PreImages::Required;
-        assert_eq!(said(&mongo(&["a"], &[], &[]), &images), None);
+        assert_eq!(said(&source(&["a"], &[], &[]), &images), None);
     }
 
     #[test]
     fn the_warning_names_what_is_new() {
-        let base = mongo(&["a", "b"], &[], &["insert"]);
-        let sentence = said(&base, &mongo(&["a", "c"], &[], &["insert", "update"])).unwrap();
+        let base = source(&["a", "b"], &[], &["insert"]);
+        let sentence = said(&base, &source(&["a", "c"], &[], &["insert", "update"])).unwrap();
         assert!(sentence.contains("now also watched: c"), "{sentence}");
         assert!(sentence.contains("no longer watched: b"), "{sentence}");
         assert!(
@@ -155,7 +158,7 @@ mod tests {
             "{sentence}"
         );
 
-        let sentence = said(&base, &mongo(&[], &["z"], &["insert"])).unwrap();
+        let sentence = said(&base, &source(&[], &["z"], &["insert"])).unwrap();
         assert!(
             sentence.contains("all collections instead of a, b"),
             "{sentence}"
@@ -171,7 +174,7 @@ mod tests {
 
     #[test]
     fn the_users_stages_scope_and_expanded_events_count() {
-        let base = mongo(&["a"], &[], &[]);
+        let base = source(&["a"], &[], &[]);
         let mut staged = base.clone();
         staged.user_pipeline = vec![doc! {"$match": {"fullDocument.card": "4111"}}];
         let sentence = said(&base, &staged).unwrap();
@@ -204,10 +207,10 @@ mod tests {
     fn a_long_list_is_cut_and_an_unreadable_summary_is_said_to_be_one() {
         let names: Vec<String> = (0..300).map(|n| format!("c{n:03}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let sentence = said(&mongo(&["a"], &[], &[]), &mongo(&names, &[], &[])).unwrap();
+        let sentence = said(&source(&["a"], &[], &[]), &source(&names, &[], &[])).unwrap();
         assert!(sentence.contains("c019 and 280 more"), "{sentence}");
 
-        let current = Filter::new(&mongo(&["a"], &[], &[]), &[]).identity();
+        let current = Filter::new(&source(&["a"], &[], &[]), &[]).identity();
         let old = crate::checkpoint::Filter {
             fingerprint: "1".into(),
             summary: "?".into(),

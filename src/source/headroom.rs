@@ -1,8 +1,8 @@
-//! How long until the checkpoint falls off the oplog: looked at once a minute, from the moment the stream
+//! How long until the checkpoint falls off the oplog: looked at once a minute, from the time the stream
 //! is open. The first look is also told in words, as a check of the start that need not be waited for.
 
 use super::oplog::{self, FULL, Oldest};
-use crate::mongo::errors::{self, Moment, SourceFault};
+use crate::mongo::errors::{self, Phase, SourceFault};
 use crate::status::Board;
 use mongodb::Client;
 use std::sync::Arc;
@@ -71,7 +71,7 @@ pub async fn watch(client: Client, board: Arc<Board>, done: CancellationToken) {
 fn is_worth_telling(oldest: &mongodb::error::Result<Option<Oldest>>) -> bool {
     match oldest {
         Ok(oldest) => oldest.is_some(),
-        Err(error) => errors::classify(error, Moment::Other) == SourceFault::Unauthorized,
+        Err(error) => errors::classify(error, Phase::Other) == SourceFault::Unauthorized,
     }
 }
 

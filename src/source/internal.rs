@@ -5,19 +5,19 @@
 
 use super::filter::{Filter, Namespaces};
 use crate::change::event::{Event, Operation, is_internal};
-use crate::config::{Mongo, Scope};
+use crate::config::{Scope, Source};
 use std::collections::BTreeSet;
 
 /// Those of `WATCH_COLLECTIONS` that name such collections: what stands before the first `*` says it.
-pub(super) fn named(mongo: &Mongo, parse: impl Fn(&str) -> Namespaces) -> BTreeSet<Namespaces> {
+pub(super) fn named(source: &Source, parse: impl Fn(&str) -> Namespaces) -> BTreeSet<Namespaces> {
     let is_meant = |text: &&String| {
-        let collection = match &mongo.scope {
+        let collection = match &source.scope {
             Scope::Database(_) => text.as_str(),
             Scope::Deployment { .. } => text.split_once('.').map_or("", |(_, name)| name),
         };
         collection.starts_with("tmp") || collection.starts_with("enxcol_.")
     };
-    let meant = mongo.watch.iter().filter(is_meant);
+    let meant = source.watch.iter().filter(is_meant);
     meant.map(|text| parse(text)).collect()
 }
 
@@ -44,7 +44,7 @@ impl Filter {
 mod tests {
     use crate::change::event::Event;
     use crate::source::Filter;
-    use crate::source::filter::tests::{deployment, mongo};
+    use crate::source::filter::tests::{deployment, source};
     use bson::{RawDocumentBuf, doc};
 
     fn leaves_out(filter: &Filter, collection: &str, operation: &str) -> bool {
@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn what_servers_make_for_themselves_is_left_out_and_a_rename_out_of_it_is_not() {
-        let filter = Filter::new(&mongo(&[], &[], &[]), &[]);
+        let filter = Filter::new(&source(&[], &[], &[]), &[]);
         for operation in ["insert", "create", "createIndexes", "drop"] {
             assert!(leaves_out(&filter, OUT, operation), "{operation}");
             assert!(!leaves_out(&filter, "report", operation), "{operation}");
@@ -77,11 +77,11 @@ mod tests {
             &[OUT],
             &["tmp*"],
         ] {
-            let filter = Filter::new(&mongo(watch, &[], &[]), &[]);
+            let filter = Filter::new(&source(watch, &[], &[]), &[]);
             assert!(!leaves_out(&filter, OUT, "insert"), "{watch:?}");
         }
         for watch in [&["*"][..], &["t*"], &["*.agg_out.*"], &["enxcol_.*"]] {
-            let filter = Filter::new(&mongo(watch, &[], &[]), &[]);
+            let filter = Filter::new(&source(watch, &[], &[]), &[]);
             assert!(leaves_out(&filter, OUT, "insert"), "{watch:?}");
         }
         let one = Filter::new(&deployment(&["*"], &["shop.tmp.*"]), &[]);
@@ -89,7 +89,7 @@ mod tests {
         assert!(!leaves_out(&one, OUT, "insert") && leaves_out(&other, OUT, "insert"));
 
         // All that the server is asked for, and what a checkpoint remembers, is as before.
-        let (all, both) = (mongo(&[], &[], &[]), mongo(&["*", "tmp.*"], &[], &[]));
+        let (all, both) = (source(&[], &[], &[]), source(&["*", "tmp.*"], &[], &[]));
         let (all, both) = (Filter::new(&all, &[]), Filter::new(&both, &[]));
         assert!(all.stages().is_empty() && both.stages().is_empty());
         assert_eq!(all.identity(), both.identity());

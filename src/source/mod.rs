@@ -9,6 +9,7 @@ pub mod fingerprint;
 pub mod headroom;
 mod internal;
 pub mod locate;
+pub mod opener;
 pub mod oplog;
 pub mod pattern;
 pub mod preflight;
@@ -17,5 +18,7 @@ pub mod reply;
 pub mod split;
 pub mod start;
 mod user_stages;
+pub mod watch;
 
-pub use filter::{Filter, Images, change_stream_options, own_collections};
+pub use filter::{Filter, own_collections};
+pub use watch::{Images, Watch, change_stream_options};

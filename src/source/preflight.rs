@@ -8,12 +8,13 @@ mod eventless;
 mod reach;
 mod stranger;
 
-use super::filter::{Filter, Images, change_stream_options};
+use super::filter::Filter;
 use super::oplog;
-use crate::config::{Config, FullDocument, Mongo, PreImages, Scope};
+use super::watch::{Images, change_stream_options};
+use crate::config::{FullDocument, Mongo, PreImages, Scope, Source, StreamSpec};
 use crate::error::Code;
 use crate::mongo::describe::describe;
-use crate::mongo::errors::{self, Moment, SourceFault};
+use crate::mongo::errors::{self, Phase, SourceFault};
 use crate::preflight::{Finding, Report, Severity};
 use bson::{Document, doc};
 use mongodb::{Client, Database};
@@ -26,9 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// Looks at everything the configured stream needs of MongoDB, and at how far back the oplog reaches.
 ///
 /// A server that cannot be reached costs the client's server selection time-out.
-pub async fn run(client: &Client, config: &Config) -> Report {
+pub async fn run(client: &Client, mongo: &Mongo, stream: &StreamSpec) -> Report {
     let mut report = Report::default();
-    let Some(server) = look(client, config, &mut report).await else {
+    let Some(server) = look(client, mongo, stream, &mut report).await else {
         return report;
     };
     if !server.is_sharded() && report.severity() != Severity::Error {
@@ -40,20 +41,25 @@ pub async fn run(client: &Client, config: &Config) -> Report {
 
 /// Looks at what decides whether the stream can be opened, and at nothing else: this is on the way to
 /// the first event. The rest is told by [`headroom`](super::headroom) when the stream is open.
-pub async fn before_opening(client: &Client, config: &Config) -> Report {
+pub async fn before_opening(client: &Client, mongo: &Mongo, stream: &StreamSpec) -> Report {
     let mut report = Report::default();
-    look(client, config, &mut report).await;
+    look(client, mongo, stream, &mut report).await;
     report
 }
 
 /// What is known of a server that has not answered yet; none where it may only be slow.
-pub async fn silence(config: &Config) -> Option<Finding> {
-    reach::silence(config).await
+pub async fn silence(mongo: &Mongo) -> Option<Finding> {
+    reach::silence(mongo).await
 }
 
 /// Adds what is found to `report`; gives the server if it could be reached.
-async fn look(client: &Client, config: &Config, report: &mut Report) -> Option<Server> {
-    let server = match reach::server(client, config).await {
+async fn look(
+    client: &Client,
+    mongo: &Mongo,
+    stream: &StreamSpec,
+    report: &mut Report,
+) -> Option<Server> {
+    let server = match reach::server(client, mongo, &stream.source.scope).await {
         Ok(server) => server,
         Err(finding) => {
             report.push(finding);
@@ -61,12 +67,12 @@ async fn look(client: &Client, config: &Config, report: &mut Report) -> Option<S
         }
     };
     report.push(Finding::ok("mongodb.reachable", server.describe()));
-    report.extend(versions(&server, &config.mongo));
+    report.extend(versions(&server, &stream.source));
     if report.severity() == Severity::Error {
         return Some(server);
     }
-    let filter = Filter::of(config);
-    let privileges = within(privileges(client, config, &filter)).await;
+    let filter = Filter::of(stream);
+    let privileges = within(privileges(client, mongo, stream, &filter)).await;
     let may_read = privileges
         .as_ref()
         .is_none_or(|f| f.severity != Severity::Error);
@@ -75,7 +81,7 @@ async fn look(client: &Client, config: &Config, report: &mut Report) -> Option<S
         return Some(server);
     }
     report.extend(
-        within(data::run(client, config, &filter, &server))
+        within(data::run(client, &stream.source, &filter, &server))
             .await
             .unwrap_or_default(),
     );
@@ -88,7 +94,7 @@ async fn within<T>(look: impl Future<Output = T>) -> Option<T> {
 }
 
 /// What the server is too old for.
-fn versions(server: &Server, mongo: &Mongo) -> Vec<Finding> {
+fn versions(server: &Server, source: &Source) -> Vec<Finding> {
     const NAME: &str = "mongodb.version";
     let refused = |sentence: String| Finding::error(NAME, Code::SourceRefused, sentence);
     let version = &server.version;
@@ -119,20 +125,20 @@ fn versions(server: &Server, mongo: &Mongo) -> Vec<Finding> {
         }
     };
     needs_6(
-        mongo.pre_images != PreImages::Off,
+        source.pre_images != PreImages::Off,
         "FULL_DOCUMENT_BEFORE_CHANGE",
         "set FULL_DOCUMENT_BEFORE_CHANGE=off",
     );
     needs_6(
         matches!(
-            mongo.full_document,
+            source.full_document,
             FullDocument::WhenAvailable | FullDocument::Required
         ),
         "FULL_DOCUMENT=whenAvailable|required",
         "set FULL_DOCUMENT=updateLookup",
     );
     needs_6(
-        mongo.show_expanded_events,
+        source.show_expanded_events,
         "SHOW_EXPANDED_EVENTS",
         "set SHOW_EXPANDED_EVENTS=false",
     );
@@ -147,21 +153,26 @@ fn versions(server: &Server, mongo: &Mongo) -> Vec<Finding> {
 }
 
 /// Opens the very stream the run would, and closes it again.
-async fn privileges(client: &Client, config: &Config, filter: &Filter) -> Finding {
+async fn privileges(
+    client: &Client,
+    mongo: &Mongo,
+    stream: &StreamSpec,
+    filter: &Filter,
+) -> Finding {
     const NAME: &str = "mongodb.privileges";
-    let options = change_stream_options(&config.mongo, Images::Configured);
+    let options = change_stream_options(&stream.source, Images::Configured);
     // A stream that starts now, whatever the checkpoint says: only the privilege is in question.
-    let stream = doc! {"$changeStream": options};
-    let mut pipeline = vec![stream];
+    let mut pipeline = vec![doc! {"$changeStream": options}];
     pipeline.extend(filter.stages());
-    let database = watched(client, &config.mongo.scope);
+    let scope = &stream.source.scope;
+    let database = watched(client, scope);
     let command = doc! {"aggregate": 1, "pipeline": pipeline, "cursor": {"batchSize": 0}};
     match database.run_command(command).await {
         Ok(reply) => {
             close(&database, &reply).await;
             Finding::ok(
                 NAME,
-                match &config.mongo.scope {
+                match scope {
                     Scope::Database(name) => format!("may watch and read database {name}"),
                     Scope::Deployment { .. } => "may watch and read all databases".into(),
                 },
@@ -170,7 +181,8 @@ async fn privileges(client: &Client, config: &Config, filter: &Filter) -> Findin
         Err(error) => {
             refusal(
                 NAME,
-                config,
+                mongo,
+                scope,
                 &error,
                 database.name(),
                 "opening the change stream",
@@ -204,16 +216,17 @@ async fn close(database: &Database, reply: &Document) {
 /// What an error of the server amounts to, with the command that helps.
 async fn refusal(
     name: &'static str,
-    config: &Config,
+    mongo: &Mongo,
+    scope: &Scope,
     error: &mongodb::error::Error,
     database: &str,
     attempt: &str,
 ) -> Finding {
     let said = describe(error);
-    let fault = errors::classify(error, Moment::Other);
+    let fault = errors::classify(error, Phase::Other);
     let refused = |sentence: String| Finding::error(name, fault.code(), sentence);
-    let user = User::of(config).await;
-    let (role, on) = match &config.mongo.scope {
+    let user = User::of(mongo).await;
+    let (role, on) = match scope {
         Scope::Database(name) => ("read", name.as_str()),
         Scope::Deployment { .. } => ("readAnyDatabase", "admin"),
     };
@@ -227,7 +240,7 @@ async fn refusal(
             user.create(role, on)
         )),
         SourceFault::Unauthorized => {
-            let on_what = match &config.mongo.scope {
+            let on_what = match scope {
                 Scope::Database(name) => format!("database {name}"),
                 Scope::Deployment { .. } => "all databases".into(),
             };
@@ -259,8 +272,8 @@ struct User {
 }
 
 impl User {
-    async fn of(config: &Config) -> Self {
-        let options = mongodb::options::ClientOptions::parse(config.mongo.uri.expose()).await;
+    async fn of(mongo: &Mongo) -> Self {
+        let options = mongodb::options::ClientOptions::parse(mongo.uri.expose()).await;
         let credential = options.ok().and_then(|options| options.credential);
         let source = credential.as_ref().and_then(|c| c.source.clone());
         let name = credential.and_then(|credential| credential.username);

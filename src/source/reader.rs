@@ -3,24 +3,25 @@
 mod approach;
 mod closed;
 mod order;
-mod place;
+mod state;
 
 use super::batch_size::BatchSize;
-use super::cursor::{Cursor, MAX_AWAIT, Watch};
+use super::cursor::{Cursor, MAX_AWAIT};
 use super::reply::Reply;
 use super::split::SplitError;
+use super::watch::Watch;
 use crate::change::event::NoEvent;
 use crate::change::position::Position;
 use crate::error::Error;
 use crate::flow::budget::{Budget, Reservation};
 use crate::mongo::describe::{custom, describe};
-use crate::mongo::errors::{self, Moment, SourceFault, Stage};
+use crate::mongo::errors::{self, Phase, SourceFault, Stage};
 use crate::retry::{GivenUp, Retry};
 use crate::status::Board;
 use crate::status::waiting::Awaited;
 use mongodb::Client;
 use mongodb::error::ErrorKind;
-use place::Place;
+use state::CursorState;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -92,19 +93,19 @@ impl Reader {
         position: Position,
         stop: CancellationToken,
     ) {
-        let mut place = Place::at(&position);
+        let mut state = CursorState::at(&position);
         let mut delays = self.retry.delays();
         loop {
             let left = match cursor.take() {
                 Some(cursor) => {
-                    let before = place.last.clone();
-                    let left = self.read(cursor, &mut place, &stop).await;
-                    if place.last != before {
+                    let before = state.last.clone();
+                    let left = self.read(cursor, &mut state, &stop).await;
+                    if state.last != before {
                         delays = self.retry.delays();
                     }
                     left
                 }
-                None => match self.reopen(&mut place, &stop).await {
+                None => match self.reopen(&mut state, &stop).await {
                     Ok(Some(opened)) => {
                         cursor = Some(opened);
                         continue;
@@ -118,7 +119,7 @@ impl Reader {
                 Left::Stopped => return,
                 Left::Reopen { pause: false } => continue,
                 Left::Reopen { pause: true } => closed_again(),
-                Left::ClosedAgain => match self.pass_hidden_end(&mut place, &stop).await {
+                Left::ClosedAgain => match self.pass_hidden_end(&mut state, &stop).await {
                     true => continue,
                     false => closed_again(),
                 },
@@ -134,22 +135,22 @@ impl Reader {
                 }
                 Left::Failed(error) => {
                     self.board.mongo_connected.set(false);
-                    let kind = errors::classify(&error, place.moment);
+                    let kind = errors::classify(&error, state.phase);
                     let (kind, error) = if kind.is_of_one_event() {
-                        match self.approach(kind, &mut place, &stop).await {
+                        match self.approach(kind, &mut state, &stop).await {
                             Ok(true) => continue,
                             Ok(false) => return,
                             Err(None) => (kind, error),
                             Err(Some(error)) => {
-                                let moment = place.opening_moment();
-                                (errors::classify(&error, moment), error)
+                                let phase = state.opening_phase();
+                                (errors::classify(&error, phase), error)
                             }
                         }
                     } else {
                         (kind, error)
                     };
                     let kind = match kind {
-                        SourceFault::TokenNotFound => match self.find(&mut place, &stop).await {
+                        SourceFault::TokenNotFound => match self.find(&mut state, &stop).await {
                             Ok(()) => continue,
                             Err(Some(kind)) => kind,
                             Err(None) => return,
@@ -175,7 +176,7 @@ impl Reader {
             match delays.after(kind.policy(Stage::Running, &error)) {
                 Ok(delay) => {
                     if is_failure {
-                        self.interrupted(kind, &error, &mut place);
+                        self.interrupted(kind, &error, &mut state);
                     }
                     let pause = tokio::time::sleep(delay);
                     tokio::select! {
@@ -198,17 +199,22 @@ impl Reader {
     }
 
     /// Says so once for each interruption and kind of fault, however many attempts it takes to end it.
-    fn interrupted(&self, kind: SourceFault, error: &mongodb::error::Error, place: &mut Place) {
+    fn interrupted(
+        &self,
+        kind: SourceFault,
+        error: &mongodb::error::Error,
+        state: &mut CursorState,
+    ) {
         let said = format!("{}{}", describe(error), kind.remedy());
         self.board.source_error.set(said.as_str());
         self.board.mongo_refuses.set(kind.is_of_the_user());
-        if place.interrupted.is_none() {
+        if state.interrupted.is_none() {
             self.board.reconnects.add(1);
         }
-        let since = place
+        let since = state
             .interrupted
             .map_or_else(Instant::now, |(since, _)| since);
-        let before = place.interrupted.replace((since, kind));
+        let before = state.interrupted.replace((since, kind));
         if before.is_some_and(|(_, before)| before == kind) {
             tracing::debug!(error = said, "the change stream cannot be opened again yet");
             return;
@@ -230,12 +236,12 @@ impl Reader {
     async fn read(
         &mut self,
         mut cursor: Cursor,
-        place: &mut Place,
+        state: &mut CursorState,
         stop: &CancellationToken,
     ) -> Left {
         let mut expected = 0;
         let mut is_new = true;
-        let (mut replied, opened) = (0, place.last.clone());
+        let (mut replied, opened) = (0, state.last.clone());
         loop {
             // Before the reply is asked for: it is in memory as soon as it comes.
             let reservation = tokio::select! {
@@ -245,7 +251,7 @@ impl Reader {
             let asked = Instant::now();
             let batch = match self.ask(stop, READ_PATIENCE, cursor.next()).await {
                 Asked::Answered(Ok(Some(batch))) => batch,
-                Asked::Answered(Ok(None)) => return place.closed(is_new),
+                Asked::Answered(Ok(None)) => return state.closed(is_new),
                 Asked::Answered(Err(error)) => return Left::Failed(error),
                 Asked::TimedOut => {
                     self.batch_size.halve();
@@ -254,21 +260,21 @@ impl Reader {
                 Asked::Stopped => return Left::Stopped,
             };
             self.board.mongo_connected.set(true);
-            place.moment = Moment::Other;
+            state.phase = Phase::Other;
             let mut reply = Reply::new(batch, Some(reservation));
-            if is_new || place.opened_at.is_some() {
-                self.leave_out_repeated(&mut reply, place);
+            if is_new || state.opened_at.is_some() {
+                self.leave_out_repeated(&mut reply, state);
             }
-            let splits_anew = std::mem::take(&mut place.splits_anew);
-            let events = match self.advance(place, &mut reply) {
+            let splits_anew = std::mem::take(&mut state.splits_anew);
+            let events = match self.advance(state, &mut reply) {
                 Ok(events) => events,
                 Err(why) => {
-                    place.splits_anew |= splits_anew;
+                    state.splits_anew |= splits_anew;
                     return Left::NotUnderstood(why);
                 }
             };
             self.board.mongo_refuses.set(false);
-            if let Some((since, _)) = place.interrupted.take() {
+            if let Some((since, _)) = state.interrupted.take() {
                 let seconds = since.elapsed().as_secs();
                 tracing::info!(after_seconds = seconds, "the change stream goes on");
             }
@@ -279,15 +285,15 @@ impl Reader {
             }
             replied += 1;
             // Also a cursor that is about to be closed may reply once, with another token.
-            if events > 0 || (replied > 1 && place.last != opened) || replied >= SETTLED {
-                place.closures = 0;
+            if events > 0 || (replied > 1 && state.last != opened) || replied >= SETTLED {
+                state.closures = 0;
                 self.board.closed_again.set(false);
             }
-            let resize = if place.one_by_one > 0 {
-                place.one_by_one = place.one_by_one.saturating_sub(events as u32);
-                place.one_by_one == 0 && !place.in_split()
+            let resize = if state.one_by_one > 0 {
+                state.one_by_one = state.one_by_one.saturating_sub(events as u32);
+                state.one_by_one == 0 && !state.in_split()
             } else {
-                self.batch_size.observe(events, reply.len()) && !place.in_split()
+                self.batch_size.observe(events, reply.len()) && !state.in_split()
             };
             self.board.replies.add(1);
             if splits_anew && self.replies.send(Fetched::SplitAnew).await.is_err() {
@@ -319,21 +325,21 @@ impl Reader {
 
     async fn reopen(
         &mut self,
-        place: &mut Place,
+        state: &mut CursorState,
         stop: &CancellationToken,
     ) -> Result<Option<Cursor>, Left> {
-        place.moment = place.opening_moment();
-        let start = place.start();
+        state.phase = state.opening_phase();
+        let start = state.start();
         let opening = Cursor::open(
             &self.client,
             &self.watch,
             &start,
-            if place.one_by_one > 0 {
+            if state.one_by_one > 0 {
                 1
             } else {
                 self.batch_size.events()
             },
-            place.eager,
+            state.eager,
         );
         let (cursor, first) = match self.ask(stop, OPENING_PATIENCE, opening).await {
             Asked::Answered(opened) => opened.map_err(Left::Failed)?,
@@ -341,17 +347,17 @@ impl Reader {
             Asked::Stopped => return Ok(None),
         };
         self.board.mongo_connected.set(true);
-        place.invalidated = false;
-        if !place.eager {
+        state.invalidated = false;
+        if !state.eager {
             // The position is where it was: an empty first reply says nothing about what is behind it.
             return Ok(Some(cursor));
         }
         let mut first = first;
-        self.leave_out_repeated(&mut first, place);
-        let splits_anew = std::mem::take(&mut place.splits_anew);
-        let advanced = self.advance(place, &mut first);
+        self.leave_out_repeated(&mut first, state);
+        let splits_anew = std::mem::take(&mut state.splits_anew);
+        let advanced = self.advance(state, &mut first);
         if let Err(why) = advanced {
-            place.splits_anew |= splits_anew;
+            state.splits_anew |= splits_anew;
             return Err(Left::NotUnderstood(why));
         }
         self.board.replies.add(1);

@@ -5,7 +5,7 @@ use super::oplog;
 use crate::change::position::ClusterTime;
 use crate::config::StartAt;
 use crate::error::{Code, Error};
-use crate::mongo::errors::{self, Moment};
+use crate::mongo::errors::{self, Phase};
 use mongodb::Client;
 
 /// The start for a stream without a checkpoint, at the given attempt (from 1 on).
@@ -34,7 +34,7 @@ pub async fn beginning(client: &Client, purpose: &str, attempt: u32) -> Result<C
     let beginning = oplog::beginning(client, attempt).await.map_err(|error| {
         let attempt =
             format!("{purpose} takes reading local.oplog.rs (grant the role `read` on `local`)");
-        errors::error(&attempt, &error, Moment::Other)
+        errors::error(&attempt, &error, Phase::Other)
     })?;
     beginning.ok_or_else(|| {
         let detail =

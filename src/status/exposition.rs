@@ -1,118 +1,154 @@
-//! The page at `/metrics`: what was counted, and what the board shows at this moment.
+//! The page at `/metrics`: what was counted, and what the boards show at this moment.
 
 use super::waiting::{Awaited, Wait};
 use super::{Board, State};
+use crate::flow::budget::Budget;
+use crate::metrics::Totals;
 use crate::metrics::names::{self, Metric};
 use crate::metrics::process::Usage;
 use std::fmt::{Display, Write as _};
+use std::sync::Arc;
 
 /// Everything, in Prometheus's text format.
-pub fn render(board: &Board) -> String {
-    let mut page = Page(board.metrics.recorded());
-    counts(&mut page, board);
-    gauges(&mut page, board);
-    checkpoint(&mut page, board);
-    kafka(&mut page, board);
-    process(&mut page, board);
-    page.0
+pub fn render(boards: &[Arc<Board>]) -> String {
+    let mut page = Page {
+        boards,
+        text: boards.first().map_or_else(String::new, |board| {
+            // Every stream's series are in one registry.
+            board.metrics.registry().recorded()
+        }),
+    };
+    counts(&mut page);
+    gauges(&mut page);
+    checkpoint(&mut page);
+    kafka(&mut page);
+    process(&mut page);
+    page.text
 }
 
-fn counts(page: &mut Page, board: &Board) {
-    page.value(&names::WITHOUT_RECORD, board.passed.get());
-    page.value(&names::PRODUCED, board.produced.get());
-    page.value(&names::ACKNOWLEDGED, board.acked.get());
-    page.value(&names::REPLIES, board.replies.get());
-    page.value(&names::RECONNECTS, board.reconnects.get());
-    page.value(&names::GAPS, board.gaps.get());
+fn counts(page: &mut Page<'_>) {
+    page.each(&names::WITHOUT_RECORD, |board| Some(board.passed.get()));
+    page.each(&names::PRODUCED, |board| Some(board.produced.get()));
+    page.each(&names::ACKNOWLEDGED, |board| Some(board.acked.get()));
+    page.each(&names::REPLIES, |board| Some(board.replies.get()));
+    page.each(&names::RECONNECTS, |board| Some(board.reconnects.get()));
+    page.each(&names::GAPS, |board| Some(board.gaps.get()));
 }
 
-fn gauges(page: &mut Page, board: &Board) {
-    page.value(&names::LAG, board.lag().as_secs_f64());
-    let waits = board.waiting();
-    page.head(&names::WAITING);
-    for name in Awaited::NAMES {
-        let waits = waits.iter().filter(|wait| wait.what.name() == name);
-        let longest = waits
-            .filter(|wait| wait.is_noticed())
-            .map(Wait::lasts)
-            .max();
-        let seconds = longest.unwrap_or_default().as_secs_f64();
-        page.line(&names::WAITING, name, seconds);
-    }
-    page.value(&names::IN_FLIGHT_RECORDS, board.in_flight());
-    let (replies, records, headroom) = board.metrics.with_last(|last| {
-        let budgets = (last.replies.upgrade(), last.records.upgrade());
-        (budgets.0, budgets.1, last.headroom)
+fn gauges(page: &mut Page<'_>) {
+    page.each(&names::LAG, |board| Some(board.lag().as_secs_f64()));
+    page.labelled(&names::WAITING, |board| {
+        let waits = board.waiting();
+        let longest = |name: &'static str| {
+            let waits = waits.iter().filter(|wait| wait.what.name() == name);
+            let longest = waits
+                .filter(|wait| wait.is_noticed())
+                .map(Wait::lasts)
+                .max();
+            (name, longest.unwrap_or_default().as_secs_f64())
+        };
+        Awaited::NAMES.into_iter().map(longest).collect()
     });
-    if let (Some(replies), Some(records)) = (replies, records) {
-        let halves = [("replies", replies), ("records", records)];
-        page.head(&names::IN_FLIGHT_BYTES);
-        for (half, budget) in &halves {
-            page.line(&names::IN_FLIGHT_BYTES, half, budget.used());
-        }
-        page.head(&names::IN_FLIGHT_LIMIT);
-        for (half, budget) in &halves {
-            page.line(&names::IN_FLIGHT_LIMIT, half, budget.limit());
-        }
-    }
-    if let Some(headroom) = headroom {
-        page.value(&names::HEADROOM, headroom.as_secs());
-    }
-    let now = board.state();
-    page.head(&names::STATE);
-    for state in State::ALL {
-        page.line(&names::STATE, state.name(), u8::from(state == now));
-    }
-    for (metric, is_so) in [
-        (&names::READY, board.is_ready()),
-        (&names::DRY_RUN, board.dry_run.get()),
-        (&names::MONGODB_CONNECTED, board.mongo_connected.get()),
-        (&names::KAFKA_CONNECTED, board.kafka_connected.get()),
-        (&names::CHECKPOINT_FAILING, board.checkpoint_failing.get()),
-    ] {
-        page.value(metric, u8::from(is_so));
-    }
-}
-
-fn checkpoint(page: &mut Page, board: &Board) {
-    let Some(committed) = board.committed() else {
-        return;
-    };
-    page.value(&names::CHECKPOINT_AGE, committed.at.elapsed().as_secs_f64());
-    page.value(&names::CHECKPOINT_SEQ, committed.position.seq);
-    if let Some(millis) = committed.position.time_millis {
-        page.value(&names::CHECKPOINT_POSITION, millis as f64 / 1e3);
+    page.each(&names::IN_FLIGHT_RECORDS, |board| Some(board.in_flight()));
+    page.labelled(&names::IN_FLIGHT_BYTES, |board| {
+        halves(board, |half| half.used())
+    });
+    page.labelled(&names::IN_FLIGHT_LIMIT, |board| {
+        halves(board, |half| half.limit())
+    });
+    page.each(&names::HEADROOM, |board| {
+        let headroom = board.metrics.with_last(|last| last.headroom);
+        headroom.map(|headroom| headroom.as_secs())
+    });
+    page.labelled(&names::STATE, |board| {
+        let now = board.state();
+        let is_it = |state: State| (state.name(), u8::from(state == now));
+        State::ALL.into_iter().map(is_it).collect()
+    });
+    let flags: [(&Metric, Read<bool>); 5] = [
+        (&names::READY, Board::is_ready),
+        (&names::DRY_RUN, |board| board.dry_run.get()),
+        (&names::MONGODB_CONNECTED, |board| {
+            board.mongo_connected.get()
+        }),
+        (&names::KAFKA_CONNECTED, |board| board.kafka_connected.get()),
+        (&names::CHECKPOINT_FAILING, |board| {
+            board.checkpoint_failing.get()
+        }),
+    ];
+    for (metric, is_so) in flags {
+        page.each(metric, |board| Some(u8::from(is_so(board))));
     }
 }
 
-fn kafka(page: &mut Page, board: &Board) {
-    let Some(client) = board.metrics.with_last(|last| last.kafka.clone()) else {
-        return;
-    };
-    page.value(&names::KAFKA_QUEUE_RECORDS, client.queue_records);
-    page.value(&names::KAFKA_QUEUE_BYTES, client.queue_bytes);
-    page.value(&names::KAFKA_BROKERS_UP, client.brokers_up);
-    for (metric, time) in [
-        (&names::KAFKA_ROUND_TRIP, client.round_trip),
-        (&names::KAFKA_QUEUEING, client.queueing),
-        (&names::KAFKA_THROTTLING, client.throttling),
-    ] {
-        if let Some(time) = time {
-            page.value(metric, time.as_secs_f64());
-        }
-    }
-    let totals = client.totals;
-    page.value(&names::KAFKA_REQUESTS, totals.requests);
-    page.value(&names::KAFKA_BYTES, totals.bytes);
-    page.value(&names::KAFKA_RETRIES, totals.retries);
-    page.value(&names::KAFKA_ERRORS, totals.errors);
-    page.value(&names::KAFKA_TIMEOUTS, totals.timeouts);
-    page.value(&names::KAFKA_DISCONNECTS, totals.disconnects);
+/// Reads a value off a board.
+type Read<T> = fn(&Board) -> T;
+
+/// The two halves of the memory budget; empty before the stream was open.
+fn halves(board: &Board, value: fn(&Budget) -> usize) -> Vec<(&'static str, usize)> {
+    let (replies, records) = board
+        .metrics
+        .with_last(|last| (last.replies.upgrade(), last.records.upgrade()));
+    let halves = [("replies", replies), ("records", records)];
+    let told = |(name, half): (_, Option<Arc<Budget>>)| half.map(|half| (name, value(&half)));
+    halves.into_iter().filter_map(told).collect()
 }
 
-fn process(page: &mut Page, board: &Board) {
+fn checkpoint(page: &mut Page<'_>) {
+    page.each(&names::CHECKPOINT_AGE, |board| {
+        let committed = board.committed();
+        committed.map(|committed| committed.at.elapsed().as_secs_f64())
+    });
+    page.each(&names::CHECKPOINT_SEQ, |board| {
+        board.committed().map(|committed| committed.position.seq)
+    });
+    page.each(&names::CHECKPOINT_POSITION, |board| {
+        let millis = board.committed()?.position.time_millis?;
+        Some(millis as f64 / 1e3)
+    });
+}
+
+fn kafka(page: &mut Page<'_>) {
+    let client = |board: &Board| board.metrics.with_last(|last| last.kafka.clone());
+    page.each(&names::KAFKA_QUEUE_RECORDS, |board| {
+        Some(client(board)?.queue_records)
+    });
+    page.each(&names::KAFKA_QUEUE_BYTES, |board| {
+        Some(client(board)?.queue_bytes)
+    });
+    page.each(&names::KAFKA_BROKERS_UP, |board| {
+        Some(client(board)?.brokers_up)
+    });
+    page.each(&names::KAFKA_ROUND_TRIP, |board| {
+        Some(client(board)?.round_trip?.as_secs_f64())
+    });
+    page.each(&names::KAFKA_QUEUEING, |board| {
+        Some(client(board)?.queueing?.as_secs_f64())
+    });
+    page.each(&names::KAFKA_THROTTLING, |board| {
+        Some(client(board)?.throttling?.as_secs_f64())
+    });
+    type Count = fn(Totals) -> u64;
+    let totals: [(&Metric, Count); 6] = [
+        (&names::KAFKA_REQUESTS, |totals| totals.requests),
+        (&names::KAFKA_BYTES, |totals| totals.bytes),
+        (&names::KAFKA_RETRIES, |totals| totals.retries),
+        (&names::KAFKA_ERRORS, |totals| totals.errors),
+        (&names::KAFKA_TIMEOUTS, |totals| totals.timeouts),
+        (&names::KAFKA_DISCONNECTS, |totals| totals.disconnects),
+    ];
+    for (metric, value) in totals {
+        page.each(metric, |board| Some(value(client(board)?.totals)));
+    }
+}
+
+fn process(page: &mut Page<'_>) {
     page.head(&names::BUILD_INFO);
-    page.line(&names::BUILD_INFO, env!("CARGO_PKG_VERSION"), 1);
+    let version = env!("CARGO_PKG_VERSION");
+    page.sample(&names::BUILD_INFO, &[("version", version)], 1);
+    let Some(board) = page.boards.first() else {
+        return;
+    };
     page.value(&names::UPTIME, board.uptime().as_secs_f64());
     // The same at every scrape: whoever counts restarts counts its changes.
     page.value(&names::PROCESS_START, board.started_millis() as f64 / 1e3);
@@ -128,14 +164,17 @@ fn process(page: &mut Page, board: &Board) {
     }
 }
 
-/// Text in the exposition format. Label values written here are our own words: nothing to escape.
-struct Page(String);
+/// Text in the exposition format, and whose values it shows.
+struct Page<'a> {
+    boards: &'a [Arc<Board>],
+    text: String,
+}
 
-impl Page {
+impl Page<'_> {
     fn head(&mut self, metric: &Metric) {
         // Writing to a string does not fail.
         let _ = writeln!(
-            self.0,
+            self.text,
             "# HELP {0} {1}\n# TYPE {0} {2}",
             metric.name,
             metric.help,
@@ -143,15 +182,57 @@ impl Page {
         );
     }
 
-    /// A metric without labels.
-    fn value(&mut self, metric: &Metric, value: impl Display) {
-        self.head(metric);
-        let _ = writeln!(self.0, "{} {value}", metric.name);
+    fn sample(&mut self, metric: &Metric, labels: &[(&str, &str)], value: impl Display) {
+        self.text.push_str(metric.name);
+        for (index, (name, value)) in labels.iter().enumerate() {
+            let begin = if index == 0 { '{' } else { ',' };
+            let _ = write!(self.text, "{begin}{name}=\"{}\"", escaped(value));
+        }
+        let end = if labels.is_empty() { "" } else { "}" };
+        let _ = writeln!(self.text, "{end} {value}");
     }
 
-    /// One value of a metric with one label.
-    fn line(&mut self, metric: &Metric, label: &str, value: impl Display) {
-        let name = metric.labels.first().copied().unwrap_or_default();
-        let _ = writeln!(self.0, "{}{{{name}=\"{label}\"}} {value}", metric.name);
+    /// A metric of the process, without labels.
+    fn value(&mut self, metric: &Metric, value: impl Display) {
+        self.head(metric);
+        self.sample(metric, &[], value);
     }
+
+    /// One value for each stream that has one.
+    fn each<V: Display>(&mut self, metric: &Metric, value: impl Fn(&Board) -> Option<V>) {
+        self.labelled(metric, |board| {
+            value(board).map(|value| ("", value)).into_iter().collect()
+        });
+    }
+
+    /// Values for each stream, by the metric's own label where it has one.
+    fn labelled<V: Display>(
+        &mut self,
+        metric: &Metric,
+        values: impl Fn(&Board) -> Vec<(&'static str, V)>,
+    ) {
+        let boards = self.boards;
+        let values: Vec<_> = boards.iter().map(|board| values(board)).collect();
+        if values.iter().all(Vec::is_empty) {
+            return;
+        }
+        self.head(metric);
+        for (board, values) in boards.iter().zip(values) {
+            let stream = (names::STREAM, board.metrics.stream());
+            for (label, value) in values {
+                match metric.labels.first() {
+                    Some(name) => self.sample(metric, &[stream, (name, label)], value),
+                    None => self.sample(metric, &[stream], value),
+                }
+            }
+        }
+    }
+}
+
+/// The value of a label; our own words have nothing to escape, names of streams may.
+fn escaped(value: &str) -> String {
+    value
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
 }

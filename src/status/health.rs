@@ -46,6 +46,10 @@ impl Board {
             State::Disabled => Health::Healthy,
             State::Starting => self.health_of_a_start(),
             State::Stopped => Health::unhealthy("stopped"),
+            State::Failed => match self.failure.get() {
+                Some(noted) => Health::unhealthy(noted.text),
+                None => Health::unhealthy("failed"),
+            },
             State::Paused => Health::degraded("paused by an operator"),
             State::Draining => match self.waiting().iter().find(|wait| wait.is_noticed()) {
                 Some(wait) => Health::degraded(format!("no more is read; {}", wait.sentence())),
@@ -134,7 +138,7 @@ mod tests {
 
     #[test]
     fn the_worst_problem_is_told() {
-        let board = Board::new("d");
+        let board = crate::status::board();
         assert_eq!(board.health().name(), "unhealthy");
         let starting = |board: &Board| board.health().reason().unwrap().to_owned();
         let (mongo, kafka) = (

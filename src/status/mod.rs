@@ -10,9 +10,10 @@ pub mod waiting;
 pub use values::{Counter, Flag, Lasting, Note, Noted};
 
 use crate::change::position::Position;
-use crate::metrics::Metrics;
+use crate::error::Error;
+use crate::metrics::{Metrics, Registry};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use values::now_millis;
 use waiting::{Awaited, Wait, Waits};
@@ -32,17 +33,20 @@ pub enum State {
     Paused,
     /// Reading has stopped; waiting for the last acknowledgements.
     Draining,
+    /// It cannot run, until somebody does something about it.
+    Failed,
     Stopped,
 }
 
 impl State {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Starting,
         Self::Disabled,
         Self::Running,
         Self::Recovering,
         Self::Paused,
         Self::Draining,
+        Self::Failed,
         Self::Stopped,
     ];
 
@@ -54,6 +58,7 @@ impl State {
             Self::Recovering => "recovering",
             Self::Paused => "paused",
             Self::Draining => "draining",
+            Self::Failed => "failed",
             Self::Stopped => "stopped",
         }
     }
@@ -64,13 +69,15 @@ impl State {
     }
 }
 
-/// Shared by all tasks of a process; every value is what was last seen.
+/// Shared by all tasks of a stream; every value is what was last seen.
 #[derive(Debug)]
 pub struct Board {
     started: Instant,
     started_millis: i64,
     /// The database, or `*`.
     pub namespace: String,
+    /// Every line of the log that is about the stream is written within it.
+    pub span: tracing::Span,
     state: Mutex<State>,
     /// `run --dry-run`: what is counted as delivered and stored went nowhere.
     pub dry_run: Flag,
@@ -100,6 +107,8 @@ pub struct Board {
     pub source_error: Note,
     pub sink_error: Note,
     pub checkpoint_error: Note,
+    /// Why the stream cannot run.
+    failure: Note,
     pub replies: Counter,
     /// Events that came from the stream.
     pub events: Counter,
@@ -140,7 +149,8 @@ pub struct Committed {
 }
 
 impl Board {
-    pub fn new(namespace: &str) -> Self {
+    /// Of the stream `name`, whose series go to `registry`.
+    pub fn new(name: &str, namespace: &str, registry: &Arc<Registry>) -> Self {
         Self {
             started: Instant::now(),
             started_millis: now_millis(),
@@ -161,6 +171,7 @@ impl Board {
             source_error: Note::default(),
             sink_error: Note::default(),
             checkpoint_error: Note::default(),
+            failure: Note::default(),
             replies: Counter::default(),
             events: Counter::default(),
             passed: Counter::default(),
@@ -176,7 +187,9 @@ impl Board {
             in_hand_millis: AtomicI64::new(0),
             idle_millis: AtomicI64::new(0),
             late_millis: AtomicU64::new(0),
-            metrics: Metrics::new(),
+            metrics: Metrics::new(registry, name),
+            // At the highest level, so that no filter takes it from the lines that are shown.
+            span: tracing::error_span!("stream", stream = name),
             committed: Mutex::new(None),
             rate: AtomicU64::new(f64::NAN.to_bits()),
         }
@@ -204,6 +217,13 @@ impl Board {
         }
     }
 
+    /// The stream cannot run now, and why.
+    pub fn fail(&self, error: &Error) {
+        self.failure
+            .set(format!("{}: {}", error.code, error.detail));
+        self.enter(State::Failed);
+    }
+
     /// Whether the instance does its work now: cursor open, Kafka reachable, checkpoint loaded, and nothing
     /// waited for that it stands still for. One that should watch nothing has no more to do.
     pub fn is_ready(&self) -> bool {
@@ -218,6 +238,14 @@ impl Board {
             }
             _ => false,
         }
+    }
+
+    /// Whether it is starting, and nothing is known to be in its way.
+    pub fn is_on_its_way(&self) -> bool {
+        self.state() == State::Starting
+            && self.source_error.get().is_none()
+            && self.sink_error.get().is_none()
+            && self.checkpoint_error.get().is_none()
     }
 
     /// What is waited for now, named by whoever waits or seen by the stall detector, the oldest first.
@@ -350,6 +378,11 @@ fn since(millis: i64) -> Duration {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     now.saturating_sub(Duration::from_millis(then))
+}
+
+#[cfg(test)]
+pub(crate) fn board() -> Board {
+    Board::new("a:shop", "shop", &Arc::default())
 }
 
 #[cfg(test)]

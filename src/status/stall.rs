@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_reader_that_is_held_back_by_something_else_is_no_fault_of_mongodb() {
-        let board = Board::new("shop");
+        let board = crate::status::board();
         let mut detector = Detector {
             acks: Progress {
                 count: 0,

@@ -10,7 +10,7 @@ fn now() -> i64 {
 
 #[test]
 fn what_a_producer_left_behind_is_no_longer_in_flight() {
-    let board = Board::new("shop");
+    let board = crate::status::board();
     board.produced.add(3);
     board.acked.add(1);
     board.abandon_in_flight();
@@ -31,7 +31,7 @@ fn ago(seconds: u64) -> Since {
 }
 
 fn running() -> Board {
-    let board = Board::new("shop");
+    let board = crate::status::board();
     board.enter(State::Running);
     for flag in [
         &board.mongo_connected,
@@ -88,7 +88,7 @@ fn the_lag_is_the_age_of_what_is_not_delivered_while_something_is_waited_for() {
 
 #[test]
 fn what_was_delivered_in_time_does_not_lag_while_nothing_new_happens() {
-    let board = Board::new("shop");
+    let board = crate::status::board();
     board
         .last_seen_millis
         .store(now() - 60_000, Ordering::Relaxed);

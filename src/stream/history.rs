@@ -4,14 +4,15 @@
 //! `operationType` `gap`, so it goes to `KAFKA_TOPIC_DDL`, or to the log where that is not set). The
 //! position behind the gap is committed only with that record's acknowledgement.
 
-use super::incarnation::Rooms;
-use super::opening::{self, Ahead, Opened};
+use super::context::StreamContext;
+use super::start::Opened;
 use crate::change::position::{Position, ResumeToken, Seq};
 use crate::config::OnHistoryLost;
 use crate::error::{Code, Error};
 use crate::retry::Retry;
 use crate::source::cursor::Start;
-use crate::source::{oplog, start};
+use crate::source::opener::Ahead;
+use crate::source::{self, oplog, start};
 use crate::status::waiting::Awaited;
 use bson::{DateTime, RawDocumentBuf, doc};
 use jiff::{SignedDuration, Timestamp};
@@ -26,14 +27,14 @@ const CALM: Duration = Duration::from_secs(300);
 /// Getting past lost history, over as many attempts as that takes: while the oplog is being truncated, its
 /// beginning may be gone again before a cursor has found it.
 #[derive(Debug, Default)]
-pub struct Pursuit {
+pub struct GapRecovery {
     /// The last position before a gap that is not told yet.
     lost: Option<Position>,
     attempt: u32,
     since: Option<Instant>,
 }
 
-impl Pursuit {
+impl GapRecovery {
     /// The record that tells of the gap is acknowledged: what is lost from now on is another gap.
     pub fn told(&mut self) {
         self.lost = None;
@@ -66,38 +67,42 @@ impl Pursuit {
 /// # Errors
 /// [`Code::HistoryLost`] under `stop`, with how much time is missing; else what keeps the stream from
 /// being opened at all.
-pub async fn go_on(
-    rooms: &Rooms,
-    pursuit: &mut Pursuit,
+pub async fn resume_behind(
+    context: &StreamContext,
+    recovery: &mut GapRecovery,
     position: &Position,
     error: Error,
 ) -> Result<Option<Opened>, Error> {
-    let policy = rooms.config.pipeline.on_history_lost;
+    let policy = context.spec.pipeline.on_history_lost;
     if policy == OnHistoryLost::Stop {
-        return Err(refusal(rooms, position, &error).await);
+        return Err(refusal(context, position, &error).await);
     }
-    let is_new = pursuit.lost.is_none();
-    let lost = pursuit.lost.get_or_insert_with(|| position.clone()).clone();
-    let mut delays = rooms.retry().delays();
-    let waits = &rooms.board.waits;
+    let opener = &context.opener;
+    let is_new = recovery.lost.is_none();
+    let lost = recovery
+        .lost
+        .get_or_insert_with(|| position.clone())
+        .clone();
+    let mut delays = opener.delays();
+    let waits = &context.board.waits;
     let mut is_lost_again = true;
     loop {
         if is_lost_again {
-            pursuit.begin();
+            recovery.begin();
             tokio::select! {
-                () = rooms.stop.cancelled() => return Ok(None),
-                () = waits.on(Awaited::MongoDb, tokio::time::sleep(pursuit.pause(rooms.retry()))) => {}
+                () = context.stop.cancelled() => return Ok(None),
+                () = waits.on(Awaited::MongoDb, tokio::time::sleep(recovery.pause(opener.retry))) => {}
             }
         }
         is_lost_again = false;
         let start = match policy {
             OnHistoryLost::Earliest => {
                 let purpose = "finding where the oplog begins";
-                let beginning = start::beginning(&rooms.client, purpose, pursuit.attempt);
+                let beginning = start::beginning(&context.opener.client, purpose, recovery.attempt);
                 match waits.on(Awaited::MongoDb, beginning).await {
                     Ok(time) => Start::At(time),
                     Err(error) => {
-                        if !opening::pause(rooms, error, &mut delays).await? {
+                        if !opener.pause(error, &mut delays).await? {
                             return Ok(None);
                         }
                         continue;
@@ -106,21 +111,25 @@ pub async fn go_on(
             }
             OnHistoryLost::Latest | OnHistoryLost::Stop => Start::Now,
         };
-        let opened = match opening::cursor(rooms, &start, &mut delays).await {
-            Ok(Some((Some(cursor), token))) => opening::look_ahead(rooms, cursor, &start)
+        let opened = match opener.open(&start, &mut delays).await {
+            Ok(Some(source::opener::Opened {
+                cursor: Some(cursor),
+                token,
+            })) => opener
+                .look_ahead(cursor, &start)
                 .await
                 .map(|ahead| match ahead {
                     Ahead::Ready(cursor) => (Some(cursor), token),
                     Ahead::TokenNotFound | Ahead::Unknown => (None, token),
                 }),
-            Ok(Some((None, _)) | None) => return Ok(None),
+            Ok(Some(_) | None) => return Ok(None),
             Err(error) => Err(error),
         };
         let (cursor, token) = match opened {
             Ok(opened) => opened,
             Err(error) if error.code == Code::HistoryLost => {
                 tracing::warn!(
-                    attempt = pursuit.attempt,
+                    attempt = recovery.attempt,
                     "the oplog was truncated past where the stream should go on; trying again further ahead"
                 );
                 is_lost_again = true;
@@ -143,12 +152,12 @@ pub async fn go_on(
         let told = format!("history lost: {missing}; going on behind the gap");
         if is_new {
             tracing::error!(policy = name(policy), cause = error.detail, "{told}");
-            rooms.board.gaps.add(1);
+            context.board.gaps.add(1);
         } else {
             tracing::warn!(policy = name(policy), "the gap is longer: {missing}");
         }
-        rooms.board.source_error.set(told);
-        let gap = event(rooms, &token, &lost, to, policy)?;
+        context.board.source_error.set(told);
+        let gap = event(context, &token, &lost, to, policy)?;
         let position = Position {
             time_millis: Some(to),
             cluster_time: match start {
@@ -167,8 +176,8 @@ pub async fn go_on(
 }
 
 /// The end under `stop`: how much is missing, and how to go on.
-async fn refusal(rooms: &Rooms, lost: &Position, error: &Error) -> Error {
-    let oldest = oplog::oldest(&rooms.client).await.ok().flatten();
+async fn refusal(context: &StreamContext, lost: &Position, error: &Error) -> Error {
+    let oldest = oplog::oldest(&context.opener.client).await.ok().flatten();
     let missing = missing(lost, oldest.map(|oldest| oldest.time.millis() + 999));
     let detail = format!(
         "{}; {missing}. Choose by name how to go on: ON_HISTORY_LOST=earliest (from what the oplog still holds) \
@@ -202,7 +211,7 @@ fn missing(lost: &Position, to: Option<i64>) -> String {
 
 /// The event that tells of the gap: of the shape of a server's own, so that it takes the same way.
 fn event(
-    rooms: &Rooms,
+    context: &StreamContext,
     token: &ResumeToken,
     lost: &Position,
     to: i64,
@@ -216,7 +225,7 @@ fn event(
         "_id": token,
         "operationType": OPERATION,
         "wallTime": DateTime::now(),
-        "ns": { "db": rooms.config.mongo.scope.name() },
+        "ns": { "db": context.spec.source.scope.name() },
         "operationDescription": {
             "reason": Code::HistoryLost.name(),
             "policy": name(policy),

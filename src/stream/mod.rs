@@ -1,96 +1,113 @@
-//! The only wiring of the stages: source, route, encode, batch, sink, watermark, commit.
+//! One stream on its way to Kafka, and the only wiring of its stages: source, route, encode, batch, sink,
+//! watermark, commit.
 //!
 //! An [`incarnation`] runs from a committed position until something ends it; [`supervise`] decides by
 //! what ended it whether another one follows.
 
+pub mod actor;
+pub mod ahead;
+pub mod context;
 pub mod history;
 pub mod incarnation;
-pub mod opening;
 pub mod outlet;
 mod progress;
 pub mod pump;
+pub mod shared;
 #[cfg(test)]
 mod simulation_tests;
+pub mod start;
 mod stopping;
+pub mod streams;
+pub mod waiting;
 
-use crate::checkpoint::committer::Ledger;
+use crate::checkpoint::committer::Checkpoints;
 use crate::config::OnMissingTopic;
 use crate::error::{Code, Error, Policy};
 use crate::sink::producer::Faults;
 use crate::source::cursor::Start;
 use crate::status::State;
 use crate::status::waiting::Awaited;
-use incarnation::{Outcome, Rooms};
-use opening::Opened;
-use pump::{End, Knowledge};
+use context::StreamContext;
+use incarnation::Outcome;
+use pump::{End, ReplayHints};
 use rdkafka::error::RDKafkaErrorCode;
+use start::Opened;
 use std::time::Duration;
-use stopping::Owed;
+use stopping::Outstanding;
 
 /// Longest pause before a producer is built again: what Kafka refuses is most often a right, and changes
 /// should flow soon after it is given back.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// Runs incarnations from `opened` until the process is asked to stop or cannot go on. Gives the ledger
+/// Runs incarnations from `opened` until the process is asked to stop or cannot go on. Gives the checkpoints
 /// back after a graceful stop.
 ///
 /// # Errors
 /// What ended it, by its code.
-pub async fn supervise(rooms: &Rooms, opened: Opened, ledger: Ledger) -> Result<Ledger, Error> {
-    let mut knowledge = Knowledge::default();
-    let mut pursuit = history::Pursuit::default();
-    let mut delays = rooms.retry().delays();
-    let mut owed = Owed::default();
-    let mut next = (opened, ledger);
+pub async fn supervise(
+    context: &StreamContext,
+    opened: Opened,
+    checkpoints: Checkpoints,
+) -> Result<Checkpoints, Error> {
+    let mut hints = ReplayHints::default();
+    let mut recovery = history::GapRecovery::default();
+    let mut delays = context.opener.delays();
+    let mut outstanding = Outstanding::default();
+    let mut next = (opened, checkpoints);
     loop {
-        let (opened, ledger) = next;
+        let (opened, checkpoints) = next;
         let began = opened.position.clone();
         if opened.gap.is_some() {
             // A new numbering: what is known of the events of the old one means nothing.
-            knowledge = Knowledge {
+            hints = ReplayHints {
                 gap: opened.gap,
-                ..Knowledge::default()
+                ..ReplayHints::default()
             };
         }
-        let outcome = rooms
-            .run(opened.cursor, opened.position, ledger, &knowledge)
-            .await?;
+        let Opened {
+            cursor, position, ..
+        } = opened;
+        let outcome = incarnation::run(context, cursor, position, checkpoints, &hints).await?;
         let Outcome {
             end,
             position,
-            ledger,
+            checkpoints,
             faults,
             drained,
             taken,
             stored,
             is_without_room,
         } = outcome;
-        owed.after(&position, taken, drained, stored);
-        owed.is_without_room = is_without_room;
+        outstanding.after(&position, taken, drained, stored);
+        outstanding.is_without_room = is_without_room;
         if position.seq > began.seq {
-            delays = rooms.retry().delays();
+            delays = context.opener.delays();
             // Its record is the first of its incarnation, so it is acknowledged.
-            knowledge.gap = None;
-            pursuit.told();
+            hints.gap = None;
+            recovery.told();
         }
         let lost = match end {
-            End::Stopped => return owed.stop(rooms, ledger, &position).await,
+            End::Stopped => {
+                return outstanding
+                    .stop(&context.board, checkpoints, &position)
+                    .await;
+            }
             End::Failed(error) => return Err(error),
             End::Source(fault) if fault.kind.is_of_history() => Some(Error::from(fault)),
             End::Source(fault) => return Err(fault.into()),
             End::Producer => {
-                knowledge.forget(position.seq);
-                learn(rooms, &mut knowledge, &faults)?;
+                hints.forget(position.seq);
+                learn(context, &mut hints, &faults)?;
                 tokio::select! {
-                    () = rooms.stop.cancelled() => return owed.stop(rooms, ledger, &position).await,
-                    () = rooms.board.waits.on(Awaited::Kafka, look_again(rooms, &faults)) => None,
+                    () = context.stop.cancelled() => return outstanding.stop(&context.board, checkpoints, &position).await,
+                    () = context.board.waits.on(Awaited::Kafka, look_again(context, &faults)) => None,
                 }
             }
         };
-        rooms.board.enter(State::Recovering);
+        context.board.enter(State::Recovering);
         let last = position.clone();
         let opened = match lost {
-            Some(error) => history::go_on(rooms, &mut pursuit, &position, error).await?,
+            Some(error) => history::resume_behind(context, &mut recovery, &position, error).await?,
             None => {
                 tracing::warn!(
                     seq = position.seq.0,
@@ -105,38 +122,38 @@ pub async fn supervise(rooms: &Rooms, opened: Opened, ledger: Ledger) -> Result<
                     Duration::ZERO
                 };
                 tokio::select! {
-                    () = rooms.stop.cancelled() => return owed.stop(rooms, ledger, &last).await,
+                    () = context.stop.cancelled() => return outstanding.stop(&context.board, checkpoints, &last).await,
                     () = tokio::time::sleep(delay.min(LONGEST_PAUSE)) => {}
                 }
                 let start = Start::After(position.token.clone());
-                match opening::cursor(rooms, &start, &mut delays).await {
-                    Ok(cursor) => cursor.map(|(cursor, _)| Opened {
-                        cursor,
+                match context.opener.open(&start, &mut delays).await {
+                    Ok(opened) => opened.map(|opened| Opened {
+                        cursor: opened.cursor,
                         position,
                         // What is still to be told is known already.
                         gap: None,
                     }),
                     Err(error) if error.code == Code::HistoryLost => {
-                        history::go_on(rooms, &mut pursuit, &position, error).await?
+                        history::resume_behind(context, &mut recovery, &position, error).await?
                     }
                     Err(error) => return Err(error),
                 }
             }
         };
         match opened {
-            Some(opened) => next = (opened, ledger),
-            None => return owed.stop(rooms, ledger, &last).await,
+            Some(opened) => next = (opened, checkpoints),
+            None => return outstanding.stop(&context.board, checkpoints, &last).await,
         }
     }
 }
 
 /// Takes from a broken producer's reports what the next incarnation must know.
-fn learn(rooms: &Rooms, knowledge: &mut Knowledge, faults: &Faults) -> Result<(), Error> {
+fn learn(context: &StreamContext, hints: &mut ReplayHints, faults: &Faults) -> Result<(), Error> {
     for (seq, code) in &faults.records {
-        if knowledge.refused.contains_key(seq) {
+        if hints.refused.contains_key(seq) {
             if *code == RDKafkaErrorCode::MessageSizeTooLarge {
                 // The next one is smaller, until there is no room for anything.
-                *knowledge.oversize.entry(*seq).or_default() += 1;
+                *hints.oversize.entry(*seq).or_default() += 1;
                 continue;
             }
             return Err(Error::new(
@@ -149,8 +166,8 @@ fn learn(rooms: &Rooms, knowledge: &mut Knowledge, faults: &Faults) -> Result<()
         }
         // One alone, or told apart by the broker, is known for what it is; of the others it may be any.
         let is_named = faults.records.len() == 1 || (faults.named && names_records(*code));
-        if !knowledge.suspects.insert(*seq) || is_named {
-            knowledge.refused.insert(*seq, *code);
+        if !hints.suspects.insert(*seq) || is_named {
+            hints.refused.insert(*seq, *code);
         }
     }
     if let Some((first, code)) = faults.records.first_key_value() {
@@ -162,20 +179,20 @@ fn learn(rooms: &Rooms, knowledge: &mut Knowledge, faults: &Faults) -> Result<()
     for (name, code) in &faults.topics {
         tracing::warn!(topic = name, %code, "the topic is missing or forbidden");
         let note = format!("topic {name} is missing, or this user may not write to it");
-        rooms.board.sink_error.set(note);
-        let mut topics = rooms.router.table().all();
+        context.board.sink_error.set(note);
+        let mut topics = context.router.table().all();
         topics.retain(|topic| topic.name() == name);
         // Not the topic of checkpoints, which no choice spares.
         if !topics.is_empty()
-            && rooms.config.pipeline.on_missing_topic == OnMissingTopic::RecordError
+            && context.spec.pipeline.on_missing_topic == OnMissingTopic::RecordError
             && *code == RDKafkaErrorCode::TopicAuthorizationFailed
         {
-            rooms.topics.refuse_writes(name);
+            context.topics.refuse_writes(name);
         } else {
             // Until it takes a record: that it can be seen does not mean that it may be written.
             let what = Awaited::Topic(name.as_str().into());
             let why = format!("kafka refuses its records: {code}");
-            rooms.board.waits.trouble(what, why);
+            context.board.waits.trouble(what, why);
         }
         for topic in topics {
             topic.learned(0, None);
@@ -184,12 +201,12 @@ fn learn(rooms: &Rooms, knowledge: &mut Knowledge, faults: &Faults) -> Result<()
     if let Some(error) = &faults.fatal {
         let why = crate::kafka::client::describe(error);
         tracing::warn!(error = why, "the kafka producer is built anew");
-        rooms.board.sink_error.set(why.as_str());
-        rooms.board.waits.trouble(Awaited::Producer, why);
+        context.board.sink_error.set(why.as_str());
+        context.board.waits.trouble(Awaited::Producer, why);
     } else if faults.dropped {
         let why = "records were dropped";
         tracing::warn!("{why}; the kafka producer is built anew");
-        rooms.board.waits.trouble(Awaited::Producer, why.into());
+        context.board.waits.trouble(Awaited::Producer, why.into());
     }
     Ok(())
 }
@@ -204,10 +221,10 @@ fn names_records(code: RDKafkaErrorCode) -> bool {
 
 /// A topic that refuses a record may have another limit than was learned: knowing it spares its
 /// batches, and the next such record, the same fate.
-async fn look_again(rooms: &Rooms, faults: &Faults) {
-    let mut topics = rooms.router.table().all();
+async fn look_again(context: &StreamContext, faults: &Faults) {
+    let mut topics = context.router.table().all();
     topics.retain(|topic| faults.refusing.contains(topic.name()));
-    for notice in rooms.topics.refresh(&topics).await {
+    for notice in context.topics.refresh(&topics).await {
         tracing::warn!("{notice}");
     }
 }

@@ -44,9 +44,9 @@ impl From<Uncommitted> for Blocked {
     }
 }
 
-/// The last place taken up: what a batch that is closed now gives out.
+/// The last reached taken up: what a batch that is closed now gives out.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct Reached {
     pub seq: Seq,
     pub token: Vec<u8>,
     pub time_millis: Option<i64>,
@@ -65,13 +65,13 @@ pub struct Outlet<'a> {
     budget: Arc<Budget>,
     limits: Batching,
     stop: CancellationToken,
-    place: Place,
+    reached: Reached,
     batch: Option<(EntryId, Fill)>,
     /// Whether records were queued since the producer was told that nothing follows.
     is_lingering: bool,
     /// Whether the stream works off what has waited at the source: the next reply will not be long.
     is_behind: bool,
-    /// Whether `place` must not be committed before the event that follows it.
+    /// Whether `reached` must not be committed before the event that follows it.
     is_within_event: bool,
     /// Whether some of that event's records were sent: a stop waits for the others.
     is_half_sent: bool,
@@ -99,7 +99,7 @@ impl<'a> Outlet<'a> {
         stop: CancellationToken,
         start: &Position,
     ) -> Self {
-        let place = Place {
+        let reached = Reached {
             seq: start.seq,
             token: start.token.as_bytes().to_vec(),
             time_millis: start.time_millis,
@@ -111,7 +111,7 @@ impl<'a> Outlet<'a> {
             budget,
             limits,
             stop,
-            place,
+            reached,
             batch: None,
             is_lingering: false,
             is_behind: false,
@@ -124,15 +124,15 @@ impl<'a> Outlet<'a> {
         }
     }
 
-    pub fn place(&self) -> &Place {
-        &self.place
+    pub fn reached(&self) -> &Reached {
+        &self.reached
     }
 
     /// The last event of which records were sent, or that was passed over.
     pub fn taken(&self) -> Seq {
         match self.is_half_sent {
-            true => self.place.seq.next(),
-            false => self.place.seq,
+            true => self.reached.seq.next(),
+            false => self.reached.seq,
         }
     }
 
@@ -162,7 +162,7 @@ impl<'a> Outlet<'a> {
         Ok(())
     }
 
-    /// Queues a record of the event that follows [`place`](Self::place), whose own time is
+    /// Queues a record of the event that follows [`reached`](Self::reached), whose own time is
     /// `change_millis`, waiting for the byte budget where that is used up.
     ///
     /// # Errors
@@ -238,11 +238,11 @@ impl<'a> Outlet<'a> {
         let (_, fill) = self.open();
         fill.events += 1;
         let closed_by = fill.closed_by(&limits, Instant::now());
-        self.place.seq = self.place.seq.next();
-        self.place.token.clear();
-        self.place.token.extend_from_slice(event.token);
-        self.place.time_millis = event.timestamp_millis().or(self.place.time_millis);
-        self.place.cluster_time = event.cluster_time.or(self.place.cluster_time);
+        self.reached.seq = self.reached.seq.next();
+        self.reached.token.clear();
+        self.reached.token.extend_from_slice(event.token);
+        self.reached.time_millis = event.timestamp_millis().or(self.reached.time_millis);
+        self.reached.cluster_time = event.cluster_time.or(self.reached.cluster_time);
         self.is_within_event = false;
         self.is_half_sent = false;
         if let Some(by) = closed_by {
@@ -250,15 +250,15 @@ impl<'a> Outlet<'a> {
         }
     }
 
-    /// Moves to a place behind the last event, in-band: committed only after what is before it.
+    /// Moves to a reached behind the last event, in-band: committed only after what is before it.
     pub fn pass(&mut self, token: &ResumeToken, time_millis: Option<i64>) {
-        if token.as_bytes() == self.place.token {
+        if token.as_bytes() == self.reached.token {
             return;
         }
-        self.place.token.clear();
-        self.place.token.extend_from_slice(token.as_bytes());
-        self.place.time_millis = time_millis.or(self.place.time_millis);
-        // An open batch takes the place along when it is closed.
+        self.reached.token.clear();
+        self.reached.token.extend_from_slice(token.as_bytes());
+        self.reached.time_millis = time_millis.or(self.reached.time_millis);
+        // An open batch takes the reached along when it is closed.
         if self.batch.is_none()
             && let Some(position) = self.position()
         {
@@ -266,7 +266,7 @@ impl<'a> Outlet<'a> {
         }
     }
 
-    /// Closes the open batch, if any. It gives out the last place whose event is complete, so that it
+    /// Closes the open batch, if any. It gives out the last reached whose event is complete, so that it
     /// may also be closed between the records of one event.
     pub fn seal(&mut self, by: ClosedBy) {
         if self.is_lingering {
@@ -290,10 +290,10 @@ impl<'a> Outlet<'a> {
         self.tracker.seal(entry, seal);
     }
 
-    /// Whether the place may be stored. A resume token holds the document's key, so that the token of one
+    /// Whether the reached may be stored. A resume token holds the document's key, so that the token of one
     /// event may be larger than a checkpoint can be; the next event or idle token is a commit point again.
     fn has_room_in_a_checkpoint(&self) -> bool {
-        self.place.token.len() <= LARGEST_TOKEN
+        self.reached.token.len() <= LARGEST_TOKEN
     }
 
     /// None where it cannot be a commit point.
@@ -301,13 +301,13 @@ impl<'a> Outlet<'a> {
         if !self.has_room_in_a_checkpoint() {
             return None;
         }
-        let Place {
+        let Reached {
             seq,
             time_millis,
             cluster_time,
             ..
-        } = self.place;
-        ResumeToken::from_bytes(&self.place.token).map(|token| Position {
+        } = self.reached;
+        ResumeToken::from_bytes(&self.reached.token).map(|token| Position {
             token,
             seq,
             time_millis,
@@ -365,10 +365,10 @@ impl<'a> Outlet<'a> {
         if self.is_within_event || !self.has_room_in_a_checkpoint() {
             return None;
         }
-        self.transactions.as_ref()?.due(&self.place.token)
+        self.transactions.as_ref()?.due(&self.reached.token)
     }
 
-    /// Commits the transaction with all that is before this place, if there is anything to commit.
+    /// Commits the transaction with all that is before this reached, if there is anything to commit.
     ///
     /// # Errors
     /// [`Blocked`] when it is time to end.
@@ -398,7 +398,7 @@ impl<'a> Outlet<'a> {
             return acknowledged && !self.is_half_sent && self.has_room_in_a_checkpoint();
         }
         if self.is_within_event || !self.has_room_in_a_checkpoint() {
-            // Half an event must not be committed before a place that does not count it.
+            // Half an event must not be committed before a reached that does not count it.
             if let Some(transactions) = &mut self.transactions {
                 let waits = &self.board.waits;
                 waits.on(Awaited::Transaction, transactions.abandon()).await;
@@ -411,7 +411,7 @@ impl<'a> Outlet<'a> {
     fn is_worth_committing(&self) -> bool {
         self.transactions
             .as_ref()
-            .is_some_and(|transactions| transactions.is_worth_committing(&self.place.token))
+            .is_some_and(|transactions| transactions.is_worth_committing(&self.reached.token))
     }
 
     async fn end_transaction(&mut self) -> Result<(), Blocked> {
@@ -449,7 +449,7 @@ impl<'a> Outlet<'a> {
     }
 
     fn open(&mut self) -> (EntryId, &mut Fill) {
-        let (tracker, first) = (&self.tracker, self.place.seq.next());
+        let (tracker, first) = (&self.tracker, self.reached.seq.next());
         let (entry, fill) = self
             .batch
             .get_or_insert_with(|| (tracker.open(first), Fill::new(Instant::now())));

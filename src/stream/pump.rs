@@ -54,7 +54,7 @@ impl From<Blocked> for End {
 
 /// What is known of single events from before a rebuild.
 #[derive(Debug, Clone, Default)]
-pub struct Knowledge {
+pub struct ReplayHints {
     /// Refused by the broker among others: sent alone, to learn which one it was.
     pub suspects: BTreeSet<Seq>,
     /// Refused alone: these go by the record-error policy.
@@ -65,7 +65,7 @@ pub struct Knowledge {
     pub gap: Option<RawDocumentBuf>,
 }
 
-impl Knowledge {
+impl ReplayHints {
     /// Forgets what lies at or before `done`, which is not read again.
     pub fn forget(&mut self, done: Seq) {
         self.suspects.retain(|seq| *seq > done);
@@ -85,7 +85,7 @@ pub struct Pump<'a> {
     pub topics: &'a Topics,
     pub outlet: Outlet<'a>,
     pub merger: Merger,
-    pub knowledge: &'a Knowledge,
+    pub hints: &'a ReplayHints,
     pub board: Arc<Board>,
     pub counts: EventCounts,
     pub stop: CancellationToken,
@@ -132,8 +132,8 @@ impl Pump<'_> {
 
     /// Tells of lost history before anything that comes behind it.
     async fn announce(&mut self) -> Step {
-        let knowledge = self.knowledge;
-        match &knowledge.gap {
+        let hints = self.hints;
+        match &hints.gap {
             Some(gap) => {
                 let event = Event::parse(gap.as_bytes()).map_err(malformed)?;
                 self.outlet.hold();
@@ -183,7 +183,7 @@ impl Pump<'_> {
         self.merger = Merger::default();
         if let Some(raw) = reply.events().map_err(malformed)?.next() {
             let event = Event::parse(raw.map_err(malformed)?).map_err(malformed)?;
-            let seq = self.outlet.place().seq.next();
+            let seq = self.outlet.reached().seq.next();
             match self.filter.leaves_out(&event) {
                 true => self.board.passed.add(1),
                 false => self.refuse(&event, seq, Reason::Unreadable(fault)).await?,
@@ -259,13 +259,13 @@ impl Pump<'_> {
         let time = event.timestamp_millis();
         let in_hand = &self.board.in_hand_millis;
         in_hand.store(time.unwrap_or(0), Ordering::Relaxed);
-        let seq = self.outlet.place().seq.next();
-        if let Some(code) = self.knowledge.refused.get(&seq).copied() {
+        let seq = self.outlet.reached().seq.next();
+        if let Some(code) = self.hints.refused.get(&seq).copied() {
             self.learn(event, seq, code);
             self.refuse(event, seq, Reason::Broker(code)).await?;
             // What is refused next must not bring its dead letter a second time.
             self.outlet.acknowledged().await?;
-        } else if self.knowledge.suspects.contains(&seq) {
+        } else if self.hints.suspects.contains(&seq) {
             // With nothing else in flight, so that a refusal names its record.
             self.outlet.acknowledged().await?;
             self.take_up(event, seq).await?;

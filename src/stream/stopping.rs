@@ -1,16 +1,16 @@
 //! What a stop must not hide: exit code 0 says that nothing delivered is uncommitted, and that nothing
 //! that was taken up is undelivered.
 
-use super::incarnation::Rooms;
 use crate::change::position::{Position, Seq};
 use crate::checkpoint::RESUMES;
-use crate::checkpoint::committer::Ledger;
+use crate::checkpoint::committer::Checkpoints;
 use crate::error::{Code, Error};
+use crate::status::Board;
 use crate::status::waiting::Awaited;
 
 /// What the incarnations so far have left behind.
 #[derive(Debug, Default)]
-pub(super) struct Owed {
+pub(super) struct Outstanding {
     /// The last event that any of them took up.
     taken: Option<Seq>,
     /// Not all of that is behind the last acknowledged position.
@@ -23,7 +23,7 @@ pub(super) struct Owed {
     pub(super) is_without_room: bool,
 }
 
-impl Owed {
+impl Outstanding {
     /// Takes note of how an incarnation has ended.
     pub(super) fn after(&mut self, position: &Position, taken: Seq, drained: bool, stored: bool) {
         self.taken = self.taken.max(Some(taken));
@@ -39,16 +39,16 @@ impl Owed {
     /// [`Code::DrainTimedOut`] when it reads again what was taken up.
     pub(super) async fn stop(
         &self,
-        rooms: &Rooms,
-        ledger: Ledger,
+        board: &Board,
+        checkpoints: Checkpoints,
         position: &Position,
-    ) -> Result<Ledger, Error> {
-        let mut ledger = ledger;
+    ) -> Result<Checkpoints, Error> {
+        let mut checkpoints = checkpoints;
         // Whatever kept the records back may have taken the checkpoint as well.
-        let securing = ledger.secure(self.is_undelivered || self.is_cut_short);
-        rooms.board.waits.on(Awaited::Checkpoint, securing).await?;
-        if let (Ledger::Store(_), true) = (&ledger, self.is_unstored) {
-            let why = rooms.board.checkpoint_error.get();
+        let securing = checkpoints.secure(self.is_undelivered || self.is_cut_short);
+        board.waits.on(Awaited::Checkpoint, securing).await?;
+        if let (Checkpoints::Store(_), true) = (&checkpoints, self.is_unstored) {
+            let why = board.checkpoint_error.get();
             let why = why.map_or_else(String::new, |noted| format!(" ({})", noted.text));
             return Err(Error::new(
                 Code::CheckpointFailed,
@@ -56,9 +56,9 @@ impl Owed {
             ));
         }
         if !self.is_undelivered {
-            return Ok(ledger);
+            return Ok(checkpoints);
         }
-        let last = rooms.board.sink_error.get().map(|noted| noted.text);
+        let last = board.sink_error.get().map(|noted| noted.text);
         Err(Error::new(
             Code::DrainTimedOut,
             self.sentence(position, last),
@@ -99,14 +99,15 @@ mod tests {
 
     #[test]
     fn kafka_is_not_blamed_for_a_token_that_is_too_large() {
-        let mut owed = Owed::default();
-        owed.after(&at(5), Seq(6), false, true);
+        let mut outstanding = Outstanding::default();
+        outstanding.after(&at(5), Seq(6), false, true);
         assert!(
-            owed.sentence(&at(5), None)
+            outstanding
+                .sentence(&at(5), None)
                 .contains("kafka did not acknowledge")
         );
-        owed.is_without_room = true;
-        let said = owed.sentence(&at(5), Some("an old one".into()));
+        outstanding.is_without_room = true;
+        let said = outstanding.sentence(&at(5), Some("an old one".into()));
         assert!(
             said.contains("resume token of the last event") && said.contains("(1)"),
             "{said}"
@@ -119,13 +120,13 @@ mod tests {
 
     #[test]
     fn what_an_earlier_producer_took_up_is_owed_until_a_later_one_got_past_it() {
-        let mut owed = Owed::default();
-        owed.after(&at(5), Seq(9), false, true);
-        assert!(owed.is_undelivered);
+        let mut outstanding = Outstanding::default();
+        outstanding.after(&at(5), Seq(9), false, true);
+        assert!(outstanding.is_undelivered);
         // Stopped in its replay: it has done all that it took up, and not all that was taken up.
-        owed.after(&at(7), Seq(7), true, true);
-        assert!(owed.is_undelivered);
-        owed.after(&at(9), Seq(9), true, true);
-        assert!(!owed.is_undelivered);
+        outstanding.after(&at(7), Seq(7), true, true);
+        assert!(outstanding.is_undelivered);
+        outstanding.after(&at(9), Seq(9), true, true);
+        assert!(!outstanding.is_undelivered);
     }
 }

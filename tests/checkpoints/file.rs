@@ -1,6 +1,6 @@
 //! The file store.
 
-use super::{commit, config, context, open, position, writer};
+use super::{commit, config, context, location, open, position, renamed, writer};
 use crate::support::{PATIENCE, eventually};
 use std::path::Path;
 use tailwater::checkpoint::{self, Store};
@@ -19,7 +19,7 @@ fn place() -> (TempDir, Config) {
 }
 
 async fn refused(config: &Config) -> Error {
-    let opened = Store::open(config, context("two")).await;
+    let opened = Store::open(location(config), context("two")).await;
     let error = opened.map(|_| ()).unwrap_err();
     assert_eq!(error.code, Code::CheckpointFailed, "{error}");
     error
@@ -57,7 +57,7 @@ async fn a_misconfigured_instance_is_refused_and_leaves_the_file_as_it_is() {
     store.close().await.unwrap();
     let file = folder.path().join("checkpoint.json");
     let before = std::fs::read(&file).unwrap();
-    let opened = Store::open(&config, super::elsewhere("lost")).await;
+    let opened = Store::open(location(&config), super::elsewhere("lost")).await;
     assert_eq!(opened.map(|_| ()).unwrap_err().code, Code::TokenInvalid);
     assert_eq!(std::fs::read(&file).unwrap(), before);
 }
@@ -83,7 +83,7 @@ async fn a_second_process_is_refused_and_told_who_holds_the_file() {
 #[tokio::test]
 async fn a_damaged_file_is_an_error_and_never_a_first_start() {
     let (_folder, config) = place();
-    let ResumeBackend::File { path } = &config.resume.backend else {
+    let ResumeBackend::File { path } = &config.streams[0].resume.backend else {
         unreachable!()
     };
     let (mut store, _) = open(&config, "one").await;
@@ -93,7 +93,7 @@ async fn a_damaged_file_is_an_error_and_never_a_first_start() {
     for damaged in [&b""[..], b"{}", b"\0\0\0\0", &whole[..whole.len() / 2]] {
         std::fs::write(path, damaged).unwrap();
         refused(&config).await;
-        let read = checkpoint::read(&config, None, &config.stream_id).await;
+        let read = checkpoint::read(location(&config), None).await;
         assert_eq!(read.unwrap_err().code, Code::CheckpointFailed);
         assert_eq!(
             std::fs::read(path).unwrap(),
@@ -109,7 +109,7 @@ async fn a_damaged_file_is_an_error_and_never_a_first_start() {
 #[tokio::test]
 async fn what_is_in_the_way_of_the_file_is_said() {
     let (folder, config) = place();
-    let ResumeBackend::File { path } = &config.resume.backend else {
+    let ResumeBackend::File { path } = &config.streams[0].resume.backend else {
         unreachable!()
     };
     std::fs::create_dir(path).unwrap();
@@ -134,14 +134,9 @@ async fn the_checkpoint_of_another_stream_is_not_written_over() {
     let (mut store, _) = open(&config, "one").await;
     commit(&mut store, 1).await.unwrap();
     store.close().await.unwrap();
-    let other = Config {
-        stream_id: "another".into(),
-        ..config.clone()
-    };
-    assert!(refused(&other).await.detail.contains(&config.stream_id));
-    let read = checkpoint::read(&config, None, &config.stream_id)
-        .await
-        .unwrap();
+    let other = renamed(&config, "another");
+    assert!(refused(&other).await.detail.contains(&config.streams[0].id));
+    let read = checkpoint::read(location(&config), None).await.unwrap();
     assert_eq!(read.unwrap().position, position(1));
 }
 
@@ -174,7 +169,7 @@ async fn a_writer_killed_at_any_moment_leaves_a_whole_file_and_nothing_lost() {
         .await;
         tokio::time::sleep(std::time::Duration::from_micros(u64::from(round) * 937)).await;
         process.kill9();
-        let read = checkpoint::read(&config, None, &config.stream_id).await;
+        let read = checkpoint::read(location(&config), None).await;
         let found = read.unwrap().unwrap().position.seq;
         // Its output may still be in the pipe: what was read of it is a lower bound.
         let told = writer::last_step(&process.output()).unwrap();

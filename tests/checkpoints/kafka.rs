@@ -1,6 +1,6 @@
 //! The Kafka store.
 
-use super::{assert_fenced_by, commit, config, context, open, position, writer};
+use super::{assert_fenced_by, commit, config, context, location, open, position, writer};
 use crate::support::{self, Kafka, PATIENCE, eventually, unique};
 use rdkafka::admin::{AdminOptions, NewPartitions, ResourceSpecifier};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -25,7 +25,7 @@ fn on(kafka: &Kafka, topic: &str) -> Config {
 }
 
 fn topic_of(config: &Config) -> &str {
-    match &config.resume.backend {
+    match &config.streams[0].resume.backend {
         ResumeBackend::Kafka { topic } => topic,
         _ => unreachable!(),
     }
@@ -127,7 +127,7 @@ async fn an_open_transaction_of_another_stream_does_not_hide_the_newest_checkpoi
     let topic = Topic::prepare(&config.kafka, topic_of(&config))
         .await
         .unwrap();
-    let partition = topic.partition_of(&config.stream_id);
+    let partition = topic.partition_of(&config.streams[0].id);
     let other = open_transaction(kafka, topic.name(), partition).await;
     // Behind it, and so hidden from whoever only reads what is stable.
     commit(&mut store, 2).await.unwrap();
@@ -139,7 +139,7 @@ async fn an_open_transaction_of_another_stream_does_not_hide_the_newest_checkpoi
 
     let opening = {
         let config = config.clone();
-        tokio::spawn(async move { Store::open(&config, context("two")).await })
+        tokio::spawn(async move { Store::open(location(&config), context("two")).await })
     };
     // It cannot be done before the transaction ends; when that is decides this test alone.
     tokio::time::sleep(Duration::from_millis(500)).await;
@@ -157,7 +157,7 @@ async fn a_checkpoint_is_found_behind_and_before_thousands_of_others() {
     let topic = Topic::prepare(&config.kafka, topic_of(&config))
         .await
         .unwrap();
-    let partition = topic.partition_of(&config.stream_id);
+    let partition = topic.partition_of(&config.streams[0].id);
     let others = || (0..5_000).map(|n| format!("other-{}", n % 700));
     fill(kafka, topic.name(), partition, others()).await;
     let (mut store, none) = open(&config, "one").await;
@@ -182,7 +182,7 @@ async fn what_an_aborted_transaction_wrote_is_no_checkpoint() {
     let topic = Topic::prepare(&config.kafka, topic_of(&config))
         .await
         .unwrap();
-    let partition = topic.partition_of(&config.stream_id);
+    let partition = topic.partition_of(&config.streams[0].id);
     for _ in 0..3 {
         let aborted = open_transaction(kafka, topic.name(), partition).await;
         tokio::task::spawn_blocking(move || aborted.abort_transaction(PATIENCE).unwrap())
@@ -222,7 +222,7 @@ async fn a_fence_that_nobody_claims_does_not_end_the_leader() {
     // As Kafka does when it ends a transaction that was open for too long, and as does an instance
     // that died before it could write its claim.
     let mut stranger = kafka.client_config();
-    stranger.set("transactional.id", transactional_id(&config.stream_id));
+    stranger.set("transactional.id", transactional_id(&config.streams[0].id));
     tokio::task::spawn_blocking(move || {
         let stranger: BaseProducer = stranger.create().unwrap();
         stranger.init_transactions(PATIENCE).unwrap();
@@ -236,9 +236,7 @@ async fn a_fence_that_nobody_claims_does_not_end_the_leader() {
     );
     commit(&mut store, 2).await.unwrap();
     commit(&mut store, 3).await.unwrap();
-    let read = checkpoint::read(&config, None, &config.stream_id)
-        .await
-        .unwrap();
+    let read = checkpoint::read(location(&config), None).await.unwrap();
     assert_eq!(read.unwrap().position, position(3));
 }
 
@@ -247,7 +245,7 @@ async fn instances_that_start_together_leave_exactly_one_leader() {
     let (_, config) = place().await;
     let start = |instance: &'static str| {
         let config = config.clone();
-        tokio::spawn(async move { Store::open(&config, context(instance)).await })
+        tokio::spawn(async move { Store::open(location(&config), context(instance)).await })
     };
     let (one, two, three) = tokio::join!(start("one"), start("two"), start("three"));
     super::assert_one_leader([one, two, three].map(Result::unwrap)).await;
@@ -307,7 +305,7 @@ async fn a_checkpoint_is_found_again_after_partitions_were_added() {
         .create_topic(&name, 1, &[("cleanup.policy", "compact")])
         .await;
     let mut config = on(kafka, &name);
-    config.stream_id = "moves".into();
+    config.streams[0].id = "moves".into();
     let (mut store, _) = open(&config, "one").await;
     commit(&mut store, 1).await.unwrap();
     store.close().await.unwrap();
@@ -324,7 +322,7 @@ async fn a_checkpoint_is_found_again_after_partitions_were_added() {
     .await;
     let topic = Topic::prepare(&config.kafka, &name).await.unwrap();
     assert_ne!(
-        topic.partition_of(&config.stream_id),
+        topic.partition_of(&config.streams[0].id),
         0,
         "this id does not move"
     );
@@ -342,8 +340,8 @@ async fn a_record_that_cannot_be_read_is_an_error_and_never_a_first_start() {
     let topic = Topic::prepare(&config.kafka, topic_of(&config))
         .await
         .unwrap();
-    let partition = topic.partition_of(&config.stream_id);
-    let id = config.stream_id.clone();
+    let partition = topic.partition_of(&config.streams[0].id);
+    let id = config.streams[0].id.clone();
     fill(kafka, topic.name(), partition, std::iter::once(id)).await;
     assert_eq!(
         super::unreachable(&config).await.code,
@@ -421,9 +419,7 @@ async fn a_topic_that_is_deleted_under_way_is_made_and_written_anew() {
         },
     )
     .await;
-    let read = checkpoint::read(&config, None, &config.stream_id)
-        .await
-        .unwrap();
+    let read = checkpoint::read(location(&config), None).await.unwrap();
     assert_eq!(read.unwrap().position, position(2));
     assert_eq!(kafka.partitions(topic_of(&config)).await, Some(16));
 }

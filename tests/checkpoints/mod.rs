@@ -7,7 +7,9 @@ mod writer;
 
 use crate::support::unique;
 use tailwater::change::position::{ClusterTime, Position, ResumeToken, Seq};
-use tailwater::checkpoint::{self, Checkpoint, CommitError, Decision, Filter, Store, StoreContext};
+use tailwater::checkpoint::{
+    self, Checkpoint, CommitError, Decision, Filter, Location, Store, StoreContext,
+};
 use tailwater::config::{Config, Resume, ResumeBackend};
 use tailwater::error::{Code, Error};
 
@@ -22,11 +24,20 @@ fn config(backend: ResumeBackend) -> Config {
         ),
         ("KAFKA_BROKERS", "127.0.0.1:1"),
     ]);
-    Config {
-        resume: Resume { backend },
-        stream_id: unique("watcher:shop"),
-        ..loaded.unwrap().config
-    }
+    let mut config = loaded.unwrap().config;
+    config.streams[0].resume = Resume { backend };
+    renamed(&config, unique("watcher:shop"))
+}
+
+/// The same for a stream with another id.
+fn renamed(config: &Config, id: impl Into<String>) -> Config {
+    let mut config = config.clone();
+    config.streams[0].id = id.into();
+    config
+}
+
+fn location(config: &Config) -> Location<'_> {
+    Location::of(&config.kafka, &config.mongo, &config.streams[0])
 }
 
 fn context(instance: &str) -> StoreContext {
@@ -51,7 +62,7 @@ fn elsewhere(instance: &str) -> StoreContext {
 }
 
 async fn open(config: &Config, instance: &str) -> (Store, Option<Checkpoint>) {
-    Store::open(config, context(instance))
+    Store::open(location(config), context(instance))
         .await
         .unwrap_or_else(|error| panic!("{instance} cannot open the store: {error}"))
 }
@@ -102,9 +113,7 @@ async fn assert_one_leader(
 
 async fn absence_is_none_and_what_is_stored_comes_back(config: &Config) {
     assert_eq!(
-        checkpoint::read(config, None, &config.stream_id)
-            .await
-            .unwrap(),
+        checkpoint::read(location(config), None).await.unwrap(),
         None
     );
     let (mut store, none) = open(config, "one").await;
@@ -113,9 +122,7 @@ async fn absence_is_none_and_what_is_stored_comes_back(config: &Config) {
     store.commit(&checkpoint).await.unwrap();
     store.close().await.unwrap();
 
-    let read = checkpoint::read(config, None, &config.stream_id)
-        .await
-        .unwrap();
+    let read = checkpoint::read(location(config), None).await.unwrap();
     assert_eq!(read, Some(checkpoint.clone()));
     let (store, found) = open(config, "two").await;
     assert_eq!(found, Some(checkpoint));
@@ -130,7 +137,7 @@ async fn a_claim_keeps_the_position_and_tells_who_holds_the_stream(config: &Conf
         let (store, found) = open(config, instance).await;
         assert_eq!(found.unwrap().position, position(5));
         store.close().await.unwrap();
-        let read = checkpoint::read(config, None, &config.stream_id)
+        let read = checkpoint::read(location(config), None)
             .await
             .unwrap()
             .unwrap();
@@ -148,7 +155,7 @@ async fn the_instance_started_last_wins_and_the_other_says_by_whom(config: &Conf
     assert_fenced_by(commit(&mut one, 2).await, "two");
     commit(&mut two, 3).await.unwrap();
     assert_fenced_by(commit(&mut one, 4).await, "two");
-    let read = checkpoint::read(config, None, &config.stream_id)
+    let read = checkpoint::read(location(config), None)
         .await
         .unwrap()
         .unwrap();
@@ -181,7 +188,7 @@ async fn a_checkpoint_never_moves_back(config: &Config) {
     let checkpoint = store.checkpoint(token_behind(10));
     store.commit(&checkpoint).await.unwrap();
     store.close().await.unwrap();
-    let read = checkpoint::read(config, None, &config.stream_id)
+    let read = checkpoint::read(location(config), None)
         .await
         .unwrap()
         .unwrap();
@@ -221,7 +228,7 @@ async fn a_new_incarnation_may_begin_earlier_with_a_higher_number(config: &Confi
 async fn a_misconfigured_instance_is_refused_without_fencing_the_healthy_one(config: &Config) {
     let (mut healthy, _) = open(config, "healthy").await;
     commit(&mut healthy, 1).await.unwrap();
-    let refused = Store::open(config, elsewhere("lost"))
+    let refused = Store::open(location(config), elsewhere("lost"))
         .await
         .map(|_| ())
         .unwrap_err();
@@ -230,25 +237,22 @@ async fn a_misconfigured_instance_is_refused_without_fencing_the_healthy_one(con
 }
 
 async fn all_checkpoints_are_listed_and_claims_without_one_are_not(config: &Config) {
-    let other = Config {
-        stream_id: unique("watcher:shop"),
-        ..config.clone()
-    };
+    let other = renamed(config, unique("watcher:shop"));
     let (mut one, _) = open(config, "one").await;
     commit(&mut one, 1).await.unwrap();
     commit(&mut one, 2).await.unwrap();
     let (_claimed, _) = open(&other, "two").await;
-    let listed = checkpoint::list(config, None).await.unwrap();
+    let listed = checkpoint::list(location(config), None).await.unwrap();
     let ours: Vec<_> = listed
         .iter()
-        .filter(|found| [&config.stream_id, &other.stream_id].contains(&&found.stream))
+        .filter(|found| [&config.streams[0].id, &other.streams[0].id].contains(&&found.stream))
         .collect();
     assert_eq!(ours.len(), 1);
     assert_eq!(ours[0].position, position(2));
 }
 
 async fn unreachable(config: &Config) -> Error {
-    Store::open(config, context("one"))
+    Store::open(location(config), context("one"))
         .await
         .map(|_| ())
         .unwrap_err()

@@ -1,6 +1,6 @@
 //! The MongoDB store.
 
-use super::{assert_fenced_by, commit, config, context, open, position};
+use super::{assert_fenced_by, commit, config, context, location, open, position};
 use crate::support::{self, Database, Tailwater};
 use bson::{Bson, Document, doc};
 use futures_util::TryStreamExt;
@@ -25,7 +25,7 @@ fn on(database: &Database, ttl: Option<Duration>) -> Config {
         ttl,
     });
     config.mongo.uri = Secret::new(database.uri());
-    config.mongo.scope = Scope::Database(database.name().into());
+    config.streams[0].source.scope = Scope::Database(database.name().into());
     config
 }
 
@@ -90,7 +90,7 @@ async fn the_document_is_readable_in_a_shell() {
     let (mut store, _) = open(&config, "one").await;
     commit(&mut store, 1).await.unwrap();
     let stored = database.contents(COLLECTION).await.remove(0);
-    assert_eq!(stored.get_str("_id").unwrap(), config.stream_id);
+    assert_eq!(stored.get_str("_id").unwrap(), config.streams[0].id);
     let token = stored.get_document("token").unwrap();
     assert_eq!(token.get_str("_data").ok(), position(1).token.data());
     for time in ["lastProcessedAt", "updatedAt"] {
@@ -120,9 +120,7 @@ async fn idle_moves_are_not_worth_a_write_each_but_the_last_is_kept() {
     let token = stored.get_document("token").unwrap();
     assert_eq!(token.get_str("_data").ok(), position(1).token.data());
     store.close().await.unwrap();
-    let read = checkpoint::read(&config, None, &config.stream_id)
-        .await
-        .unwrap();
+    let read = checkpoint::read(location(&config), None).await.unwrap();
     assert_eq!(read.unwrap().position, idle(19));
 }
 
@@ -160,9 +158,7 @@ async fn a_removed_document_is_written_anew_unless_somebody_else_claimed() {
         .await
         .unwrap();
     commit(&mut one, 2).await.unwrap();
-    let read = checkpoint::read(&config, None, &config.stream_id)
-        .await
-        .unwrap();
+    let read = checkpoint::read(location(&config), None).await.unwrap();
     assert_eq!(read.unwrap().position, position(2));
 
     // Epochs begin anew with the document: the number alone does not tell one claim from another.
@@ -182,7 +178,7 @@ async fn a_removed_document_is_written_anew_unless_somebody_else_claimed() {
 async fn two_first_claims_at_one_moment_leave_one_leader() {
     for _ in 0..10 {
         let (_database, config) = place().await;
-        let start = |instance| Store::open(&config, context(instance));
+        let start = |instance| Store::open(location(&config), context(instance));
         let (one, two) = tokio::join!(start("one"), start("two"));
         super::assert_one_leader([one, two]).await;
     }

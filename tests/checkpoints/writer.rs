@@ -13,7 +13,7 @@ const FIRST: &str = "TAILWATER_TEST_WRITER_FIRST";
 
 /// Starts a writer on the file or the broker of `config`, whose first step is `first`.
 pub(super) fn spawn(config: &Config, first: u32) -> Process {
-    let (kind, place) = match &config.resume.backend {
+    let (kind, place) = match &config.streams[0].resume.backend {
         ResumeBackend::File { path } => ("file", path.display().to_string()),
         ResumeBackend::Kafka { topic } => ("kafka", format!("{} {topic}", config.kafka.brokers)),
         ResumeBackend::MongoDb { .. } => unreachable!("no test writes to mongodb this way"),
@@ -24,7 +24,7 @@ pub(super) fn spawn(config: &Config, first: u32) -> Process {
         .args(["--ignored", "--nocapture"])
         .env(KIND, kind)
         .env(PLACE, place)
-        .env(STREAM, &config.stream_id)
+        .env(STREAM, &config.streams[0].id)
         .env(FIRST, first.to_string());
     Process::spawn("writer", &mut command)
 }
@@ -56,7 +56,7 @@ async fn writes_until_it_is_killed() {
             config
         }
     };
-    config.stream_id = std::env::var(STREAM).unwrap();
+    config.streams[0].id = std::env::var(STREAM).unwrap();
     let first: u32 = std::env::var(FIRST).unwrap().parse().unwrap();
     let (mut store, _) = open(&config, "writer").await;
     // Ends by itself should nobody kill it.

@@ -228,6 +228,11 @@ impl Kafka {
         for result in results.expect("the broker answers") {
             result.unwrap_or_else(|(name, error)| panic!("cannot create {name}: {error}"));
         }
+        // The controller has made it; the broker may learn of it later.
+        eventually(PATIENCE, &format!("{name} is there"), async || {
+            self.partitions(name).await
+        })
+        .await;
     }
 
     /// Sets `name=value` settings of a topic, at run time; its others go back to their defaults.

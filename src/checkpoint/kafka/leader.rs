@@ -4,8 +4,8 @@ use super::producer::{Outcome, Prepared};
 use super::read::OpenTransactions;
 use super::topic::CheckpointRecord;
 use super::{
-    QUERY_PATIENCE, Topic, blocking, confirmed, dispose, healing, is_gone, successor,
-    transactional_id,
+    QUERY_PATIENCE, Topic, blocking, confirmed, dispose, is_gone, successor, transactional_id,
+    transient,
 };
 use crate::change::position::Position;
 use crate::checkpoint::commit;
@@ -91,12 +91,12 @@ impl Leader {
         if self.is_used {
             self.topic = Topic::prepare_again(&self.kafka, self.topic.name())
                 .await
-                .map_err(healing)?;
+                .map_err(transient)?;
         }
         self.is_used = true;
         if self.is_in_doubt {
             let by = successor(&self.kafka, &self.topic, &self.claim).await;
-            if let Some(by) = by.map_err(healing)? {
+            if let Some(by) = by.map_err(transient)? {
                 return Err(CommitError::Fenced { by: Some(by) });
             }
         }
@@ -137,7 +137,7 @@ impl Leader {
         };
         self.topic = Topic::prepare_again(&self.kafka, self.topic.name())
             .await
-            .map_err(healing)?;
+            .map_err(transient)?;
         let open = OpenTransactions::Ignore;
         let found = confirmed(&self.kafka, &self.topic, &self.claim, open).await?;
         if found.is_some_and(|record| record.position.is_some()) {
@@ -146,7 +146,7 @@ impl Leader {
         let record = self.claim.checkpoint(committed);
         let record = self.topic.record(&Record::from(record));
         let record = record.map_err(CommitError::Failed)?;
-        let prepared = Prepared::new(&self.kafka, &self.claim.stream).map_err(healing)?;
+        let prepared = Prepared::new(&self.kafka, &self.claim.stream).map_err(transient)?;
         let topic = self.topic.name().to_owned();
         let (producer, outcome) = blocking(move || {
             prepared.settle(&topic, QUERY_PATIENCE);
@@ -156,14 +156,14 @@ impl Leader {
         })
         .await
         .map_err(CommitError::Failed)?
-        .map_err(healing)?;
+        .map_err(transient)?;
         dispose(producer).await;
         match outcome {
             Outcome::Committed => {
                 self.is_removed = false;
                 Ok(())
             }
-            Outcome::Aborted(error) | Outcome::Broken(error) => Err(healing(error)),
+            Outcome::Aborted(error) | Outcome::Broken(error) => Err(transient(error)),
             Outcome::Fenced => Err(CommitError::Fenced { by: None }),
         }
     }

@@ -26,6 +26,7 @@ use super::{Claim, CommitError, LAST_LOOK, Record, StoreContext};
 use crate::change::position::Position;
 use crate::config::Kafka;
 use crate::error::{Code, Error};
+use crate::tasks;
 use producer::{Outcome, Prepared, Producer};
 use rdkafka::consumer::Consumer;
 
@@ -208,12 +209,12 @@ impl Store {
             // Also where this one could go on: who makes the next one looks whether the topic is still there.
             Outcome::Aborted(error) | Outcome::Broken(error) => {
                 dispose(producer).await;
-                Err(healing(error))
+                Err(transient(error))
             }
             Outcome::Fenced => {
                 dispose(producer).await;
                 let by = successor(&self.kafka, &self.topic, &self.claim).await;
-                match by.map_err(healing)? {
+                match by.map_err(transient)? {
                     Some(by) => Err(CommitError::Fenced { by: Some(by) }),
                     None => Err(CommitError::Transient(Error::new(
                         Code::SinkUnavailable,
@@ -243,8 +244,8 @@ impl Store {
     async fn lead_again(&mut self) -> Result<Producer, CommitError> {
         self.topic = Topic::prepare_again(&self.kafka, self.topic.name())
             .await
-            .map_err(healing)?;
-        let prepared = Prepared::new(&self.kafka, &self.claim.stream).map_err(healing)?;
+            .map_err(transient)?;
+        let prepared = Prepared::new(&self.kafka, &self.claim.stream).map_err(transient)?;
         self.confirm().await?;
         let topic = self.topic.name().to_owned();
         let producer = blocking(move || {
@@ -253,7 +254,7 @@ impl Store {
         })
         .await
         .map_err(CommitError::Failed)?
-        .map_err(healing)?;
+        .map_err(transient)?;
         self.confirm().await?;
         info!(stream = %self.claim.stream, "the checkpoint's producer was made anew");
         Ok(producer)
@@ -320,7 +321,7 @@ async fn confirmed(
         let (kafka, topic, stream) = (kafka.clone(), topic.clone(), claim.stream.clone());
         blocking(move || Reader::open(&kafka, &topic)?.latest(&stream, open)).await
     };
-    match found.flatten().map_err(healing)? {
+    match found.flatten().map_err(transient)? {
         Some(found) if supersedes(&found, claim) => Err(CommitError::Fenced {
             by: Some(found.instance),
         }),
@@ -358,7 +359,7 @@ fn await_successor(
 }
 
 /// Of a stream that was claimed: what Kafka refuses now it has allowed before, and may allow again.
-fn healing(error: Error) -> CommitError {
+fn transient(error: Error) -> CommitError {
     match error.code {
         Code::SinkUnavailable | Code::SinkRefused => CommitError::Transient(error),
         _ => CommitError::Failed(error),
@@ -374,7 +375,5 @@ async fn dispose(producer: Producer) {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| {
-        Error::new(Code::Internal, "work on the checkpoint topic was abandoned").because(error)
-    })
+    tasks::blocking("the checkpoint topic", work).await
 }

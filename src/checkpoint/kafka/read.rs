@@ -401,6 +401,6 @@ fn consumer_config(kafka: &Kafka) -> ClientConfig {
 }
 
 fn create(config: &ClientConfig) -> Result<BaseConsumer<Logging>, Error> {
-    BaseConsumer::from_config_and_context(config, Logging)
+    BaseConsumer::from_config_and_context(config, Logging::default())
         .map_err(|error| client::error("creating a Kafka consumer", &error))
 }

@@ -22,7 +22,7 @@ pub(in crate::checkpoint) async fn check(kafka: &Kafka, topic: &str, stream: &st
     let looked = blocking(move || {
         let mut findings = runtime.block_on(on_topic(&kafka, &topic));
         // Brokers that do not answer have been told of.
-        if findings.iter().all(|finding| !finding.heals_by_itself) {
+        if findings.iter().all(|finding| !finding.is_transient) {
             findings.extend(on_transactional_id(&kafka, &stream));
         }
         findings

@@ -289,6 +289,9 @@ impl Topic {
 }
 
 pub(super) fn admin(kafka: &Kafka) -> Result<AdminClient<Logging>, Error> {
-    AdminClient::from_config_and_context(&client::client_config(kafka, Kind::Admin), Logging)
-        .map_err(|error| client::error("creating a Kafka client", &error))
+    AdminClient::from_config_and_context(
+        &client::client_config(kafka, Kind::Admin),
+        Logging::default(),
+    )
+    .map_err(|error| client::error("creating a Kafka client", &error))
 }

@@ -5,8 +5,8 @@ mod document;
 mod failure;
 mod rights;
 
-use super::{Claim, CommitError, LAST_LOOK, Record, StoreContext};
-use crate::config::{Config, ResumeBackend};
+use super::{Claim, CommitError, LAST_LOOK, Location, Record, StoreContext};
+use crate::config::{Mongo, ResumeBackend};
 use crate::error::{Code, Error};
 use crate::mongo::codes::{DUPLICATE_KEY, NAMESPACE_NOT_FOUND, server_code};
 use crate::mongo::describe::describe;
@@ -36,12 +36,15 @@ pub(super) struct Collection {
 }
 
 impl Collection {
-    pub(super) async fn open(config: &Config, client: Option<&Client>) -> Result<Self, Error> {
+    pub(super) async fn open(
+        location: Location<'_>,
+        client: Option<&Client>,
+    ) -> Result<Self, Error> {
         let ResumeBackend::MongoDb {
             database,
             collection,
             ttl,
-        } = &config.resume.backend
+        } = &location.resume.backend
         else {
             return Err(Error::new(
                 Code::Internal,
@@ -50,7 +53,7 @@ impl Collection {
         };
         let client = match client {
             Some(client) => client.clone(),
-            None => connect(config)
+            None => connect(location.mongo)
                 .await
                 .map_err(|error| failure("connecting for the checkpoints", &error))?,
         };
@@ -188,7 +191,7 @@ impl Store {
         context.check(collection.read(stream).await?.as_ref())?;
         let failed = |error| collection.failure("claiming the stream in", &error);
         let mut former = match Self::raise_epoch(&collection, stream, context).await {
-            // Two first claims at one moment: the one that was late finds the document now.
+            // Two first claims at one phase: the one that was late finds the document now.
             Err(error) if server_code(&error) == Some(DUPLICATE_KEY) => {
                 Self::raise_epoch(&collection, stream, context).await
             }
@@ -333,8 +336,8 @@ impl Store {
 }
 
 /// A client of the store's own, where the source's is not at hand.
-async fn connect(config: &Config) -> Result<Client, MongoError> {
-    let mut options = ClientOptions::parse(config.mongo.uri.expose()).await?;
+async fn connect(mongo: &Mongo) -> Result<Client, MongoError> {
+    let mut options = ClientOptions::parse(mongo.uri.expose()).await?;
     options.sdam_event_handler = Some(hosts::listener());
     Client::with_options(options)
 }

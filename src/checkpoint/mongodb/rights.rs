@@ -1,7 +1,7 @@
 //! Whether this user may write and read the collection of checkpoints, as the server tells when asked.
 
 use super::Collection;
-use crate::config::Config;
+use crate::checkpoint::Location;
 use crate::error::Code;
 use crate::preflight::Finding;
 use ::mongodb::Client;
@@ -17,8 +17,8 @@ const NEEDED: [&str; 3] = ["find", "insert", "update"];
 const FOR_EXPIRY: [&str; 3] = ["listIndexes", "createIndex", "dropIndex"];
 
 /// Looks at the rights; writes nothing.
-pub(in crate::checkpoint) async fn check(config: &Config, client: &Client) -> Vec<Finding> {
-    let collection = match Collection::open(config, Some(client)).await {
+pub(in crate::checkpoint) async fn check(location: Location<'_>, client: &Client) -> Vec<Finding> {
+    let collection = match Collection::open(location, Some(client)).await {
         Ok(collection) => collection,
         Err(error) => return vec![Finding::error(NAME, error.code, error.detail)],
     };

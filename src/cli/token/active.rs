@@ -3,8 +3,8 @@
 
 use crate::checkpoint::{self, Checkpoint};
 use crate::cli::ask::Instance;
-use crate::cli::complain;
-use crate::config::{Config, Endpoint, ResumeBackend};
+use crate::cli::{Chosen, complain};
+use crate::config::{Endpoint, ResumeBackend};
 use crate::error::{Code, Error};
 use jiff::Timestamp;
 use std::time::Duration;
@@ -19,8 +19,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Refuses where an instance is seen to have the stream: the one here by what it says, one elsewhere by the
 /// checkpoint that moves.
-pub(super) async fn refuse(config: &Config, before: Option<&Checkpoint>) -> Result<(), Error> {
-    if let Some(state) = here(config).await {
+pub(super) async fn refuse(chosen: Chosen<'_>, before: Option<&Checkpoint>) -> Result<(), Error> {
+    if let Some(state) = here(chosen).await {
         return Err(refused(&format!(
             "an instance here has this stream ({state})"
         )));
@@ -28,7 +28,7 @@ pub(super) async fn refuse(config: &Config, before: Option<&Checkpoint>) -> Resu
     let Some(before) = before else {
         return Ok(());
     };
-    if matches!(config.resume.backend, ResumeBackend::File { .. }) {
+    if matches!(chosen.stream.resume.backend, ResumeBackend::File { .. }) {
         // Its lock has answered.
         return Ok(());
     }
@@ -40,7 +40,7 @@ pub(super) async fn refuse(config: &Config, before: Option<&Checkpoint>) -> Resu
     let end = Instant::now() + SIGN_OF_LIFE;
     while Instant::now() < end {
         sleep(LOOK_AGAIN).await;
-        let now = checkpoint::read(config, None, &config.stream_id).await?;
+        let now = checkpoint::read(chosen.location(), None).await?;
         if now.is_some_and(|now| now.updated_at_millis != before.updated_at_millis) {
             let who = format!("the instance {} is running this stream", before.instance);
             return Err(refused(&who));
@@ -57,14 +57,14 @@ fn refused(who: &str) -> Error {
 
 /// The state of the instance at `HTTP_ADDR`, where it has this stream: also one that is paused, or reads
 /// nothing new, and so moves no checkpoint.
-async fn here(config: &Config) -> Option<String> {
-    let endpoint = Endpoint::of(config);
+async fn here(chosen: Chosen<'_>) -> Option<String> {
+    let endpoint = Endpoint::of(chosen.config);
     let asking = move || Instance::at(&endpoint)?.get("/health/detailed");
     let asked = tokio::task::spawn_blocking(asking).await;
     // Nobody there, or nothing that can tell.
     let health = asked.ok()?.ok()?;
     let state = health["state"].as_str()?;
-    let is_ours = health["stream"] == config.stream_id && health["dryRun"] != true;
+    let is_ours = health["stream"] == chosen.stream.id && health["dryRun"] != true;
     let has_it = !matches!(state, "disabled" | "stopped");
     (is_ours && has_it).then(|| state.to_owned())
 }

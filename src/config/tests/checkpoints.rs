@@ -8,7 +8,8 @@ const DEPLOYMENT: &[(&str, &str)] = &[("MONGODB_URI", "mongodb://h"), ("WATCH_DA
 /// The database of the checkpoints, and as `tailwater config` tells it.
 fn place(vars: &[(&str, &str)]) -> (String, String) {
     let loaded = load(&[&[IN_MONGODB], vars].concat()).unwrap();
-    let ResumeBackend::MongoDb { database, .. } = loaded.config.resume.backend else {
+    let ResumeBackend::MongoDb { database, .. } = loaded.config.streams[0].resume.backend.clone()
+    else {
         panic!("another store")
     };
     let setting = loaded

@@ -85,7 +85,7 @@ fn no_value_of_ours_is_cut_or_changed_without_a_word() {
     let loaded = read(file.path(), &[]).unwrap();
     assert_eq!(loaded.config.mongo.uri.expose(), "mongodb://u:pa$sw0rd@h/d");
     assert_eq!(loaded.config.kafka.client_id, "$HOME");
-    assert_eq!(loaded.config.kafka.topics.insert, "a");
+    assert_eq!(loaded.config.streams[0].sink.topics.insert, "a");
     let said = warnings(&loaded);
     assert!(
         said.contains("KAFKA_TOPIC_INSERT: ends at a #") && said.contains("(line 4 of .env)"),
@@ -99,7 +99,7 @@ fn the_last_of_two_lines_counts_and_the_environment_before_both() {
     let file = file(b"MONGODB_URI=mongodb://a/a\nKAFKA_BROKERS=h:1\nMONGODB_URI=mongodb://b/b\nBATCH_SIZE=3\nBATCH_SIZE=\n");
     let loaded = read(file.path(), &[]).unwrap();
     assert_eq!(loaded.config.mongo.uri.expose(), "mongodb://b/b");
-    assert_eq!(loaded.config.pipeline.batching.events, 50);
+    assert_eq!(loaded.config.streams[0].pipeline.batching.events, 50);
     let loaded = read(file.path(), &[("MONGODB_URI", "mongodb://c/c")]).unwrap();
     assert_eq!(loaded.config.mongo.uri.expose(), "mongodb://c/c");
     // Of a secret, the environment's other form wins as well.

@@ -5,6 +5,7 @@ mod dotenv;
 mod needs;
 mod reading;
 mod secrets;
+mod streams;
 mod values;
 mod visible;
 mod written;

@@ -10,7 +10,7 @@ fn environment(vars: &[(&str, &str)]) -> Environment {
 }
 
 fn stream(vars: &[(&str, &str)]) -> Option<String> {
-    Endpoint::read(&environment(vars)).unwrap().stream
+    Endpoint::read(&environment(vars)).unwrap().streams.pop()
 }
 
 #[test]
@@ -31,9 +31,9 @@ fn the_stream_is_told_where_what_it_follows_from_is_right() {
         assert_eq!(stream(wrong), None, "{wrong:?}");
     }
     let all = config(&[("STREAM_ID", "mine")]);
-    assert_eq!(Endpoint::of(&all).stream.as_deref(), Some("mine"));
+    assert_eq!(Endpoint::of(&all).streams, ["mine"]);
     assert_eq!(
-        Some(config(&[named]).stream_id),
+        Some(config(&[named]).streams[0].id.clone()),
         stream(&[REQUIRED[0], named]),
         "as a run has it"
     );

@@ -43,18 +43,24 @@ fn the_env_file_of_the_generic_database_watcher_works_as_it_is() {
     let loaded = from_file(GENERIC_WATCHER, &[]).unwrap();
     assert_eq!(loaded.warnings, []);
     let config = loaded.config;
-    assert_eq!(config.mongo.scope, Scope::Database("dashboard".into()));
+    assert_eq!(
+        config.streams[0].source.scope,
+        Scope::Database("dashboard".into())
+    );
     assert_eq!(
         config.mongo.uri.expose(),
         "mongodb://localhost:27017/dashboard"
     );
-    assert_eq!(config.mongo.watch, ["users", "organizations", "projects"]);
-    assert_eq!(config.mongo.exclude, ["sessions", "migrations"]);
+    assert_eq!(
+        config.streams[0].source.watch,
+        ["users", "organizations", "projects"]
+    );
+    assert_eq!(config.streams[0].source.exclude, ["sessions", "migrations"]);
     assert_eq!(config.kafka.brokers, "localhost:9092");
     assert_eq!(config.kafka.client_id, "database-watcher");
-    assert_eq!(config.stream_id, "database-watcher:dashboard");
-    assert_eq!(config.pipeline.batching.events, 50);
-    let topics = &config.kafka.topics;
+    assert_eq!(config.streams[0].id, "database-watcher:dashboard");
+    assert_eq!(config.streams[0].pipeline.batching.events, 50);
+    let topics = &config.streams[0].sink.topics;
     assert_eq!(
         [
             &topics.insert,
@@ -74,33 +80,50 @@ fn the_env_file_of_the_generic_database_watcher_works_as_it_is() {
 #[test]
 fn only_the_two_servers_must_be_named() {
     let config = config(&[]);
-    let batching = config.pipeline.batching;
+    let batching = config.streams[0].pipeline.batching;
     assert_eq!(
         (batching.events, batching.bytes, batching.timeout),
         (50, 1 << 20, Duration::from_millis(20))
     );
-    assert_eq!(config.pipeline.max_in_flight_bytes, 32 << 20);
-    assert_eq!(config.pipeline.commit_interval, Duration::from_secs(1));
-    assert_eq!(config.pipeline.json_mode, JsonMode::Simple);
-    assert_eq!(config.pipeline.on_record_error, OnRecordError::Stop);
-    assert_eq!(config.pipeline.on_history_lost, OnHistoryLost::Stop);
-    assert_eq!(config.mongo.batch_bytes, 1 << 20);
-    assert_eq!(config.mongo.full_document, FullDocument::UpdateLookup);
-    assert_eq!(config.mongo.pre_images, PreImages::Off);
-    assert_eq!(config.mongo.start_at, StartAt::Now);
-    assert_eq!(config.mongo.reconnect_delay, Duration::from_secs(1));
-    assert_eq!(config.mongo.reconnect_max_retries, 0);
-    assert!(config.mongo.watch.is_empty() && config.mongo.operations.is_empty());
-    assert_eq!(config.kafka.record_timestamp, RecordTimestamp::Change);
-    assert_eq!(config.kafka.delivery, Delivery::AtLeastOnce);
+    assert_eq!(config.max_in_flight_bytes, 32 << 20);
+    assert_eq!(
+        config.streams[0].pipeline.commit_interval,
+        Duration::from_secs(1)
+    );
+    assert_eq!(config.streams[0].pipeline.json_mode, JsonMode::Simple);
+    assert_eq!(
+        config.streams[0].pipeline.on_record_error,
+        OnRecordError::Stop
+    );
+    assert_eq!(
+        config.streams[0].pipeline.on_history_lost,
+        OnHistoryLost::Stop
+    );
+    assert_eq!(config.streams[0].source.batch_bytes, 1 << 20);
+    assert_eq!(
+        config.streams[0].source.full_document,
+        FullDocument::UpdateLookup
+    );
+    assert_eq!(config.streams[0].source.pre_images, PreImages::Off);
+    assert_eq!(config.streams[0].source.start_at, StartAt::Now);
+    assert_eq!(config.mongo.retry.first, Duration::from_secs(1));
+    assert_eq!(config.mongo.retry.most, 0);
+    assert!(
+        config.streams[0].source.watch.is_empty() && config.streams[0].source.operations.is_empty()
+    );
+    assert_eq!(
+        config.streams[0].sink.record_timestamp,
+        RecordTimestamp::Change
+    );
+    assert_eq!(config.streams[0].sink.delivery, Delivery::AtLeastOnce);
     assert_eq!(config.kafka.security_protocol, SecurityProtocol::Plaintext);
-    assert!(config.kafka.creation.enabled && !config.kafka.tombstones);
+    assert!(config.kafka.creation.enabled && !config.streams[0].sink.tombstones);
     assert_eq!(config.kafka.creation.partitions, None);
-    assert_eq!(config.stream_id, "tailwater:dashboard");
+    assert_eq!(config.streams[0].id, "tailwater:dashboard");
     let checkpoints = ResumeBackend::Kafka {
         topic: "tailwater.checkpoints".into(),
     };
-    assert_eq!(config.resume.backend, checkpoints);
+    assert_eq!(config.streams[0].resume.backend, checkpoints);
     assert_eq!(
         config.http,
         Http::Default("127.0.0.1:3001".parse().unwrap())
@@ -171,25 +194,31 @@ fn every_variable_reaches_its_field() {
     let Config {
         mongo,
         kafka,
-        pipeline,
+        streams,
         ..
     } = &config;
-    assert_eq!(mongo.operations, ["insert", "delete"]);
-    assert_eq!(mongo.full_document, FullDocument::WhenAvailable);
-    assert_eq!(mongo.pre_images, PreImages::Required);
+    let StreamSpec {
+        source,
+        sink,
+        pipeline,
+        ..
+    } = &streams[0];
+    assert_eq!(source.operations, ["insert", "delete"]);
+    assert_eq!(source.full_document, FullDocument::WhenAvailable);
+    assert_eq!(source.pre_images, PreImages::Required);
     assert_eq!(
-        mongo.user_pipeline,
+        source.user_pipeline,
         [bson::doc! {"$match": {"fullDocument.a": 1}}]
     );
-    assert!(mongo.show_expanded_events);
-    assert_eq!(mongo.start_at, StartAt::Time(1_706_698_800));
-    assert_eq!(mongo.batch_bytes, 512 << 10);
-    assert_eq!(mongo.reconnect_delay, Duration::from_millis(250));
-    assert_eq!(mongo.reconnect_max_retries, 7);
+    assert!(source.show_expanded_events);
+    assert_eq!(source.start_at, StartAt::Time(1_706_698_800));
+    assert_eq!(source.batch_bytes, 512 << 10);
+    assert_eq!(mongo.retry.first, Duration::from_millis(250));
+    assert_eq!(mongo.retry.most, 7);
     assert_eq!(kafka.brokers, "one:9092,two:9093,[::1]:9094");
-    assert_eq!(kafka.topics.delete, "changes.{database}");
-    assert_eq!(kafka.topics.ddl.as_deref(), Some("ddl"));
-    assert_eq!(kafka.topics.dead_letter.as_deref(), Some("dead"));
+    assert_eq!(sink.topics.delete, "changes.{database}");
+    assert_eq!(sink.topics.ddl.as_deref(), Some("ddl"));
+    assert_eq!(sink.topics.dead_letter.as_deref(), Some("dead"));
     assert_eq!(
         (kafka.creation.partitions, kafka.creation.replication),
         (Some(6), Some(3))
@@ -206,8 +235,8 @@ fn every_variable_reaches_its_field() {
         kafka.properties,
         [pair("compression.type", "zstd"), pair("max.in.flight", "2")]
     );
-    assert!(kafka.tombstones);
-    assert_eq!(kafka.record_timestamp, RecordTimestamp::Now);
+    assert!(sink.tombstones);
+    assert_eq!(sink.record_timestamp, RecordTimestamp::Now);
     assert_eq!(pipeline.json_mode, JsonMode::Canonical);
     let batching = Batching {
         events: 10,
@@ -215,16 +244,16 @@ fn every_variable_reaches_its_field() {
         timeout: Duration::ZERO,
     };
     assert_eq!(pipeline.batching, batching);
-    assert_eq!(pipeline.max_in_flight_bytes, 1 << 30);
+    assert_eq!(config.max_in_flight_bytes, 1 << 30);
     assert_eq!(pipeline.on_record_error, OnRecordError::DeadLetter);
     assert_eq!(pipeline.on_missing_topic, OnMissingTopic::RecordError);
     assert_eq!(pipeline.on_history_lost, OnHistoryLost::Latest);
     assert_eq!(pipeline.commit_interval, Duration::from_millis(50));
     assert_eq!(
-        config.resume.backend,
+        config.streams[0].resume.backend,
         ResumeBackend::File { path: checkpoint }
     );
-    assert_eq!(config.stream_id, "mine");
+    assert_eq!(config.streams[0].id, "mine");
     assert!(!config.enabled);
     assert_eq!(config.http, Http::Asked("0.0.0.0:8080".parse().unwrap()));
     assert_eq!(config.admin_token, Some(Secret::new("0123456789abcdef")));
@@ -247,7 +276,7 @@ fn checkpoints_in_mongodb_take_their_names() {
         ("RESUME_TTL_DAYS", "2"),
     ]);
     assert_eq!(
-        config.resume.backend,
+        config.streams[0].resume.backend,
         ResumeBackend::MongoDb {
             database: "tailwater".into(),
             collection: "changeStreamResumeTokens".into(),
@@ -275,7 +304,7 @@ fn a_log_in_is_taken_with_all_its_parts() {
 
 #[test]
 fn the_database_comes_from_the_path_or_from_its_own_variable() {
-    let scope = |vars: &[(&str, &str)]| config(vars).mongo.scope;
+    let scope = |vars: &[(&str, &str)]| config(vars).streams[0].source.scope.clone();
     let named = |name: &str| Scope::Database(name.into());
     assert_eq!(
         scope(&[(
@@ -306,14 +335,14 @@ fn the_database_comes_from_the_path_or_from_its_own_variable() {
 #[test]
 fn a_deployment_is_a_star_in_the_streams_id() {
     let config = config(&[("MONGODB_URI", "mongodb://h"), ("WATCH_DATABASES", "a,b")]);
-    assert_eq!(config.stream_id, "tailwater:*");
+    assert_eq!(config.streams[0].id, "tailwater:*");
 }
 
 #[test]
 fn a_stream_can_start_at_a_token() {
     let config = config(&[("START_AT", "token:8265A1B2C3000000012B0229296E04")]);
     let token = ResumeToken::from_data("8265A1B2C3000000012B0229296E04");
-    assert_eq!(config.mongo.start_at, StartAt::Token(token));
+    assert_eq!(config.streams[0].source.start_at, StartAt::Token(token));
 }
 
 #[test]
@@ -325,8 +354,8 @@ fn an_empty_variable_is_an_unset_one() {
         ("ADMIN_TOKEN_FILE", ""),
         ("KAFKA_PROP_LINGER_MS", " "),
     ]);
-    assert_eq!(config.pipeline.batching.events, 50);
-    assert_eq!(config.kafka.topics.insert, "database.insert");
+    assert_eq!(config.streams[0].pipeline.batching.events, 50);
+    assert_eq!(config.streams[0].sink.topics.insert, "database.insert");
     assert!(config.kafka.properties.is_empty());
 }
 
@@ -336,8 +365,8 @@ fn values_are_trimmed() {
         ("BATCH_SIZE", " 7 "),
         ("WATCH_COLLECTIONS", " a b , c ,, a b "),
     ]);
-    assert_eq!(config.pipeline.batching.events, 7);
-    assert_eq!(config.mongo.watch, ["a b", "c"]);
+    assert_eq!(config.streams[0].pipeline.batching.events, 7);
+    assert_eq!(config.streams[0].source.watch, ["a b", "c"]);
 }
 
 #[test]
@@ -397,7 +426,7 @@ fn http_can_be_off_or_on_localhost() {
 #[test]
 fn the_real_environment_wins_over_the_env_file() {
     let loaded = from_file(GENERIC_WATCHER, &[("BATCH_SIZE", "7"), ("LOG_LEVEL", "")]).unwrap();
-    assert_eq!(loaded.config.pipeline.batching.events, 7);
+    assert_eq!(loaded.config.streams[0].pipeline.batching.events, 7);
     assert_eq!(origin(&loaded, "BATCH_SIZE"), Origin::Environment);
     assert_eq!(origin(&loaded, "KAFKA_BROKERS"), Origin::DotEnv);
     assert_eq!(
@@ -420,6 +449,6 @@ fn an_env_file_may_quote_and_comment() {
     let text = "\u{feff}# first\nexport MONGODB_URI='mongodb://h/d' # trailing\nKAFKA_BROKERS=\"h:1\"\n\
                 CHANGE_STREAM_PIPELINE='[{\"$match\":{\"fullDocument.a\":\"b\"}}]'\n";
     let config = from_file(text, &[]).unwrap().config;
-    assert_eq!(config.mongo.user_pipeline.len(), 1);
+    assert_eq!(config.streams[0].source.user_pipeline.len(), 1);
     assert_eq!(config.kafka.brokers, "h:1");
 }

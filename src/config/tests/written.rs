@@ -52,7 +52,7 @@ fn every_example_and_default_of_the_table_is_taken() {
     for variable in table::ALL {
         // Some stand only beside others.
         let beside: &[(&str, &str)] = match variable.name {
-            "WATCH_DATABASES" => &[("MONGODB_URI", "mongodb://h")],
+            "WATCH_DATABASES" | "STREAMS" => &[("MONGODB_URI", "mongodb://h")],
             "TOMBSTONES" => &[("KAFKA_DB_CHANGES_TOPIC", "all")],
             "ON_RECORD_ERROR" => &[("KAFKA_DLQ_TOPIC", "dead")],
             _ => &[],

@@ -223,9 +223,10 @@ fn what_is_odd_but_harmless_is_warned_of() {
             ("KAFKA_DB_CHANGES_TOPIC", "all"),
             ("KAFKA_TOPIC_INSERT", "x")
         ])
-        .kafka
-        .topics
-        .insert,
+        .streams[0]
+            .sink
+            .topics
+            .insert,
         "all"
     );
 }

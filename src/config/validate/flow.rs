@@ -5,13 +5,14 @@ use crate::config::file::{self, Refusal};
 use crate::config::patterns::database_problem;
 use crate::config::variable::{Variable, size};
 use crate::config::{
-    Batching, DEPLOYMENT_DATABASE, Delivery, JsonMode, Kafka, Mongo, OnHistoryLost, OnMissingTopic,
+    Batching, DEPLOYMENT_DATABASE, Delivery, JsonMode, OnHistoryLost, OnMissingTopic,
     OnRecordError, Pipeline, Resume, ResumeBackend, Scope, table,
 };
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub(super) fn pipeline(check: &mut Check<'_>, mongo: &Mongo) -> Pipeline {
+/// `budget` is `MAX_IN_FLIGHT_BYTES`.
+pub(super) fn pipeline(check: &mut Check<'_>, source_batch: usize, budget: usize) -> Pipeline {
     let json_modes = [
         ("simple", JsonMode::Simple),
         ("relaxed", JsonMode::Relaxed),
@@ -35,7 +36,6 @@ pub(super) fn pipeline(check: &mut Check<'_>, mongo: &Mongo) -> Pipeline {
             bytes: check.bytes(&table::BATCH_BYTES),
             timeout: check.millis(&table::BATCH_TIMEOUT_MS),
         },
-        max_in_flight_bytes: check.bytes(&table::MAX_IN_FLIGHT_BYTES),
         commit_interval: check.millis(&table::COMMIT_INTERVAL_MS),
         on_record_error: check
             .choose(&table::ON_RECORD_ERROR, &on_record_error)
@@ -45,10 +45,9 @@ pub(super) fn pipeline(check: &mut Check<'_>, mongo: &Mongo) -> Pipeline {
             .unwrap_or(OnMissingTopic::Wait),
         on_history_lost: on_history_lost(check),
     };
-    let budget = pipeline.max_in_flight_bytes;
     for (variable, bytes) in [
         (&table::BATCH_BYTES, pipeline.batching.bytes),
-        (&table::SOURCE_BATCH_BYTES, mongo.batch_bytes),
+        (&table::SOURCE_BATCH_BYTES, source_batch),
     ] {
         if bytes > budget {
             check.wrong(
@@ -93,7 +92,13 @@ enum Store {
     File,
 }
 
-pub(super) fn resume(check: &mut Check<'_>, mongo: &Mongo, kafka: &Kafka) -> Resume {
+/// `is_several` says whether several streams store their checkpoints.
+pub(super) fn resume(
+    check: &mut Check<'_>,
+    scope: &Scope,
+    delivery: Delivery,
+    is_several: bool,
+) -> Resume {
     let stores = [
         ("kafka", Store::Kafka),
         ("mongodb", Store::MongoDb),
@@ -103,7 +108,13 @@ pub(super) fn resume(check: &mut Check<'_>, mongo: &Mongo, kafka: &Kafka) -> Res
         .choose(&table::RESUME_STORE, &stores)
         .unwrap_or(Store::Kafka);
     warn_of_other_stores(check, store);
-    if kafka.delivery == Delivery::ExactlyOnce && store != Store::Kafka {
+    if is_several && store == Store::File {
+        check.wrong(
+            &table::RESUME_STORE,
+            "a file holds the checkpoint of one stream, and STREAMS has several; set it to kafka or mongodb",
+        );
+    }
+    if delivery == Delivery::ExactlyOnce && store != Store::Kafka {
         check.wrong(
             &table::DELIVERY,
             "the checkpoint must be in the same Kafka transaction as the records; set \
@@ -114,15 +125,15 @@ pub(super) fn resume(check: &mut Check<'_>, mongo: &Mongo, kafka: &Kafka) -> Res
         Store::Kafka => ResumeBackend::Kafka {
             topic: text(check, &table::RESUME_TOPIC),
         },
-        Store::MongoDb => mongodb(check, mongo),
+        Store::MongoDb => mongodb(check, scope),
         Store::File => ResumeBackend::File { path: file(check) },
     };
     Resume { backend }
 }
 
-fn mongodb(check: &mut Check<'_>, mongo: &Mongo) -> ResumeBackend {
+fn mongodb(check: &mut Check<'_>, scope: &Scope) -> ResumeBackend {
     let variable = &table::RESUME_DATABASE;
-    let database = match (check.given(variable), &mongo.scope) {
+    let database = match (check.given(variable), scope) {
         (Some(name), _) => {
             // `admin` may hold checkpoints, though it cannot be watched.
             if let Some(problem) = database_problem(name).filter(|_| name != "admin") {

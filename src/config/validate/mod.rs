@@ -1,16 +1,20 @@
-//! From text to the typed configuration: each room's part, then what no single part can see.
+//! From text to the typed configuration: each part by itself, then what no single part can see.
 
 mod flow;
 mod operations;
 mod sink;
 mod source;
+mod streams;
 mod topics;
 
 use super::check::Check;
 use super::env::Environment;
 use super::needs::Needs;
 use super::problem::{ConfigErrors, Warning};
-use super::{Config, Scope, table};
+use super::uri::Uri;
+use super::{Config, StreamSpec, table};
+use std::collections::BTreeSet;
+use streams::Entry;
 
 /// Checks everything and builds the configuration, or tells all that is wrong with what is needed.
 pub(super) fn build(
@@ -18,18 +22,36 @@ pub(super) fn build(
     needs: Needs,
 ) -> Result<(Config, Vec<Warning>), ConfigErrors> {
     let mut check = Check::new(env);
-    let mongo = source::build(&mut check);
-    let pipeline = flow::pipeline(&mut check, &mongo);
-    let kafka = sink::build(&mut check, &pipeline);
-    let resume = flow::resume(&mut check, &mongo, &kafka);
-    topics::check(&mut check, &mongo, &kafka.topics, &resume);
-    source::check_reach(&mut check, &mongo, &resume);
-    let stream_id = match check.given(&table::STREAM_ID) {
-        Some(id) => operations::name(&mut check, &table::STREAM_ID, id),
-        None => derived_id(&kafka.client_id, &mongo.scope),
-    };
+    let uri = source::uri(&mut check);
+    let entries = entries(&mut check, uri.as_ref());
+    let mongo = source::mongo(&mut check, uri);
+    let all = source::build(&mut check, entries[0].scope.clone());
+    let max_in_flight_bytes = check.bytes(&table::MAX_IN_FLIGHT_BYTES);
+    let pipeline = flow::pipeline(&mut check, all.batch_bytes, max_in_flight_bytes);
+    let kafka = sink::kafka(&mut check, max_in_flight_bytes);
+    let sink = sink::build(&mut check, &pipeline);
+    if entries[0].name.is_some() {
+        streams::check_lists(&mut check, &all, &entries);
+    }
+    let is_several = entries.len() > 1;
+    let mut specs = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let source = streams::narrowed(&mut check, &all, &entry);
+        let resume = flow::resume(&mut check, &source.scope, sink.delivery, is_several);
+        topics::check(&mut check, &source, &sink.topics, &resume);
+        source::check_reach(&mut check, &source, &resume);
+        specs.push(StreamSpec {
+            id: id(&mut check, &kafka.client_id, &entry),
+            given_name: entry.name,
+            source,
+            sink: sink.clone(),
+            pipeline: pipeline.clone(),
+            resume,
+        });
+    }
     let config = Config {
-        stream_id,
+        streams: specs,
+        max_in_flight_bytes,
         enabled: check.flag(&table::ENABLE_CHANGE_STREAMS),
         http: operations::http(&mut check),
         log: operations::log(&mut check),
@@ -38,8 +60,6 @@ pub(super) fn build(
         shutdown_timeout: check.millis(&table::SHUTDOWN_TIMEOUT_MS),
         mongo,
         kafka,
-        pipeline,
-        resume,
     };
     let Check {
         mut problems,
@@ -47,6 +67,12 @@ pub(super) fn build(
         ..
     } = check;
     problems.retain(|problem| needs.is_hurt_by(problem));
+    // What is wrong for each stream is told once.
+    let mut told = BTreeSet::new();
+    problems.retain(|problem| told.insert(problem.to_string()));
+    let mut warnings = warnings;
+    let mut told = BTreeSet::new();
+    warnings.retain(|warning| told.insert(warning.to_string()));
     if problems.is_empty() {
         Ok((config, warnings))
     } else {
@@ -54,28 +80,53 @@ pub(super) fn build(
     }
 }
 
-/// The stream's id, whatever the rest of the environment is like; none where what it follows from is
-/// missing or wrong.
-pub(super) fn stream_alone(env: &Environment) -> Option<String> {
-    let mut check = Check::new(env);
-    check.problems.clear();
-    let id = match check.given(&table::STREAM_ID) {
-        Some(id) => operations::name(&mut check, &table::STREAM_ID, id),
-        None => {
-            check.given(&table::MONGODB_URI)?;
-            let uri = source::uri(&mut check);
-            let scope = source::scope(&mut check, uri.as_ref());
-            let client_id = check.text(&table::KAFKA_CLIENT_ID).unwrap_or_default();
-            let client_id = operations::name(&mut check, &table::KAFKA_CLIENT_ID, client_id);
-            derived_id(&client_id, &scope)
-        }
-    };
-    check.problems.is_empty().then_some(id)
+/// Those of `STREAMS`, or the one.
+fn entries(check: &mut Check<'_>, uri: Option<&Uri>) -> Vec<Entry> {
+    streams::entries(check).unwrap_or_else(|| {
+        vec![Entry {
+            name: None,
+            scope: source::scope(check, uri),
+        }]
+    })
 }
 
-/// The id of a stream without `STREAM_ID`.
-fn derived_id(client_id: &str, scope: &Scope) -> String {
-    format!("{client_id}:{}", scope.name())
+fn id(check: &mut Check<'_>, client_id: &str, entry: &Entry) -> String {
+    match (check.given(&table::STREAM_ID), &entry.name) {
+        (Some(id), None) => operations::name(check, &table::STREAM_ID, id),
+        (_, Some(name)) => StreamSpec::derived_id(client_id, name),
+        (None, None) => StreamSpec::derived_id(client_id, entry.scope.name()),
+    }
+}
+
+/// The streams' ids, whatever the rest of the environment is like; none where what they follow from is
+/// missing or wrong.
+pub(super) fn streams_alone(env: &Environment) -> Vec<String> {
+    let mut check = Check::new(env);
+    check.problems.clear();
+    let is_one_named =
+        check.given(&table::STREAM_ID).is_some() && check.given(&table::STREAMS).is_none();
+    let ids = match is_one_named {
+        true => {
+            let id = check.given(&table::STREAM_ID).unwrap_or_default();
+            vec![operations::name(&mut check, &table::STREAM_ID, id)]
+        }
+        false if check.given(&table::MONGODB_URI).is_none() => return Vec::new(),
+        false => {
+            let uri = source::uri(&mut check);
+            let entries = entries(&mut check, uri.as_ref());
+            let client_id = check.text(&table::KAFKA_CLIENT_ID).unwrap_or_default();
+            let client_id = operations::name(&mut check, &table::KAFKA_CLIENT_ID, client_id);
+            let mut ids = Vec::new();
+            for entry in &entries {
+                ids.push(id(&mut check, &client_id, entry));
+            }
+            ids
+        }
+    };
+    match check.problems.is_empty() {
+        true => ids,
+        false => Vec::new(),
+    }
 }
 
 pub(super) use operations::{admin_token, http, log};

@@ -9,17 +9,36 @@ use crate::config::uri::PEM_LIMIT;
 use crate::config::variable::Variable;
 use crate::config::{
     Delivery, Kafka, OnRecordError, Pipeline, RecordTimestamp, Sasl, Secret, SecurityProtocol,
-    TopicCreation, Topics, table,
+    Sink, TopicCreation, Topics, table,
 };
 use std::path::PathBuf;
 
-pub(super) fn build(check: &mut Check<'_>, pipeline: &Pipeline) -> Kafka {
+/// How the cluster is reached.
+pub(super) fn kafka(check: &mut Check<'_>, max_in_flight_bytes: usize) -> Kafka {
     let protocols = [
         ("plaintext", SecurityProtocol::Plaintext),
         ("ssl", SecurityProtocol::Ssl),
         ("sasl_plaintext", SecurityProtocol::SaslPlaintext),
         ("sasl_ssl", SecurityProtocol::SaslSsl),
     ];
+    let protocol = check
+        .choose(&table::KAFKA_SECURITY_PROTOCOL, &protocols)
+        .unwrap_or(SecurityProtocol::Plaintext);
+    let client_id = check.text(&table::KAFKA_CLIENT_ID).unwrap_or_default();
+    Kafka {
+        brokers: brokers(check),
+        client_id: operations::name(check, &table::KAFKA_CLIENT_ID, client_id),
+        creation: creation(check),
+        security_protocol: protocol,
+        sasl: sasl(check, protocol),
+        ssl_ca_location: authorities(check, protocol),
+        properties: properties::check(check, max_in_flight_bytes),
+        dry_run: false,
+    }
+}
+
+/// What is written.
+pub(super) fn build(check: &mut Check<'_>, pipeline: &Pipeline) -> Sink {
     let deliveries = [
         ("at_least_once", Delivery::AtLeastOnce),
         ("exactly_once", Delivery::ExactlyOnce),
@@ -28,10 +47,6 @@ pub(super) fn build(check: &mut Check<'_>, pipeline: &Pipeline) -> Kafka {
         ("change", RecordTimestamp::Change),
         ("now", RecordTimestamp::Now),
     ];
-    let protocol = check
-        .choose(&table::KAFKA_SECURITY_PROTOCOL, &protocols)
-        .unwrap_or(SecurityProtocol::Plaintext);
-    let client_id = check.text(&table::KAFKA_CLIENT_ID).unwrap_or_default();
     let topics = topics(check);
     let tombstones = check.flag(&table::TOMBSTONES);
     if tombstones && !share_one_topic(&topics) {
@@ -42,15 +57,8 @@ pub(super) fn build(check: &mut Check<'_>, pipeline: &Pipeline) -> Kafka {
         );
     }
     dead_letters(check, pipeline, &topics);
-    Kafka {
-        brokers: brokers(check),
-        client_id: operations::name(check, &table::KAFKA_CLIENT_ID, client_id),
+    Sink {
         topics,
-        creation: creation(check),
-        security_protocol: protocol,
-        sasl: sasl(check, protocol),
-        ssl_ca_location: authorities(check, protocol),
-        properties: properties::check(check, pipeline.max_in_flight_bytes),
         delivery: check
             .choose(&table::DELIVERY, &deliveries)
             .unwrap_or(Delivery::AtLeastOnce),
@@ -58,7 +66,6 @@ pub(super) fn build(check: &mut Check<'_>, pipeline: &Pipeline) -> Kafka {
             .choose(&table::RECORD_TIMESTAMP, &timestamps)
             .unwrap_or(RecordTimestamp::Change),
         tombstones,
-        dry_run: false,
     }
 }
 

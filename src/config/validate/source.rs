@@ -6,12 +6,26 @@ use crate::config::patterns::{covers, database_problem, is_literal};
 use crate::config::shown::quote;
 use crate::config::uri::{self, Uri};
 use crate::config::{
-    FullDocument, Mongo, PreImages, Resume, ResumeBackend, Scope, Secret, StartAt,
+    FullDocument, Mongo, PreImages, Resume, ResumeBackend, Scope, Secret, Source, StartAt,
 };
 use crate::config::{stages, table};
+use crate::retry::Retry;
 
-pub(super) fn build(check: &mut Check<'_>) -> Mongo {
-    let uri = uri(check);
+/// How the deployment is reached.
+pub(super) fn mongo(check: &mut Check<'_>, uri: Option<Uri>) -> Mongo {
+    Mongo {
+        uri: Secret::new(uri.map(|uri| uri.text).unwrap_or_default()),
+        retry: Retry {
+            first: check.millis(&table::RECONNECT_DELAY_MS),
+            most: check
+                .number(&table::RECONNECT_MAX_RETRIES)
+                .unwrap_or_default(),
+        },
+    }
+}
+
+/// What is read of `scope`.
+pub(super) fn build(check: &mut Check<'_>, scope: Scope) -> Source {
     let full_document = [
         ("default", FullDocument::Default),
         ("updateLookup", FullDocument::UpdateLookup),
@@ -23,9 +37,8 @@ pub(super) fn build(check: &mut Check<'_>) -> Mongo {
         ("whenAvailable", PreImages::WhenAvailable),
         ("required", PreImages::Required),
     ];
-    Mongo {
-        scope: scope(check, uri.as_ref()),
-        uri: Secret::new(uri.map(|uri| uri.text).unwrap_or_default()),
+    Source {
+        scope,
         watch: check.list(&table::WATCH_COLLECTIONS),
         exclude: check.list(&table::EXCLUDE_COLLECTIONS),
         operations: operations(check),
@@ -39,10 +52,6 @@ pub(super) fn build(check: &mut Check<'_>) -> Mongo {
         show_expanded_events: check.flag(&table::SHOW_EXPANDED_EVENTS),
         start_at: start_at(check),
         batch_bytes: check.bytes(&table::SOURCE_BATCH_BYTES),
-        reconnect_delay: check.millis(&table::RECONNECT_DELAY_MS),
-        reconnect_max_retries: check
-            .number(&table::RECONNECT_MAX_RETRIES)
-            .unwrap_or_default(),
     }
 }
 
@@ -209,16 +218,16 @@ fn start_at(check: &mut Check<'_>) -> StartAt {
 }
 
 /// Says where the lists leave nothing to watch, or name what can never be watched.
-pub(super) fn check_reach(check: &mut Check<'_>, mongo: &Mongo, resume: &Resume) {
-    let deployment = match &mongo.scope {
+pub(super) fn check_reach(check: &mut Check<'_>, source: &Source, resume: &Resume) {
+    let deployment = match &source.scope {
         Scope::Deployment { databases } => Some(databases),
         Scope::Database(_) => None,
     };
     if let Some(databases) = deployment {
-        check_qualified(check, mongo, databases);
+        check_qualified(check, source, databases);
     }
     let everything = if deployment.is_some() { "*.*" } else { "*" };
-    if mongo
+    if source
         .exclude
         .iter()
         .any(|exclude| covers(exclude, everything))
@@ -229,15 +238,15 @@ pub(super) fn check_reach(check: &mut Check<'_>, mongo: &Mongo, resume: &Resume)
         );
         return;
     }
-    let own = own_collections(mongo, resume);
+    let own = own_collections(source, resume);
     let excluded = |name: &String| {
-        mongo
+        source
             .exclude
             .iter()
             .chain(&own)
             .any(|exclude| covers(exclude, name))
     };
-    let (lost, left): (Vec<_>, Vec<_>) = mongo.watch.iter().partition(|name| excluded(name));
+    let (lost, left): (Vec<_>, Vec<_>) = source.watch.iter().partition(|name| excluded(name));
     if !lost.is_empty() && left.is_empty() {
         check.wrong(
             &table::WATCH_COLLECTIONS,
@@ -252,9 +261,9 @@ pub(super) fn check_reach(check: &mut Check<'_>, mongo: &Mongo, resume: &Resume)
             );
         }
     }
-    if let Scope::Database(database) = &mongo.scope {
+    if let Scope::Database(database) = &source.scope {
         let prefix = format!("{database}.");
-        for name in mongo.watch.iter().filter(|name| name.starts_with(&prefix)) {
+        for name in source.watch.iter().filter(|name| name.starts_with(&prefix)) {
             check.warn(
                 &table::WATCH_COLLECTIONS,
                 format!(
@@ -268,10 +277,10 @@ pub(super) fn check_reach(check: &mut Check<'_>, mongo: &Mongo, resume: &Resume)
 }
 
 /// With several databases, a pattern names both.
-fn check_qualified(check: &mut Check<'_>, mongo: &Mongo, databases: &[String]) {
+fn check_qualified(check: &mut Check<'_>, source: &Source, databases: &[String]) {
     let lists = [
-        (&table::WATCH_COLLECTIONS, &mongo.watch),
-        (&table::EXCLUDE_COLLECTIONS, &mongo.exclude),
+        (&table::WATCH_COLLECTIONS, &source.watch),
+        (&table::EXCLUDE_COLLECTIONS, &source.exclude),
     ];
     for (variable, patterns) in lists {
         for pattern in patterns {
@@ -297,8 +306,8 @@ fn check_qualified(check: &mut Check<'_>, mongo: &Mongo, databases: &[String]) {
 }
 
 /// What is always left out.
-fn own_collections(mongo: &Mongo, resume: &Resume) -> Vec<String> {
-    let qualify = |database: Option<&str>, collection: &str| match (&mongo.scope, database) {
+fn own_collections(source: &Source, resume: &Resume) -> Vec<String> {
+    let qualify = |database: Option<&str>, collection: &str| match (&source.scope, database) {
         (Scope::Deployment { .. }, Some(database)) => Some(format!("{database}.{collection}")),
         (Scope::Deployment { .. }, None) => Some(format!("*.{collection}")),
         (Scope::Database(watched), Some(database)) if watched != database => None,

@@ -3,14 +3,14 @@
 use crate::config::check::Check;
 use crate::config::patterns::is_literal;
 use crate::config::variable::Variable;
-use crate::config::{Mongo, Resume, ResumeBackend, Scope, Topics, table};
+use crate::config::{Resume, ResumeBackend, Scope, Source, Topics, table};
 use std::collections::BTreeMap;
 
 /// Kafka's limit on a topic's name.
 const MAX_LEN: usize = 249;
 const PLACEHOLDERS: [&str; 3] = ["{database}", "{collection}", "{operation}"];
 
-pub(super) fn check(check: &mut Check<'_>, mongo: &Mongo, topics: &Topics, resume: &Resume) {
+pub(super) fn check(check: &mut Check<'_>, source: &Source, topics: &Topics, resume: &Resume) {
     let all = &table::KAFKA_DB_CHANGES_TOPIC;
     let unified = check.given(all).is_some();
     let replace = match check.given(&table::KAFKA_TOPIC_REPLACE) {
@@ -74,7 +74,7 @@ pub(super) fn check(check: &mut Check<'_>, mongo: &Mongo, topics: &Topics, resum
                 None => true,
             });
         let expansions = if legal {
-            expansions(template, operation, mongo)
+            expansions(template, operation, source)
         } else {
             Vec::new()
         };
@@ -153,19 +153,19 @@ fn problem(template: &str) -> Option<String> {
 }
 
 /// The names a template can be seen to give, with what is not known left as its placeholder.
-fn expansions(template: &str, operation: Option<&str>, mongo: &Mongo) -> Vec<String> {
+fn expansions(template: &str, operation: Option<&str>, source: &Source) -> Vec<String> {
     let mut name = template.to_owned();
     if let Some(operation) = operation {
         name = name.replace("{operation}", operation);
     }
-    let Scope::Database(database) = &mongo.scope else {
+    let Scope::Database(database) = &source.scope else {
         return vec![name];
     };
     name = name.replace("{database}", &legal_part(database));
     if !name.contains("{collection}") {
         return vec![name];
     }
-    let known: Vec<_> = mongo
+    let known: Vec<_> = source
         .watch
         .iter()
         .filter(|watched| is_literal(watched))

@@ -3,7 +3,7 @@
 use super::cluster::{Creation, State};
 use super::{MOST_AHEAD, REACH_PATIENCE, TopicInfo, TopicProblem, Topics};
 use crate::change::namespace::Namespace;
-use crate::config::{Config, TopicCreation};
+use crate::config::{Kafka, StreamSpec, TopicCreation};
 use crate::error::{Code, Error};
 use crate::kafka::rights::{self, Use};
 use crate::preflight::Finding;
@@ -16,7 +16,11 @@ const NAME: &str = "kafka.topics";
 /// Looks at everything the configuration needs of Kafka: that a broker answers, takes the log-in,
 /// and has, or would let us make, each topic that is known without an event, and those that templates give
 /// for these collections and operations; none where they could not be listed.
-pub async fn check(config: &Config, ahead: Option<(&[Namespace], &[&str])>) -> Vec<Finding> {
+pub async fn check(
+    kafka: &Kafka,
+    stream: &StreamSpec,
+    ahead: Option<(&[Namespace], &[&str])>,
+) -> Vec<Finding> {
     let refused = |error: Error| {
         let name = match error.code {
             Code::Config => "kafka.config",
@@ -24,15 +28,15 @@ pub async fn check(config: &Config, ahead: Option<(&[Namespace], &[&str])>) -> V
         };
         vec![Finding::error(name, error.code, error.detail)]
     };
-    let topics = match Topics::new(&config.kafka) {
+    let topics = match Topics::new(kafka) {
         Ok(topics) => topics,
         Err(error) => return refused(error),
     };
-    let mut router = match Router::of(config) {
+    let mut router = match Router::of(&stream.sink, &stream.resume) {
         Ok(router) => router,
         Err(error) => return refused(error),
     };
-    let findings = look_at(&topics, &mut router, config, ahead).await;
+    let findings = look_at(&topics, &mut router, kafka, ahead).await;
     // A client's end waits for its threads.
     let _ = tokio::task::spawn_blocking(move || drop(topics)).await;
     findings
@@ -41,13 +45,13 @@ pub async fn check(config: &Config, ahead: Option<(&[Namespace], &[&str])>) -> V
 async fn look_at(
     topics: &Topics,
     router: &mut Router,
-    config: &Config,
+    kafka: &Kafka,
     ahead: Option<(&[Namespace], &[&str])>,
 ) -> Vec<Finding> {
     if let Err(unreachable) = topics.cluster.reach(REACH_PATIENCE).await {
         return vec![unreachable.finding()];
     }
-    let brokers = &config.kafka.brokers;
+    let brokers = &kafka.brokers;
     let mut findings = vec![Finding::ok(
         "kafka.reachable",
         format!("Kafka answers at {brokers}"),
@@ -72,15 +76,15 @@ async fn look_at(
         }
     }
     if !missing.is_empty() {
-        findings.push(self::missing(&missing, &config.kafka.creation, brokers));
+        findings.push(self::missing(&missing, &kafka.creation, brokers));
     }
-    findings.extend(topics.rights(config, present).await);
+    findings.extend(topics.rights(kafka, present).await);
     if let Some((collections, operations)) = ahead {
         let of_templates = router.topics_of(collections, operations, MOST_AHEAD);
         findings.extend(topics.would_make_ahead(&of_templates).await);
     }
     if router.has_templates() {
-        let made = match config.kafka.creation.enabled {
+        let made = match kafka.creation.enabled {
             true => "made",
             false => "looked for",
         };
@@ -101,8 +105,8 @@ enum Look {
 
 impl Topics {
     /// What is wrong with the rights on topics that exist, and on what else producing takes.
-    async fn rights(&self, config: &Config, present: Vec<Arc<Topic>>) -> Vec<Finding> {
-        let (kafka, admin) = (config.kafka.clone(), self.cluster.admin());
+    async fn rights(&self, kafka: &Kafka, present: Vec<Arc<Topic>>) -> Vec<Finding> {
+        let (kafka, admin) = (kafka.clone(), self.cluster.admin());
         let look = move || {
             let topics: Vec<_> = present
                 .iter()
@@ -243,9 +247,9 @@ mod tests {
         };
         let of = |code| TopicProblem::not_created("a", code, &wanted).finding();
         let replication = of(RDKafkaErrorCode::InvalidReplicationFactor);
-        assert!(replication.heals_by_itself && replication.sentence.contains("(3)"));
+        assert!(replication.is_transient && replication.sentence.contains("(3)"));
         let setting = of(RDKafkaErrorCode::InvalidConfig);
-        assert!(!setting.heals_by_itself && setting.sentence.contains("retention.ms=never"));
+        assert!(!setting.is_transient && setting.sentence.contains("retention.ms=never"));
         assert_eq!(setting.code, Some(Code::SinkRefused));
     }
 }

@@ -60,7 +60,7 @@ pub enum Unreachable {
 
 impl Unreachable {
     /// Whether waiting may help.
-    pub fn heals_by_itself(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         matches!(self, Self::Silent { .. } | Self::Resolve { .. })
     }
 
@@ -97,7 +97,7 @@ impl Unreachable {
     /// The finding of a check.
     pub fn finding(&self) -> Finding {
         const NAME: &str = "kafka.reachable";
-        let finding = match self.heals_by_itself() {
+        let finding = match self.is_transient() {
             true => Finding::not_yet(NAME, self.code(), self.to_string()),
             false => Finding::error(NAME, self.code(), self.to_string()),
         };
@@ -177,7 +177,7 @@ impl TopicProblem {
     }
 
     /// Whether waiting may help without anybody's doing.
-    pub fn heals_by_itself(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match self {
             Self::Missing { .. } | Self::Forbidden { .. } | Self::Clash { .. } => false,
             // Brokers that are still starting do not count for the replication yet.
@@ -191,7 +191,7 @@ impl TopicProblem {
                     | RDKafkaErrorCode::InvalidTopic
             ),
             Self::NoLeader { .. } => true,
-            Self::Unreachable(unreachable) => unreachable.heals_by_itself(),
+            Self::Unreachable(unreachable) => unreachable.is_transient(),
         }
     }
 
@@ -223,7 +223,7 @@ impl TopicProblem {
             return unreachable.finding();
         }
         const NAME: &str = "kafka.topics";
-        let finding = match self.heals_by_itself() {
+        let finding = match self.is_transient() {
             true => Finding::not_yet(NAME, Code::SinkUnavailable, self.to_string()),
             false => Finding::error(NAME, Code::SinkRefused, self.to_string()),
         };

@@ -1,15 +1,14 @@
 use super::*;
-use crate::config::{Secret, StartAt};
+use crate::config::{FullDocument, PreImages, StartAt};
+use crate::source::watch::{Images, change_stream_options};
 use bson::RawDocumentBuf;
-use std::time::Duration;
 
 fn texts(list: &[&str]) -> Vec<String> {
     list.iter().map(|text| (*text).to_owned()).collect()
 }
 
-pub(crate) fn mongo(watch: &[&str], exclude: &[&str], operations: &[&str]) -> Mongo {
-    Mongo {
-        uri: Secret::new("mongodb://localhost/shop"),
+pub(crate) fn source(watch: &[&str], exclude: &[&str], operations: &[&str]) -> Source {
+    Source {
         scope: Scope::Database("shop".into()),
         watch: texts(watch),
         exclude: texts(exclude),
@@ -20,18 +19,16 @@ pub(crate) fn mongo(watch: &[&str], exclude: &[&str], operations: &[&str]) -> Mo
         show_expanded_events: false,
         start_at: StartAt::Now,
         batch_bytes: 1 << 20,
-        reconnect_delay: Duration::from_secs(1),
-        reconnect_max_retries: 0,
     }
 }
 
-pub(crate) fn deployment(databases: &[&str], watch: &[&str]) -> Mongo {
+pub(crate) fn deployment(databases: &[&str], watch: &[&str]) -> Source {
     let scope = Scope::Deployment {
         databases: texts(databases),
     };
-    Mongo {
+    Source {
         scope,
-        ..mongo(watch, &[], &[])
+        ..source(watch, &[], &[])
     }
 }
 
@@ -59,7 +56,7 @@ fn wants_insert(filter: &Filter, db: &str, coll: &str) -> bool {
 
 #[test]
 fn exclude_beats_watch_and_system_and_own_collections_never_count() {
-    let filter = Filter::new(&mongo(&["*"], &["tmp_*", "secret"], &[]), &own());
+    let filter = Filter::new(&source(&["*"], &["tmp_*", "secret"], &[]), &own());
     for (name, wanted) in [
         ("users", true),
         ("tmp_x", false),
@@ -72,7 +69,10 @@ fn exclude_beats_watch_and_system_and_own_collections_never_count() {
     ] {
         assert_eq!(wants_insert(&filter, "shop", name), wanted, "{name}");
     }
-    let named = Filter::new(&mongo(&["a", "changeStreamResumeTokens"], &[], &[]), &own());
+    let named = Filter::new(
+        &source(&["a", "changeStreamResumeTokens"], &[], &[]),
+        &own(),
+    );
     assert!(!wants_insert(&named, "shop", "changeStreamResumeTokens"));
 }
 
@@ -85,10 +85,10 @@ fn the_checkpoints_are_excluded_wherever_they_are_configured_to_live() {
             ttl: None,
         },
     };
-    let wanted = |mongo: &Mongo, resume: &Resume, db: &str, coll: &str| {
-        wants_insert(&Filter::new(mongo, &own_collections(resume)), db, coll)
+    let wanted = |source: &Source, resume: &Resume, db: &str, coll: &str| {
+        wants_insert(&Filter::new(source, &own_collections(resume)), db, coll)
     };
-    let one = mongo(&[], &[], &[]);
+    let one = source(&[], &[], &[]);
     assert!(!wanted(
         &one,
         &in_mongodb("shop", "tokens"),
@@ -108,7 +108,7 @@ fn the_checkpoints_are_excluded_wherever_they_are_configured_to_live() {
 fn own_collections_of_another_database_are_no_matter_to_this_stream() {
     let elsewhere = [("ops".to_owned(), "tokens".to_owned())];
     assert!(wants_insert(
-        &Filter::new(&mongo(&[], &[], &[]), &elsewhere),
+        &Filter::new(&source(&[], &[], &[]), &elsewhere),
         "shop",
         "tokens"
     ));
@@ -119,9 +119,9 @@ fn own_collections_of_another_database_are_no_matter_to_this_stream() {
 #[test]
 fn a_list_of_names_that_are_all_excluded_watches_nothing_and_not_everything() {
     for filter in [
-        Filter::new(&mongo(&["a", "b"], &["*"], &[]), &[]),
+        Filter::new(&source(&["a", "b"], &["*"], &[]), &[]),
         Filter::new(
-            &Mongo {
+            &Source {
                 exclude: texts(&["x.*"]),
                 ..deployment(&["x"], &["x.a"])
             },
@@ -131,12 +131,12 @@ fn a_list_of_names_that_are_all_excluded_watches_nothing_and_not_everything() {
         assert!(filter.watches_nothing());
         assert!(!wants_insert(&filter, "x", "a") && !wants_insert(&filter, "x", "c"));
     }
-    assert!(!Filter::new(&mongo(&["a"], &["b"], &[]), &[]).watches_nothing());
+    assert!(!Filter::new(&source(&["a"], &["b"], &[]), &[]).watches_nothing());
 }
 
 #[test]
 fn what_is_no_document_operation_passes_whatever_operations_are_watched() {
-    let filter = Filter::new(&mongo(&["a"], &[], &["insert"]), &[]);
+    let filter = Filter::new(&source(&["a"], &[], &["insert"]), &[]);
     let ns = doc! {"db": "shop", "coll": "a"};
     for (operation, wanted) in [
         ("insert", true),
@@ -157,7 +157,7 @@ fn what_is_no_document_operation_passes_whatever_operations_are_watched() {
 
 #[test]
 fn a_rename_into_or_out_of_a_watched_collection_is_seen() {
-    let filter = Filter::new(&mongo(&["a"], &[], &["insert"]), &[]);
+    let filter = Filter::new(&source(&["a"], &[], &["insert"]), &[]);
     let rename = |from: &str, to: &str| {
         let document = doc! {
             "operationType": "rename",
@@ -179,7 +179,7 @@ fn the_servers_own_databases_are_never_watched() {
 
 #[test]
 fn plain_names_become_one_list_that_is_cheap_for_the_server() {
-    let filter = Filter::new(&mongo(&["b", "a", "c"], &["c", "d*"], &[]), &own());
+    let filter = Filter::new(&source(&["b", "a", "c"], &["c", "d*"], &[]), &own());
     assert_eq!(
         filter.stages(),
         [doc! {"$match": {"$or": [
@@ -188,7 +188,7 @@ fn plain_names_become_one_list_that_is_cheap_for_the_server() {
             {"operationType": {"$in": ["dropDatabase", "invalidate"]}},
         ]}}]
     );
-    let filter = Filter::new(&mongo(&[], &[], &["insert"]), &[]);
+    let filter = Filter::new(&source(&[], &[], &["insert"]), &[]);
     assert_eq!(
         filter.stages(),
         [doc! {"$match": {
@@ -200,22 +200,25 @@ fn plain_names_become_one_list_that_is_cheap_for_the_server() {
 
 #[test]
 fn a_whole_database_costs_the_server_no_stage_unless_something_is_left_out() {
-    let everything = mongo(&[], &[], &[]);
+    let everything = source(&[], &[], &[]);
     assert_eq!(
         Filter::new(&everything, &[]).stages(),
         Vec::<Document>::new()
     );
     assert_eq!(Filter::new(&everything, &own()).stages().len(), 1);
-    assert_eq!(Filter::new(&mongo(&[], &["a"], &[]), &[]).stages().len(), 1);
     assert_eq!(
-        Filter::new(&mongo(&[], &[], &["insert"]), &[])
+        Filter::new(&source(&[], &["a"], &[]), &[]).stages().len(),
+        1
+    );
+    assert_eq!(
+        Filter::new(&source(&[], &[], &["insert"]), &[])
             .stages()
             .len(),
         1
     );
-    let expanded = Mongo {
+    let expanded = Source {
         show_expanded_events: true,
-        ..mongo(&[], &[], &[])
+        ..source(&[], &[], &[])
     };
     assert_eq!(Filter::new(&expanded, &[]).stages().len(), 1);
 }
@@ -242,9 +245,9 @@ fn databases_with_the_same_collections_share_one_alternative() {
 fn the_users_stages_come_after_the_filter() {
     let stage = doc! {"$unset": "fullDocument.a"};
     let filter = Filter::new(
-        &Mongo {
+        &Source {
             user_pipeline: vec![stage.clone()],
-            ..mongo(&[], &[], &[])
+            ..source(&[], &[], &[])
         },
         &[],
     );
@@ -254,8 +257,8 @@ fn the_users_stages_come_after_the_filter() {
 
 #[test]
 fn only_options_that_differ_from_the_servers_own_are_sent() {
-    let mut config = mongo(&[], &[], &[]);
-    let options = |config: &Mongo, images| change_stream_options(config, images);
+    let mut config = source(&[], &[], &[]);
+    let options = |config: &Source, images| change_stream_options(config, images);
     assert_eq!(
         options(&config, Images::Configured),
         doc! {"fullDocument": "updateLookup"}
@@ -278,12 +281,12 @@ fn only_options_that_differ_from_the_servers_own_are_sent() {
 
 #[test]
 fn a_match_of_the_users_own_never_hides_an_invalidate_or_a_drop() {
-    let mut mongo = mongo(&[], &[], &[]);
-    mongo.user_pipeline = vec![
+    let mut source = source(&[], &[], &[]);
+    source.user_pipeline = vec![
         doc! {"$match": {"fullDocument.plan": "team"}},
         doc! {"$unset": "fullDocument.secret"},
     ];
-    let stages = Filter::new(&mongo, &[]).stages();
+    let stages = Filter::new(&source, &[]).stages();
     let always = doc! {"operationType": {"$in": ["invalidate", "drop", "rename", "dropDatabase"]}};
     let theirs = doc! {"fullDocument.plan": "team"};
     assert_eq!(stages[1], doc! {"$match": {"$or": [always, theirs]}});

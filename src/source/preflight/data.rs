@@ -3,7 +3,7 @@
 use super::eventless;
 use super::reach::Server;
 use crate::checkpoint::filter::list;
-use crate::config::{Config, FullDocument, PreImages, Scope};
+use crate::config::{FullDocument, PreImages, Scope, Source};
 use crate::error::Code;
 use crate::mongo::describe::describe;
 use crate::preflight::Finding;
@@ -17,12 +17,12 @@ const MAX_DATABASES: usize = 100;
 
 pub(super) async fn run(
     client: &Client,
-    config: &Config,
+    source: &Source,
     filter: &Filter,
     server: &Server,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let names = match &config.mongo.scope {
+    let names = match &source.scope {
         Scope::Database(name) => vec![name.clone()],
         Scope::Deployment { .. } => match client.list_database_names().await {
             Ok(names) => names
@@ -51,16 +51,16 @@ pub(super) async fn run(
             }
         }
     }
-    findings.push(databases(config, collections.is_empty(), &names));
+    findings.push(databases(source, collections.is_empty(), &names));
     let watched: Vec<_> = collections
         .iter()
         .filter(|(db, c)| {
             c.collection_type == CollectionType::Collection && filter.watches(db, &c.name)
         })
         .collect();
-    findings.extend(missing(config, filter, &collections));
-    findings.extend(eventless::findings(server, config, filter, &collections));
-    findings.extend(images(config, &watched));
+    findings.extend(missing(source, filter, &collections));
+    findings.extend(eventless::findings(server, source, filter, &collections));
+    findings.extend(images(source, &watched));
     findings
 }
 
@@ -76,8 +76,8 @@ async fn collections_of(
         .await
 }
 
-fn databases(config: &Config, is_empty: bool, names: &[String]) -> Finding {
-    match &config.mongo.scope {
+fn databases(source: &Source, is_empty: bool, names: &[String]) -> Finding {
+    match &source.scope {
         Scope::Database(name) if is_empty => Finding::warn(
             "mongodb.database",
             format!("database {name} does not exist yet; its first change will be seen"),
@@ -97,11 +97,11 @@ fn databases(config: &Config, is_empty: bool, names: &[String]) -> Finding {
 
 /// Watched names without a collection: no error, they may come later, but often a typing error.
 fn missing(
-    config: &Config,
+    source: &Source,
     filter: &Filter,
     found: &[(&str, CollectionSpecification)],
 ) -> Option<Finding> {
-    let is_there = |name: &String| match &config.mongo.scope {
+    let is_there = |name: &String| match &source.scope {
         Scope::Database(_) => found.iter().any(|(_, c)| c.name == *name),
         Scope::Deployment { .. } => name.split_once('.').is_some_and(|(db, coll)| {
             found
@@ -113,8 +113,7 @@ fn missing(
         let sentence = "every collection of WATCH_COLLECTIONS is excluded: nothing is watched";
         return Some(Finding::warn("mongodb.collections", sentence));
     }
-    let absent: Vec<String> = config
-        .mongo
+    let absent: Vec<String> = source
         .watch
         .iter()
         .filter(|name| !name.contains('*') && !is_there(name))
@@ -130,26 +129,26 @@ fn missing(
 }
 
 /// Collections that do not keep the images which the stream was told to send.
-fn images(config: &Config, watched: &[&(&str, CollectionSpecification)]) -> Option<Finding> {
+fn images(source: &Source, watched: &[&(&str, CollectionSpecification)]) -> Option<Finding> {
     const NAME: &str = "mongodb.pre_images";
     let asked = [
         (
-            config.mongo.pre_images == PreImages::Required,
+            source.pre_images == PreImages::Required,
             true,
             "FULL_DOCUMENT_BEFORE_CHANGE=required",
         ),
         (
-            config.mongo.full_document == FullDocument::Required,
+            source.full_document == FullDocument::Required,
             true,
             "FULL_DOCUMENT=required",
         ),
         (
-            config.mongo.pre_images == PreImages::WhenAvailable,
+            source.pre_images == PreImages::WhenAvailable,
             false,
             "FULL_DOCUMENT_BEFORE_CHANGE=whenAvailable",
         ),
         (
-            config.mongo.full_document == FullDocument::WhenAvailable,
+            source.full_document == FullDocument::WhenAvailable,
             false,
             "FULL_DOCUMENT=whenAvailable",
         ),

@@ -2,7 +2,7 @@
 
 use super::reach::Server;
 use crate::checkpoint::filter::list;
-use crate::config::{Config, Scope};
+use crate::config::{Scope, Source};
 use crate::preflight::Finding;
 use crate::source::filter::Filter;
 use mongodb::results::{CollectionSpecification, CollectionType};
@@ -20,7 +20,7 @@ type Found<'a> = (&'a str, CollectionSpecification);
 /// watched, nobody has asked for them by name: then it is only worth knowing.
 pub(super) fn findings(
     server: &Server,
-    config: &Config,
+    source: &Source,
     filter: &Filter,
     found: &[Found<'_>],
 ) -> Vec<Finding> {
@@ -29,7 +29,7 @@ pub(super) fn findings(
             |(db, c): &&Found<'_>| c.collection_type == kind && filter.watches(db, &c.name);
         found.iter().filter(watched).collect::<Vec<_>>()
     };
-    let shown = |(db, c): &Found<'_>| display(config, db, &c.name);
+    let shown = |(db, c): &Found<'_>| display(source, db, &c.name);
     let say = |sentence: String| match filter.names_collections() {
         true => Finding::warn(NAME, sentence),
         false => Finding::ok(NAME, sentence),
@@ -46,11 +46,11 @@ pub(super) fn findings(
                     format!(
                         "{} (of {}, which is watched)",
                         shown(view),
-                        display(config, view.0, base)
+                        display(source, view.0, base)
                     )
                 }
                 Some(base) => {
-                    let base = display(config, view.0, base);
+                    let base = display(source, view.0, base);
                     instead.insert(base.clone());
                     format!("{} (of {base})", shown(view))
                 }
@@ -116,8 +116,8 @@ fn base<'a>(
     (name.filter(|_| has_events), is_watched)
 }
 
-fn display(config: &Config, database: &str, collection: &str) -> String {
-    match &config.mongo.scope {
+fn display(source: &Source, database: &str, collection: &str) -> String {
+    match &source.scope {
         Scope::Database(_) => collection.to_owned(),
         Scope::Deployment { .. } => format!("{database}.{collection}"),
     }

@@ -1,10 +1,10 @@
 //! Reaching the server, and finding out why not.
 
 use super::{refusal, stranger};
-use crate::config::Config;
+use crate::config::{Mongo, Scope};
 use crate::error::Code;
 use crate::mongo::describe::describe;
-use crate::mongo::errors::{self, Moment, SourceFault};
+use crate::mongo::errors::{self, Phase, SourceFault};
 use crate::mongo::hosts;
 use crate::preflight::Finding;
 use bson::{Document, doc};
@@ -96,7 +96,11 @@ impl Kind {
 }
 
 /// Greets the server; the error is the finding of why it cannot be used now.
-pub(super) async fn server(client: &Client, config: &Config) -> Result<Server, Finding> {
+pub(super) async fn server(
+    client: &Client,
+    mongo: &Mongo,
+    scope: &Scope,
+) -> Result<Server, Finding> {
     let admin = client.database("admin");
     // Any member will do: which one is the primary, or that there is none, is in its answer.
     let nearest = SelectionCriteria::ReadPreference(ReadPreference::Nearest { options: None });
@@ -106,7 +110,7 @@ pub(super) async fn server(client: &Client, config: &Config) -> Result<Server, F
         .await
     {
         Ok(hello) => hello,
-        Err(error) => return Err(unreachable(config, &error).await),
+        Err(error) => return Err(unreachable(mongo, scope, &error).await),
     };
     let set = match Kind::of(&hello) {
         Kind::Sharded => None,
@@ -120,10 +124,10 @@ pub(super) async fn server(client: &Client, config: &Config) -> Result<Server, F
     };
     let version = match admin.run_command(doc! {"buildInfo": 1}).await {
         Ok(info) => info.get_str("version").map(str::to_owned).ok(),
-        Err(error) => match errors::classify(&error, Moment::Other) {
+        Err(error) => match errors::classify(&error, Phase::Other) {
             // The credentials show at the first command that needs them.
             SourceFault::Credentials => {
-                return Err(refusal(NAME, config, &error, "admin", "logging in").await);
+                return Err(refusal(NAME, mongo, scope, &error, "admin", "logging in").await);
             }
             _ => None,
         },
@@ -169,12 +173,12 @@ fn no_primary(set: &str) -> Finding {
 }
 
 /// Why nothing answers as the connection string says it should: asks each host by itself.
-async fn unreachable(config: &Config, error: &mongodb::error::Error) -> Finding {
-    if !may_pass(errors::classify(error, Moment::Other)) {
-        return refusal(NAME, config, error, "admin", "reaching MongoDB").await;
+async fn unreachable(mongo: &Mongo, scope: &Scope, error: &mongodb::error::Error) -> Finding {
+    if !may_pass(errors::classify(error, Phase::Other)) {
+        return refusal(NAME, mongo, scope, error, "admin", "reaching MongoDB").await;
     }
     let plain = |sentence: String| Finding::not_yet(NAME, Code::SourceUnavailable, sentence);
-    let Ok(options) = ClientOptions::parse(config.mongo.uri.expose()).await else {
+    let Ok(options) = ClientOptions::parse(mongo.uri.expose()).await else {
         return plain(format!("MongoDB cannot be reached: {}", describe(error)));
     };
     let mut silent = Vec::new();
@@ -206,9 +210,9 @@ async fn unreachable(config: &Config, error: &mongodb::error::Error) -> Finding 
             .await
         {
             Ok(hello) => return answered(&address.to_string(), &hello, &options),
-            Err(error) => match errors::classify(&error, Moment::Other) {
+            Err(error) => match errors::classify(&error, Phase::Other) {
                 fault if may_pass(fault) => silent.push(format!("{address}: {}", why(&error))),
-                _ => return refusal(NAME, config, &error, "admin", "reaching MongoDB").await,
+                _ => return refusal(NAME, mongo, scope, &error, "admin", "reaching MongoDB").await,
             },
         }
     }
@@ -234,8 +238,8 @@ fn no_answer(silent: &[String]) -> Finding {
 
 /// What can be said of a server that has not answered yet: something where no MongoDB listens at any of its
 /// addresses, nothing where it may only be slow.
-pub(super) async fn silence(config: &Config) -> Option<Finding> {
-    let options = ClientOptions::parse(config.mongo.uri.expose()).await.ok()?;
+pub(super) async fn silence(mongo: &Mongo) -> Option<Finding> {
+    let options = ClientOptions::parse(mongo.uri.expose()).await.ok()?;
     let mut silent = Vec::new();
     for address in options.hosts.iter().take(MAX_HOSTS) {
         match knock(address).await {

@@ -1,11 +1,11 @@
 use super::reach::Kind;
 use super::*;
-use crate::source::filter::tests::mongo;
+use crate::source::filter::tests::source;
 
-fn findings(version: &str, change: impl FnOnce(&mut Mongo)) -> Vec<Finding> {
-    let mut mongo = mongo(&[], &[], &[]);
-    change(&mut mongo);
-    versions(&Server::new(version, Some("rs0")), &mongo)
+fn findings(version: &str, change: impl FnOnce(&mut Source)) -> Vec<Finding> {
+    let mut asked = source(&[], &[], &[]);
+    change(&mut asked);
+    versions(&Server::new(version, Some("rs0")), &asked)
 }
 
 fn worst(findings: &[Finding]) -> Severity {
@@ -24,10 +24,10 @@ fn what_an_old_server_lacks_is_an_error_only_when_it_was_asked_for() {
     assert_eq!(worst(&findings("4.4.29", |_| {})), Severity::Warn);
     assert_eq!(worst(&findings("4.2.0", |_| {})), Severity::Error);
 
-    let asked = findings("5.0.1", |mongo| {
-        mongo.pre_images = PreImages::WhenAvailable;
-        mongo.full_document = FullDocument::Required;
-        mongo.show_expanded_events = true;
+    let asked = findings("5.0.1", |asked| {
+        asked.pre_images = PreImages::WhenAvailable;
+        asked.full_document = FullDocument::Required;
+        asked.show_expanded_events = true;
     });
     let errors: Vec<_> = asked
         .iter()
@@ -42,7 +42,7 @@ fn what_an_old_server_lacks_is_an_error_only_when_it_was_asked_for() {
             error.sentence.contains(variable) && error.remedy.is_some(),
             "{error}"
         );
-        assert!(!error.heals_by_itself);
+        assert!(!error.is_transient);
     }
 }
 

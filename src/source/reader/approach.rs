@@ -1,6 +1,6 @@
 //! Getting past an event that the server cannot send.
 
-use super::place::Place;
+use super::state::CursorState;
 use super::{Asked, Fetched, OPENING_PATIENCE, READ_PATIENCE, Reader, timed_out};
 use crate::mongo::errors::SourceFault;
 use crate::source::cursor::Cursor;
@@ -8,7 +8,7 @@ use crate::source::reply::Reply;
 use mongodb::error::Error;
 use tokio_util::sync::CancellationToken;
 
-/// How many replies a lean cursor may take to come to an event that is known to be there.
+/// How many replies a without_images cursor may take to come to an event that is known to be there.
 const LEAN_REPLIES: usize = 30;
 
 impl Reader {
@@ -20,19 +20,19 @@ impl Reader {
     pub(super) async fn approach(
         &mut self,
         kind: SourceFault,
-        place: &mut Place,
+        state: &mut CursorState,
         stop: &CancellationToken,
     ) -> Result<bool, Option<Error>> {
-        if place.one_by_one == 0 {
+        if state.one_by_one == 0 {
             tracing::warn!(
                 fault = ?kind,
                 "the server cannot send an event; its neighbours are read one at a time"
             );
-            place.one_by_one = self.batch_size.events().max(1);
+            state.one_by_one = self.batch_size.events().max(1);
             return Ok(true);
         }
-        let (lean, start) = (self.watch.lean(), place.start());
-        let opening = Cursor::open(&self.client, &lean, &start, 1, false);
+        let (without_images, start) = (self.watch.without_images(), state.start());
+        let opening = Cursor::open(&self.client, &without_images, &start, 1, false);
         let (mut cursor, _) = match self.ask(stop, OPENING_PATIENCE, opening).await {
             Asked::Answered(opened) => opened?,
             Asked::TimedOut => return Err(Some(timed_out())),
@@ -45,15 +45,15 @@ impl Reader {
                 Asked::Stopped => return Ok(false),
             };
             let mut reply = Reply::new(batch, None);
-            if let Some(time) = place.opened_at {
-                reply.leave_out_through(&place.last, time);
+            if let Some(time) = state.opened_at {
+                reply.leave_out_through(&state.last, time);
             }
             let Some(token) = reply.first_event_token() else {
                 continue;
             };
-            place.move_to(token);
-            place.give_up_split();
-            place.one_by_one = 0;
+            state.move_to(token);
+            state.give_up_split();
+            state.one_by_one = 0;
             let sent = self.replies.send(Fetched::Refused(reply, kind)).await;
             return Ok(sent.is_ok());
         }

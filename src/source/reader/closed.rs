@@ -1,11 +1,11 @@
 //! Getting past the end of a stream that does not show.
 //!
 //! A dropped database ends its stream with an `invalidate`, after which the server closes the cursor. Where
-//! that event is hidden, by whatever it may be, every cursor opened at the same place is closed again, and
+//! that event is hidden, by whatever it may be, every cursor opened at the same state is closed again, and
 //! nothing ever arrives. All that comes before the drop has been read then, so the stream goes on right
 //! behind it.
 
-use super::place::Place;
+use super::state::CursorState;
 use super::{Asked, OPENING_PATIENCE, READ_PATIENCE, Reader, timed_out};
 use crate::change::event::{Event, Operation};
 use crate::change::position::ClusterTime;
@@ -27,11 +27,11 @@ impl Reader {
     /// Lets the next cursor be opened behind the drop that ends this stream; false where none is found.
     pub(super) async fn pass_hidden_end(
         &self,
-        place: &mut Place,
+        state: &mut CursorState,
         stop: &CancellationToken,
     ) -> bool {
         self.board.closed_again.set(true);
-        let found = self.find_drop(place, stop).await;
+        let found = self.find_drop(state, stop).await;
         match found {
             Some(time) => {
                 tracing::warn!(
@@ -39,13 +39,13 @@ impl Reader {
                     "the server closes the change stream without an invalidate event, as the database was \
                      dropped; the stream goes on behind the drop"
                 );
-                place.open_at(ClusterTime::new(
+                state.open_at(ClusterTime::new(
                     time.seconds,
                     time.increment.saturating_add(1),
                 ));
-                place.closures = 0;
+                state.closures = 0;
             }
-            None if place.closures == TOO_MANY => {
+            None if state.closures == TOO_MANY => {
                 let text = "the server closes the change stream again and again without an event, and no drop \
                             of the database is found that would end it";
                 tracing::warn!("{text}");
@@ -57,12 +57,16 @@ impl Reader {
     }
 
     /// When the database was dropped next, by a stream of nothing else.
-    async fn find_drop(&self, place: &Place, stop: &CancellationToken) -> Option<ClusterTime> {
-        if let Ok(Some(time)) = self.search(place.start(), stop).await {
+    async fn find_drop(
+        &self,
+        state: &CursorState,
+        stop: &CancellationToken,
+    ) -> Option<ClusterTime> {
+        if let Ok(Some(time)) = self.search(state.start(), stop).await {
             return Some(time);
         }
         // The last event read may be the drop itself, or the stage that looks for drops hides it.
-        let from = place.begins_at().filter(|_| place.opened_at.is_none())?;
+        let from = state.begins_at().filter(|_| state.opened_at.is_none())?;
         self.search(Start::At(from), stop).await.unwrap_or_default()
     }
 
@@ -71,7 +75,7 @@ impl Reader {
         start: Start,
         stop: &CancellationToken,
     ) -> Result<Option<ClusterTime>, mongodb::error::Error> {
-        // Asked for events with its first reply: see [`Place::eager`].
+        // Asked for events with its first reply: see [`CursorState::eager`].
         let watch = self.watch.drops();
         let opening = Cursor::open(&self.client, &watch, &start, 1, true);
         let (mut cursor, mut reply) = match self.ask(stop, OPENING_PATIENCE, opening).await {

@@ -1,6 +1,6 @@
 //! Where the stream goes on, and what was read before: each event comes once, whatever the server sends again.
 
-use super::place::Place;
+use super::state::CursorState;
 use super::{Asked, OPENING_PATIENCE, Reader};
 use crate::mongo::errors::SourceFault;
 use crate::source::locate::{Located, locate};
@@ -15,10 +15,10 @@ impl Reader {
     /// What it amounts to when that cannot be; none when asked to stop.
     pub(super) async fn find(
         &self,
-        place: &mut Place,
+        state: &mut CursorState,
         stop: &CancellationToken,
     ) -> Result<(), Option<SourceFault>> {
-        let locating = async { Ok(locate(&self.client, place.begins_at()).await) };
+        let locating = async { Ok(locate(&self.client, state.begins_at()).await) };
         let located = match self.ask(stop, OPENING_PATIENCE, locating).await {
             Asked::Answered(located) => located.unwrap_or(Located::Unknown),
             // The connection is dead: another one will tell.
@@ -32,7 +32,7 @@ impl Reader {
                     "the stages in force hide the event that the resume token names, or the server does not \
                      find it; the stream is opened at its cluster time, and what was read before is left out"
                 );
-                place.open_at(time);
+                state.open_at(time);
                 Ok(())
             }
             Located::Lost => Err(Some(SourceFault::HistoryLost)),
@@ -40,13 +40,13 @@ impl Reader {
         }
     }
 
-    /// The first reply of a cursor may begin before the place it was opened at.
-    pub(super) fn leave_out_repeated(&self, reply: &mut Reply, place: &Place) {
-        if let Some(time) = place.opened_at {
-            reply.leave_out_through(&place.last, time);
+    /// The first reply of a cursor may begin before the state it was opened at.
+    pub(super) fn leave_out_repeated(&self, reply: &mut Reply, state: &CursorState) {
+        if let Some(time) = state.opened_at {
+            reply.leave_out_through(&state.last, time);
             return;
         }
-        let repeated = reply.leave_out_until(&place.last);
+        let repeated = reply.leave_out_until(&state.last);
         if repeated > 0 {
             self.board.went_back.add(repeated as u64);
             tracing::warn!(
@@ -62,13 +62,13 @@ impl Reader {
     /// [`SplitError`] when it is not what a change stream sends.
     pub(super) fn advance(
         &self,
-        place: &mut Place,
+        state: &mut CursorState,
         reply: &mut Reply,
     ) -> Result<usize, SplitError> {
-        let advanced = place.advance(reply)?;
+        let advanced = state.advance(reply)?;
         if advanced.went_back {
             self.board.went_back.add(1);
-            if place.tells_back() {
+            if state.tells_back() {
                 tracing::warn!(
                     times = self.board.went_back.get(),
                     "the server sent a post-batch resume token that is before what was read; it is left out"

@@ -130,10 +130,10 @@ impl Pump<'_> {
                 };
                 let time = event.timestamp_millis();
                 let limit = topic.max_message_bytes();
-                let times = self.knowledge.oversize.get(&seq).copied().unwrap_or(0);
-                let letter = DeadLetter::after_refusals(&refused, topic.name(), limit, times);
-                let letter = letter.map_err(End::Failed)?;
-                for part in letter.parts() {
+                let times = self.hints.oversize.get(&seq).copied().unwrap_or(0);
+                let dead_letter = DeadLetter::after_refusals(&refused, topic.name(), limit, times);
+                let dead_letter = dead_letter.map_err(End::Failed)?;
+                for part in dead_letter.parts() {
                     let headers = part.headers();
                     let record = part.record(topic.c_name(), &headers);
                     if send(&mut self.outlet, &record, time).await?.is_err() {
@@ -146,7 +146,7 @@ impl Pump<'_> {
                 }
                 if times > 0 {
                     // What was taken is what the next ones keep to.
-                    topic.refused_size(letter.largest() + 1);
+                    topic.refused_size(dead_letter.largest() + 1);
                 }
                 refused.log("record dead-lettered");
                 self.board.dead_lettered.add(1);

@@ -5,6 +5,7 @@ use crate::preflight::{Finding, Report};
 use crate::retry::{Delays, Retry};
 use crate::status::Note;
 use crate::status::waiting::Waiting;
+use futures_util::future::BoxFuture;
 use std::time::Duration;
 
 /// A server that has not answered by then is spoken of, long before it is given up.
@@ -29,16 +30,16 @@ impl Wait<'_> {
     ///
     /// # Errors
     /// What waiting does not heal, or has not within `retry`.
-    pub(super) async fn until_passed(
+    pub(super) async fn until_passed<'a>(
         &self,
-        check: impl AsyncFn() -> Report,
-        silence: impl AsyncFn() -> Option<Finding>,
+        check: impl Fn() -> BoxFuture<'a, Report>,
+        silence: BoxFuture<'a, Option<Finding>>,
     ) -> Result<(), Error> {
         let mut delays = self.retry.delays();
         let mut said = String::new();
         let first_word = async {
             tokio::time::sleep(FIRST_WORD).await;
-            silence().await
+            silence.await
         };
         let mut first = std::pin::pin!(check());
         let mut report = tokio::select! {
@@ -114,17 +115,17 @@ async fn refusal_of<T>(end: impl Future<Output = Result<T, Error>>) -> Option<Er
     tokio::time::timeout(SAME_MOMENT, end).await.ok()?.err()
 }
 
-/// Repeats what fails with an error that heals by itself. `waiting` tells it meanwhile.
-pub(super) async fn healing<T>(
+/// Repeats what fails with a transient error. `waiting` tells it meanwhile.
+pub(crate) async fn retrying<'a, T>(
     retry: Retry,
-    waiting: Waiting<'_>,
-    attempt: impl AsyncFn() -> Result<T, Error>,
+    waiting: &[Waiting<'_>],
+    attempt: impl Fn() -> BoxFuture<'a, Result<T, Error>>,
 ) -> Result<T, Error> {
     let mut delays = retry.delays();
     loop {
         match attempt().await {
             Ok(value) => return Ok(value),
-            Err(error) => heal(error, &mut delays, &waiting).await?,
+            Err(error) => pause_before_retry(error, &mut delays, waiting).await?,
         }
     }
 }
@@ -133,14 +134,16 @@ pub(super) async fn healing<T>(
 ///
 /// # Errors
 /// The error that ended the last, when there should be no other.
-pub(super) async fn heal(
+pub(super) async fn pause_before_retry(
     error: Error,
     delays: &mut Delays,
-    waiting: &Waiting<'_>,
+    waiting: &[Waiting<'_>],
 ) -> Result<(), Error> {
     match delays.after(error.policy) {
         Ok(delay) => {
-            waiting.because(error.to_string());
+            for waiting in waiting {
+                waiting.because(error.to_string());
+            }
             tracing::warn!(code = error.code.name(), %error, "trying again");
             tokio::time::sleep(delay).await;
             Ok(())
@@ -154,6 +157,7 @@ mod tests {
     use super::*;
     use crate::error::Code;
     use crate::status::waiting::{Awaited, Waits};
+    use futures_util::FutureExt;
     use std::future::{pending, ready};
 
     fn refused<T>(code: Code) -> Result<T, Error> {
@@ -204,16 +208,19 @@ mod tests {
         };
         let away = || Finding::not_yet("a", Code::SourceUnavailable, "nobody listens");
         let checked = wait.until_passed(
-            async || {
-                tokio::time::sleep(FIRST_WORD * 2).await;
-                let noted = note.get().map(|noted| noted.text);
-                assert_eq!(noted.as_deref(), Some("nobody listens"));
-                assert_eq!(waits.all()[0].why, noted);
-                Report {
-                    findings: vec![away()],
+            || {
+                async {
+                    tokio::time::sleep(FIRST_WORD * 2).await;
+                    let noted = note.get().map(|noted| noted.text);
+                    assert_eq!(noted.as_deref(), Some("nobody listens"));
+                    assert_eq!(waits.all()[0].why, noted);
+                    Report {
+                        findings: vec![away()],
+                    }
                 }
+                .boxed()
             },
-            async || Some(away()),
+            async { Some(away()) }.boxed(),
         );
         assert_eq!(checked.await.unwrap_err().code, Code::SourceUnavailable);
     }

@@ -1,13 +1,15 @@
-//! From a configuration to an open stream: both ends are looked at side by side, then the checkpoint is
+//! From a stream spec to an open stream: both ends are looked at side by side, then the checkpoint is
 //! claimed and read, then the cursor is opened at it.
 
-use super::waiting::{Wait, both, heal, healing};
-use super::{ahead, store_context, watch};
+use super::ahead;
+use super::context::StreamContext;
+use super::shared::Shared;
+use super::waiting::{Wait, both, pause_before_retry, retrying};
 use crate::change::position::{Position, ResumeToken, Seq};
-use crate::checkpoint::{self, Checkpoint, Connections, Decision, Store, StoreContext};
-use crate::config::{Config, StartAt};
+use crate::checkpoint::{self, Checkpoint, Connections, Decision, Location, Store, StoreContext};
+use crate::config::{StartAt, StreamSpec};
 use crate::error::{Code, Error};
-use crate::mongo::errors::{self, SourceFault, Stage};
+use crate::mongo::errors::SourceFault;
 use crate::mongo::identity;
 use crate::preflight::Report;
 use crate::retry::Retry;
@@ -16,84 +18,119 @@ use crate::sink::topics::Topics;
 use crate::source::batch_size::BatchSize;
 use crate::source::cursor::{Cursor, Start};
 use crate::source::locate::{Located, locate};
-use crate::source::{preflight, start};
+use crate::source::opener::{Ahead, Opener};
+use crate::source::{Filter, Watch, preflight, start};
 use crate::status::Board;
 use crate::status::waiting::Awaited;
-use crate::stream::incarnation::Rooms;
-use crate::stream::opening::{self, Ahead, Opened};
-use mongodb::Client;
+use crate::tasks;
+use bson::RawDocumentBuf;
+use futures_util::FutureExt;
 use std::cmp::Ordering;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
+/// What an incarnation begins with.
+pub struct Opened {
+    /// None where the server does not find the position's token: the reader looks for its time.
+    pub cursor: Option<Cursor>,
+    pub position: Position,
+    /// The event that tells of lost history, to go before all others.
+    pub gap: Option<RawDocumentBuf>,
+}
+
 /// Waits for the servers and opens everything; none when asked to stop meanwhile.
-pub(super) async fn open(
-    config: Config,
-    client: Client,
+///
+/// # Errors
+/// What is permanent, or was not over within `RECONNECT_MAX_RETRIES`.
+pub async fn open(
+    spec: StreamSpec,
+    shared: Shared,
     board: Arc<Board>,
     stop: CancellationToken,
-) -> Result<Option<(Rooms, Opened, Store)>, Error> {
-    let mut router = Router::of(&config)?;
-    let topics = Topics::new(&config.kafka)?;
-    let retry = config.mongo.retry();
+) -> Result<Option<(StreamContext, Opened, Store)>, Error> {
+    let mut router = Router::of(&spec.sink, &spec.resume)?;
+    let topics = Topics::new(&shared.kafka)?;
+    let retry = shared.mongo.retry;
     // Neither end waits for the other, and the checkpoint's connections wait for none.
-    let connecting = tokio::spawn({
-        let config = config.clone();
-        async move { Connections::make(&config).await }
+    let connecting = tasks::spawn({
+        let (kafka, mongo, spec) = (
+            Arc::clone(&shared.kafka),
+            Arc::clone(&shared.mongo),
+            spec.clone(),
+        );
+        async move { Connections::make(Location::of(&kafka, &mongo, &spec)).await }
     });
-    let source = source_ready(&client, &config, retry, &board);
+    let source = source_ready(&shared, &spec, &board);
     let sink = sink_ready(&topics, &router, retry, &board);
     let (source, ()) = Box::pin(both(source, sink)).await?;
 
     // Only now, when nothing is in the way of taking the stream over, is its former instance fenced.
-    let context = store_context(&config, &client, source);
+    let claimant = StoreContext::of(
+        &spec,
+        Filter::of(&spec).identity(),
+        shared.instance.clone(),
+        source,
+        &shared.client,
+    );
     let connections = Mutex::new(connecting.await.ok());
-    let waiting = board.waits.begin(Awaited::Checkpoint);
-    let opening = healing(retry, waiting, async || {
+    let location = Location::of(&shared.kafka, &shared.mongo, &spec);
+    let claiming = async || {
         // They serve one attempt.
         let connections = connections.lock().await.take().unwrap_or_default();
-        Store::open_through(connections, &config, context.clone()).await
-    });
+        Store::open_through(connections, location, claimant.clone()).await
+    };
+    let waiting = [board.waits.begin(Awaited::Checkpoint)];
+    let opening = retrying(retry, &waiting, || claiming().boxed());
     // The one is as long on its way as the other, when there is nothing to be made.
-    let making = ahead::make(&config, &client, &mut router, &topics);
+    let making = ahead::make(&spec, &shared.client, &mut router, &topics);
     let (opened, ()) = Box::pin(async { tokio::join!(opening, making) }).await;
+    drop(waiting);
     let (mut store, checkpoint) = opened?;
 
     // What a dry run does not store it remembers over a pause.
     let checkpoint = match board.committed() {
-        Some(committed) if config.kafka.dry_run => Some(store.checkpoint(committed.position)),
+        Some(committed) if shared.kafka.dry_run => Some(store.checkpoint(committed.position)),
         _ => checkpoint,
     };
-
-    let watch = watch(&config);
-    let mut rooms = Rooms {
-        batch_size: BatchSize::new(config.mongo.batch_bytes),
-        config,
-        client,
-        watch,
+    let opener = Opener {
+        client: shared.client.clone(),
+        watch: Watch::of(&spec),
+        batch_size: BatchSize::new(shared.memory.reply_bytes(spec.source.batch_bytes)),
+        retry,
+        board: Arc::clone(&board),
+        stop: stop.clone(),
+        has_run: Arc::new(AtomicBool::new(false)),
+    };
+    let opened = match checkpoint {
+        Some(checkpoint) => resume(&opener, &claimant, checkpoint).await?,
+        None => {
+            begin(
+                &opener,
+                &spec.source.start_at,
+                &mut store,
+                shared.kafka.dry_run,
+            )
+            .await?
+        }
+    };
+    board.checkpoint_loaded.set(true);
+    let context = StreamContext {
+        spec,
+        shared,
+        opener,
         router,
         topics,
         board,
         stop,
-        has_run: AtomicBool::new(false),
     };
-    let opened = match checkpoint {
-        Some(checkpoint) => go_on(&mut rooms, &context, checkpoint).await?,
-        None => Some(begin(&mut rooms, &mut store).await?),
-    };
-    rooms.board.checkpoint_loaded.set(true);
-    Ok(opened.map(|opened| (rooms, opened, store)))
+    Ok(opened.map(|opened| (context, opened, store)))
 }
 
 /// Waits until MongoDB can give the stream; returns its identity.
-async fn source_ready(
-    client: &Client,
-    config: &Config,
-    retry: Retry,
-    board: &Board,
-) -> Result<String, Error> {
+async fn source_ready(shared: &Shared, spec: &StreamSpec, board: &Board) -> Result<String, Error> {
+    let (client, retry) = (&shared.client, shared.mongo.retry);
     let wait = Wait {
         server: "mongodb",
         retry,
@@ -101,13 +138,13 @@ async fn source_ready(
         waiting: board.waits.begin(Awaited::MongoDb),
     };
     wait.until_passed(
-        async || preflight::before_opening(client, config).await,
-        async || preflight::silence(config).await,
+        || preflight::before_opening(client, &shared.mongo, spec).boxed(),
+        preflight::silence(&shared.mongo).boxed(),
     )
     .await?;
     board.mongo_connected.set(true);
-    let waiting = board.waits.begin(Awaited::MongoDb);
-    let identity = healing(retry, waiting, async || identity::identify(client).await).await?;
+    let waiting = [board.waits.begin(Awaited::MongoDb)];
+    let identity = retrying(retry, &waiting, || identity::identify(client).boxed()).await?;
     Ok(identity.to_string())
 }
 
@@ -126,27 +163,30 @@ async fn sink_ready(
         waiting: board.waits.begin(Awaited::Kafka),
     };
     wait.until_passed(
-        async || Report {
-            findings: topics.ensure(&known).await,
+        || {
+            topics
+                .ensure(&known)
+                .map(|findings| Report { findings })
+                .boxed()
         },
-        async || topics.silence(),
+        async { topics.silence() }.boxed(),
     )
     .await?;
     board.kafka_connected.set(true);
     Ok(())
 }
 
-/// Goes on from a checkpoint.
-async fn go_on(
-    rooms: &mut Rooms,
-    context: &StoreContext,
+/// Resumes at a checkpoint.
+async fn resume(
+    opener: &Opener,
+    claimant: &StoreContext,
     checkpoint: Checkpoint,
 ) -> Result<Option<Opened>, Error> {
     let decision = checkpoint::verify(
         &checkpoint,
-        &context.source,
-        &context.namespace,
-        &context.filter,
+        &claimant.source,
+        &claimant.namespace,
+        &claimant.filter,
     )?;
     let mut position = checkpoint.position;
     if let Decision::FilterChanged { seq, change } = decision {
@@ -156,18 +196,19 @@ async fn go_on(
         }
         position.seq = seq;
     }
-    rooms.board.set_committed(position.clone());
-    let opened = open_cursor(rooms, &Start::After(position.token.clone())).await;
-    let (cursor, _) = match opened {
-        Ok(opened) => opened,
+    opener.board.set_committed(position.clone());
+    let start = Start::After(position.token.clone());
+    let cursor = match opener.open(&start, &mut opener.delays()).await {
+        Ok(Some(opened)) => opened.cursor,
+        Ok(None) => return Ok(None),
         // The reader meets that again, and what follows is as in a run.
-        Err(error) if error.code == Code::HistoryLost => (None, None),
+        Err(error) if error.code == Code::HistoryLost => None,
         Err(error) => return Err(error),
     };
     tracing::info!(
         written_by = checkpoint.instance,
         seq = position.seq.0,
-        "going on from the checkpoint"
+        "resuming at the checkpoint"
     );
     Ok(Some(Opened {
         cursor,
@@ -177,20 +218,25 @@ async fn go_on(
 }
 
 /// Begins a stream that has no checkpoint, and stores its first position before any event is read.
-async fn begin(rooms: &mut Rooms, store: &mut Store) -> Result<Opened, Error> {
-    let retry = rooms.retry();
-    let start_at = rooms.config.mongo.start_at.clone();
+async fn begin(
+    opener: &Opener,
+    start_at: &StartAt,
+    store: &mut Store,
+    is_dry_run: bool,
+) -> Result<Option<Opened>, Error> {
+    let retry = opener.retry;
     let (mut attempt, mut pauses) = (1, retry.delays());
     let (start, cursor, first) = loop {
-        let waiting = rooms.board.waits.begin(Awaited::MongoDb);
-        let start = healing(retry, waiting, async || {
-            start::without_checkpoint(&rooms.client, &start_at, attempt).await
+        let waiting = [opener.board.waits.begin(Awaited::MongoDb)];
+        let start = retrying(retry, &waiting, || {
+            start::without_checkpoint(&opener.client, start_at, attempt).boxed()
         })
         .await?;
-        match first_cursor(rooms, &start_at, &start).await {
-            Ok((cursor, first)) => break (start, cursor, first),
+        match first_cursor(opener, start_at, &start).await {
+            Ok(Some((cursor, first))) => break (start, cursor, first),
+            Ok(None) => return Ok(None),
             // The oplog is being truncated, and begins later by now.
-            Err(error) if error.code == Code::HistoryLost && start_at == StartAt::Earliest => {
+            Err(error) if error.code == Code::HistoryLost && *start_at == StartAt::Earliest => {
                 let pause = pauses.next().ok_or(error)?;
                 tracing::warn!(
                     attempt,
@@ -227,36 +273,39 @@ async fn begin(rooms: &mut Rooms, store: &mut Store) -> Result<Opened, Error> {
         time_millis,
     };
     let mut delays = retry.delays();
-    let waiting = rooms.board.waits.begin(Awaited::Checkpoint);
+    let waiting = [opener.board.waits.begin(Awaited::Checkpoint)];
     while let Err(error) = store.commit(&store.checkpoint(position.clone())).await {
-        heal(error.into(), &mut delays, &waiting).await?;
+        pause_before_retry(error.into(), &mut delays, &waiting).await?;
     }
     drop(waiting);
-    rooms.board.set_committed(position.clone());
-    match rooms.config.kafka.dry_run {
+    opener.board.set_committed(position.clone());
+    match is_dry_run {
         true => tracing::info!(start_at = ?start_at, "no checkpoint: a first start"),
         false => {
             tracing::info!(start_at = ?start_at, "no checkpoint: a first start, its position is stored");
         }
     }
-    Ok(Opened {
+    Ok(Some(Opened {
         cursor,
         position,
         gap: None,
-    })
+    }))
 }
 
 /// Opens the first cursor of a stream. Whether the oplog holds where it was told to begin is asked before its
 /// position is stored: the next start would go on from there, whatever it is told then.
 async fn first_cursor(
-    rooms: &mut Rooms,
+    opener: &Opener,
     start_at: &StartAt,
     start: &Start,
-) -> Result<(Option<Cursor>, Option<ResumeToken>), Error> {
-    let (cursor, first) = open_cursor(rooms, start).await?;
+) -> Result<Option<(Option<Cursor>, Option<ResumeToken>)>, Error> {
+    let Some(opened) = opener.open(start, &mut opener.delays()).await? else {
+        return Ok(None);
+    };
+    let (cursor, first) = (opened.cursor, opened.token);
     let ahead = match (cursor, start_at) {
         (Some(cursor), StartAt::Earliest | StartAt::Token(_)) => {
-            opening::look_ahead(rooms, cursor, start).await?
+            opener.look_ahead(cursor, start).await?
         }
         (Some(cursor), StartAt::Now | StartAt::Time(_)) => Ahead::Ready(cursor),
         (None, _) => Ahead::TokenNotFound,
@@ -269,8 +318,8 @@ async fn first_cursor(
                 Start::After(token) => token.cluster_time(),
                 Start::At(_) | Start::Now => None,
             };
-            let lost = match locate(&rooms.client, time).await {
-                Located::At(_) => return Ok((None, first)),
+            let lost = match locate(&opener.client, time).await {
+                Located::At(_) => return Ok(Some((None, first))),
                 Located::Lost => SourceFault::HistoryLost,
                 Located::Unknown => SourceFault::TokenNotFound,
             };
@@ -278,47 +327,5 @@ async fn first_cursor(
             return Err(Error::new(lost.code(), detail));
         }
     };
-    Ok((cursor, first))
-}
-
-/// Opens the cursor, waiting for what heals by itself; goes without splitting where the server does
-/// not know it. There is no cursor where it does not find the token to start after: the reader looks for its
-/// time.
-async fn open_cursor(
-    rooms: &mut Rooms,
-    start: &Start,
-) -> Result<(Option<Cursor>, Option<ResumeToken>), Error> {
-    let mut delays = rooms.retry().delays();
-    let board = Arc::clone(&rooms.board);
-    let waiting = board.waits.begin(Awaited::MongoDb);
-    loop {
-        let error = match Cursor::open(
-            &rooms.client,
-            &rooms.watch,
-            start,
-            rooms.batch_size.events(),
-            false,
-        )
-        .await
-        {
-            Ok((cursor, first)) => return Ok((Some(cursor), first.post_batch_token())),
-            Err(error) => error,
-        };
-        let moment = opening::moment(start);
-        let fault = errors::classify(&error, moment);
-        if rooms.watch.give_up_splitting(fault) {
-            tracing::info!("this server does not split events over 16 MiB; going on without");
-            continue;
-        }
-        if fault == SourceFault::TokenNotFound {
-            return Ok((None, None));
-        }
-        let attempt = "opening the change stream";
-        heal(
-            errors::of_fault(attempt, fault, Stage::Starting, &error),
-            &mut delays,
-            &waiting,
-        )
-        .await?;
-    }
+    Ok(Some((cursor, first)))
 }

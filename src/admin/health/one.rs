@@ -1,42 +1,38 @@
-//! The answers about health. `docs/operations.md` says what each field means.
+//! The answers about one stream.
 
-use super::Context;
 use crate::config::Scope;
+use crate::source::Filter;
 use crate::status::health::Health;
-use crate::status::line::Status;
 use crate::status::waiting::Wait;
 use crate::status::{Board, Flag, Note, State};
-use axum::Json;
-use axum::extract::State as Of;
-use axum::http::StatusCode;
+use crate::stream::streams::Handle;
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use std::sync::Arc;
 
-type Answer = (StatusCode, Json<Value>);
-
-/// The process runs and answers, and says whose it is.
-pub(super) async fn live(Of(context): Of<Arc<Context>>) -> Json<Value> {
-    let state = context.board.state();
+/// That it is there, and in which state.
+pub(super) fn live(handle: &Handle) -> Value {
+    let board = &handle.board;
+    let state = board.state();
     let mut body = json!({
-        "status": "alive",
         "state": state.name(),
-        "stream": context.stream,
+        "stream": handle.spec.id,
     });
-    if state == State::Paused {
-        body["drained"] = (!context.board.cut_short.get()).into();
+    if let Some(name) = &handle.spec.given_name {
+        body["name"] = name.as_str().into();
     }
-    Json(body)
+    if state == State::Paused {
+        body["drained"] = (!board.cut_short.get()).into();
+    }
+    body
 }
 
 /// Cursor open, Kafka reachable, checkpoint loaded, nothing waited for that it stands still for.
-pub(super) async fn ready(Of(context): Of<Arc<Context>>) -> Answer {
-    let board = &context.board;
-    let is_ready = board.is_ready();
+pub(super) fn ready(handle: &Handle) -> Value {
+    let board = &handle.board;
     let mut body = json!({
-        "status": if is_ready { "ready" } else { "not ready" },
+        "status": ready_word(board.is_ready()),
         "state": board.state().name(),
-        "stream": context.stream,
+        "stream": handle.spec.id,
         "mongoConnected": board.mongo_connected.get(),
         "kafkaConnected": board.kafka_connected.get(),
         "checkpointLoaded": board.checkpoint_loaded.get(),
@@ -44,23 +40,34 @@ pub(super) async fn ready(Of(context): Of<Arc<Context>>) -> Answer {
     if let Some(wait) = board.stands_still() {
         body["waitingFor"] = wait.sentence().into();
     }
-    (ok_if(is_ready), Json(body))
+    body
+}
+
+pub(super) fn ready_word(is_ready: bool) -> &'static str {
+    match is_ready {
+        true => "ready",
+        false => "not ready",
+    }
 }
 
 /// In one word, with why.
-pub(super) async fn health(Of(context): Of<Arc<Context>>) -> Answer {
-    let health = context.board.health();
-    (status_of(&health), Json(summary(&context.board, &health)))
+pub(super) fn health(handle: &Handle) -> Value {
+    let health = handle.board.health();
+    let mut body = json!({ "stream": handle.spec.id, "status": health.name() });
+    if let Some(reason) = health.reason() {
+        body["reason"] = reason.into();
+    }
+    body
 }
 
 /// Component by component.
-pub(super) async fn detailed(Of(context): Of<Arc<Context>>) -> Answer {
-    let board = &context.board;
-    let health = board.health();
-    let mut body = summary(board, &health);
+pub(super) fn detailed(handle: &Handle) -> Value {
+    let board = &handle.board;
+    let mut body = health(handle);
     body["state"] = board.state().name().into();
-    body["stream"] = context.stream.clone().into();
-    body["version"] = env!("CARGO_PKG_VERSION").into();
+    if let Some(name) = &handle.spec.given_name {
+        body["name"] = name.as_str().into();
+    }
     body["components"] = json!({
         "source": component(
             board, connected(&board.mongo_connected), &board.mongo_connected, &board.source_error,
@@ -86,8 +93,8 @@ pub(super) async fn detailed(Of(context): Of<Arc<Context>>) -> Answer {
         "listeners": { "state": "off" },
     });
     body["waiting"] = waiting(board);
-    body["databases"] = databases(&context);
-    (status_of(&health), Json(body))
+    body["databases"] = databases(handle);
+    body
 }
 
 /// What is waited for, beyond a hiccup.
@@ -103,72 +110,6 @@ fn waiting(board: &Board) -> Value {
         })
     };
     waits.map(row).collect()
-}
-
-/// The streams, one per source database.
-pub(super) async fn subscriptions(Of(context): Of<Arc<Context>>) -> Answer {
-    let state = context.board.state();
-    // Each stream counts once at most; one that is paused or draining is none of the three.
-    let is_opened = matches!(state, State::Starting | State::Recovering);
-    let is_failed = !is_opened && matches!(context.board.health(), Health::Unhealthy(_));
-    let is_interrupted = state == State::Running && !context.board.mongo_connected.get();
-    let is_reconnecting = is_opened || (is_interrupted && !is_failed);
-    let body = json!({
-        "total": u8::from(context.is_enabled),
-        "active": u8::from(state == State::Running && !is_failed && !is_reconnecting),
-        "failed": u8::from(is_failed),
-        "reconnecting": u8::from(is_reconnecting),
-        "subscriptions": if context.is_enabled { json!([database(&context)]) } else { json!([]) },
-    });
-    (StatusCode::OK, Json(body))
-}
-
-/// `/api/health`.
-pub(super) async fn api(Of(context): Of<Arc<Context>>) -> Answer {
-    let health = context.board.health();
-    let mut data = summary(&context.board, &health);
-    data["changeStreams"] = change_streams_data(&context);
-    let word = match health {
-        Health::Unhealthy(_) => "error",
-        _ => "success",
-    };
-    let body = json!({ "status": word, "message": "Health status retrieved", "data": data });
-    (status_of(&health), Json(body))
-}
-
-/// `/api/health/change-streams`.
-pub(super) async fn change_streams(Of(context): Of<Arc<Context>>) -> Json<Value> {
-    Json(json!({
-        "status": "success",
-        "message": "Change Streams status retrieved",
-        "data": change_streams_data(&context),
-    }))
-}
-
-/// The status line.
-pub(super) async fn status(Of(context): Of<Arc<Context>>) -> Json<Status> {
-    Json(Status::of(&context.board))
-}
-
-fn change_streams_data(context: &Context) -> Value {
-    json!({
-        "enabled": context.is_enabled,
-        "isWatching": context.board.state().is_running() && context.board.mongo_connected.get(),
-    })
-}
-
-fn summary(board: &Board, health: &Health) -> Value {
-    let mut body = json!({
-        "status": health.name(),
-        "uptime": (board.uptime().as_secs_f64() * 1e3).round() / 1e3,
-    });
-    if board.dry_run.get() {
-        body["dryRun"] = true.into();
-    }
-    if let Some(reason) = health.reason() {
-        body["reason"] = reason.into();
-    }
-    body
 }
 
 fn component(board: &Board, state: &str, flag: &Flag, error: &Note, counters: Value) -> Value {
@@ -216,8 +157,8 @@ fn checkpoint(board: &Board) -> Value {
 }
 
 /// What is done for one database. A position is told by its time and number: its token holds a key.
-fn database(context: &Context) -> Value {
-    let board = &context.board;
+pub(super) fn database(handle: &Handle) -> Value {
+    let board = &handle.board;
     let position = board.committed().map(|committed| {
         json!({
             "seq": committed.position.seq.0,
@@ -226,8 +167,8 @@ fn database(context: &Context) -> Value {
     });
     json!({
         "database": board.namespace,
-        "stream": context.stream,
-        "filter": context.filter,
+        "stream": handle.spec.id,
+        "filter": Filter::of(&handle.spec).identity().summary,
         "state": board.state().name(),
         "position": position,
         "lagMs": board.lag().as_millis() as u64,
@@ -236,10 +177,10 @@ fn database(context: &Context) -> Value {
 }
 
 /// One row for the database that is watched, or for each of a deployment's that events came from.
-fn databases(context: &Context) -> Value {
-    let whole = database(context);
-    let tallies = context.board.metrics.databases();
-    if context.board.namespace != Scope::DEPLOYMENT || tallies.is_empty() {
+fn databases(handle: &Handle) -> Value {
+    let whole = database(handle);
+    let tallies = handle.board.metrics.databases();
+    if handle.board.namespace != Scope::DEPLOYMENT || tallies.is_empty() {
         return json!([whole]);
     }
     let row = |(name, events, last): (String, u64, i64)| {
@@ -258,13 +199,28 @@ fn time(millis: i64) -> Option<String> {
         .map(|time| format!("{time:.3}"))
 }
 
-fn status_of(health: &Health) -> StatusCode {
-    ok_if(!matches!(health, Health::Unhealthy(_)))
+/// How a stream counts among the others: each counts once at most, and one that is paused or draining is none
+/// of the three.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    Active,
+    Failed,
+    Reconnecting,
+    Other,
 }
 
-fn ok_if(is_well: bool) -> StatusCode {
-    match is_well {
-        true => StatusCode::OK,
-        false => StatusCode::SERVICE_UNAVAILABLE,
+pub(super) fn standing(board: &Board) -> Standing {
+    let state = board.state();
+    let is_opened = matches!(state, State::Starting | State::Recovering);
+    if is_opened {
+        return Standing::Reconnecting;
+    }
+    if matches!(board.health(), Health::Unhealthy(_)) {
+        return Standing::Failed;
+    }
+    match state {
+        State::Running if board.mongo_connected.get() => Standing::Active,
+        State::Running => Standing::Reconnecting,
+        _ => Standing::Other,
     }
 }

@@ -3,17 +3,17 @@
 
 use super::Exported;
 use crate::change::position::{ClusterTime, ResumeToken};
+use crate::cli::Chosen;
 use crate::cli::opening;
-use crate::config::{Config, StartAt};
+use crate::config::StartAt;
 use crate::error::{Code, Error};
 use crate::mongo::describe::describe;
-use crate::mongo::errors::{self, Moment, SourceFault, Stage};
+use crate::mongo::errors::{self, Phase, SourceFault, Stage};
 use crate::mongo::identity;
 use crate::process;
 use crate::source::cursor::Start;
 use crate::source::locate::{Located, locate};
 use crate::source::start;
-use crate::stream::opening::moment;
 use jiff::Timestamp;
 use mongodb::Client;
 use std::fs::File;
@@ -21,29 +21,29 @@ use std::io::{self, Read};
 use std::path::Path;
 
 /// The token that was typed.
-pub(super) async fn typed(config: &Config, data: &str) -> Result<ResumeToken, Error> {
+pub(super) async fn typed(chosen: Chosen<'_>, data: &str) -> Result<ResumeToken, Error> {
     let is_hex = data.len() >= 8 && data.bytes().all(|b| b.is_ascii_hexdigit());
     if !is_hex {
         let detail = "a token is its `_data`, hex digits; `tailwater token export` shows one";
         return Err(Error::new(Code::Config, detail));
     }
-    let client = process::connect(config).await?;
-    resumable(&client, config, ResumeToken::from_data(data)).await
+    let client = process::connect(&chosen.config.mongo, &chosen.stream.id).await?;
+    resumable(&client, chosen, ResumeToken::from_data(data)).await
 }
 
 /// The token of a stream opened at `time`.
-pub(super) async fn at(config: &Config, time: Timestamp) -> Result<ResumeToken, Error> {
+pub(super) async fn at(chosen: Chosen<'_>, time: Timestamp) -> Result<ResumeToken, Error> {
     let seconds = u32::try_from(time.as_second())
         .map_err(|_| Error::new(Code::Config, "a time between 1970 and 2106"))?;
-    let client = process::connect(config).await?;
+    let client = process::connect(&chosen.config.mongo, &chosen.stream.id).await?;
     let start = start::without_checkpoint(&client, &StartAt::Time(seconds), 1).await?;
     let start = match start {
         Start::At(_) => start,
         _ => Start::At(ClusterTime::new(seconds, 1)),
     };
-    let opened = opening::open(&client, config, &start, 1).await;
+    let opened = opening::open(&client, chosen.stream, &start, 1).await;
     let (_, first) = opened
-        .map_err(|error| errors::error("opening the change stream", &error, Moment::Resuming))?;
+        .map_err(|error| errors::error("opening the change stream", &error, Phase::Resuming))?;
     first.post_batch_token().ok_or_else(|| {
         let detail = "the server gives no post-batch resume token; MongoDB 4.2 or later is needed";
         Error::new(Code::SourceRefused, detail)
@@ -54,7 +54,7 @@ pub(super) async fn at(config: &Config, time: Timestamp) -> Result<ResumeToken, 
 const EXPORT_LIMIT: u64 = 1 << 20;
 
 /// The token of an exported checkpoint of this source and database.
-pub(super) async fn imported(config: &Config, file: &Path) -> Result<ResumeToken, Error> {
+pub(super) async fn imported(chosen: Chosen<'_>, file: &Path) -> Result<ResumeToken, Error> {
     let text = match file.as_os_str() == "-" {
         true => io::read_to_string(io::stdin().take(EXPORT_LIMIT)),
         false => File::open(file).and_then(|file| io::read_to_string(file.take(EXPORT_LIMIT))),
@@ -63,8 +63,8 @@ pub(super) async fn imported(config: &Config, file: &Path) -> Result<ResumeToken
     let text = text.map_err(|why| damaged(&format!("{name}: {why}")))?;
     let exported: Exported = serde_json::from_str(&text)
         .map_err(|why| damaged(&format!("{name} is no exported checkpoint")).because(why))?;
-    let namespace = config.mongo.scope.name();
-    let client = process::connect(config).await?;
+    let namespace = chosen.stream.source.scope.name();
+    let client = process::connect(&chosen.config.mongo, &chosen.stream.id).await?;
     let source = identity::identify(&client).await?.to_string();
     if exported.namespace != namespace || !identity::same_source(&exported.source, &source) {
         let detail = format!(
@@ -78,7 +78,7 @@ pub(super) async fn imported(config: &Config, file: &Path) -> Result<ResumeToken
         .ok()
         .and_then(|raw| ResumeToken::from_bytes(raw.as_bytes()))
         .ok_or_else(|| damaged(&format!("the token in {name}")))?;
-    resumable(&client, config, token).await
+    resumable(&client, chosen, token).await
 }
 
 pub(super) fn damaged(what: &str) -> Error {
@@ -89,17 +89,17 @@ pub(super) fn damaged(what: &str) -> Error {
 /// events, not when the stream is opened.
 async fn resumable(
     client: &Client,
-    config: &Config,
+    chosen: Chosen<'_>,
     token: ResumeToken,
 ) -> Result<ResumeToken, Error> {
-    let refusal = match goes_on(client, config, &Start::After(token.clone())).await {
+    let refusal = match can_resume(client, chosen, &Start::After(token.clone())).await {
         Ok(()) => return Ok(token),
         Err(refusal) => refusal,
     };
     let fault = match refusal.fault {
         // The stages in force may hide its event: then the stream finds its place by its time.
         SourceFault::TokenNotFound => match locate(client, token.cluster_time()).await {
-            Located::At(time) => match goes_on(client, config, &Start::At(time)).await {
+            Located::At(time) => match can_resume(client, chosen, &Start::At(time)).await {
                 Ok(()) => return Ok(token),
                 Err(refusal) => return Err(refused(refusal.fault, &refusal.error)),
             },
@@ -118,15 +118,15 @@ struct Refusal {
 }
 
 /// Opens the stream at `start` and asks for its first event.
-async fn goes_on(client: &Client, config: &Config, start: &Start) -> Result<(), Refusal> {
+async fn can_resume(client: &Client, chosen: Chosen<'_>, start: &Start) -> Result<(), Refusal> {
     let attempt = async {
-        let (mut cursor, _) = opening::open(client, config, start, 1).await?;
+        let (mut cursor, _) = opening::open(client, chosen.stream, start, 1).await?;
         cursor.next().await
     };
     let Err(error) = attempt.await else {
         return Ok(());
     };
-    match errors::classify(&error, moment(start)) {
+    match errors::classify(&error, start.phase()) {
         // The place was found, and the event behind it is what the stream's own policies are for.
         fault if fault.is_of_one_event() => Ok(()),
         fault => Err(Refusal { fault, error }),

@@ -2,7 +2,7 @@
 //! stream for as long as Kafka takes to make it.
 
 use crate::change::namespace::Namespace;
-use crate::config::Config;
+use crate::config::StreamSpec;
 use crate::mongo::describe::describe;
 use crate::preflight::Finding;
 use crate::route::Router;
@@ -16,8 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Whether topics depend on the collections that are there. Where stages of the user's decide which of them have
 /// events, nobody here knows: their topics are made at their first event.
-pub(super) fn is_wanted(config: &Config) -> bool {
-    let topics = &config.kafka.topics;
+pub fn is_wanted(stream: &StreamSpec) -> bool {
+    let topics = &stream.sink.topics;
     let always = [
         &topics.insert,
         &topics.update,
@@ -25,19 +25,16 @@ pub(super) fn is_wanted(config: &Config) -> bool {
         &topics.delete,
     ];
     let mut all = always.into_iter().chain(&topics.ddl);
-    all.any(|topic| topic.contains('{')) && config.mongo.user_pipeline.is_empty()
+    all.any(|topic| topic.contains('{')) && stream.source.user_pipeline.is_empty()
 }
 
 /// The collections that events are expected of.
 ///
 /// # Errors
 /// The finding that they could not be listed.
-pub(super) async fn collections(
-    config: &Config,
-    client: &Client,
-) -> Result<Vec<Namespace>, Finding> {
-    let filter = Filter::of(config);
-    let listing = collections::watched(client, &config.mongo.scope, &filter);
+pub async fn collections(stream: &StreamSpec, client: &Client) -> Result<Vec<Namespace>, Finding> {
+    let filter = Filter::of(stream);
+    let listing = collections::watched(client, &stream.source.scope, &filter);
     let why = match tokio::time::timeout(PATIENCE, listing).await {
         Ok(Ok(found)) => return Ok(found),
         Ok(Err(error)) => describe(&error),
@@ -51,13 +48,18 @@ pub(super) async fn collections(
 
 /// Makes the topics of the collections that are there. Those that do not come about here do at their first
 /// event.
-pub(super) async fn make(config: &Config, client: &Client, router: &mut Router, topics: &Topics) {
-    if !is_wanted(config) {
+pub(super) async fn make(
+    stream: &StreamSpec,
+    client: &Client,
+    router: &mut Router,
+    topics: &Topics,
+) {
+    if !is_wanted(stream) {
         return;
     }
-    match collections(config, client).await {
+    match collections(stream, client).await {
         Ok(collections) => {
-            let operations = Filter::of(config).operations();
+            let operations = Filter::of(stream).operations();
             let ahead = router.topics_of(&collections, &operations, MOST_AHEAD);
             topics.make_ahead(&ahead).await;
         }

@@ -25,7 +25,7 @@ const SILENCE: Duration = Duration::from_secs(30);
 
 /// A dead letter, whole.
 #[derive(Debug)]
-pub struct Letter {
+pub struct StoredDeadLetter {
     /// The event's `tw-id`.
     pub id: String,
     pub seq: Seq,
@@ -59,11 +59,11 @@ pub struct Unreadable {
 /// What is found in the topic.
 #[derive(Debug)]
 pub enum Found {
-    Letter(Letter),
+    Whole(StoredDeadLetter),
     Unreadable(Unreadable),
 }
 
-impl Letter {
+impl StoredDeadLetter {
     /// The event as the server sent it.
     ///
     /// # Errors
@@ -108,7 +108,7 @@ pub fn read(
         .set("enable.partition.eof", "true")
         .set("auto.offset.reset", "earliest");
     let failed = |error: &KafkaError| client::error(format!("reading the topic {topic}"), error);
-    let consumer = BaseConsumer::from_config_and_context(&config, Logging)
+    let consumer = BaseConsumer::from_config_and_context(&config, Logging::default())
         .map_err(|error| client::error("creating a Kafka consumer", &error))?;
     let partitions = partitions(&consumer, topic)?;
     let mut list = TopicPartitionList::new();
@@ -148,7 +148,7 @@ pub fn read(
     assembly
         .incomplete()
         .into_iter()
-        .try_for_each(|letter| each(Found::Unreadable(letter)))
+        .try_for_each(|dead_letter| each(Found::Unreadable(dead_letter)))
 }
 
 fn partitions(consumer: &BaseConsumer<Logging>, topic: &str) -> Result<i32, Error> {
@@ -176,7 +176,7 @@ struct Assembly {
 }
 
 struct Begun {
-    letter: Letter,
+    dead_letter: StoredDeadLetter,
     /// How many parts there are to be.
     of: usize,
     /// Whether all parts up to the last one read were there.
@@ -218,7 +218,7 @@ impl Assembly {
             return unreadable("it has no value");
         };
         let name = (message.partition(), id.clone());
-        let letter = || Letter {
+        let dead_letter = || StoredDeadLetter {
             id,
             seq,
             operation: header(headers::OPERATION).unwrap_or_default(),
@@ -235,37 +235,42 @@ impl Assembly {
             self.begun.remove(&name);
         }
         let begun = self.begun.entry(name.clone()).or_insert_with(|| Begun {
-            letter: letter(),
+            dead_letter: dead_letter(),
             of,
             is_whole: true,
         });
-        begun.letter.offset = message.offset();
+        begun.dead_letter.offset = message.offset();
         // A part that comes again is there already.
-        if begun.of != of || number > begun.letter.parts + 1 {
+        if begun.of != of || number > begun.dead_letter.parts + 1 {
             begun.is_whole = false;
-            begun.letter.body = Vec::new();
-        } else if number == begun.letter.parts + 1 {
-            begun.letter.parts = number;
+            begun.dead_letter.body = Vec::new();
+        } else if number == begun.dead_letter.parts + 1 {
+            begun.dead_letter.parts = number;
             if begun.is_whole {
-                begun.letter.body.extend_from_slice(body);
+                begun.dead_letter.body.extend_from_slice(body);
             }
         }
-        if begun.letter.parts < of || !begun.is_whole {
+        if begun.dead_letter.parts < of || !begun.is_whole {
             return None;
         }
-        let letter = self.begun.remove(&name)?.letter;
-        let is_new = self.seen.insert(Sha256::digest(&letter.id).into());
-        is_new.then_some(Found::Letter(letter))
+        let dead_letter = self.begun.remove(&name)?.dead_letter;
+        let is_new = self.seen.insert(Sha256::digest(&dead_letter.id).into());
+        is_new.then_some(Found::Whole(dead_letter))
     }
 
     /// Those that parts are missing of, and that were not written whole elsewhere.
     fn incomplete(self) -> Vec<Unreadable> {
-        let hash = |letter: &Letter| -> [u8; 32] { Sha256::digest(&letter.id).into() };
+        let hash =
+            |dead_letter: &StoredDeadLetter| -> [u8; 32] { Sha256::digest(&dead_letter.id).into() };
         let left = self.begun.into_values();
-        let left = left.filter(|begun| !self.seen.contains(&hash(&begun.letter)));
-        left.map(|Begun { letter, of, .. }| {
-            letter.unreadable(format!("not all of its {of} parts are in the topic"))
-        })
+        let left = left.filter(|begun| !self.seen.contains(&hash(&begun.dead_letter)));
+        left.map(
+            |Begun {
+                 dead_letter, of, ..
+             }| {
+                dead_letter.unreadable(format!("not all of its {of} parts are in the topic"))
+            },
+        )
         .collect()
     }
 }
@@ -284,8 +289,8 @@ mod tests {
     use rdkafka::Timestamp;
     use rdkafka::message::{Header, OwnedHeaders, OwnedMessage};
 
-    fn letter(body: Vec<u8>) -> Letter {
-        Letter {
+    fn dead_letter(body: Vec<u8>) -> StoredDeadLetter {
+        StoredDeadLetter {
             id: String::new(),
             seq: Seq(7),
             operation: String::new(),
@@ -341,8 +346,8 @@ mod tests {
         let raw = RawDocumentBuf::try_from(&event).unwrap();
         let mut text = Vec::new();
         json::write_document(&mut text, json::JsonMode::Canonical, raw.as_bytes()).unwrap();
-        assert_eq!(letter(text).event().unwrap(), raw);
-        assert_eq!(letter(raw.as_bytes().to_vec()).event().unwrap(), raw);
+        assert_eq!(dead_letter(text).event().unwrap(), raw);
+        assert_eq!(dead_letter(raw.as_bytes().to_vec()).event().unwrap(), raw);
     }
 
     #[test]
@@ -354,10 +359,10 @@ mod tests {
         }
         let mut text = Vec::new();
         json::write_document(&mut text, json::JsonMode::Canonical, raw.as_bytes()).unwrap();
-        assert_eq!(letter(text).event().unwrap(), raw);
+        assert_eq!(dead_letter(text).event().unwrap(), raw);
         let hostile = "[".repeat(1_000_000);
         assert!(
-            letter(format!("{{\"a\":{hostile}").into_bytes())
+            dead_letter(format!("{{\"a\":{hostile}").into_bytes())
                 .event()
                 .is_err()
         );
@@ -365,18 +370,18 @@ mod tests {
 
     #[test]
     fn a_letter_that_holds_no_event_says_which_one_it_is() {
-        let error = letter(b"{\"secret\": ".to_vec()).event().unwrap_err();
+        let error = dead_letter(b"{\"secret\": ".to_vec()).event().unwrap_err();
         assert_eq!(error.seq, Some(Seq(7)));
         assert!(!error.why.contains("secret"));
     }
 
     fn found(records: &[OwnedMessage]) -> (Vec<String>, Vec<(i64, String)>) {
         let mut assembly = Assembly::default();
-        let (mut letters, mut others) = (Vec::new(), Vec::new());
+        let (mut dead_letters, mut others) = (Vec::new(), Vec::new());
         for record in records {
             match assembly.take(record) {
-                Some(Found::Letter(letter)) => {
-                    letters.push(String::from_utf8(letter.body).unwrap());
+                Some(Found::Whole(dead_letter)) => {
+                    dead_letters.push(String::from_utf8(dead_letter.body).unwrap());
                 }
                 Some(Found::Unreadable(other)) => others.push((other.offset, other.why)),
                 None => {}
@@ -384,7 +389,7 @@ mod tests {
         }
         let left = assembly.incomplete().into_iter();
         others.extend(left.map(|other| (other.offset, other.why)));
-        (letters, others)
+        (dead_letters, others)
     }
 
     #[test]
@@ -399,8 +404,8 @@ mod tests {
             &["1/2", "2/3", "3/3"],
         ] {
             let records: Vec<_> = (0..).zip(holed).map(|(at, l)| part(at, "a", l)).collect();
-            let (letters, left) = found(&records);
-            assert!(letters.is_empty() && left.len() == 1, "{holed:?}");
+            let (dead_letters, left) = found(&records);
+            assert!(dead_letters.is_empty() && left.len() == 1, "{holed:?}");
             assert!(left[0].1.contains("parts"), "{left:?}");
             assert_eq!(left[0].0 as usize, holed.len() - 1);
         }
@@ -419,8 +424,8 @@ mod tests {
             record(5, &[id, seq, ("tw-dlq-part", "1/1")], None),
             part(6, "b", "1/1"),
         ];
-        let (letters, others) = found(&records);
-        assert_eq!(letters, ["1"]);
+        let (dead_letters, others) = found(&records);
+        assert_eq!(dead_letters, ["1"]);
         let offsets: Vec<_> = others.iter().map(|(offset, _)| *offset).collect();
         assert_eq!(offsets, [0, 1, 2, 3, 4, 5]);
     }

@@ -4,7 +4,7 @@ use super::Left;
 use super::closed::TOO_MANY;
 use crate::change::event::{Event, NoEvent, Operation};
 use crate::change::position::{ClusterTime, Position, ResumeToken};
-use crate::mongo::errors::{Moment, SourceFault};
+use crate::mongo::errors::{Phase, SourceFault};
 use crate::source::cursor::Start;
 use crate::source::reply::Reply;
 use crate::source::split::{Sequence, SplitError};
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 const TOLD_AGAIN: Duration = Duration::from_secs(600);
 
 /// Where the cursor stands.
-pub(super) struct Place {
+pub(super) struct CursorState {
     pub(super) last: ResumeToken,
     /// Cluster time of the last event, where known.
     time: Option<ClusterTime>,
@@ -28,13 +28,13 @@ pub(super) struct Place {
     told_back: Option<Instant>,
     /// The fragments of an event with more to come. The token of one is of use to this process only.
     sequence: Sequence,
-    /// The place before that event.
+    /// The state before that event.
     before_split: Option<ResumeToken>,
     /// Whether fragments that were sent on come again from the first.
     pub(super) splits_anew: bool,
     pub(super) invalidated: bool,
     /// The token a cursor was opened with is looked for at its first `getMore`.
-    pub(super) moment: Moment,
+    pub(super) phase: Phase,
     /// Whether the next cursor is asked for events with its first reply. One that is asked for none may
     /// be closed with an empty reply when an `invalidate` is ahead, and would never get there.
     pub(super) eager: bool,
@@ -44,7 +44,7 @@ pub(super) struct Place {
     pub(super) interrupted: Option<(Instant, SourceFault)>,
 }
 
-impl Place {
+impl CursorState {
     pub(super) fn at(position: &Position) -> Self {
         Self {
             last: position.token.clone(),
@@ -56,7 +56,7 @@ impl Place {
             before_split: None,
             splits_anew: false,
             invalidated: false,
-            moment: Moment::Resuming,
+            phase: Phase::Resuming,
             eager: false,
             one_by_one: 0,
             interrupted: None,
@@ -104,10 +104,10 @@ impl Place {
     }
 
     /// What an error means before a new cursor has replied.
-    pub(super) fn opening_moment(&self) -> Moment {
+    pub(super) fn opening_phase(&self) -> Phase {
         match self.opened_at {
-            Some(_) => Moment::Other,
-            None => Moment::Resuming,
+            Some(_) => Phase::Other,
+            None => Phase::Resuming,
         }
     }
 
@@ -152,10 +152,10 @@ impl Place {
     /// Moves over a reply.
     ///
     /// A post-batch token that sorts before what was read is withheld: to go on from there would repeat
-    /// it, and such a place is never stored. Servers of one release line send some.
+    /// it, and such a state is never stored. Servers of one release line send some.
     ///
     /// # Errors
-    /// [`SplitError`] when the reply is not what a change stream sends: none of it counts, and the place is
+    /// [`SplitError`] when the reply is not what a change stream sends: none of it counts, and the state is
     /// before the event that it was in the middle of.
     pub(super) fn advance(&mut self, reply: &mut Reply) -> Result<Advanced, SplitError> {
         let count = match self.over_events(reply) {
@@ -174,7 +174,7 @@ impl Place {
         {
             if token.stream_order(&self.last) == Some(Ordering::Less) {
                 reply.withhold_post_batch_token();
-                // Opened at a time, a stream begins before the place.
+                // Opened at a time, a stream begins before the state.
                 went_back = self.opened_at.is_none();
             } else {
                 self.move_to(token);

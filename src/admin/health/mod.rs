@@ -1,0 +1,171 @@
+//! The answers about health. `docs/operations.md` says what each field means.
+//!
+//! Of one stream, whether it is the only one or asked for by `?stream=`, the answer is that stream's. Of
+//! several it is that of the process, with each stream's below `streams`.
+
+mod one;
+
+use super::Context;
+use super::which::Which;
+use crate::status::health::Health;
+use crate::status::line::{Overview, Status};
+use crate::stream::streams::Handle;
+use axum::Json;
+use axum::extract::State as Of;
+use axum::http::StatusCode;
+use one::Standing;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+type Answer = (StatusCode, Json<Value>);
+
+/// The process runs and answers, and says whose it is.
+pub(super) async fn live(Of(context): Of<Arc<Context>>, which: Which) -> Json<Value> {
+    let mut body = match which.only() {
+        Some(handle) => one::live(handle),
+        None => json!({
+            "state": context.streams.state().name(),
+            "streams": each(&which, one::live),
+        }),
+    };
+    body["status"] = "alive".into();
+    Json(body)
+}
+
+/// Whether the streams do their work; for several, whether one does and none is still starting.
+pub(super) async fn ready(Of(context): Of<Arc<Context>>, which: Which) -> Answer {
+    if let Some(handle) = which.only() {
+        return (ok_if(handle.board.is_ready()), Json(one::ready(handle)));
+    }
+    let is_ready = context.streams.is_ready();
+    let body = json!({
+        "status": one::ready_word(is_ready),
+        "state": context.streams.state().name(),
+        "streams": each(&which, one::ready),
+    });
+    (ok_if(is_ready), Json(body))
+}
+
+/// In one word, with why.
+pub(super) async fn health(Of(context): Of<Arc<Context>>, which: Which) -> Answer {
+    let health = health_of(&context, &which);
+    let mut body = summary(&context, &health);
+    if which.only().is_none() {
+        body["streams"] = each(&which, one::health);
+    }
+    (status_of(&health), Json(body))
+}
+
+/// Component by component.
+pub(super) async fn detailed(Of(context): Of<Arc<Context>>, which: Which) -> Answer {
+    let health = health_of(&context, &which);
+    let mut body = match which.only() {
+        Some(handle) => one::detailed(handle),
+        None => json!({
+            "state": context.streams.state().name(),
+            "streams": each(&which, one::detailed),
+        }),
+    };
+    if let (Value::Object(body), Value::Object(summary)) = (&mut body, summary(&context, &health)) {
+        body.extend(summary);
+    }
+    body["version"] = env!("CARGO_PKG_VERSION").into();
+    (status_of(&health), Json(body))
+}
+
+/// The streams, with how many of them are in which state.
+pub(super) async fn subscriptions(Of(context): Of<Arc<Context>>, which: Which) -> Answer {
+    let handles: &[Arc<Handle>] = match context.is_enabled {
+        true => which.all(),
+        false => &[],
+    };
+    let count = |standing| {
+        let is_so = |handle: &&Arc<Handle>| one::standing(&handle.board) == standing;
+        handles.iter().filter(is_so).count()
+    };
+    let body = json!({
+        "total": handles.len(),
+        "active": count(Standing::Active),
+        "failed": count(Standing::Failed),
+        "reconnecting": count(Standing::Reconnecting),
+        "subscriptions": handles.iter().map(|handle| one::database(handle)).collect::<Vec<_>>(),
+    });
+    (StatusCode::OK, Json(body))
+}
+
+/// `/api/health`.
+pub(super) async fn api(Of(context): Of<Arc<Context>>, which: Which) -> Answer {
+    let health = health_of(&context, &which);
+    let mut data = summary(&context, &health);
+    data["changeStreams"] = change_streams_data(&context, &which);
+    let word = match health {
+        Health::Unhealthy(_) => "error",
+        _ => "success",
+    };
+    let body = json!({ "status": word, "message": "Health status retrieved", "data": data });
+    (status_of(&health), Json(body))
+}
+
+/// `/api/health/change-streams`.
+pub(super) async fn change_streams(Of(context): Of<Arc<Context>>, which: Which) -> Json<Value> {
+    Json(json!({
+        "status": "success",
+        "message": "Change Streams status retrieved",
+        "data": change_streams_data(&context, &which),
+    }))
+}
+
+/// The status line.
+pub(super) async fn status(which: Which) -> Json<Value> {
+    let boards = which.all().iter().map(|handle| &*handle.board);
+    Json(match which.only() {
+        Some(handle) => json!(Status::of(&handle.board)),
+        None => json!(Overview::of(boards)),
+    })
+}
+
+fn change_streams_data(context: &Context, which: &Which) -> Value {
+    let watches = |handle: &Arc<Handle>| {
+        handle.board.state().is_running() && handle.board.mongo_connected.get()
+    };
+    json!({
+        "enabled": context.is_enabled,
+        "isWatching": which.all().iter().any(watches),
+    })
+}
+
+fn health_of(context: &Context, which: &Which) -> Health {
+    match which.only() {
+        Some(handle) => handle.board.health(),
+        None => context.streams.health(),
+    }
+}
+
+fn each(which: &Which, answer: impl Fn(&Handle) -> Value) -> Value {
+    which.all().iter().map(|handle| answer(handle)).collect()
+}
+
+fn summary(context: &Context, health: &Health) -> Value {
+    let mut body = json!({
+        "status": health.name(),
+        "uptime": (context.started.elapsed().as_secs_f64() * 1e3).round() / 1e3,
+    });
+    if context.is_dry_run {
+        body["dryRun"] = true.into();
+    }
+    if let Some(reason) = health.reason() {
+        body["reason"] = reason.into();
+    }
+    body
+}
+
+fn status_of(health: &Health) -> StatusCode {
+    ok_if(!matches!(health, Health::Unhealthy(_)))
+}
+
+fn ok_if(is_well: bool) -> StatusCode {
+    match is_well {
+        true => StatusCode::OK,
+        false => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}

@@ -1,0 +1,33 @@
+//! What a stream is configured to be.
+
+use super::{Pipeline, Resume, Sink, Source};
+
+/// One change stream on its way to Kafka.
+#[derive(Debug, Clone)]
+pub struct StreamSpec {
+    /// `STREAM_ID`, otherwise `<KAFKA_CLIENT_ID>:<name, database or *>`. Checkpoints are stored under it.
+    pub id: String,
+    /// Its name in `STREAMS`; none where that is not set.
+    pub given_name: Option<String>,
+    pub source: Source,
+    pub sink: Sink,
+    pub pipeline: Pipeline,
+    pub resume: Resume,
+}
+
+impl StreamSpec {
+    /// The id of a stream that is not given one.
+    pub fn derived_id(client_id: &str, name: &str) -> String {
+        format!("{client_id}:{name}")
+    }
+
+    /// What it is called in logs, metrics and answers: its name in `STREAMS`, otherwise its id.
+    pub fn name(&self) -> &str {
+        self.given_name.as_deref().unwrap_or(&self.id)
+    }
+
+    /// Whether an operator who says `name` means this stream.
+    pub fn is_called(&self, name: &str) -> bool {
+        name == self.id || self.given_name.as_deref() == Some(name)
+    }
+}

@@ -1,0 +1,195 @@
+//! What a stream asks the server for, in the server's words.
+
+use super::Filter;
+use super::cursor::Start;
+use crate::config::{FullDocument, PreImages, Scope, Source, StreamSpec};
+use crate::mongo::errors::SourceFault;
+use bson::{Bson, Document, doc};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What to watch, already put into the server's words.
+#[derive(Debug, Clone)]
+pub struct Watch {
+    /// The database; none watches the deployment.
+    pub database: Option<String>,
+    /// Options of the `$changeStream` stage, without the start.
+    pub options: Document,
+    /// The stages behind it: our filter, then the user's.
+    pub stages: Vec<Document>,
+    /// Whether the server splits events over 16 MiB (`$changeStreamSplitLargeEvent`, 6.0.9+). All that a stream
+    /// opens learn it together.
+    pub split_large: Arc<AtomicBool>,
+    /// The same events with little more than token and key, to get past one that cannot be sent whole.
+    pub without_images: WithoutImages,
+}
+
+/// A stream without images and update descriptions, and without the user's stages: one that matches on
+/// the document would hide the very event that is looked for.
+#[derive(Debug, Clone, Default)]
+pub struct WithoutImages {
+    /// Options of the `$changeStream` stage, without images.
+    pub options: Document,
+    /// Our own filter alone.
+    pub stages: Vec<Document>,
+}
+
+impl Watch {
+    /// What a stream asks for.
+    pub fn of(stream: &StreamSpec) -> Self {
+        let (source, filter) = (&stream.source, Filter::of(stream));
+        Self {
+            database: match &source.scope {
+                Scope::Database(name) => Some(name.clone()),
+                Scope::Deployment { .. } => None,
+            },
+            options: change_stream_options(source, Images::Configured),
+            stages: filter.stages(),
+            split_large: Arc::new(AtomicBool::new(true)),
+            without_images: WithoutImages {
+                options: change_stream_options(source, Images::Without),
+                stages: filter.own_stages(),
+            },
+        }
+    }
+
+    /// Gives up splitting large events after a refusal, which may be that of a server that does not know the
+    /// stage. False where there is nothing to give up, or the fault is another.
+    pub fn give_up_splitting(&self, fault: SourceFault) -> bool {
+        let is_refusal = matches!(fault, SourceFault::Refused | SourceFault::Unknown);
+        is_refusal && self.split_large.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether stages of the user's follow our own.
+    pub fn has_user_stages(&self) -> bool {
+        self.stages.len() > self.without_images.stages.len()
+    }
+
+    /// The aggregate command that opens a cursor; with a first batch of 0 events the position it starts
+    /// from is known before any event is read.
+    pub fn command(&self, start: &Start, first_batch: u32) -> Document {
+        let mut change_stream = self.options.clone();
+        match start {
+            Start::After(token) => {
+                let token = Document::try_from(token.as_raw()).unwrap_or_default();
+                change_stream.insert("startAfter", token);
+            }
+            Start::At(time) => {
+                let time = bson::Timestamp {
+                    time: time.seconds,
+                    increment: time.increment,
+                };
+                change_stream.insert("startAtOperationTime", time);
+            }
+            Start::Now => {}
+        }
+        let mut pipeline = vec![Bson::from(doc! { "$changeStream": change_stream })];
+        pipeline.extend(self.stages.iter().cloned().map(Bson::from));
+        if self.split_large.load(Ordering::Relaxed) {
+            pipeline.push(Bson::from(doc! { "$changeStreamSplitLargeEvent": {} }));
+        }
+        doc! {
+            "aggregate": 1,
+            "pipeline": pipeline,
+            "cursor": { "batchSize": first_batch },
+            // What was not replicated to a majority may be rolled back: never an event.
+            "readConcern": { "level": "majority" },
+        }
+    }
+
+    /// What to watch to learn an event's token and key alone.
+    pub fn without_images(&self) -> Self {
+        let mut stages = self.without_images.stages.clone();
+        stages.push(doc! { "$unset": "updateDescription" });
+        Self {
+            database: self.database.clone(),
+            options: self.without_images.options.clone(),
+            stages,
+            split_large: Arc::new(AtomicBool::new(false)),
+            without_images: self.without_images.clone(),
+        }
+    }
+
+    /// What to watch to learn when the database was dropped: whatever hides that or the `invalidate` that
+    /// follows, its time tells where the stream goes on.
+    pub fn drops(&self) -> Self {
+        let dropped = ["dropDatabase", "invalidate"];
+        Self {
+            stages: vec![doc! { "$match": { "operationType": { "$in": dropped.to_vec() } } }],
+            ..self.without_images()
+        }
+    }
+
+    /// The database the command is sent to.
+    pub fn command_database(&self) -> &str {
+        self.database.as_deref().unwrap_or("admin")
+    }
+}
+
+/// Which images of the document the server shall send along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Images {
+    /// As `FULL_DOCUMENT` and `FULL_DOCUMENT_BEFORE_CHANGE` say.
+    Configured,
+    /// None: to get past an event that is too large with them.
+    Without,
+}
+
+/// The options of the `$changeStream` stage, without the point to start from.
+pub fn change_stream_options(source: &Source, images: Images) -> Document {
+    let mut options = Document::new();
+    if images == Images::Configured {
+        let full_document = match source.full_document {
+            FullDocument::Default => None,
+            FullDocument::UpdateLookup => Some("updateLookup"),
+            FullDocument::WhenAvailable => Some("whenAvailable"),
+            FullDocument::Required => Some("required"),
+        };
+        let before = match source.pre_images {
+            PreImages::Off => None,
+            PreImages::WhenAvailable => Some("whenAvailable"),
+            PreImages::Required => Some("required"),
+        };
+        // A server of before 6.0 refuses options that it does not know, even when off.
+        options.extend(full_document.map(|value| ("fullDocument".into(), value.into())));
+        options.extend(before.map(|value| ("fullDocumentBeforeChange".into(), value.into())));
+    }
+    if source.show_expanded_events {
+        options.insert("showExpandedEvents", true);
+    }
+    if matches!(source.scope, Scope::Deployment { .. }) {
+        options.insert("allChangesForCluster", true);
+    }
+    options
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::change::position::ResumeToken;
+
+    #[test]
+    fn the_cursor_always_starts_after_and_never_resumes_after() {
+        let watch = Watch {
+            database: Some("d".into()),
+            options: doc! { "fullDocument": "updateLookup" },
+            stages: vec![doc! { "$match": {} }],
+            split_large: Arc::new(AtomicBool::new(true)),
+            without_images: WithoutImages::default(),
+        };
+        let command = watch.command(&Start::After(ResumeToken::from_data("82")), 0);
+        let pipeline = command.get_array("pipeline").unwrap();
+        let first = pipeline[0]
+            .as_document()
+            .unwrap()
+            .get_document("$changeStream")
+            .unwrap();
+        assert_eq!(
+            first.get_document("startAfter").unwrap(),
+            &doc! { "_data": "82" }
+        );
+        assert!(!first.contains_key("resumeAfter"));
+        let last = pipeline.last().unwrap().as_document().unwrap();
+        assert!(last.contains_key("$changeStreamSplitLargeEvent"));
+    }
+}

@@ -1,0 +1,22 @@
+//! What the streams of a process share.
+
+use crate::config::{Kafka, Mongo};
+use crate::flow::budget::Memory;
+use mongodb::Client;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Connections, settings and memory that are the process's, not one stream's.
+#[derive(Clone)]
+pub struct Shared {
+    pub kafka: Arc<Kafka>,
+    pub mongo: Arc<Mongo>,
+    /// The one client of MongoDB.
+    pub client: Client,
+    /// `MAX_IN_FLIGHT_BYTES`, for all streams.
+    pub memory: Arc<Memory>,
+    /// `SHUTDOWN_TIMEOUT_MS`: how long a graceful stop may take.
+    pub shutdown_timeout: Duration,
+    /// A name for this process, which the one that takes over its streams is told of.
+    pub instance: String,
+}

@@ -1,0 +1,64 @@
+//! Several streams in one process: each for itself, and the process for all.
+
+mod crash;
+mod isolation;
+mod operators;
+
+use crate::support::{self, Database, Kafka, Record, Setup, unique};
+use bson::doc;
+
+/// Several databases, and a process that is to carry each of them as a stream of its own.
+struct Streams {
+    databases: Vec<Database>,
+    setup: Setup,
+    /// The topics begin so; the name of the database follows.
+    prefix: String,
+}
+
+impl Streams {
+    async fn new(kafka: &Kafka, count: usize) -> Self {
+        let mut databases = Vec::new();
+        for _ in 0..count {
+            databases.push(support::database().await);
+        }
+        let names: Vec<_> = databases.iter().map(|database| database.name()).collect();
+        let prefix = unique("streams");
+        let setup = Setup::empty()
+            .env("MONGODB_URI", support::mongo().await.uri())
+            .env("KAFKA_BROKERS", kafka.brokers())
+            .env("KAFKA_CLIENT_ID", unique("tailwater"))
+            .env("KAFKA_DB_CHANGES_TOPIC", format!("{prefix}.{{database}}"))
+            .env("STREAMS", names.join(","));
+        Self {
+            databases,
+            setup,
+            prefix,
+        }
+    }
+
+    fn name(&self, index: usize) -> &str {
+        self.databases[index].name()
+    }
+
+    fn id(&self, index: usize) -> String {
+        format!(
+            "{}:{}",
+            self.setup.vars()["KAFKA_CLIENT_ID"],
+            self.name(index)
+        )
+    }
+
+    fn topic(&self, index: usize) -> String {
+        format!("{}.{}", self.prefix, self.name(index))
+    }
+
+    async fn insert(&self, index: usize, id: i32) {
+        let users = self.databases[index].documents("users");
+        users.insert_one(doc! {"_id": id}).await.unwrap();
+    }
+}
+
+fn ids(records: &[Record]) -> Vec<i64> {
+    let id = |record: &Record| record.key["_id"].as_i64().unwrap();
+    records.iter().map(id).collect()
+}
