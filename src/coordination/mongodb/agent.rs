@@ -49,6 +49,7 @@ pub async fn start(
         read_not_before: Duration::ZERO,
         leaving: None,
         asking: BTreeMap::new(),
+        asked_again: Vec::new(),
     };
     agent.begin().await?;
     tokio::spawn(agent.run(commands));
@@ -74,6 +75,17 @@ enum Ended {
     },
 }
 
+/// A request that a person made.
+struct Asking {
+    to: Option<String>,
+    /// How often the lease was another one than we knew.
+    refused: u32,
+    answer: oneshot::Sender<Result<(), Error>>,
+}
+
+/// How often a request is written anew after a read.
+const MOST_REFUSED: u32 = 3;
+
 struct Agent {
     member: Member,
     store: Arc<Store>,
@@ -95,7 +107,9 @@ struct Agent {
     read_not_before: Duration,
     leaving: Option<oneshot::Sender<()>>,
     /// Who waits for a request that a person made.
-    asking: BTreeMap<String, oneshot::Sender<Result<(), Error>>>,
+    asking: BTreeMap<String, Asking>,
+    /// Those that wait for a read.
+    asked_again: Vec<(String, Asking)>,
 }
 
 impl Agent {
@@ -288,6 +302,11 @@ impl Agent {
                     Ok(found) => {
                         self.member.read(found, started, now);
                         self.answered();
+                        if !self.member.wants_read(now) {
+                            for (stream, asking) in std::mem::take(&mut self.asked_again) {
+                                self.ask(stream, asking, now);
+                            }
+                        }
                     }
                     Err(failed) => {
                         self.member.read_failed();
@@ -323,10 +342,28 @@ impl Agent {
             Ended::Written { write, outcome } => {
                 self.member.done(&write, outcome, now);
                 if let Write::Ask { stream, .. } = &write
-                    && let Some(answer) = self.asking.remove(stream)
+                    && let Some(mut asking) = self.asking.remove(stream)
                 {
-                    let _ = answer.send(asked(stream, outcome));
+                    asking.refused += u32::from(outcome == Outcome::Refused);
+                    if outcome == Outcome::Refused && asking.refused < MOST_REFUSED {
+                        self.asked_again.push((stream.clone(), asking));
+                    } else {
+                        let _ = asking.answer.send(asked(stream, outcome));
+                    }
                 }
+            }
+        }
+    }
+
+    /// Writes a person's request, or says why it cannot be.
+    fn ask(&mut self, stream: String, asking: Asking, now: Duration) {
+        match self.member.ask(&stream, asking.to.as_deref(), now) {
+            Ok(write) => {
+                self.asking.insert(stream, asking);
+                self.write(write);
+            }
+            Err(sentence) => {
+                let _ = asking.answer.send(Err(Error::new(Code::Config, sentence)));
             }
         }
     }
@@ -358,15 +395,12 @@ impl Agent {
                 self.leaving = Some(answer);
             }
             Command::Move { stream, to, answer } => {
-                match self.member.ask(&stream, to.as_deref(), now) {
-                    Ok(write) => {
-                        self.asking.insert(stream, answer);
-                        self.write(write);
-                    }
-                    Err(sentence) => {
-                        let _ = answer.send(Err(Error::new(Code::Config, sentence)));
-                    }
-                }
+                let asking = Asking {
+                    to,
+                    refused: 0,
+                    answer,
+                };
+                self.ask(stream, asking, now);
             }
         }
     }
