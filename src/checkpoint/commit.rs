@@ -1,6 +1,5 @@
 //! What can go wrong when a checkpoint is stored, and the order that every store keeps.
 
-use super::{Checkpoint, Claim};
 use crate::change::position::Position;
 use crate::error::{Code, Error};
 use std::cmp::Ordering;
@@ -38,28 +37,17 @@ impl From<CommitError> for Error {
     }
 }
 
-/// What is to be written for `checkpoint`: never a position behind `committed`.
+/// What is to be written for `next`: never a position behind `committed`.
 ///
 /// A token that sorts before the committed one is no place to go on from: servers send post-batch tokens
-/// that go back. The committed one is kept, with the number of the checkpoint.
+/// that go back. The committed one is kept, with the number of the next.
 ///
 /// # Errors
-/// [`CommitError::Failed`] for a checkpoint of another claim, and for a number below the committed one.
+/// [`CommitError::Failed`] for a number below the committed one.
 pub(crate) fn admit(
-    claim: &Claim,
     committed: Option<&Position>,
-    checkpoint: &Checkpoint,
+    next: &Position,
 ) -> Result<Position, CommitError> {
-    if checkpoint.stream != claim.stream
-        || checkpoint.epoch != claim.epoch
-        || checkpoint.instance != claim.instance
-    {
-        return Err(CommitError::Failed(Error::new(
-            Code::Internal,
-            "this checkpoint belongs to another claim than the store's",
-        )));
-    }
-    let next = &checkpoint.position;
     let Some(committed) = committed else {
         return Ok(next.clone());
     };
@@ -88,18 +76,6 @@ pub(crate) fn admit(
 mod tests {
     use super::*;
     use crate::change::position::{ResumeToken, Seq};
-    use crate::checkpoint::Filter;
-
-    fn claim() -> Claim {
-        Claim {
-            stream: "watcher:shop".into(),
-            namespace: "shop".into(),
-            source: "rs0".into(),
-            filter: Filter::default(),
-            instance: "one".into(),
-            epoch: 4,
-        }
-    }
 
     fn at(data: &str, seq: u64) -> Position {
         Position {
@@ -116,7 +92,7 @@ mod tests {
     #[test]
     fn a_position_behind_the_committed_one_is_never_written() {
         let committed = at(LATE, 10);
-        let admitted = |position| admit(&claim(), Some(&committed), &claim().checkpoint(position));
+        let admitted = |position| admit(Some(&committed), &position);
         for number_behind in [at(LATE, 9), at("00FF", 9), at(EARLY, 9)] {
             assert!(matches!(
                 admitted(number_behind),
@@ -128,14 +104,6 @@ mod tests {
         for next in [at(LATE, 10), at("00FF", 11)] {
             assert_eq!(admitted(next.clone()).unwrap(), next);
         }
-    }
-
-    #[test]
-    fn a_checkpoint_of_another_claim_is_refused() {
-        let mut other = claim().checkpoint(at(LATE, 1));
-        other.epoch = 5;
-        let error = Error::from(admit(&claim(), None, &other).unwrap_err());
-        assert_eq!(error.code, Code::Internal);
     }
 
     #[test]

@@ -198,11 +198,9 @@ impl Committer {
             return Ok(());
         };
         let position = committable.position().clone();
-        self.in_hand = Some(committable);
         self.newest = position.clone();
         let began = Instant::now();
-        let checkpoint = self.store.checkpoint(position.clone());
-        let commit = self.store.commit(&checkpoint);
+        let commit = self.store.commit(self.in_hand.insert(committable));
         let stored = self.board.waits.on(Awaited::Checkpoint, commit).await;
         self.board
             .metrics

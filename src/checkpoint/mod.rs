@@ -29,6 +29,7 @@ pub use verify::{Decision, verify};
 use crate::change::position::{Position, ResumeToken, Seq};
 use crate::config::{Kafka, Mongo, Resume, ResumeBackend, StreamSpec};
 use crate::error::{Code, Error};
+use crate::flow::watermark::Committable;
 use crate::preflight::Finding;
 use std::time::{Duration, Instant};
 
@@ -295,27 +296,26 @@ impl Store {
         &self.claim
     }
 
-    /// A checkpoint of this claim at `position`, to be given to [`commit`](Self::commit).
+    /// A checkpoint of this claim at `position`, as it would be stored now.
     pub fn checkpoint(&self, position: Position) -> Checkpoint {
         self.claim.checkpoint(position)
     }
 
-    /// Stores the checkpoint durably.
+    /// Stores a position that the watermark has given out durably. Only [`begin`](Self::begin) and
+    /// [`set`](Self::set) store another one.
     ///
     /// A move of an idle stream (the same sequence number) may be held back for some seconds where a
     /// write has a price; [`close`](Self::close) stores it.
     ///
     /// # Errors
-    /// [`CommitError`] says whether to try again. Trying the same checkpoint again is always safe.
-    pub async fn commit(&mut self, checkpoint: &Checkpoint) -> Result<(), CommitError> {
-        let position = commit::admit(&self.claim, self.committed.as_ref(), checkpoint)?;
-        if position != checkpoint.position && self.committed.as_ref() == Some(&position) {
+    /// [`CommitError`] says whether to try again. Trying the same position again is always safe.
+    pub async fn commit(&mut self, committable: &Committable) -> Result<(), CommitError> {
+        let next = committable.position();
+        let position = commit::admit(self.committed.as_ref(), next)?;
+        if position != *next && self.committed.as_ref() == Some(&position) {
             return Ok(());
         }
-        let checkpoint = Checkpoint {
-            position,
-            ..checkpoint.clone()
-        };
+        let checkpoint = self.checkpoint(position);
         if self.may_wait(&checkpoint) {
             self.deferred = Some(checkpoint);
             return Ok(());
@@ -346,7 +346,22 @@ impl Store {
         Ok(())
     }
 
-    /// Begins a new incarnation of the stream at `token`, which may lie behind the committed one.
+    /// Stores where a stream without a checkpoint begins: nothing lies before it that could be lost.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit); [`CommitError::Failed`] where the stream has a checkpoint.
+    pub async fn begin(&mut self, position: Position) -> Result<(), CommitError> {
+        if self.committed.is_some() {
+            return Err(CommitError::Failed(Error::new(
+                Code::Internal,
+                "a stream that has a checkpoint does not begin",
+            )));
+        }
+        let checkpoint = self.checkpoint(position);
+        self.write(&Record::from(checkpoint)).await
+    }
+
+    /// For an operator: begins a new incarnation of the stream at `token`, which may lie behind the committed one.
     ///
     /// # Errors
     /// As [`commit`](Self::commit).

@@ -10,13 +10,15 @@ use crate::change::position::Position;
 use crate::checkpoint::CommitError;
 use crate::checkpoint::kafka::Leader;
 use crate::error::{Code, Error};
+use crate::flow::watermark::Committable;
 use crate::kafka::client;
 use crate::kafka::produce::Record;
 use crate::tasks;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::Producer as _;
 use std::ffi::CString;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// A transaction that only moves the position of a quiet stream is worth one in this time.
 const IDLE_INTERVAL: Duration = Duration::from_secs(10);
@@ -136,25 +138,24 @@ impl<'a> Transactions<'a> {
             || committed.is_none_or(|position| position.token.as_bytes() != token)
     }
 
-    /// Commits everything up to `position`, whose records must all be acknowledged.
+    /// Commits everything up to the position, and says which one is stored by it.
     ///
     /// # Errors
     /// [`Uncommitted`]; whether it was committed may be unknown.
-    pub async fn commit(&mut self, position: Position) -> Result<(), Uncommitted> {
+    pub async fn commit(&mut self, committable: Committable) -> Result<Position, Uncommitted> {
         self.begin()?;
-        let position = self.leader.admit(position);
-        let position = position.map_err(Uncommitted::Failed)?;
-        let checkpoint = self.leader.record(position.clone());
+        let checkpoint = self.leader.prepare(&committable);
         let checkpoint = checkpoint.map_err(Uncommitted::Failed)?;
-        let topic = CString::new(checkpoint.topic).map_err(|error| {
+        let stored = &checkpoint.record;
+        let topic = CString::new(stored.topic.as_str()).map_err(|error| {
             let error = Error::new(Code::Internal, "the checkpoint topic's name").because(error);
             Uncommitted::Failed(error)
         })?;
         let record = Record {
             topic: &topic,
-            partition: Some(checkpoint.partition),
-            key: &checkpoint.key,
-            value: Some(&checkpoint.value),
+            partition: Some(stored.partition),
+            key: &stored.key,
+            value: Some(&stored.value),
             timestamp_millis: 0,
             headers: &[],
         };
@@ -185,8 +186,7 @@ impl<'a> Transactions<'a> {
             Ok(()) => {
                 self.begun = None;
                 self.committed = Instant::now();
-                self.leader.stored(position);
-                Ok(())
+                Ok(self.leader.stored(checkpoint).clone())
             }
             // Its reports have said why.
             Err(KafkaError::Canceled) => Err(Uncommitted::Broken),

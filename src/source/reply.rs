@@ -9,7 +9,7 @@ use std::cmp::Ordering;
 
 /// One reply and the bytes of the budget it holds.
 pub struct Reply {
-    batch: RawBatch,
+    batch: Batch,
     /// Leading events that were read before.
     repeated: usize,
     /// Whether its post-batch token is not to be used.
@@ -18,10 +18,40 @@ pub struct Reply {
     _reservation: Option<Reservation>,
 }
 
+/// Where the bytes of a reply are.
+enum Batch {
+    /// As the driver gives them out.
+    Raw(RawBatch),
+    /// As a test has made them up.
+    #[cfg(test)]
+    Scripted(bson::RawDocumentBuf),
+}
+
+impl Batch {
+    fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Raw(batch) => batch.as_raw_document().as_bytes(),
+            #[cfg(test)]
+            Self::Scripted(reply) => reply.as_bytes(),
+        }
+    }
+}
+
 impl Reply {
-    pub fn new(batch: RawBatch, mut reservation: Option<Reservation>) -> Self {
+    pub fn new(batch: RawBatch, reservation: Option<Reservation>) -> Self {
+        Self::of(Batch::Raw(batch), reservation)
+    }
+
+    /// The reply of a server that a test scripts.
+    #[cfg(test)]
+    pub(crate) fn scripted(reply: &bson::Document) -> Self {
+        let reply = bson::RawDocumentBuf::try_from(reply).expect("a reply is BSON");
+        Self::of(Batch::Scripted(reply), None)
+    }
+
+    fn of(batch: Batch, mut reservation: Option<Reservation>) -> Self {
         if let Some(reservation) = &mut reservation {
-            reservation.resize(batch.as_raw_document().as_bytes().len());
+            reservation.resize(batch.as_bytes().len());
         }
         Self {
             batch,
@@ -121,7 +151,7 @@ impl Reply {
     }
 
     fn bytes(&self) -> &[u8] {
-        self.batch.as_raw_document().as_bytes()
+        self.batch.as_bytes()
     }
 }
 

@@ -3,34 +3,29 @@
 mod tasks;
 
 use super::context::StreamContext;
+use super::hints::ReplayHints;
 use super::outlet::Outlet;
 use super::progress;
-use super::pump::{End, Pump, ReplayHints};
+use super::pump::{End, Parts, Pump};
 use crate::change::position::{Position, Seq};
 use crate::checkpoint::CommitError;
 use crate::checkpoint::committer::{self, Checkpoints, Committer};
 use crate::checkpoint::kafka::Leader;
 use crate::config::OnHistoryLost;
-use crate::encode::record::Encoder;
 use crate::error::{Code, Error};
 use crate::flow::budget::Budget;
 use crate::flow::tracker::Tracker;
-use crate::metrics::events::EventCounts;
 use crate::panics::caught;
 use crate::sink::producer::{Faults, Producer, Sizes};
 use crate::sink::transaction::{self, Transactions};
-use crate::source::Filter;
 use crate::source::cursor::Cursor;
-use crate::source::split::Merger;
 use crate::status::State;
 use crate::status::waiting::Awaited;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tasks::{Committed, Committing, Reading};
 use tokio::task::JoinError;
-use tokio_util::sync::CancellationToken;
 
 /// The least that the last checkpoint of a stop is given, when the drain has used up its time.
 const LAST_COMMIT: Duration = Duration::from_secs(2);
@@ -215,7 +210,13 @@ impl<'a> Incarnation<'a> {
             halt_pumping.clone(),
             &position,
         );
-        let mut pump = pump(context, outlet, hints, halt_pumping.clone());
+        let parts = Parts {
+            spec: &context.spec,
+            router: &context.router,
+            topics: &context.topics,
+            board: &context.board,
+        };
+        let mut pump = Pump::new(parts, outlet, hints, halt_pumping.clone());
         let watching = progress::Watch {
             board: &context.board,
             topics: &context.topics,
@@ -366,37 +367,6 @@ fn settle(context: &StreamContext, producer: &Producer) {
         return;
     };
     producer.settle_beside(topic.name().to_owned());
-}
-
-fn pump<'a>(
-    context: &'a StreamContext,
-    outlet: Outlet<'a>,
-    hints: &'a ReplayHints,
-    stop: CancellationToken,
-) -> Pump<'a> {
-    let spec = &context.spec;
-    Pump {
-        encoder: Encoder::new(
-            &spec.id,
-            spec.pipeline.json_mode,
-            spec.sink.record_timestamp,
-        ),
-        router: context.router.clone(),
-        filter: Filter::of(spec),
-        ready: Vec::new(),
-        topics: &context.topics,
-        outlet,
-        merger: Merger::default(),
-        in_hand: None,
-        told_operations: BTreeSet::new(),
-        hints,
-        board: Arc::clone(&context.board),
-        counts: EventCounts::default(),
-        stop,
-        tombstones: spec.sink.tombstones,
-        on_record_error: spec.pipeline.on_record_error,
-        on_missing_topic: spec.pipeline.on_missing_topic,
-    }
 }
 
 /// Waits for the last acknowledgements, no longer than a graceful stop may take. But what was read

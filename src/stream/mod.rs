@@ -7,11 +7,19 @@
 pub mod actor;
 pub mod ahead;
 pub mod context;
+mod hints;
 pub mod history;
 pub mod incarnation;
 pub mod outlet;
+#[cfg(test)]
+mod outlet_tests;
+mod produce;
 mod progress;
 pub mod pump;
+#[cfg(test)]
+mod pump_tests;
+#[cfg(test)]
+mod scripted;
 pub mod shared;
 #[cfg(test)]
 mod simulation_tests;
@@ -28,8 +36,9 @@ use crate::source::cursor::Start;
 use crate::status::State;
 use crate::status::waiting::Awaited;
 use context::StreamContext;
+use hints::ReplayHints;
 use incarnation::Outcome;
-use pump::{End, ReplayHints};
+use pump::End;
 use rdkafka::error::RDKafkaErrorCode;
 use start::Opened;
 use std::time::Duration;
@@ -149,27 +158,7 @@ pub async fn supervise(
 
 /// Takes from a broken producer's reports what the next incarnation must know.
 fn learn(context: &StreamContext, hints: &mut ReplayHints, faults: &Faults) -> Result<(), Error> {
-    for (seq, code) in &faults.records {
-        if hints.refused.contains_key(seq) {
-            if *code == RDKafkaErrorCode::MessageSizeTooLarge {
-                // The next one is smaller, until there is no room for anything.
-                *hints.oversize.entry(*seq).or_default() += 1;
-                continue;
-            }
-            return Err(Error::new(
-                Code::RecordRefused,
-                format!(
-                    "the dead letter of the event with tw-seq {seq} is refused as well: {code}; see to the \
-                     topic KAFKA_DLQ_TOPIC, or choose ON_RECORD_ERROR=skip"
-                ),
-            ));
-        }
-        // One alone, or told apart by the broker, is known for what it is; of the others it may be any.
-        let is_named = faults.records.len() == 1 || (faults.named && names_records(*code));
-        if !hints.suspects.insert(*seq) || is_named {
-            hints.refused.insert(*seq, *code);
-        }
-    }
+    hints.learn(faults)?;
     if let Some((first, code)) = faults.records.first_key_value() {
         tracing::warn!(
             records = faults.records.len(), first = first.0, %code,
@@ -209,14 +198,6 @@ fn learn(context: &StreamContext, hints: &mut ReplayHints, faults: &Faults) -> R
         context.board.waits.trouble(Awaited::Producer, why.into());
     }
     Ok(())
-}
-
-/// Whether a broker that refuses records of a batch with this code says which.
-fn names_records(code: RDKafkaErrorCode) -> bool {
-    matches!(
-        code,
-        RDKafkaErrorCode::InvalidRecord | RDKafkaErrorCode::InvalidTimestamp
-    )
 }
 
 /// A topic that refuses a record may have another limit than was learned: knowing it spares its

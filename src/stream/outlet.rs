@@ -1,6 +1,7 @@
 //! The way out of the pump: records go to the producer within the byte budget, batches to the tracker.
 //! Exactly once, it also begins and commits the transactions that they are in.
 
+use super::produce::{Produce, Transact};
 use crate::change::event::Event;
 use crate::change::position::{ClusterTime, Position, ResumeToken, Seq};
 use crate::config::Batching;
@@ -14,12 +15,13 @@ use crate::kafka::produce::Record;
 use crate::route::Topic;
 use crate::sink::first::Firsts;
 use crate::sink::producer::{Producer, Ticket};
-use crate::sink::transaction::{Transactions, Uncommitted};
+use crate::sink::transaction::Uncommitted;
 use crate::status::Board;
 use crate::status::waiting::Awaited;
 use rdkafka::error::RDKafkaErrorCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Why a record did not get out.
@@ -59,8 +61,8 @@ pub struct Reached {
 const LARGEST_TOKEN: usize = 128 << 10;
 
 /// Sends records and closes batches, for one incarnation.
-pub struct Outlet<'a> {
-    producer: &'a Producer,
+pub struct Outlet<'a, P: Produce = Producer> {
+    producer: &'a P,
     tracker: Arc<Tracker>,
     budget: Arc<Budget>,
     limits: Batching,
@@ -79,19 +81,19 @@ pub struct Outlet<'a> {
     is_without_room: bool,
     firsts: Firsts,
     /// None where positions are stored beside the records: at least once.
-    transactions: Option<Transactions<'a>>,
+    transactions: Option<P::Transactions<'a>>,
     board: Arc<Board>,
 }
 
-impl<'a> Outlet<'a> {
+impl<'a, P: Produce> Outlet<'a, P> {
     /// `budget` is the records' half; `start` is the position the stream was opened at.
     #[expect(
         clippy::too_many_arguments,
         reason = "each is one of the outlet's own parts"
     )]
     pub fn new(
-        producer: &'a Producer,
-        transactions: Option<Transactions<'a>>,
+        producer: &'a P,
+        transactions: Option<P::Transactions<'a>>,
         tracker: Arc<Tracker>,
         budget: Arc<Budget>,
         limits: Batching,
@@ -237,7 +239,7 @@ impl<'a> Outlet<'a> {
         let limits = self.limits;
         let (_, fill) = self.open();
         fill.events += 1;
-        let closed_by = fill.closed_by(&limits, Instant::now());
+        let closed_by = fill.closed_by(&limits, Instant::now().into_std());
         self.reached.seq = self.reached.seq.next();
         self.reached.token.clear();
         self.reached.token.extend_from_slice(event.token);
@@ -339,11 +341,12 @@ impl<'a> Outlet<'a> {
         let Some(due) = self.due() else {
             return self.unless_ended(what, future).await.map(Some);
         };
-        let due = tokio::time::sleep_until(due.into());
+        let due = tokio::time::sleep_until(due);
         self.unless_ended(what, async {
             tokio::select! {
-                done = future => Some(done),
+                biased;
                 () = due => None,
+                done = future => Some(done),
             }
         })
         .await
@@ -386,6 +389,7 @@ impl<'a> Outlet<'a> {
         self.seal(ClosedBy::Wait);
         let drained = async {
             tokio::select! {
+                biased;
                 () = self.tracker.drained() => true,
                 () = self.producer.broken() => false,
             }
@@ -415,15 +419,15 @@ impl<'a> Outlet<'a> {
     }
 
     async fn end_transaction(&mut self) -> Result<(), Blocked> {
-        let position = self.position();
-        if let (Some(transactions), Some(position)) = (&mut self.transactions, position) {
+        // What is reached, since all before it is acknowledged.
+        let committable = self.tracker.take_committable();
+        if let (Some(transactions), Some(committable)) = (&mut self.transactions, committable) {
             let began = Instant::now();
-            let commit = transactions.commit(position.clone());
+            let commit = transactions.commit(committable);
             let committed = self.board.waits.on(Awaited::Transaction, commit).await;
             let metrics = &self.board.metrics;
             metrics.checkpoint(committed.is_ok(), began.elapsed());
-            committed?;
-            self.board.set_committed(position);
+            self.board.set_committed(committed?);
         }
         Ok(())
     }
@@ -452,7 +456,7 @@ impl<'a> Outlet<'a> {
         let (tracker, first) = (&self.tracker, self.reached.seq.next());
         let (entry, fill) = self
             .batch
-            .get_or_insert_with(|| (tracker.open(first), Fill::new(Instant::now())));
+            .get_or_insert_with(|| (tracker.open(first), Fill::new(Instant::now().into_std())));
         (*entry, fill)
     }
 }

@@ -2,10 +2,12 @@
 
 mod refusal;
 
+use super::hints::ReplayHints;
 use super::outlet::{Blocked, Outlet};
+use super::produce::Produce;
 use crate::change::event::{Event, Operation};
 use crate::change::position::Seq;
-use crate::config::{OnMissingTopic, OnRecordError};
+use crate::config::{OnMissingTopic, OnRecordError, StreamSpec};
 use crate::encode::record::Encoder;
 use crate::error::{Code, Error};
 use crate::flow::batch::ClosedBy;
@@ -14,6 +16,7 @@ use crate::metrics::events::EventCounts;
 use crate::mongo::errors::SourceFault;
 use crate::route::{Route, Router, Topic, TopicId};
 use crate::sink::dead_letter::Reason;
+use crate::sink::producer::Producer;
 use crate::sink::topics::Topics;
 use crate::source::Filter;
 use crate::source::reader::{Fault, Fetched};
@@ -21,9 +24,7 @@ use crate::source::reply::Reply;
 use crate::source::split::{Merged, Merger, SplitError};
 use crate::status::Board;
 use crate::status::waiting::Awaited;
-use bson::RawDocumentBuf;
-use rdkafka::error::RDKafkaErrorCode;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::sync::mpsc::{Receiver, error::TryRecvError};
@@ -52,51 +53,29 @@ impl From<Blocked> for End {
     }
 }
 
-/// What is known of single events from before a rebuild.
-#[derive(Debug, Clone, Default)]
-pub struct ReplayHints {
-    /// Refused by the broker among others: sent alone, to learn which one it was.
-    pub suspects: BTreeSet<Seq>,
-    /// Refused alone: these go by the record-error policy.
-    pub refused: BTreeMap<Seq, RDKafkaErrorCode>,
-    /// How often the dead letter of an event was too large for its topic, whose limit may not be read.
-    pub oversize: BTreeMap<Seq, u32>,
-    /// The event that tells of lost history, until it is acknowledged: it goes first.
-    pub gap: Option<RawDocumentBuf>,
-}
-
-impl ReplayHints {
-    /// Forgets what lies at or before `done`, which is not read again.
-    pub fn forget(&mut self, done: Seq) {
-        self.suspects.retain(|seq| *seq > done);
-        self.refused.retain(|seq, _| *seq > done);
-        self.oversize.retain(|seq, _| *seq > done);
-    }
-}
-
 /// One incarnation's pump.
-pub struct Pump<'a> {
-    pub encoder: Encoder,
-    pub router: Router,
+pub struct Pump<'a, P: Produce = Producer> {
+    encoder: Encoder,
+    router: Router,
     /// Says what is left out on this side.
-    pub filter: Filter,
+    filter: Filter,
     /// The router's topics that are known to exist, by id.
-    pub ready: Vec<Arc<Topic>>,
-    pub topics: &'a Topics,
-    pub outlet: Outlet<'a>,
-    pub merger: Merger,
-    pub hints: &'a ReplayHints,
-    pub board: Arc<Board>,
-    pub counts: EventCounts,
-    pub stop: CancellationToken,
+    ready: Vec<Arc<Topic>>,
+    topics: &'a Topics,
+    pub outlet: Outlet<'a, P>,
+    merger: Merger,
+    hints: &'a ReplayHints,
+    board: Arc<Board>,
+    counts: EventCounts,
+    stop: CancellationToken,
     /// `TOMBSTONES`.
-    pub tombstones: bool,
-    pub on_record_error: OnRecordError,
-    pub on_missing_topic: OnMissingTopic,
+    tombstones: bool,
+    on_record_error: OnRecordError,
+    on_missing_topic: OnMissingTopic,
     /// The reply in hand, until the topics that its events lack were made together.
-    pub in_hand: Option<Arc<Reply>>,
+    in_hand: Option<Arc<Reply>>,
     /// Operations that are not known here, and of which that was said.
-    pub told_operations: BTreeSet<String>,
+    told_operations: BTreeSet<String>,
 }
 
 /// How many unknown operations are told apart in the log.
@@ -111,7 +90,47 @@ const LOOK_UP: u64 = 64;
 /// its way.
 const BEHIND_SECONDS: u32 = 2;
 
-impl Pump<'_> {
+/// What a pump shares with the rest of its stream.
+#[derive(Debug, Clone, Copy)]
+pub struct Parts<'a> {
+    pub spec: &'a StreamSpec,
+    pub router: &'a Router,
+    pub topics: &'a Topics,
+    pub board: &'a Arc<Board>,
+}
+
+impl<'a, P: Produce> Pump<'a, P> {
+    pub fn new(
+        parts: Parts<'a>,
+        outlet: Outlet<'a, P>,
+        hints: &'a ReplayHints,
+        stop: CancellationToken,
+    ) -> Self {
+        let spec = parts.spec;
+        Self {
+            encoder: Encoder::new(
+                &spec.id,
+                spec.pipeline.json_mode,
+                spec.sink.record_timestamp,
+            ),
+            router: parts.router.clone(),
+            filter: Filter::of(spec),
+            ready: Vec::new(),
+            topics: parts.topics,
+            outlet,
+            merger: Merger::default(),
+            in_hand: None,
+            told_operations: BTreeSet::new(),
+            hints,
+            board: Arc::clone(parts.board),
+            counts: EventCounts::default(),
+            stop,
+            tombstones: spec.sink.tombstones,
+            on_record_error: spec.pipeline.on_record_error,
+            on_missing_topic: spec.pipeline.on_missing_topic,
+        }
+    }
+
     /// Takes replies until one of the [`End`]s.
     pub async fn run(&mut self, mut replies: Receiver<Fetched>) -> End {
         if let Err(end) = self.announce().await {
@@ -384,7 +403,7 @@ impl Pump<'_> {
 }
 
 async fn send(
-    outlet: &mut Outlet<'_>,
+    outlet: &mut Outlet<'_, impl Produce>,
     record: &Record<'_>,
     change_millis: Option<i64>,
 ) -> Step<Result<(), Reason>> {

@@ -274,7 +274,7 @@ async fn begin(
     };
     let mut delays = retry.delays();
     let waiting = [opener.board.waits.begin(Awaited::Checkpoint)];
-    while let Err(error) = store.commit(&store.checkpoint(position.clone())).await {
+    while let Err(error) = store.begin(position.clone()).await {
         pause_before_retry(error.into(), &mut delays, &waiting).await?;
     }
     drop(waiting);

@@ -12,6 +12,7 @@ use tailwater::checkpoint::{
 };
 use tailwater::config::{Config, Resume, ResumeBackend};
 use tailwater::error::{Code, Error};
+use tailwater::flow::watermark::{Committable, Seal, Watermark};
 
 const SOURCE: &str = "replset:rs0:65bc9fb6c485f419a7a877fe";
 
@@ -81,9 +82,21 @@ fn position(step: u32) -> Position {
     }
 }
 
+/// Of a stream of which nothing is in flight.
+fn committable(position: Position) -> Committable {
+    let mut watermark = Watermark::new();
+    let entry = watermark.open(position.seq);
+    let seal = Seal {
+        records: 0,
+        bytes: 0,
+        position: Some(position),
+    };
+    watermark.seal(entry, seal).unwrap();
+    watermark.take_committable().unwrap()
+}
+
 async fn commit(store: &mut Store, step: u32) -> Result<(), CommitError> {
-    let checkpoint = store.checkpoint(position(step));
-    store.commit(&checkpoint).await
+    store.commit(&committable(position(step))).await
 }
 
 fn assert_fenced_by(result: Result<(), CommitError>, instance: &str) {
@@ -118,15 +131,21 @@ async fn absence_is_none_and_what_is_stored_comes_back(config: &Config) {
     );
     let (mut store, none) = open(config, "one").await;
     assert_eq!(none, None);
+    store.begin(position(1)).await.unwrap();
     let checkpoint = store.checkpoint(position(1));
-    store.commit(&checkpoint).await.unwrap();
     store.close().await.unwrap();
 
     let read = checkpoint::read(location(config), None).await.unwrap();
+    let checkpoint = Checkpoint {
+        updated_at_millis: read.as_ref().unwrap().updated_at_millis,
+        ..checkpoint
+    };
     assert_eq!(read, Some(checkpoint.clone()));
-    let (store, found) = open(config, "two").await;
+    let (mut store, found) = open(config, "two").await;
     assert_eq!(found, Some(checkpoint));
     assert_eq!(store.claim().epoch, 2);
+    let again = store.begin(position(9)).await;
+    assert!(matches!(again, Err(CommitError::Failed(_))), "{again:?}");
 }
 
 async fn a_claim_keeps_the_position_and_tells_who_holds_the_stream(config: &Config) {
@@ -165,12 +184,12 @@ async fn the_instance_started_last_wins_and_the_other_says_by_whom(config: &Conf
 async fn a_checkpoint_never_moves_back(config: &Config) {
     let (mut store, _) = open(config, "one").await;
     commit(&mut store, 9).await.unwrap();
-    let backwards = async |store: &mut Store, position: Position| {
-        let checkpoint = store.checkpoint(position);
-        match store.commit(&checkpoint).await {
-            Err(CommitError::Failed(error)) => assert_eq!(error.code, Code::CheckpointFailed),
-            other => panic!("moved back: {other:?}"),
-        }
+    let backwards = async |store: &mut Store, position: Position| match store
+        .commit(&committable(position))
+        .await
+    {
+        Err(CommitError::Failed(error)) => assert_eq!(error.code, Code::CheckpointFailed),
+        other => panic!("moved back: {other:?}"),
     };
     backwards(&mut store, position(8)).await;
     // A token alone that goes back, as servers send some, is left out.
@@ -178,15 +197,15 @@ async fn a_checkpoint_never_moves_back(config: &Config) {
         seq: position(seq).seq,
         ..position(8)
     };
-    let checkpoint = store.checkpoint(token_behind(9));
-    store.commit(&checkpoint).await.unwrap();
+    let behind = committable(token_behind(9));
+    store.commit(&behind).await.unwrap();
     store.close().await.unwrap();
 
     // Nor over a restart.
     let (mut store, _) = open(config, "two").await;
     backwards(&mut store, position(8)).await;
-    let checkpoint = store.checkpoint(token_behind(10));
-    store.commit(&checkpoint).await.unwrap();
+    let behind = committable(token_behind(10));
+    store.commit(&behind).await.unwrap();
     store.close().await.unwrap();
     let read = checkpoint::read(location(config), None)
         .await

@@ -1,6 +1,6 @@
 //! The MongoDB store.
 
-use super::{assert_fenced_by, commit, config, context, location, open, position};
+use super::{assert_fenced_by, commit, committable, config, context, location, open, position};
 use crate::support::{self, Database, Tailwater};
 use bson::{Bson, Document, doc};
 use futures_util::TryStreamExt;
@@ -113,8 +113,7 @@ async fn idle_moves_are_not_worth_a_write_each_but_the_last_is_kept() {
         ..position(step)
     };
     for step in 2..20 {
-        let checkpoint = store.checkpoint(idle(step));
-        store.commit(&checkpoint).await.unwrap();
+        store.commit(&committable(idle(step))).await.unwrap();
     }
     let stored = database.contents(COLLECTION).await.remove(0);
     let token = stored.get_document("token").unwrap();

@@ -12,6 +12,7 @@ use crate::checkpoint::commit;
 use crate::checkpoint::{Claim, CommitError, Record};
 use crate::config::Kafka;
 use crate::error::Error;
+use crate::flow::watermark::Committable;
 
 /// A claimed stream without a producer of its own.
 ///
@@ -29,6 +30,13 @@ pub struct Leader {
     is_used: bool,
     /// Somebody has removed what is `committed`, and it is not written again yet.
     is_removed: bool,
+}
+
+/// A checkpoint that is stored as soon as its transaction is committed.
+#[derive(Debug)]
+pub struct PreparedCheckpoint {
+    position: Position,
+    pub record: CheckpointRecord,
 }
 
 impl Leader {
@@ -168,31 +176,22 @@ impl Leader {
         }
     }
 
-    /// What is to be stored for `position`: never a token before the committed one.
+    /// What is to be produced, within the transaction, to store a position that the watermark has given out:
+    /// never a token before the committed one.
     ///
     /// # Errors
-    /// [`CheckpointFailed`](crate::error::Code::CheckpointFailed) for a number below the committed one.
-    pub fn admit(&self, position: Position) -> Result<Position, Error> {
-        let checkpoint = self.claim.checkpoint(position);
-        Ok(commit::admit(
-            &self.claim,
-            self.committed.as_ref(),
-            &checkpoint,
-        )?)
+    /// [`CheckpointFailed`](crate::error::Code::CheckpointFailed) for a number below the committed one, and
+    /// when it cannot be encoded.
+    pub fn prepare(&self, committable: &Committable) -> Result<PreparedCheckpoint, Error> {
+        let position = commit::admit(self.committed.as_ref(), committable.position())?;
+        let checkpoint = self.claim.checkpoint(position.clone());
+        let record = self.topic.record(&Record::from(checkpoint))?;
+        Ok(PreparedCheckpoint { position, record })
     }
 
-    /// What is to be produced, within the transaction, to store `position`.
-    ///
-    /// # Errors
-    /// When it cannot be encoded.
-    pub fn record(&self, position: Position) -> Result<CheckpointRecord, Error> {
-        let checkpoint = self.claim.checkpoint(position);
-        self.topic.record(&Record::from(checkpoint))
-    }
-
-    /// Takes note that the transaction with this position is committed.
-    pub fn stored(&mut self, position: Position) {
-        self.committed = Some(position);
+    /// Takes note that the transaction with this checkpoint is committed, and says where it is.
+    pub fn stored(&mut self, checkpoint: PreparedCheckpoint) -> &Position {
         self.is_removed = false;
+        self.committed.insert(checkpoint.position)
     }
 }

@@ -11,11 +11,12 @@ use crate::sink::dead_letter::{Reason, Refused};
 use crate::sink::parts::DeadLetter;
 use crate::sink::topics::TopicProblem;
 use crate::status::waiting::Awaited;
+use crate::stream::produce::Produce;
 use rdkafka::error::RDKafkaErrorCode;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-impl Pump<'_> {
+impl<P: Produce> Pump<'_, P> {
     /// Learns from the refusal of an event's record what its topic takes, where that may not be read: what is
     /// as large, or as far from now, is not even sent.
     pub(super) fn learn(&mut self, event: &Event<'_>, seq: Seq, code: RDKafkaErrorCode) {

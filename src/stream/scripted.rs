@@ -1,0 +1,186 @@
+//! A source and a producer that a test scripts, on both sides of the real pump and outlet.
+
+mod events;
+mod producer;
+
+pub(super) use events::{change, delete, drop_collection, fragment, reply, token};
+pub(super) use producer::{ScriptedProducer, Step};
+
+use super::hints::ReplayHints;
+use super::outlet::Outlet;
+use super::pump::{End, Parts, Pump};
+use crate::change::position::{Position, Seq};
+use crate::config::{Config, StreamSpec};
+use crate::flow::budget::Budget;
+use crate::flow::tracker::Tracker;
+use crate::route::Router;
+use crate::sink::topics::Topics;
+use crate::source::reader::Fetched;
+use crate::status::{Board, board};
+use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// So many that the first documents are each in one of their own.
+const PARTITIONS: i32 = 100;
+
+/// The number before the first event's.
+pub(super) const BEGIN: Seq = Seq(100);
+
+/// What a stream has, with the producer of one incarnation.
+pub(super) struct Rig {
+    pub(super) spec: StreamSpec,
+    pub(super) topics: Topics,
+    pub(super) router: Router,
+    pub(super) board: Arc<Board>,
+    pub(super) budget: Arc<Budget>,
+    pub(super) tracker: Arc<Tracker>,
+    pub(super) producer: ScriptedProducer,
+    pub(super) hints: ReplayHints,
+    pub(super) stop: CancellationToken,
+    /// The length of its transactions; none at least once.
+    pub(super) transactions: Option<Duration>,
+}
+
+impl Rig {
+    /// With these variables set, beside the addresses of servers that are not there.
+    pub(super) fn new<const N: usize>(variables: [(&str, &str); N]) -> Self {
+        Self::within(1 << 20, variables)
+    }
+
+    /// With so many bytes for records in flight.
+    pub(super) fn within<const N: usize>(bytes: usize, variables: [(&str, &str); N]) -> Self {
+        let servers = [
+            ("MONGODB_URI", "mongodb://127.0.0.1:1/shop"),
+            ("KAFKA_BROKERS", "127.0.0.1:1"),
+            ("KAFKA_DB_CHANGES_TOPIC", "changes"),
+        ];
+        let loaded = Config::from_vars(servers.into_iter().chain(variables));
+        let mut config = loaded.expect("the variables are right").config;
+        let spec = config.streams.remove(0);
+        let router = Router::of(&spec.sink, &spec.resume).expect("the topics are right");
+        for topic in router.table().all() {
+            topic.learned(PARTITIONS, None);
+        }
+        let budget = Budget::new(bytes);
+        let tracker = Tracker::new(Arc::clone(&budget));
+        Self {
+            topics: Topics::new(&config.kafka).expect("the properties are right"),
+            spec,
+            router,
+            board: Arc::new(board()),
+            budget,
+            producer: ScriptedProducer::new(Arc::clone(&tracker)),
+            tracker,
+            hints: ReplayHints::default(),
+            stop: CancellationToken::new(),
+            transactions: None,
+        }
+    }
+
+    /// The pump of the incarnation, which begins at [`BEGIN`].
+    pub(super) fn pump(&self) -> Pump<'_, ScriptedProducer> {
+        let transactions = self.transactions;
+        let start = Position {
+            token: token(0),
+            seq: BEGIN,
+            time_millis: None,
+            cluster_time: None,
+        };
+        let outlet = Outlet::new(
+            &self.producer,
+            transactions.map(|interval| self.producer.transactions(interval)),
+            Arc::clone(&self.tracker),
+            Arc::clone(&self.budget),
+            self.spec.pipeline.batching,
+            Arc::clone(&self.board),
+            self.stop.clone(),
+            &start,
+        );
+        let parts = Parts {
+            spec: &self.spec,
+            router: &self.router,
+            topics: &self.topics,
+            board: &self.board,
+        };
+        Pump::new(parts, outlet, &self.hints, self.stop.clone())
+    }
+
+    pub(super) fn run(&self) -> Run<'_> {
+        let (source, replies) = mpsc::channel(64);
+        let mut pump = self.pump();
+        let running = async move {
+            let end = pump.run(replies).await;
+            (end, pump)
+        };
+        Run {
+            source,
+            running: running.boxed_local(),
+            ended: None,
+        }
+    }
+
+    /// The names of what is waited for.
+    pub(super) fn waits(&self) -> Vec<&'static str> {
+        let waits = self.board.waits.all();
+        waits.iter().map(|wait| wait.what.name()).collect()
+    }
+
+    /// Number of the newest event that may be committed, once.
+    pub(super) fn committable(&self) -> Option<u64> {
+        let committable = self.tracker.take_committable();
+        committable.map(|committable| committable.position().seq.0 - BEGIN.0)
+    }
+}
+
+type Ended<'a> = (End, Pump<'a, ScriptedProducer>);
+
+/// A pump at work. It goes on only when a test lets it, until it waits.
+pub(super) struct Run<'a> {
+    source: mpsc::Sender<Fetched>,
+    running: LocalBoxFuture<'a, Ended<'a>>,
+    ended: Option<Ended<'a>>,
+}
+
+impl<'a> Run<'a> {
+    /// Lets the source send a reply with these events, with their post-batch token.
+    pub(super) async fn reply<const N: usize>(&mut self, events: [bson::Document; N]) {
+        let last = events.last().map_or(0, events::number);
+        self.fetch(reply(&events, Some(last))).await;
+    }
+
+    /// Lets the source send something.
+    pub(super) async fn fetch(&mut self, fetched: Fetched) {
+        assert!(self.source.try_send(fetched).is_ok(), "the pump has ended");
+        self.settle().await;
+    }
+
+    /// Lets time pass.
+    pub(super) async fn after(&mut self, millis: u64) {
+        tokio::time::advance(Duration::from_millis(millis)).await;
+        self.settle().await;
+    }
+
+    /// Lets the pump go on until it waits for something.
+    pub(super) async fn settle(&mut self) {
+        for _ in 0..3 {
+            tokio::task::yield_now().await;
+            if self.ended.is_none() {
+                self.ended = self.running.as_mut().now_or_never();
+            }
+        }
+    }
+
+    /// Whether it has ended, and how.
+    pub(super) fn end(&self) -> Option<&End> {
+        self.ended.as_ref().map(|(end, _)| end)
+    }
+
+    /// The pump after its end.
+    pub(super) fn pump(self) -> Pump<'a, ScriptedProducer> {
+        self.ended.expect("it has ended").1
+    }
+}
