@@ -15,7 +15,7 @@ const WIDE: Batching = Batching {
 /// Three events of which the first two are acknowledged: a batch that closes behind the second can be committed.
 async fn closes_behind_the_second(batching: Batching, pause_millis: u64) -> bool {
     let mut rig = Rig::new([]);
-    rig.spec.pipeline.batching = batching;
+    rig.batching = batching;
     if pause_millis > 0 {
         rig.producer.refuse(1, RDKafkaErrorCode::QueueFull);
     }
@@ -51,7 +51,7 @@ async fn a_batch_closes_at_events_bytes_or_time() {
 #[tokio::test(start_paused = true)]
 async fn at_rest_nothing_waits_for_the_batch_to_fill() {
     let mut rig = Rig::new([]);
-    rig.spec.pipeline.batching = WIDE;
+    rig.batching = WIDE;
     let mut run = rig.run();
     run.reply([change(1, 1)]).await;
     assert_eq!(rig.producer.steps().last(), Some(&Step::Pause(true)));
@@ -62,7 +62,7 @@ async fn at_rest_nothing_waits_for_the_batch_to_fill() {
 #[tokio::test(start_paused = true)]
 async fn without_room_the_batch_closes_and_the_wait_has_a_name() {
     let mut rig = Rig::within(1, []);
-    rig.spec.pipeline.batching = WIDE;
+    rig.batching = WIDE;
     let mut run = rig.run();
     run.reply([change(1, 1), change(2, 2)]).await;
     assert_eq!(rig.producer.told(), ["insert 101"]);

@@ -4,13 +4,13 @@ mod events;
 mod producer;
 
 pub(super) use events::{change, delete, drop_collection, fragment, reply, token};
-pub(super) use producer::{ScriptedProducer, Step};
+pub(super) use producer::{ScriptedProducer, Sent, Step};
 
 use super::hints::ReplayHints;
 use super::outlet::Outlet;
 use super::pump::{End, Parts, Pump};
 use crate::change::position::{Position, Seq};
-use crate::config::{Config, StreamSpec};
+use crate::config::{Batching, Config, StreamSpec};
 use crate::flow::budget::Budget;
 use crate::flow::tracker::Tracker;
 use crate::route::Router;
@@ -30,29 +30,17 @@ const PARTITIONS: i32 = 100;
 /// The number before the first event's.
 pub(super) const BEGIN: Seq = Seq(100);
 
-/// What a stream has, with the producer of one incarnation.
-pub(super) struct Rig {
-    pub(super) spec: StreamSpec,
-    pub(super) topics: Topics,
-    pub(super) router: Router,
+/// What the incarnations of a stream share.
+pub(super) struct ScriptedStream {
+    spec: StreamSpec,
+    topics: Topics,
+    router: Router,
     pub(super) board: Arc<Board>,
-    pub(super) budget: Arc<Budget>,
-    pub(super) tracker: Arc<Tracker>,
-    pub(super) producer: ScriptedProducer,
-    pub(super) hints: ReplayHints,
-    pub(super) stop: CancellationToken,
-    /// The length of its transactions; none at least once.
-    pub(super) transactions: Option<Duration>,
 }
 
-impl Rig {
+impl ScriptedStream {
     /// With these variables set, beside the addresses of servers that are not there.
-    pub(super) fn new<const N: usize>(variables: [(&str, &str); N]) -> Self {
-        Self::within(1 << 20, variables)
-    }
-
-    /// With so many bytes for records in flight.
-    pub(super) fn within<const N: usize>(bytes: usize, variables: [(&str, &str); N]) -> Self {
+    pub(super) fn new<const N: usize>(partitions: i32, variables: [(&str, &str); N]) -> Self {
         let servers = [
             ("MONGODB_URI", "mongodb://127.0.0.1:1/shop"),
             ("KAFKA_BROKERS", "127.0.0.1:1"),
@@ -63,47 +51,89 @@ impl Rig {
         let spec = config.streams.remove(0);
         let router = Router::of(&spec.sink, &spec.resume).expect("the topics are right");
         for topic in router.table().all() {
-            topic.learned(PARTITIONS, None);
+            topic.learned(partitions, None);
         }
-        let budget = Budget::new(bytes);
-        let tracker = Tracker::new(Arc::clone(&budget));
         Self {
-            topics: Topics::new(&config.kafka).expect("the properties are right"),
             spec,
+            topics: Topics::new(&config.kafka).expect("the properties are right"),
             router,
             board: Arc::new(board()),
-            budget,
-            producer: ScriptedProducer::new(Arc::clone(&tracker)),
-            tracker,
-            hints: ReplayHints::default(),
-            stop: CancellationToken::new(),
-            transactions: None,
         }
     }
+}
 
-    /// The pump of the incarnation, which begins at [`BEGIN`].
-    pub(super) fn pump(&self) -> Pump<'_, ScriptedProducer> {
-        let transactions = self.transactions;
+/// One incarnation of a stream, with its producer.
+pub(super) struct Rig {
+    stream: Arc<ScriptedStream>,
+    start: Position,
+    pub(super) board: Arc<Board>,
+    pub(super) budget: Arc<Budget>,
+    pub(super) batching: Batching,
+    pub(super) tracker: Arc<Tracker>,
+    pub(super) producer: ScriptedProducer,
+    pub(super) hints: ReplayHints,
+    pub(super) stop: CancellationToken,
+    /// The length of its transactions; none at least once.
+    pub(super) transactions: Option<Duration>,
+}
+
+impl Rig {
+    /// A first start, with these variables set.
+    pub(super) fn new<const N: usize>(variables: [(&str, &str); N]) -> Self {
+        Self::within(1 << 20, variables)
+    }
+
+    /// With so many bytes for records in flight.
+    pub(super) fn within<const N: usize>(bytes: usize, variables: [(&str, &str); N]) -> Self {
+        let stream = Arc::new(ScriptedStream::new(PARTITIONS, variables));
         let start = Position {
             token: token(0),
             seq: BEGIN,
             time_millis: None,
             cluster_time: None,
         };
+        Self::resuming(&stream, bytes, &start, ReplayHints::default())
+    }
+
+    /// An incarnation that begins at a position.
+    pub(super) fn resuming(
+        stream: &Arc<ScriptedStream>,
+        bytes: usize,
+        start: &Position,
+        hints: ReplayHints,
+    ) -> Self {
+        let budget = Budget::new(bytes);
+        let tracker = Tracker::new(Arc::clone(&budget));
+        Self {
+            stream: Arc::clone(stream),
+            start: start.clone(),
+            board: Arc::clone(&stream.board),
+            budget,
+            batching: stream.spec.pipeline.batching,
+            producer: ScriptedProducer::new(Arc::clone(&tracker)),
+            tracker,
+            hints,
+            stop: CancellationToken::new(),
+            transactions: None,
+        }
+    }
+
+    fn pump(&self) -> Pump<'_, ScriptedProducer> {
+        let transactions = self.transactions;
         let outlet = Outlet::new(
             &self.producer,
             transactions.map(|interval| self.producer.transactions(interval)),
             Arc::clone(&self.tracker),
             Arc::clone(&self.budget),
-            self.spec.pipeline.batching,
+            self.batching,
             Arc::clone(&self.board),
             self.stop.clone(),
-            &start,
+            &self.start,
         );
         let parts = Parts {
-            spec: &self.spec,
-            router: &self.router,
-            topics: &self.topics,
+            spec: &self.stream.spec,
+            router: &self.stream.router,
+            topics: &self.stream.topics,
             board: &self.board,
         };
         Pump::new(parts, outlet, &self.hints, self.stop.clone())
@@ -136,7 +166,7 @@ impl Rig {
     }
 }
 
-type Ended<'a> = (End, Pump<'a, ScriptedProducer>);
+pub(super) type Ended<'a> = (End, Pump<'a, ScriptedProducer>);
 
 /// A pump at work. It goes on only when a test lets it, until it waits.
 pub(super) struct Run<'a> {
@@ -179,8 +209,18 @@ impl<'a> Run<'a> {
         self.ended.as_ref().map(|(end, _)| end)
     }
 
+    /// Whether it has taken all that was fetched.
+    pub(super) fn is_read(&self) -> bool {
+        self.source.capacity() == self.source.max_capacity()
+    }
+
+    /// How it has ended, and the pump after that.
+    pub(super) fn ended(self) -> Ended<'a> {
+        self.ended.expect("it has ended")
+    }
+
     /// The pump after its end.
     pub(super) fn pump(self) -> Pump<'a, ScriptedProducer> {
-        self.ended.expect("it has ended").1
+        self.ended().1
     }
 }

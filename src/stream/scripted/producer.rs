@@ -21,6 +21,7 @@ use tokio::time::Instant;
 pub(in crate::stream) struct Sent {
     pub(in crate::stream) ticket: Ticket,
     pub(in crate::stream) topic: String,
+    pub(in crate::stream) key: Vec<u8>,
     /// By its header.
     pub(in crate::stream) seq: Seq,
     /// What happened; `tombstone` for a record without a value.
@@ -142,6 +143,7 @@ impl Produce for ScriptedProducer {
         self.step(Step::Send(Sent {
             ticket,
             topic: record.topic.to_str().expect("it is ASCII").to_owned(),
+            key: record.key.to_vec(),
             seq: Seq(header(headers::SEQ).parse().expect("it is a number")),
             operation: match record.value {
                 Some(_) => header(headers::OPERATION),
