@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::flow::budget::Memory;
 use crate::metrics::Registry;
 use crate::preflight::{Finding, Report};
-use crate::sink::topics;
+use crate::sink::topics::{self, Cluster};
 use crate::source::{Filter, preflight};
 use crate::status::waiting::Awaited;
 use crate::status::{Board, State, line, stall};
@@ -105,6 +105,7 @@ async fn run_streams(
         kafka: Arc::new(config.kafka.clone()),
         mongo: Arc::new(config.mongo.clone()),
         client,
+        cluster: Arc::new(Cluster::new(&config.kafka)?),
         memory: Arc::new(Memory::new(
             config.max_in_flight_bytes,
             config.streams.len(),

@@ -32,8 +32,8 @@ const BATCH_BYTES: usize = 1_000_000;
 const PROPAGATION_MS: &str = "10000";
 /// How long the reports of what is purged may take.
 const LAST_REPORTS: Duration = Duration::from_secs(1);
-/// How often the events thread looks whether it should end.
-const POLL: Duration = Duration::from_millis(20);
+/// How often the events thread looks whether it should end: seldom enough for a hundred of them.
+const POLL: Duration = Duration::from_millis(100);
 
 /// How much a producer may hold and send.
 #[derive(Debug, Clone, Copy)]
@@ -288,7 +288,7 @@ impl Producer {
     }
 
     /// Drops everything that is not acknowledged, ends, and says what had gone wrong: also what was
-    /// reported only now. Blocks for a phase: not for async tasks.
+    /// reported only now. Blocks for a moment: not for async tasks.
     pub fn purge(mut self) -> Faults {
         let is_dropped = self.faults().dropped;
         if is_dropped

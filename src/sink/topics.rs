@@ -20,7 +20,8 @@ use crate::error::Error;
 use crate::preflight::Finding;
 use crate::route::{TimeLimits, Topic};
 use crate::status::waiting::{Awaited, Waits};
-use cluster::{Cluster, Creation, Limits, State};
+pub use cluster::Cluster;
+use cluster::{Creation, Limits, State};
 use futures_util::StreamExt;
 use rdkafka::error::RDKafkaErrorCode;
 use std::collections::{BTreeSet, HashMap};
@@ -83,7 +84,7 @@ const AT_ONCE: usize = 8;
 /// The administrator's view of one Kafka cluster. Connects when first used.
 #[derive(Debug)]
 pub struct Topics {
-    cluster: Cluster,
+    cluster: Arc<Cluster>,
     creation: TopicCreation,
     may_compress: bool,
     is_dry_run: bool,
@@ -107,9 +108,14 @@ impl Topics {
     /// # Errors
     /// [`Code::Config`](crate::error::Code::Config) when librdkafka refuses a property.
     pub fn new(kafka: &Kafka) -> Result<Self, Error> {
+        Ok(Self::through(Arc::new(Cluster::new(kafka)?), kafka))
+    }
+
+    /// As [`new`](Self::new), through clients that several share.
+    pub fn through(cluster: Arc<Cluster>, kafka: &Kafka) -> Self {
         let compression = ["compression.type", "compression.codec"];
-        Ok(Self {
-            cluster: Cluster::new(kafka)?,
+        Self {
+            cluster,
             creation: kafka.creation.clone(),
             may_compress: kafka
                 .properties
@@ -118,7 +124,7 @@ impl Topics {
             is_dry_run: kafka.dry_run,
             refused: Mutex::default(),
             would_be: Mutex::default(),
-        })
+        }
     }
 
     /// Whether the producer compresses: a topic's limit then holds for what is left of a batch, so

@@ -46,7 +46,7 @@ impl From<Uncommitted> for Blocked {
     }
 }
 
-/// The last reached taken up: what a batch that is closed now gives out.
+/// The last position taken up: what a batch that is closed now gives out.
 #[derive(Debug, Clone)]
 pub struct Reached {
     pub seq: Seq,
@@ -252,7 +252,7 @@ impl<'a, P: Produce> Outlet<'a, P> {
         }
     }
 
-    /// Moves to a reached behind the last event, in-band: committed only after what is before it.
+    /// Moves to a position behind the last event, in-band: committed only after what is before it.
     pub fn pass(&mut self, token: &ResumeToken, time_millis: Option<i64>) {
         if token.as_bytes() == self.reached.token {
             return;
@@ -260,7 +260,7 @@ impl<'a, P: Produce> Outlet<'a, P> {
         self.reached.token.clear();
         self.reached.token.extend_from_slice(token.as_bytes());
         self.reached.time_millis = time_millis.or(self.reached.time_millis);
-        // An open batch takes the reached along when it is closed.
+        // An open batch takes the position along when it is closed.
         if self.batch.is_none()
             && let Some(position) = self.position()
         {
@@ -268,7 +268,7 @@ impl<'a, P: Produce> Outlet<'a, P> {
         }
     }
 
-    /// Closes the open batch, if any. It gives out the last reached whose event is complete, so that it
+    /// Closes the open batch, if any. It gives out the last position whose event is complete, so that it
     /// may also be closed between the records of one event.
     pub fn seal(&mut self, by: ClosedBy) {
         if self.is_lingering {
@@ -292,7 +292,7 @@ impl<'a, P: Produce> Outlet<'a, P> {
         self.tracker.seal(entry, seal);
     }
 
-    /// Whether the reached may be stored. A resume token holds the document's key, so that the token of one
+    /// Whether the position may be stored. A resume token holds the document's key, so that the token of one
     /// event may be larger than a checkpoint can be; the next event or idle token is a commit point again.
     fn has_room_in_a_checkpoint(&self) -> bool {
         self.reached.token.len() <= LARGEST_TOKEN
@@ -371,7 +371,7 @@ impl<'a, P: Produce> Outlet<'a, P> {
         self.transactions.as_ref()?.due(&self.reached.token)
     }
 
-    /// Commits the transaction with all that is before this reached, if there is anything to commit.
+    /// Commits the transaction with all that is before this position, if there is anything to commit.
     ///
     /// # Errors
     /// [`Blocked`] when it is time to end.
@@ -402,7 +402,7 @@ impl<'a, P: Produce> Outlet<'a, P> {
             return acknowledged && !self.is_half_sent && self.has_room_in_a_checkpoint();
         }
         if self.is_within_event || !self.has_room_in_a_checkpoint() {
-            // Half an event must not be committed before a reached that does not count it.
+            // Half an event must not be committed before a position that does not count it.
             if let Some(transactions) = &mut self.transactions {
                 let waits = &self.board.waits;
                 waits.on(Awaited::Transaction, transactions.abandon()).await;

@@ -2,6 +2,7 @@
 
 use crate::config::{Kafka, Mongo};
 use crate::flow::budget::Memory;
+use crate::sink::topics::Cluster;
 use mongodb::Client;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,8 @@ pub struct Shared {
     pub mongo: Arc<Mongo>,
     /// The one client of MongoDB.
     pub client: Client,
+    /// The clients that topics are asked about and made through.
+    pub cluster: Arc<Cluster>,
     /// `MAX_IN_FLIGHT_BYTES`, for all streams.
     pub memory: Arc<Memory>,
     /// `SHUTDOWN_TIMEOUT_MS`: how long a graceful stop may take.

@@ -51,7 +51,7 @@ pub async fn open(
     stop: CancellationToken,
 ) -> Result<Option<(StreamContext, Opened, Store)>, Error> {
     let mut router = Router::of(&spec.sink, &spec.resume)?;
-    let topics = Topics::new(&shared.kafka)?;
+    let topics = Topics::through(Arc::clone(&shared.cluster), &shared.kafka);
     let retry = shared.mongo.retry;
     // Neither end waits for the other, and the checkpoint's connections wait for none.
     let connecting = tasks::spawn({

@@ -20,10 +20,9 @@ async fn until(tailwater: &Tailwater, status: &str, reason: &str) -> String {
 
 /// The gauge of what is waited for.
 async fn waited(tailwater: &Tailwater, what: &str) -> f64 {
-    let page = tailwater.get("/metrics").await.body;
-    let name = format!("tailwater_waiting_seconds{{for=\"{what}\"}} ");
-    let value = page.lines().find_map(|line| line.strip_prefix(&name));
-    value.unwrap().parse().unwrap()
+    let page = tailwater.get("/metrics").await;
+    page.metric("tailwater_waiting_seconds", &[("for", what)])
+        .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -104,7 +104,10 @@ async fn every_metric_that_is_described_shows_up_and_no_other() {
     .await;
     for metric in names::ALL {
         assert_eq!(scrape.types[metric.name], metric.kind.name());
-        let labels: BTreeSet<_> = metric.labels.iter().copied().collect();
+        let mut labels: BTreeSet<_> = metric.labels.iter().copied().collect();
+        if !metric.is_of_process() {
+            labels.insert(names::STREAM);
+        }
         assert_eq!(scrape.labels(metric.name), labels, "{}", metric.name);
     }
     let headroom = scrape.value("tailwater_oplog_headroom_seconds", &[]);

@@ -19,6 +19,20 @@ impl Reply {
         serde_json::from_str(&self.body)
             .unwrap_or_else(|error| panic!("not JSON ({error}): {}", self.body))
     }
+
+    /// The value of the series of this metric that has these labels among others, on a page of metrics.
+    pub fn metric(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+        let has = |series: &str| {
+            let rest = series.strip_prefix(name)?;
+            let fits = |(label, value): &(&str, &str)| rest.contains(&format!("{label}=\"{value}\""));
+            (rest.is_empty() || rest.starts_with('{') && labels.iter().all(fits)).then_some(())
+        };
+        self.body.lines().find_map(|line| {
+            let (series, value) = line.rsplit_once(' ')?;
+            has(series)?;
+            value.parse().ok()
+        })
+    }
 }
 
 /// `GET path`.

@@ -191,7 +191,7 @@ impl Store {
         context.check(collection.read(stream).await?.as_ref())?;
         let failed = |error| collection.failure("claiming the stream in", &error);
         let mut former = match Self::raise_epoch(&collection, stream, context).await {
-            // Two first claims at one phase: the one that was late finds the document now.
+            // Two first claims at one moment: the one that was late finds the document now.
             Err(error) if server_code(&error) == Some(DUPLICATE_KEY) => {
                 Self::raise_epoch(&collection, stream, context).await
             }

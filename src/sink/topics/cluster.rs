@@ -101,7 +101,8 @@ pub(super) enum Creation {
 /// The client that metadata are asked through.
 pub(super) type Asked = BaseConsumer<Troubles>;
 
-pub(super) struct Cluster {
+/// The clients that topics are asked about and made through.
+pub struct Cluster {
     consumer: Arc<Asked>,
     admin: Arc<AdminClient<DefaultClientContext>>,
     troubles: Troubles,
@@ -117,7 +118,11 @@ impl fmt::Debug for Cluster {
 }
 
 impl Cluster {
-    pub(super) fn new(kafka: &Kafka) -> Result<Self, Error> {
+    /// Sets up the clients; nothing is asked yet.
+    ///
+    /// # Errors
+    /// [`Code::Config`](crate::error::Code::Config) when librdkafka refuses a property.
+    pub fn new(kafka: &Kafka) -> Result<Self, Error> {
         let failed = |error: KafkaError| client::error("setting up the Kafka client", &error);
         let troubles = Troubles::default();
         // Log lines wait in the client's queue until somebody polls, which is seldom here and for

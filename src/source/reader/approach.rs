@@ -8,7 +8,7 @@ use crate::source::reply::Reply;
 use mongodb::error::Error;
 use tokio_util::sync::CancellationToken;
 
-/// How many replies a without_images cursor may take to come to an event that is known to be there.
+/// How many replies a cursor without images may take to come to an event that is known to be there.
 const LEAN_REPLIES: usize = 30;
 
 impl Reader {

@@ -1,7 +1,7 @@
 //! Getting past the end of a stream that does not show.
 //!
 //! A dropped database ends its stream with an `invalidate`, after which the server closes the cursor. Where
-//! that event is hidden, by whatever it may be, every cursor opened at the same state is closed again, and
+//! that event is hidden, by whatever it may be, every cursor opened at the same position is closed again, and
 //! nothing ever arrives. All that comes before the drop has been read then, so the stream goes on right
 //! behind it.
 

@@ -40,7 +40,7 @@ impl Reader {
         }
     }
 
-    /// The first reply of a cursor may begin before the state it was opened at.
+    /// The first reply of a cursor may begin before the position it was opened at.
     pub(super) fn leave_out_repeated(&self, reply: &mut Reply, state: &CursorState) {
         if let Some(time) = state.opened_at {
             reply.leave_out_through(&state.last, time);

@@ -1,4 +1,4 @@
-//! Where a stream stands, reply by reply.
+//! Where a cursor stands, reply by reply.
 
 use super::Left;
 use super::closed::TOO_MANY;
@@ -28,7 +28,7 @@ pub(super) struct CursorState {
     told_back: Option<Instant>,
     /// The fragments of an event with more to come. The token of one is of use to this process only.
     sequence: Sequence,
-    /// The state before that event.
+    /// The position before that event.
     before_split: Option<ResumeToken>,
     /// Whether fragments that were sent on come again from the first.
     pub(super) splits_anew: bool,
@@ -152,10 +152,10 @@ impl CursorState {
     /// Moves over a reply.
     ///
     /// A post-batch token that sorts before what was read is withheld: to go on from there would repeat
-    /// it, and such a state is never stored. Servers of one release line send some.
+    /// it, and such a position is never stored. Servers of one release line send some.
     ///
     /// # Errors
-    /// [`SplitError`] when the reply is not what a change stream sends: none of it counts, and the state is
+    /// [`SplitError`] when the reply is not what a change stream sends: none of it counts, and the position is
     /// before the event that it was in the middle of.
     pub(super) fn advance(&mut self, reply: &mut Reply) -> Result<Advanced, SplitError> {
         let count = match self.over_events(reply) {
@@ -174,7 +174,7 @@ impl CursorState {
         {
             if token.stream_order(&self.last) == Some(Ordering::Less) {
                 reply.withhold_post_batch_token();
-                // Opened at a time, a stream begins before the state.
+                // Opened at a time, a stream begins before the position.
                 went_back = self.opened_at.is_none();
             } else {
                 self.move_to(token);
