@@ -23,6 +23,7 @@ mod servers;
 mod settings;
 mod start;
 mod stream;
+mod streams;
 mod subject;
 
 use clap::{Parser, Subcommand};
@@ -63,6 +64,8 @@ enum What {
     Memory(Settings),
     /// Documents are inserted at a steady rate; how long is each on its way?
     Latency(Settings),
+    /// 1, 10 and 100 streams in one process, at rest.
+    Streams(Settings),
     /// Writes the report of all that was measured.
     Report {
         #[arg(long, default_value = "bench/out")]
@@ -88,6 +91,7 @@ async fn main() -> Fallible {
         What::Steady(settings) => return endurance::steady(&at_home(settings)?).await,
         What::Memory(settings) => return endurance::memory(&at_home(settings)?).await,
         What::Latency(settings) => return latency::run(&at_home(settings)?).await,
+        What::Streams(settings) => return streams::run(&at_home(settings)?).await,
         What::Report { folder } => return report::write(&folder),
         What::Raw(settings) => return raw::run(&settings).await,
     };

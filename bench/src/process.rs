@@ -47,6 +47,14 @@ pub fn usage(pid: &str) -> Fallible<Usage> {
     })
 }
 
+/// How many threads a process has.
+///
+/// # Errors
+/// When there is no such process.
+pub fn threads(pid: u32) -> Fallible<usize> {
+    Ok(std::fs::read_dir(format!("/proc/{pid}/task"))?.count())
+}
+
 /// Sends a signal.
 ///
 /// # Errors
@@ -81,6 +89,10 @@ impl Measured {
             began,
             name: name.to_owned(),
         })
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// What it has used so far.

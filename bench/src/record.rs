@@ -58,6 +58,8 @@ pub mod value {
     pub const P90: &str = "p90";
     pub const P99: &str = "p99";
     pub const HIGHEST: &str = "highest";
+    /// Of the process, at rest.
+    pub const THREADS: &str = "threads";
     /// Probes that never came.
     pub const LOST: &str = "lost";
 }

@@ -51,8 +51,8 @@ impl<'a> Chosen<'a> {
 /// Which stream of `STREAMS` is meant.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
 pub struct StreamArg {
-    /// The stream that is meant, by its name in STREAMS or its id; without it the only one, or all
-    #[arg(long, value_name = "NAME")]
+    /// Which stream: its name in STREAMS, or its id
+    #[arg(long, value_name = "NAME", global = true)]
     pub stream: Option<String>,
 }
 

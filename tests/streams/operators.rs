@@ -66,9 +66,9 @@ async fn checkpoints_are_shown_and_moved_for_the_stream_that_is_named() {
     let show = async |index| {
         let args = [
             "token",
+            "show",
             "--stream",
             streams.name(index),
-            "show",
             "--output",
             "json",
         ];

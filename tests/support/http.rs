@@ -24,7 +24,8 @@ impl Reply {
     pub fn metric(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         let has = |series: &str| {
             let rest = series.strip_prefix(name)?;
-            let fits = |(label, value): &(&str, &str)| rest.contains(&format!("{label}=\"{value}\""));
+            let fits =
+                |(label, value): &(&str, &str)| rest.contains(&format!("{label}=\"{value}\""));
             (rest.is_empty() || rest.starts_with('{') && labels.iter().all(fits)).then_some(())
         };
         self.body.lines().find_map(|line| {

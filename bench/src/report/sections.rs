@@ -51,6 +51,20 @@ pub const SECTIONS: &[Section] = &[
         ],
     },
     Section {
+        mode: "streams",
+        title: "Many streams in one process",
+        text: "Streams of databases in which nothing happens.",
+        columns: &[
+            column("resident, MB", v::RSS_MB, 0),
+            column("cores", v::CORES, 3),
+            column("threads", v::THREADS, 0),
+            column("all open after, ms", v::FIRST_MS, 0),
+            column("stopped after, s", v::ALL_S, 1),
+        ],
+        bounds: false,
+        charts: &[],
+    },
+    Section {
         mode: "latency",
         title: "Latency at a steady rate",
         text: "From just before an insert is sent to its arrival at a consumer, in ms, after a warm-up of five seconds. \
