@@ -1,5 +1,6 @@
 //! Signals: the first asks to drain, the second ends the process at once. And the end itself.
 
+use crate::log::event_id;
 use std::io::Write;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
@@ -48,6 +49,7 @@ pub fn on_signal() -> std::io::Result<CancellationToken> {
                 None => since = Some(Instant::now()),
             }
             tracing::info!(
+                event_id = event_id::STOPPING,
                 signal = name,
                 "stopping: no more reading, waiting for the last acknowledgements"
             );

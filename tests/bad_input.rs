@@ -26,7 +26,7 @@ fn nowhere(database: &str) -> String {
 
 /// It lives, it is not ready, and it ends well when asked to.
 async fn waits(mut tailwater: Tailwater, server: &str) {
-    let line = tailwater.wait_for_log("not ready yet, waiting").await;
+    let line = tailwater.wait_for_event("server_awaited").await;
     assert!(line.contains(&format!("server=\"{server}\"")), "{line}");
     assert!(line.contains(NOWHERE), "{line}");
     assert_eq!(tailwater.get("/health/live").await.status, 200);
@@ -84,7 +84,7 @@ async fn what_is_no_mongodb_is_said_to_be_none() {
         .env("KAFKA_BROKERS", kafka)
         .env("ENABLE_CHANGE_STREAMS", "false")
         .spawn();
-    idle.wait_for_log("nothing is watched").await;
+    idle.wait_for_event("nothing_watched").await;
     let http = idle.http_addr().unwrap().to_string();
     for (address, said) in [
         (kafka, "it is no MongoDB"),
@@ -92,7 +92,7 @@ async fn what_is_no_mongodb_is_said_to_be_none() {
     ] {
         let setup = to(&format!("mongodb://{address}/shop")).await;
         let mut tailwater = setup.spawn();
-        let line = tailwater.wait_for_log("not ready yet, waiting").await;
+        let line = tailwater.wait_for_event("server_awaited").await;
         assert!(line.contains(said), "{line}");
         let health = tailwater.get("/health").await.json();
         assert!(
@@ -240,7 +240,7 @@ async fn what_is_wrong_at_both_ends_is_told_in_one_start() {
 async fn servers_that_are_away_are_spoken_of_while_they_are_still_being_looked_for() {
     let patient = nowhere("shop").replace("TimeoutMS=200", "TimeoutMS=3600000");
     let mut tailwater = to(&patient).await.env("KAFKA_BROKERS", NOWHERE).spawn();
-    let connecting = tailwater.wait_for_log("connecting").await;
+    let connecting = tailwater.wait_for_event("connecting").await;
     assert!(connecting.contains(NOWHERE), "{connecting}");
     for server in ["mongodb", "kafka"] {
         let named = format!("server=\"{server}\"");
@@ -314,9 +314,9 @@ async fn a_taken_http_port_is_done_without_unless_it_was_asked_for() {
     let topic = db.topic("changes");
     let setup = to(db.uri()).await.env("KAFKA_DB_CHANGES_TOPIC", &topic);
     let mut tailwater = setup.clone().without("HTTP_ADDR").spawn();
-    let warning = tailwater.wait_for_log("no http server").await;
+    let warning = tailwater.wait_for_event("http_not_started").await;
     assert!(warning.contains("127.0.0.1:3001"), "{warning}");
-    tailwater.wait_for_log("its position is stored").await;
+    tailwater.wait_for_event("first_start").await;
     db.documents("users").insert_one(doc! {}).await.unwrap();
     support::kafka().await.wait_for_records(&[&topic], 1).await;
     tailwater.stop().await;
@@ -336,7 +336,7 @@ async fn switched_off_it_is_alive_and_needs_no_server() {
         .env("KAFKA_BROKERS", NOWHERE)
         .env("ENABLE_CHANGE_STREAMS", false);
     let mut tailwater = setup.spawn();
-    tailwater.wait_for_log("nothing is watched").await;
+    tailwater.wait_for_event("nothing_watched").await;
     let live = tailwater.get("/health/live").await;
     assert_eq!(live.status, 200);
     assert_eq!(live.json()["state"], "disabled");
@@ -369,7 +369,7 @@ async fn a_second_signal_ends_a_drain_at_once_and_loses_nothing() {
         .unwrap();
     tailwater.wait_for_log("events=1").await;
     tailwater.signal(Signal::TERM);
-    tailwater.wait_for_log("stopping").await;
+    tailwater.wait_for_event("stopping").await;
     // Signals of the first moment are one request, as a supervisor and its group send them.
     let code = eventually(PATIENCE, "a second signal ends it", async || {
         tailwater.signal(Signal::INT);

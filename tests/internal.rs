@@ -60,7 +60,7 @@ async fn what_out_writes_beside_its_target_is_left_out_and_its_rename_counts_for
         .await
         .unwrap();
     kafka.wait_for_records(&[&db.topic(temporary)], 1).await;
-    named.wait_for_log("topic created").await;
+    named.wait_for_event("topic_created").await;
     named.stop().await;
 }
 

@@ -134,9 +134,7 @@ async fn a_token_that_is_not_found_under_way_loses_and_repeats_nothing() {
                 resumes.then(|| not_found.clone())
             }),
         }
-        tailwater
-            .wait_for_log("is opened at its cluster time")
-            .await;
+        tailwater.wait_for_event("token_not_found").await;
         for id in 5..10 {
             insert(&db, "orders", id).await;
         }

@@ -82,7 +82,7 @@ async fn a_hidden_end_is_passed(
     insert(&db, 0..3).await;
     db.drop().await.unwrap();
     insert(&db, 3..6).await;
-    let line = tailwater.wait_for_log("goes on behind the drop").await;
+    let line = tailwater.wait_for_event("drop_passed").await;
     assert!(line.contains("WARN"), "{line}");
     let records = kafka.wait_for_records(&[&topic], 6).await;
     assert_eq!(ids(&records), (0..6).collect::<Vec<_>>());

@@ -42,7 +42,7 @@ async fn a_post_batch_token_that_goes_back_is_left_out_and_said() {
                 token.insert("_data", back);
             }
         });
-        tailwater.wait_for_log("is before what was read").await;
+        tailwater.wait_for_event("token_went_back").await;
         insert(&db, 3..5).await;
         kafka.wait_for_records(&[&topic], 5).await;
         let exit = tailwater.stop().await;
@@ -52,7 +52,7 @@ async fn a_post_batch_token_that_goes_back_is_left_out_and_said() {
         insert(&db, 5..7).await;
         let mut tailwater = setup.start().await;
         kafka.wait_for_records(&[&topic], 7).await;
-        tailwater.wait_for_log("is before what was read").await;
+        tailwater.wait_for_event("token_went_back").await;
         tailwater.stop().await;
         let tailwater = setup.start().await;
         insert(&db, 7..9).await;

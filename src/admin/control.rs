@@ -4,6 +4,7 @@ use super::Context;
 use super::guard::refused;
 use super::which::Which;
 use crate::error::Error;
+use crate::log::event_id;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Query, State};
@@ -108,7 +109,10 @@ pub(super) async fn stop(
 ) -> Json<Value> {
     let controls = &context.controls;
     if !controls.stop.is_cancelled() {
-        tracing::info!("stopping: asked for by an operator");
+        tracing::info!(
+            event_id = event_id::STOPPING,
+            "stopping: asked for by an operator"
+        );
         controls.stop.cancel();
     }
     let mut data = json!({ "stopping": true });
@@ -146,7 +150,7 @@ pub(super) async fn log_level(
         return refused(StatusCode::BAD_REQUEST, why);
     };
     context.controls.log.set_level(level);
-    tracing::info!(%level, "log level changed by an operator");
+    tracing::info!(event_id = event_id::LOG_LEVEL_CHANGED, %level, "log level changed by an operator");
     let level = level.as_str().to_ascii_lowercase();
     done(json!({ "level": level })).into_response()
 }

@@ -11,6 +11,7 @@ pub use control::{Controls, Ended};
 
 use crate::config::{Http, Secret};
 use crate::error::{Code, Error};
+use crate::log::event_id;
 use crate::status::exposition;
 use crate::stream::streams::Streams;
 use axum::Router;
@@ -72,7 +73,7 @@ pub async fn serve(
         Err(error) => {
             let code = Code::of_system(&error, Code::Config);
             if code == Code::Config && is_default {
-                tracing::warn!(%addr, %error, "no http server: the default address cannot be had; HTTP_ADDR names another");
+                tracing::warn!(event_id = event_id::HTTP_NOT_STARTED, %addr, %error, "no http server: the default address cannot be had; HTTP_ADDR names another");
                 return Ok(None);
             }
             let remedy = match code {

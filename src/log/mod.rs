@@ -2,6 +2,7 @@
 //! command answers stays alone on the standard one.
 
 mod escaped;
+pub mod event_id;
 mod json;
 mod one_line;
 

@@ -9,6 +9,7 @@ use crate::checkpoint::{self, Location};
 use crate::config::{Config, StreamSpec};
 use crate::error::Error;
 use crate::flow::budget::Memory;
+use crate::log::event_id;
 use crate::metrics::Registry;
 use crate::preflight::{Finding, Report};
 use crate::sink::topics::{self, Cluster};
@@ -68,7 +69,10 @@ pub async fn run(config: Config, controls: Controls) -> Result<(), Error> {
         true => run_streams(&config, &streams, &controls).await,
         false => {
             streams.enter(State::Disabled);
-            tracing::info!("ENABLE_CHANGE_STREAMS=false: nothing is watched");
+            tracing::info!(
+                event_id = event_id::NOTHING_WATCHED,
+                "ENABLE_CHANGE_STREAMS=false: nothing is watched"
+            );
             controls.stop.cancelled().await;
             Ok(())
         }
@@ -91,6 +95,7 @@ async fn run_streams(
     controls: &Controls,
 ) -> Result<(), Error> {
     tracing::info!(
+        event_id = event_id::CONNECTING,
         mongodb = config.mongo.redacted_uri(),
         kafka = config.kafka.brokers,
         "connecting"

@@ -105,8 +105,9 @@ impl Refused<'_> {
     }
 
     /// One line that says what became of it.
-    pub fn log(&self, what: &'static str) {
+    pub fn log(&self, event_id: &'static str, what: &'static str) {
         tracing::warn!(
+            event_id,
             database = self.event.database,
             collection = self.event.collection,
             operation = self.event.operation_name,

@@ -17,6 +17,7 @@ pub use problem::TopicProblem;
 
 use crate::config::{Kafka, OnMissingTopic, TopicCreation};
 use crate::error::Error;
+use crate::log::event_id;
 use crate::preflight::Finding;
 use crate::route::{TimeLimits, Topic};
 use crate::status::waiting::{Awaited, Waits};
@@ -294,7 +295,11 @@ impl Topics {
             .await
         {
             Ok(Ok(())) => {
-                tracing::info!(topic = name, "topic created");
+                tracing::info!(
+                    event_id = event_id::TOPIC_CREATED,
+                    topic = name,
+                    "topic created"
+                );
                 Ok(())
             }
             // Another instance was faster.

@@ -14,6 +14,7 @@ use crate::change::event::NoEvent;
 use crate::change::position::Position;
 use crate::error::Error;
 use crate::flow::budget::{Budget, Reservation};
+use crate::log::event_id;
 use crate::mongo::describe::{custom, describe};
 use crate::mongo::errors::{self, Phase, SourceFault, Stage};
 use crate::retry::{GivenUp, Retry};
@@ -229,7 +230,11 @@ impl Reader {
             }
             _ => "change stream interrupted, reconnecting",
         };
-        tracing::warn!(error = said, "{what}");
+        tracing::warn!(
+            event_id = event_id::SOURCE_INTERRUPTED,
+            error = said,
+            "{what}"
+        );
     }
 
     /// Reads replies until the cursor ends.
@@ -276,7 +281,11 @@ impl Reader {
             self.board.mongo_refuses.set(false);
             if let Some((since, _)) = state.interrupted.take() {
                 let seconds = since.elapsed().as_secs();
-                tracing::info!(after_seconds = seconds, "the change stream goes on");
+                tracing::info!(
+                    event_id = event_id::SOURCE_RESUMED,
+                    after_seconds = seconds,
+                    "the change stream goes on"
+                );
             }
             is_new = false;
             expected = reply.len();

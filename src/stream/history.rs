@@ -9,6 +9,7 @@ use super::start::Opened;
 use crate::change::position::{Position, ResumeToken, Seq};
 use crate::config::OnHistoryLost;
 use crate::error::{Code, Error};
+use crate::log::event_id;
 use crate::retry::Retry;
 use crate::source::cursor::Start;
 use crate::source::opener::Ahead;
@@ -129,6 +130,7 @@ pub async fn resume_behind(
             Ok(opened) => opened,
             Err(error) if error.code == Code::HistoryLost => {
                 tracing::warn!(
+                    event_id = event_id::OPLOG_TRUNCATED,
                     attempt = recovery.attempt,
                     "the oplog was truncated past where the stream should go on; trying again further ahead"
                 );
@@ -151,7 +153,12 @@ pub async fn resume_behind(
         let missing = missing(&lost, Some(to));
         let told = format!("history lost: {missing}; going on behind the gap");
         if is_new {
-            tracing::error!(policy = name(policy), cause = error.detail, "{told}");
+            tracing::error!(
+                event_id = event_id::HISTORY_LOST,
+                policy = name(policy),
+                cause = error.detail,
+                "{told}"
+            );
             context.board.gaps.add(1);
         } else {
             tracing::warn!(policy = name(policy), "the gap is longer: {missing}");

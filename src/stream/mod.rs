@@ -31,6 +31,7 @@ pub mod waiting;
 use crate::checkpoint::committer::Checkpoints;
 use crate::config::OnMissingTopic;
 use crate::error::{Code, Error, Policy};
+use crate::log::event_id;
 use crate::sink::producer::Faults;
 use crate::source::cursor::Start;
 use crate::status::State;
@@ -119,6 +120,7 @@ pub async fn supervise(
             Some(error) => history::resume_behind(context, &mut recovery, &position, error).await?,
             None => {
                 tracing::warn!(
+                    event_id = event_id::PRODUCER_RESTARTED,
                     seq = position.seq.0,
                     "starting again from the last acknowledged position"
                 );

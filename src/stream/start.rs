@@ -9,6 +9,7 @@ use crate::change::position::{Position, ResumeToken, Seq};
 use crate::checkpoint::{self, Checkpoint, Connections, Decision, Location, Store, StoreContext};
 use crate::config::{StartAt, StreamSpec};
 use crate::error::{Code, Error};
+use crate::log::event_id;
 use crate::mongo::errors::SourceFault;
 use crate::mongo::identity;
 use crate::preflight::Report;
@@ -239,6 +240,7 @@ async fn begin(
             Err(error) if error.code == Code::HistoryLost && *start_at == StartAt::Earliest => {
                 let pause = pauses.next().ok_or(error)?;
                 tracing::warn!(
+                    event_id = event_id::OPLOG_TRUNCATED,
                     attempt,
                     "the oplog was truncated past where the stream should begin; trying again further ahead"
                 );
@@ -282,7 +284,7 @@ async fn begin(
     match is_dry_run {
         true => tracing::info!(start_at = ?start_at, "no checkpoint: a first start"),
         false => {
-            tracing::info!(start_at = ?start_at, "no checkpoint: a first start, its position is stored");
+            tracing::info!(event_id = event_id::FIRST_START, start_at = ?start_at, "no checkpoint: a first start, its position is stored");
         }
     }
     Ok(Some(Opened {

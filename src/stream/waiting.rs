@@ -1,6 +1,7 @@
 //! Waiting for servers: what is said meanwhile, when it is tried again, and when it is given up.
 
 use crate::error::Error;
+use crate::log::event_id;
 use crate::preflight::{Finding, Report};
 use crate::retry::{Delays, Retry};
 use crate::status::Note;
@@ -71,6 +72,7 @@ impl Wait<'_> {
     fn say(&self, waiting: &Error, said: &mut String) {
         if waiting.detail != *said {
             tracing::warn!(
+                event_id = event_id::SERVER_AWAITED,
                 server = self.server,
                 "not ready yet, waiting: {}",
                 waiting.detail

@@ -45,7 +45,7 @@ async fn letters_in_parts_are_shown_whole_and_replayed_as_the_records_they_would
         "_id": "long", "z": 1_i64 << 60, "a": 1.0, "m": Bson::Null, "text": "Ä\u{1F600}".repeat(9_000),
     };
     documents.insert_one(&long).await.unwrap();
-    tailwater.wait_for_log("record dead-lettered").await;
+    tailwater.wait_for_event("record_dead_lettered").await;
     tailwater.stop().await;
 
     let letters = json(&setup, &list, 0).await;

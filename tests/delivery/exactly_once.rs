@@ -90,7 +90,7 @@ async fn fenced_by_nobody_it_takes_the_stream_up_again() {
     })
     .await
     .unwrap();
-    tailwater.wait_for_log("starting again").await;
+    tailwater.wait_for_event("producer_restarted").await;
     let before = usize::try_from(load.written()).unwrap();
     committed(kafka, &topic, before + 50).await;
     let written = load.stop().await;

@@ -227,7 +227,7 @@ async fn skipped_by_the_users_choice_it_is_counted_and_logged() {
     documents.insert_one(doc! {"_id": "after"}).await.unwrap();
     let records = kafka.wait_for_records(&[&topic], 1).await;
     assert_eq!(records[0].value["documentKey"]["_id"], "after");
-    let line = tailwater.wait_for_log("record skipped").await;
+    let line = tailwater.wait_for_event("record_skipped").await;
     assert!(line.contains("too_large"), "{line}");
     tailwater.stop().await;
 }
@@ -263,7 +263,7 @@ async fn a_record_of_just_the_limit_passes_and_one_byte_more_is_not_even_sent() 
         .collect();
     assert_eq!(ids, [1, 2, 4]);
     assert_eq!(wire_size(&records[1]), limit);
-    tailwater.wait_for_log("record dead-lettered").await;
+    tailwater.wait_for_event("record_dead_lettered").await;
     let exit = tailwater.stop().await;
     assert!(!exit.output.contains("kafka refused"), "{}", exit.output);
 }

@@ -20,7 +20,7 @@ async fn a_topic_deleted_under_way_is_made_again_and_nothing_is_lost_after() {
     let before = kafka.wait_for_records(&[&topic], 50).await;
     let first = before.iter().map(Record::seq).min().unwrap();
     kafka.delete_topic(&topic).await;
-    tailwater.wait_for_log("topic created").await;
+    tailwater.wait_for_event("topic_created").await;
     let written = u64::try_from(load.stop().await).unwrap();
 
     // What Kafka had acknowledged went with the topic; all that it had not comes.

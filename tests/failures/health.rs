@@ -67,7 +67,7 @@ async fn without_mongodb_it_is_unhealthy_until_that_is_back() {
     assert!(line.contains("mongodb cannot be reached"), "{line}");
     mongo.restart().await;
     until(&tailwater, "healthy", "").await;
-    tailwater.wait_for_log("the change stream goes on").await;
+    tailwater.wait_for_event("source_resumed").await;
     tailwater.wait_for_log("to=\"healthy\"").await;
     let detailed = tailwater.get("/health/detailed").await.json();
     assert_eq!(

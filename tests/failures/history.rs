@@ -197,7 +197,7 @@ async fn an_oplog_that_is_being_truncated_is_no_reason_for_more_than_one_gap() {
     }
     let uri = wire.uri_of(scene.db.name());
     let mut tailwater = scene.setup.clone().env("MONGODB_URI", uri).start().await;
-    let line = tailwater.wait_for_log("trying again further ahead").await;
+    let line = tailwater.wait_for_event("oplog_truncated").await;
     assert!(line.contains("WARN"), "{line}");
     scene.kafka.wait_for_records(&[&scene.ddl], 1).await;
     assert_eq!(wire.left("getMore"), 0);
@@ -258,7 +258,7 @@ async fn a_running_stream_that_the_oplog_overtakes_goes_on_behind_the_gap() {
     proxy.cut();
     overtake(&scene.db, 3000).await;
     proxy.heal();
-    tailwater.wait_for_log("history lost").await;
+    tailwater.wait_for_event("history_lost").await;
     scene.kafka.wait_for_records(&[&scene.ddl], 1).await;
     scene
         .db
@@ -284,7 +284,7 @@ async fn without_a_topic_for_it_the_gap_is_told_in_the_log() {
     scene.deliver_one().await;
     overtake(&scene.db, 2000).await;
     let mut tailwater = scene.setup.spawn();
-    let line = tailwater.wait_for_log("history lost").await;
+    let line = tailwater.wait_for_event("history_lost").await;
     assert!(line.contains("missing, from 20"), "{line}");
     tailwater.wait_ready().await;
     scene

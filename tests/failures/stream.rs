@@ -121,7 +121,7 @@ async fn a_server_that_dies_and_comes_back_is_read_on_where_the_stream_was() {
     insert(&db, 0..5).await;
     kafka.wait_for_records(&[&topic], 5).await;
     mongo.kill9();
-    tailwater.wait_for_log("reconnecting").await;
+    tailwater.wait_for_event("source_interrupted").await;
     mongo.restart().await;
     insert(&db, 5..10).await;
     let records = kafka.wait_for_records(&[&topic], 10).await;

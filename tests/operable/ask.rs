@@ -107,9 +107,7 @@ async fn an_instance_that_ends_without_a_word_is_not_said_to_have_stopped_well()
     let mut tailwater = with_a_record_in_flight(&setup, &db).await;
     let asked = at(&setup, tailwater.http_addr().unwrap());
     let mut stop = asked.args(&["stop"]).spawn();
-    tailwater
-        .wait_for_log("stopping: asked for by an operator")
-        .await;
+    tailwater.wait_for_event("stopping").await;
     tailwater.kill9();
     let exit = stop.wait_exit(PATIENCE).await;
     assert_eq!(exit.code, Some(1), "{}", exit.output);
@@ -127,7 +125,7 @@ async fn a_stream_that_is_switched_off_cannot_be_paused() {
         .env("KAFKA_BROKERS", "127.0.0.1:1")
         .env("ENABLE_CHANGE_STREAMS", "false");
     let mut tailwater = setup.spawn();
-    tailwater.wait_for_log("nothing is watched").await;
+    tailwater.wait_for_event("nothing_watched").await;
     let asked = at(&setup, tailwater.http_addr().unwrap());
     for args in [&["pause"], &["resume"]] {
         let exit = run(&asked, args).await;

@@ -31,7 +31,7 @@ async fn a_page_can_read_nothing_of_a_server_that_is_for_this_machine() {
             setup = setup.env("ADMIN_TOKEN", token);
         }
         let mut tailwater = setup.spawn();
-        tailwater.wait_for_log("nothing is watched").await;
+        tailwater.wait_for_event("nothing_watched").await;
         let addr = tailwater.http_addr().unwrap();
         let own = format!("host: localhost:{}\r\n", addr.port());
         let from_page = format!("{own}origin: http://evil.example\r\n");
@@ -70,7 +70,7 @@ async fn a_page_can_read_nothing_of_a_server_that_is_for_this_machine() {
 #[tokio::test]
 async fn refused_calls_are_two_lines_however_many_they_are() {
     let mut tailwater = idle().spawn();
-    tailwater.wait_for_log("nothing is watched").await;
+    tailwater.wait_for_event("nothing_watched").await;
     let addr = tailwater.http_addr().unwrap();
     for _ in 0..300 {
         let host = "host: evil.example\r\n";

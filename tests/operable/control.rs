@@ -67,7 +67,7 @@ async fn changing_calls_need_the_token_where_there_is_one() {
         .env("ENABLE_CHANGE_STREAMS", "false")
         .env("ADMIN_TOKEN", token)
         .spawn();
-    tailwater.wait_for_log("nothing is watched").await;
+    tailwater.wait_for_event("nothing_watched").await;
     let right = format!("authorization: Bearer {token}\r\n");
     let debug = r#"{"level":"debug"}"#;
     for headers in ["", "authorization: Bearer 0123456789abcdeX\r\n"] {
@@ -92,7 +92,7 @@ async fn changing_calls_need_the_token_where_there_is_one() {
         (reply.status, &reply.json()["data"]["level"]),
         (200, &json!("debug"))
     );
-    tailwater.wait_for_log("log level changed").await;
+    tailwater.wait_for_event("log_level_changed").await;
 
     let reply = post(&tailwater, "/admin/stop", &right, "").await;
     assert_eq!(reply.status, 200);
@@ -109,7 +109,7 @@ async fn without_a_token_other_machines_may_only_look() {
         .env("ENABLE_CHANGE_STREAMS", "false")
         .env("HTTP_ADDR", "0.0.0.0:0")
         .spawn();
-    tailwater.wait_for_log("nothing is watched").await;
+    tailwater.wait_for_event("nothing_watched").await;
     assert_eq!(tailwater.get("/health").await.status, 200);
     for path in ["/admin/pause", "/admin/resume", "/admin/stop"] {
         assert_eq!(post(&tailwater, path, "", "").await.status, 403);

@@ -137,7 +137,7 @@ async fn an_instance_that_should_watch_nothing_is_healthy_and_says_so() {
         .env("KAFKA_BROKERS", "127.0.0.1:1")
         .env("ENABLE_CHANGE_STREAMS", "false")
         .spawn();
-    tailwater.wait_for_log("nothing is watched").await;
+    tailwater.wait_for_event("nothing_watched").await;
     assert_eq!(tailwater.get("/health").await.json()["status"], "healthy");
     // A container or a Deployment with it is as it should be.
     let ready = tailwater.get("/health/ready").await;

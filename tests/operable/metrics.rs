@@ -128,7 +128,7 @@ async fn a_process_that_watches_nothing_can_be_scraped() {
         .env("KAFKA_BROKERS", "127.0.0.1:1")
         .env("ENABLE_CHANGE_STREAMS", "false")
         .spawn();
-    tailwater.wait_for_log("nothing is watched").await;
+    tailwater.wait_for_event("nothing_watched").await;
     let scrape = scrape(&tailwater).await;
     assert_eq!(
         scrape.value("tailwater_state", &[("state", "disabled")]),

@@ -11,7 +11,7 @@ async fn idle() -> (Tailwater, SocketAddr) {
         .env("KAFKA_BROKERS", "127.0.0.1:1")
         .env("ENABLE_CHANGE_STREAMS", "false")
         .spawn();
-    tailwater.wait_for_log("nothing is watched").await;
+    tailwater.wait_for_event("nothing_watched").await;
     let addr = tailwater.http_addr().unwrap();
     (tailwater, addr)
 }

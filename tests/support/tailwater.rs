@@ -217,6 +217,14 @@ impl Tailwater {
         .await
     }
 
+    /// Waits until the log has the event `id`, and returns its line: what it says may change, its id does not.
+    ///
+    /// # Panics
+    /// As [`wait_for_log`](Self::wait_for_log).
+    pub async fn wait_for_event(&mut self, id: &str) -> String {
+        self.wait_for_log(&format!("event_id=\"{id}\"")).await
+    }
+
     pub fn pid(&self) -> u32 {
         self.process.pid()
     }

@@ -9,6 +9,7 @@ use super::state::CursorState;
 use super::{Asked, OPENING_PATIENCE, READ_PATIENCE, Reader, timed_out};
 use crate::change::event::{Event, Operation};
 use crate::change::position::ClusterTime;
+use crate::log::event_id;
 use crate::source::cursor::{Cursor, Start};
 use crate::source::reply::Reply;
 use tokio_util::sync::CancellationToken;
@@ -35,6 +36,7 @@ impl Reader {
         match found {
             Some(time) => {
                 tracing::warn!(
+                    event_id = event_id::DROP_PASSED,
                     seconds = time.seconds,
                     "the server closes the change stream without an invalidate event, as the database was \
                      dropped; the stream goes on behind the drop"

@@ -2,6 +2,7 @@
 
 use super::state::CursorState;
 use super::{Asked, OPENING_PATIENCE, Reader};
+use crate::log::event_id;
 use crate::mongo::errors::SourceFault;
 use crate::source::locate::{Located, locate};
 use crate::source::reply::Reply;
@@ -28,6 +29,7 @@ impl Reader {
         match located {
             Located::At(time) => {
                 tracing::warn!(
+                    event_id = event_id::TOKEN_NOT_FOUND,
                     seconds = time.seconds,
                     "the stages in force hide the event that the resume token names, or the server does not \
                      find it; the stream is opened at its cluster time, and what was read before is left out"
@@ -70,6 +72,7 @@ impl Reader {
             self.board.went_back.add(1);
             if state.tells_back() {
                 tracing::warn!(
+                    event_id = event_id::TOKEN_WENT_BACK,
                     times = self.board.went_back.get(),
                     "the server sent a post-batch resume token that is before what was read; it is left out"
                 );

@@ -6,6 +6,7 @@ use crate::change::position::Seq;
 use crate::config::{OnMissingTopic, OnRecordError};
 use crate::error::Error;
 use crate::flow::batch::ClosedBy;
+use crate::log::event_id;
 use crate::route::{Route, Topic, TopicId};
 use crate::sink::dead_letter::{Reason, Refused};
 use crate::sink::parts::DeadLetter;
@@ -116,7 +117,7 @@ impl<P: Produce> Pump<'_, P> {
         match self.on_record_error {
             OnRecordError::Stop => return Err(End::Failed(refused.error())),
             OnRecordError::Skip => {
-                refused.log("record skipped");
+                refused.log(event_id::RECORD_SKIPPED, "record skipped");
                 self.board.skipped.add(1);
                 self.board.metrics.skipped(reason.name());
             }
@@ -149,7 +150,7 @@ impl<P: Produce> Pump<'_, P> {
                     // What was taken is what the next ones keep to.
                     topic.refused_size(dead_letter.largest() + 1);
                 }
-                refused.log("record dead-lettered");
+                refused.log(event_id::RECORD_DEAD_LETTERED, "record dead-lettered");
                 self.board.dead_lettered.add(1);
                 self.board.metrics.dead_lettered(reason.name());
             }

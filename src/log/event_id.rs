@@ -1,0 +1,48 @@
+//! Stable names of what is logged: the field `event_id`. Alerts and tests match these; the sentences may change.
+//! `docs/operations.md` lists them.
+
+macro_rules! events {
+    ($($name:ident $id:literal;)*) => {
+        $(pub const $name: &str = $id;)*
+
+        /// All of them, in the order of the reference.
+        pub const ALL: &[&str] = &[$($name),*];
+    };
+}
+
+events! {
+    CONNECTING "connecting";
+    NOTHING_WATCHED "nothing_watched";
+    HTTP_NOT_STARTED "http_not_started";
+    SERVER_AWAITED "server_awaited";
+    FIRST_START "first_start";
+    TOPIC_CREATED "topic_created";
+    SOURCE_INTERRUPTED "source_interrupted";
+    SOURCE_RESUMED "source_resumed";
+    TOKEN_NOT_FOUND "token_not_found";
+    TOKEN_WENT_BACK "token_went_back";
+    DROP_PASSED "drop_passed";
+    OPLOG_TRUNCATED "oplog_truncated";
+    HISTORY_LOST "history_lost";
+    RECORD_SKIPPED "record_skipped";
+    RECORD_DEAD_LETTERED "record_dead_lettered";
+    PRODUCER_RESTARTED "producer_restarted";
+    LOG_LEVEL_CHANGED "log_level_changed";
+    STOPPING "stopping";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ALL;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn each_is_distinct_and_in_the_runbook() {
+        assert_eq!(ALL.iter().collect::<BTreeSet<_>>().len(), ALL.len());
+        let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations.md");
+        let docs = std::fs::read_to_string(docs).unwrap();
+        for id in ALL {
+            assert!(docs.contains(&format!("| `{id}` |")), "{id}");
+        }
+    }
+}
