@@ -2,6 +2,7 @@
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
+use tailwater::change::extra::Extra;
 use tailwater::change::position::{Position, ResumeToken, Seq};
 use tailwater::flow::watermark::{EntryId, Seal, Watermark};
 
@@ -52,6 +53,7 @@ fn seal(token: &ResumeToken, seq: u64) -> Seal {
             seq: Seq(seq),
             time_millis: None,
             cluster_time: None,
+            extra: Extra::default(),
         }),
     }
 }

@@ -7,6 +7,7 @@ use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use std::time::{Duration, Instant};
 use tailwater::change::event::Event;
+use tailwater::change::extra::Extra;
 use tailwater::change::position::{Position, ResumeToken, Seq};
 use tailwater::change::raw;
 use tailwater::config::{Batching, RecordTimestamp, Topics};
@@ -118,6 +119,7 @@ fn events_of_one_reply(bencher: Bencher<'_, '_>, text: usize) {
                         seq,
                         time_millis: event.timestamp_millis(),
                         cluster_time: event.cluster_time,
+                        extra: Extra::default(),
                     });
                     let (records, bytes) = (fill.records, fill.bytes);
                     tracker.seal(

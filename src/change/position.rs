@@ -1,5 +1,6 @@
 //! Where in the change stream we are: token, cluster time, sequence number.
 
+use super::extra::Extra;
 use bson::{RawDocument, RawDocumentBuf};
 use std::cmp::Ordering;
 use std::fmt;
@@ -135,6 +136,8 @@ pub struct Position {
     pub time_millis: Option<i64>,
     /// Cluster time of the last event up to this place, where known.
     pub cluster_time: Option<ClusterTime>,
+    /// What is true up to this place beside that.
+    pub extra: Extra,
 }
 
 impl Position {

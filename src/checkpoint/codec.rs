@@ -1,17 +1,17 @@
 //! The stored form of a [`Record`]: one JSON object, versioned, readable by people.
 //!
 //! `docs/checkpoints.md` explains each field. Unknown fields are ignored, so that a newer version may
-//! add some; a change that an older one would misread raises the version.
+//! add some; a change that an older one would misread raises the version. Each record is written in the
+//! [oldest form](Form::of) that holds it: whoever uses nothing of a newer form can go back to an older release.
 
+use super::form::Form;
 use super::{Filter, Record};
+use crate::change::extra::Extra;
 use crate::change::position::{ClusterTime, Position, ResumeToken, Seq};
 use crate::error::{Code, Error};
 use bson::{Bson, Document, RawDocumentBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-
-/// The version this code writes, and the newest it reads.
-const VERSION: u32 = 1;
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -35,6 +35,9 @@ struct Stored {
     /// How many partitions the checkpoint topic had; only in Kafka.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     partitions: Option<i32>,
+    /// From form 2 on: each part by its name, as Extended JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    extra: Option<serde_json::Value>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -59,6 +62,11 @@ pub(super) fn encode(record: &Record, partitions: Option<i32>) -> Result<Vec<u8>
             format!("the checkpoint cannot be encoded: {error}"),
         )
     };
+    let extra = record
+        .position
+        .as_ref()
+        .and_then(|position| position.extra.as_document())
+        .map(|parts| Bson::Document(parts.clone()).into_canonical_extjson());
     let token = record
         .position
         .as_ref()
@@ -67,7 +75,7 @@ pub(super) fn encode(record: &Record, partitions: Option<i32>) -> Result<Vec<u8>
         .map(|token| token.map(|token| Bson::Document(token).into_canonical_extjson()))
         .map_err(|error| failed(&error))?;
     let stored = Stored {
-        version: VERSION,
+        version: Form::of(record).version(),
         stream: record.stream.clone(),
         namespace: record.namespace.clone(),
         source: record.source.clone(),
@@ -90,6 +98,7 @@ pub(super) fn encode(record: &Record, partitions: Option<i32>) -> Result<Vec<u8>
             .map(|time| (time.seconds, time.increment)),
         updated_at: Timestamp::from_millisecond(record.updated_at_millis).unwrap_or_default(),
         partitions,
+        extra,
     };
     serde_json::to_vec(&stored).map_err(|error| failed(&error))
 }
@@ -122,15 +131,7 @@ pub(super) fn decode(bytes: &[u8], place: &str) -> Result<Record, Error> {
         ))
     };
     let Versioned { version } = serde_json::from_slice(bytes).map_err(at)?;
-    if version > VERSION {
-        return Err(Error::new(
-            Code::CheckpointFailed,
-            format!(
-                "the checkpoint in {place} has version {version}, and this Tailwater knows \
-                 versions up to {VERSION}: use the release that wrote it, or a newer one"
-            ),
-        ));
-    }
+    let form = Form::from_version(version.into(), &format!("the checkpoint in {place}"))?;
     let stored: Stored = serde_json::from_slice(bytes).map_err(at)?;
     let position = match (stored.token, stored.seq) {
         (None, _) => None,
@@ -142,6 +143,12 @@ pub(super) fn decode(bytes: &[u8], place: &str) -> Result<Record, Error> {
             cluster_time: stored
                 .cluster_time
                 .map(|(seconds, increment)| ClusterTime::new(seconds, increment)),
+            extra: match (form, stored.extra) {
+                (Form::First, _) | (Form::Second, None) => Extra::default(),
+                (Form::Second, Some(parts)) => document_of(parts)
+                    .ok_or_else(|| damaged("its extra part is no document".into()))?
+                    .into(),
+            },
         }),
     };
     Ok(Record {
@@ -160,11 +167,15 @@ pub(super) fn decode(bytes: &[u8], place: &str) -> Result<Record, Error> {
 }
 
 fn token_of(value: serde_json::Value) -> Option<ResumeToken> {
-    let Ok(Bson::Document(document)) = Bson::try_from(value) else {
-        return None;
-    };
-    let raw = RawDocumentBuf::try_from(&document).ok()?;
+    let raw = RawDocumentBuf::try_from(&document_of(value)?).ok()?;
     ResumeToken::from_bytes(raw.as_bytes())
+}
+
+fn document_of(value: serde_json::Value) -> Option<Document> {
+    match Bson::try_from(value) {
+        Ok(Bson::Document(document)) => Some(document),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -192,6 +203,7 @@ mod tests {
                 seq: Seq(1_704_110_400_000_001),
                 time_millis: Some(1_704_110_400_123),
                 cluster_time: Some(ClusterTime::new(1_704_110_400, 1)),
+                extra: Extra::default(),
             }),
             updated_at_millis: 1_704_110_401_456,
         }
@@ -228,9 +240,44 @@ mod tests {
         let text = String::from_utf8(encode(&record(), None).unwrap()).unwrap();
         let more = text.replacen('{', r#"{"colour":"blue","#, 1);
         assert_eq!(decode(more.as_bytes(), "here").unwrap(), record());
-        let newer = text.replacen("\"version\":1", "\"version\":2", 1);
+        let newer = text.replacen("\"version\":1", "\"version\":3", 1);
         let error = decode(newer.as_bytes(), "here").unwrap_err();
-        assert!(error.detail.contains("version 2"), "{error}");
+        assert!(error.detail.contains("form 3"), "{error}");
+    }
+
+    #[test]
+    fn what_is_beside_the_position_makes_form_2_and_comes_back() {
+        let mut with_parts = record();
+        let position = with_parts.position.as_mut().unwrap();
+        position.extra = Extra::from(doc! {
+            "listeners": { "version": 7_i64 },
+            "of a later release": [1_i32, 2.5, { "deep": Bson::Null }],
+        });
+        let text = String::from_utf8(encode(&with_parts, None).unwrap()).unwrap();
+        assert!(text.starts_with(r#"{"version":2,"#), "{text}");
+        let again = decode(text.as_bytes(), "here").unwrap();
+        assert_eq!(again, with_parts);
+        // Byte for byte: nothing that is not known is written otherwise.
+        assert_eq!(encode(&again, None).unwrap(), text.as_bytes());
+
+        let without = Record {
+            position: record().position,
+            ..again
+        };
+        let text = String::from_utf8(encode(&without, None).unwrap()).unwrap();
+        assert!(text.starts_with(r#"{"version":1,"#), "{text}");
+    }
+
+    #[test]
+    fn parts_that_are_no_document_are_damage() {
+        let text = String::from_utf8(encode(&record(), None).unwrap()).unwrap();
+        let broken = text.replacen("\"version\":1", "\"version\":2,\"extra\":[1]", 1);
+        assert!(
+            decode(broken.as_bytes(), "here")
+                .unwrap_err()
+                .detail
+                .contains("extra")
+        );
     }
 
     #[test]

@@ -75,6 +75,7 @@ pub(crate) fn admit(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::change::extra::Extra;
     use crate::change::position::{ResumeToken, Seq};
 
     fn at(data: &str, seq: u64) -> Position {
@@ -83,6 +84,7 @@ mod tests {
             seq: Seq(seq),
             time_millis: None,
             cluster_time: None,
+            extra: Extra::default(),
         }
     }
 

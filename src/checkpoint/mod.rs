@@ -14,6 +14,7 @@ mod commit;
 pub mod committer;
 mod file;
 pub(crate) mod filter;
+mod form;
 pub mod kafka;
 mod mongodb;
 mod record;
@@ -304,7 +305,7 @@ impl Store {
     /// Stores a position that the watermark has given out durably. Only [`begin`](Self::begin) and
     /// [`set`](Self::set) store another one.
     ///
-    /// A move of an idle stream (the same sequence number) may be held back for some seconds where a
+    /// A move of an idle stream (the same sequence number, nothing new beside it) may be held back for some seconds where a
     /// write has a price; [`close`](Self::close) stores it.
     ///
     /// # Errors
@@ -325,7 +326,10 @@ impl Store {
 
     fn may_wait(&self, checkpoint: &Checkpoint) -> bool {
         matches!(self.backend, Backend::Kafka(_) | Backend::MongoDb(_))
-            && self.committed.as_ref().map(|position| position.seq) == Some(checkpoint.position.seq)
+            && self.committed.as_ref().is_some_and(|committed| {
+                committed.seq == checkpoint.position.seq
+                    && committed.extra == checkpoint.position.extra
+            })
             && self
                 .written
                 .is_some_and(|at| at.elapsed() < IDLE_WRITE_INTERVAL)
@@ -368,11 +372,13 @@ impl Store {
     pub async fn set(&mut self, token: ResumeToken) -> Result<Checkpoint, CommitError> {
         let seq = Seq::renewed(self.committed.as_ref().map(|position| position.seq));
         let time_millis = token.cluster_time().map(|time| time.millis());
+        let extra = self.committed.as_ref().map(|found| found.extra.clone());
         let checkpoint = self.checkpoint(Position {
             cluster_time: token.cluster_time(),
             token,
             seq,
             time_millis,
+            extra: extra.unwrap_or_default(),
         });
         self.write(&Record::from(checkpoint.clone())).await?;
         Ok(checkpoint)

@@ -70,6 +70,7 @@ fn spoken(namespace: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::change::extra::Extra;
     use crate::change::position::{Position, ResumeToken};
 
     fn checkpoint() -> Checkpoint {
@@ -88,6 +89,7 @@ mod tests {
                 seq: Seq(u64::MAX / 4),
                 time_millis: None,
                 cluster_time: None,
+                extra: Extra::default(),
             },
             updated_at_millis: 0,
         }

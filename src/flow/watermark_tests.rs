@@ -1,4 +1,5 @@
 use super::*;
+use crate::change::extra::Extra;
 use crate::change::position::{ResumeToken, Seq};
 use proptest::prelude::*;
 
@@ -8,6 +9,7 @@ fn at(seq: u64) -> Position {
         seq: Seq(seq),
         time_millis: None,
         cluster_time: None,
+        extra: Extra::default(),
     }
 }
 

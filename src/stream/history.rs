@@ -173,6 +173,7 @@ pub async fn resume_behind(
             },
             seq: Seq::renewed(Some(lost.seq)),
             token,
+            extra: lost.extra.clone(),
         };
         return Ok(Some(Opened {
             cursor,
@@ -248,6 +249,7 @@ fn event(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::change::extra::Extra;
 
     fn lost(time_millis: Option<i64>) -> Position {
         Position {
@@ -255,6 +257,7 @@ mod tests {
             seq: Seq(1),
             time_millis,
             cluster_time: None,
+            extra: Extra::default(),
         }
     }
 

@@ -3,6 +3,7 @@
 
 use super::produce::{Produce, Transact};
 use crate::change::event::Event;
+use crate::change::extra::Extra;
 use crate::change::position::{ClusterTime, Position, ResumeToken, Seq};
 use crate::config::Batching;
 use crate::error::Error;
@@ -54,6 +55,7 @@ pub struct Reached {
     pub time_millis: Option<i64>,
     /// Of the last event.
     pub cluster_time: Option<ClusterTime>,
+    pub extra: Extra,
 }
 
 /// The largest resume token that is stored, in bytes: far below the 1 MiB that a record of a Kafka topic has
@@ -106,6 +108,7 @@ impl<'a, P: Produce> Outlet<'a, P> {
             token: start.token.as_bytes().to_vec(),
             time_millis: start.time_millis,
             cluster_time: start.cluster_time,
+            extra: start.extra.clone(),
         };
         Self {
             producer,
@@ -307,6 +310,7 @@ impl<'a, P: Produce> Outlet<'a, P> {
             seq,
             time_millis,
             cluster_time,
+            ref extra,
             ..
         } = self.reached;
         ResumeToken::from_bytes(&self.reached.token).map(|token| Position {
@@ -314,6 +318,7 @@ impl<'a, P: Produce> Outlet<'a, P> {
             seq,
             time_millis,
             cluster_time,
+            extra: extra.clone(),
         })
     }
 

@@ -9,6 +9,7 @@ pub(super) use producer::{ScriptedProducer, Sent, Step};
 use super::hints::ReplayHints;
 use super::outlet::Outlet;
 use super::pump::{End, Parts, Pump};
+use crate::change::extra::Extra;
 use crate::change::position::{Position, Seq};
 use crate::config::{Batching, Config, StreamSpec};
 use crate::flow::budget::Budget;
@@ -91,6 +92,7 @@ impl Rig {
             seq: BEGIN,
             time_millis: None,
             cluster_time: None,
+            extra: Extra::default(),
         };
         Self::resuming(&stream, bytes, &start, ReplayHints::default())
     }

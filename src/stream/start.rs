@@ -5,6 +5,7 @@ use super::ahead;
 use super::context::StreamContext;
 use super::shared::Shared;
 use super::waiting::{Wait, both, pause_before_retry, retrying};
+use crate::change::extra::Extra;
 use crate::change::position::{Position, ResumeToken, Seq};
 use crate::checkpoint::{self, Checkpoint, Connections, Decision, Location, Store, StoreContext};
 use crate::config::{StartAt, StreamSpec};
@@ -273,6 +274,7 @@ async fn begin(
         token,
         seq: Seq::renewed(None),
         time_millis,
+        extra: Extra::default(),
     };
     let mut delays = retry.delays();
     let waiting = [opener.board.waits.begin(Awaited::Checkpoint)];

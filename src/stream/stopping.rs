@@ -86,6 +86,7 @@ impl Outstanding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::change::extra::Extra;
     use crate::change::position::ResumeToken;
 
     fn at(seq: u64) -> Position {
@@ -94,6 +95,7 @@ mod tests {
             seq: Seq(seq),
             time_millis: None,
             cluster_time: None,
+            extra: Extra::default(),
         }
     }
 

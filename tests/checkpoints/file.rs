@@ -18,6 +18,11 @@ fn place() -> (TempDir, Config) {
     (folder, config)
 }
 
+fn stored(folder: &TempDir) -> serde_json::Value {
+    let text = std::fs::read(folder.path().join("checkpoint.json")).unwrap();
+    serde_json::from_slice(&text).unwrap()
+}
+
 async fn refused(config: &Config) -> Error {
     let opened = Store::open(location(config), context("two")).await;
     let error = opened.map(|_| ()).unwrap_err();
@@ -47,6 +52,24 @@ async fn a_checkpoint_never_moves_back() {
 async fn a_new_incarnation_may_begin_earlier_with_a_higher_number() {
     let (_folder, config) = place();
     super::a_new_incarnation_may_begin_earlier_with_a_higher_number(&config).await;
+}
+
+#[tokio::test]
+async fn what_is_beside_the_position_is_kept_and_makes_form_2() {
+    let (folder, config) = place();
+    let version = async || stored(&folder)["version"].as_i64().unwrap();
+    super::what_is_beside_the_position_is_kept_and_makes_form_2(&config, version).await;
+}
+
+#[tokio::test]
+async fn a_newer_form_is_refused_with_what_to_do() {
+    let (folder, config) = place();
+    let make_newer = async || {
+        let mut newer = stored(&folder);
+        newer["version"] = 3.into();
+        std::fs::write(folder.path().join("checkpoint.json"), newer.to_string()).unwrap();
+    };
+    super::a_newer_form_is_refused_with_what_to_do(&config, make_newer).await;
 }
 
 #[tokio::test]

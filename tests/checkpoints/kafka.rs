@@ -33,16 +33,33 @@ fn topic_of(config: &Config) -> &str {
 
 /// Produces without a transaction, straight to a partition.
 async fn fill(kafka: &Kafka, topic: &str, partition: i32, keys: impl Iterator<Item = String>) {
+    fill_with(kafka, topic, partition, keys, r#"{"version":1}"#).await;
+}
+
+async fn fill_with(
+    kafka: &Kafka,
+    topic: &str,
+    partition: i32,
+    keys: impl Iterator<Item = String>,
+    value: &str,
+) {
     let producer: BaseProducer = kafka.client_config().create().unwrap();
     for key in keys {
         let record = BaseRecord::to(topic)
             .partition(partition)
             .key(&key)
-            .payload(r#"{"version":1}"#);
+            .payload(value);
         producer.send(record).map_err(|(error, _)| error).unwrap();
     }
     let flushed = tokio::task::spawn_blocking(move || producer.flush(PATIENCE));
     flushed.await.unwrap().unwrap();
+}
+
+/// The newest record of the stream.
+async fn stored(kafka: &Kafka, config: &Config) -> serde_json::Value {
+    let records = kafka.records(&[topic_of(config)]).await;
+    let newest = records.into_iter().next_back();
+    newest.map(|record| record.value).unwrap()
 }
 
 /// A transaction that has written a record to the partition and stays open.
@@ -94,6 +111,30 @@ async fn a_checkpoint_never_moves_back() {
 async fn a_new_incarnation_may_begin_earlier_with_a_higher_number() {
     let (_, config) = place().await;
     super::a_new_incarnation_may_begin_earlier_with_a_higher_number(&config).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_beside_the_position_is_kept_and_makes_form_2() {
+    let (kafka, config) = place().await;
+    let version = async || stored(kafka, &config).await["version"].as_i64().unwrap();
+    super::what_is_beside_the_position_is_kept_and_makes_form_2(&config, version).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newer_form_is_refused_with_what_to_do() {
+    let (kafka, config) = place().await;
+    let make_newer = async || {
+        let mut newer = stored(kafka, &config).await;
+        newer["version"] = 3.into();
+        let topic = Topic::prepare(&config.kafka, topic_of(&config))
+            .await
+            .unwrap();
+        let stream = &config.streams[0].id;
+        let partition = topic.partition_of(stream);
+        let key = std::iter::once(stream.clone());
+        fill_with(kafka, topic.name(), partition, key, &newer.to_string()).await;
+    };
+    super::a_newer_form_is_refused_with_what_to_do(&config, make_newer).await;
 }
 
 #[tokio::test]

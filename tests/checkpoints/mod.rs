@@ -6,6 +6,8 @@ mod mongodb;
 mod writer;
 
 use crate::support::unique;
+use bson::{Bson, doc};
+use tailwater::change::extra::Extra;
 use tailwater::change::position::{ClusterTime, Position, ResumeToken, Seq};
 use tailwater::checkpoint::{
     self, Checkpoint, CommitError, Decision, Filter, Location, Store, StoreContext,
@@ -79,6 +81,7 @@ fn position(step: u32) -> Position {
         seq: Seq(1_704_110_400_000_000 + u64::from(step)),
         time_millis: Some(1_704_110_400_123 + i64::from(step)),
         cluster_time: Some(ClusterTime::new(0x65A1_B200 + step, 1)),
+        extra: Extra::default(),
     }
 }
 
@@ -268,6 +271,72 @@ async fn all_checkpoints_are_listed_and_claims_without_one_are_not(config: &Conf
         .collect();
     assert_eq!(ours.len(), 1);
     assert_eq!(ours[0].position, position(2));
+}
+
+/// `version` is that of what the store holds.
+async fn what_is_beside_the_position_is_kept_and_makes_form_2(
+    config: &Config,
+    version: impl AsyncFn() -> i64,
+) {
+    let (mut store, _) = open(config, "one").await;
+    commit(&mut store, 1).await.unwrap();
+    assert_eq!(version().await, 1, "an older release reads it");
+
+    let extra = Extra::from(doc! {
+        "snapshot": { "collection": "users", "behind": { "_id": 7_i64 } },
+        "of a later release": [1_i32, 2.5, Bson::Null, { "at": bson::DateTime::from_millis(5) }],
+    });
+    let with_parts = |step| Position {
+        extra: extra.clone(),
+        ..position(step)
+    };
+    // Only the part is new: it is stored at once.
+    store.commit(&committable(with_parts(1))).await.unwrap();
+    assert_eq!(version().await, 2);
+    store.close().await.unwrap();
+
+    let (mut store, found) = open(config, "two").await;
+    assert_eq!(found.unwrap().position, with_parts(1));
+    assert_eq!(version().await, 2, "a claim keeps it");
+    store.commit(&committable(with_parts(2))).await.unwrap();
+    store.set(token(3)).await.unwrap();
+    store.close().await.unwrap();
+    let (mut store, found) = open(config, "three").await;
+    let found = found.unwrap();
+    assert_eq!(
+        (found.position.token, found.position.extra),
+        (token(3), extra)
+    );
+
+    let without = Position {
+        seq: found.position.seq.next(),
+        ..position(4)
+    };
+    let without = committable(without);
+    store.commit(&without).await.unwrap();
+    assert_eq!(version().await, 1, "an older release reads it again");
+    store.close().await.unwrap();
+    let read = checkpoint::read(location(config), None).await.unwrap();
+    assert_eq!(&read.unwrap().position, without.position());
+}
+
+/// `make_newer` puts a checkpoint of form 3 in the place of what the store holds.
+async fn a_newer_form_is_refused_with_what_to_do(config: &Config, make_newer: impl AsyncFnOnce()) {
+    let (mut store, _) = open(config, "one").await;
+    commit(&mut store, 1).await.unwrap();
+    store.close().await.unwrap();
+    make_newer().await;
+    for refused in [
+        Store::open(location(config), context("two"))
+            .await
+            .map(|_| ()),
+        checkpoint::read(location(config), None).await.map(|_| ()),
+    ] {
+        let error = refused.unwrap_err();
+        assert_eq!(error.code, Code::CheckpointFailed);
+        assert!(error.detail.contains("form 3"), "{error}");
+        assert!(error.detail.contains("token export"), "{error}");
+    }
 }
 
 async fn unreachable(config: &Config) -> Error {

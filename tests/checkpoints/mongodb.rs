@@ -72,6 +72,47 @@ async fn all_checkpoints_are_listed_and_claims_without_one_are_not() {
 }
 
 #[tokio::test]
+async fn what_is_beside_the_position_is_kept_and_makes_form_2() {
+    let (database, config) = place().await;
+    let version = async || {
+        let stored = database.contents(COLLECTION).await.remove(0);
+        let is_of_first = matches!(stored.get("token"), Some(Bson::Document(_)));
+        match stored.get("version") {
+            None => {
+                assert!(is_of_first && !stored.contains_key("extra"), "{stored}");
+                1
+            }
+            Some(version) => {
+                // Releases that know form 1 alone look at no version. They start anew where the token is null,
+                // read a document, and refuse all else.
+                assert!(matches!(stored.get("token"), Some(Bson::String(_))));
+                version.as_i32().unwrap().into()
+            }
+        }
+    };
+    super::what_is_beside_the_position_is_kept_and_makes_form_2(&config, version).await;
+}
+
+#[tokio::test]
+async fn a_newer_form_is_refused_with_what_to_do() {
+    let (database, config) = place().await;
+    let make_newer = async || {
+        let newer = doc! { "$set": { "version": 3 } };
+        let documents = database.documents(COLLECTION);
+        documents.update_one(doc! {}, newer).await.unwrap();
+    };
+    super::a_newer_form_is_refused_with_what_to_do(&config, make_newer).await;
+    let stored = database.contents(COLLECTION).await.remove(0);
+    assert_eq!(stored.get_i64("epoch").unwrap(), 1, "nobody was fenced");
+    // One that cannot be read does not hide those of other streams.
+    let other = super::renamed(&config, "another");
+    let (mut store, _) = open(&other, "one").await;
+    commit(&mut store, 1).await.unwrap();
+    let listed = checkpoint::list(location(&other), None).await.unwrap();
+    assert_eq!(listed.len(), 1);
+}
+
+#[tokio::test]
 async fn a_server_that_cannot_be_reached_is_unavailable() {
     let config = config(ResumeBackend::MongoDb {
         database: "checkpoints".into(),

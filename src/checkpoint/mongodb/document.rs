@@ -1,9 +1,32 @@
 //! A record as a document: what `docs/checkpoints.md` shows, in BSON's own types.
+//!
+//! Releases that know form 1 alone look at no version: what they find in `token` is null, a document, or an
+//! error. So form 2 keeps its token elsewhere, and has in its place a sentence for those who read the document.
 
+use crate::change::extra::Extra;
 use crate::change::position::{ClusterTime, Position, ResumeToken, Seq};
+use crate::checkpoint::form::Form;
 use crate::checkpoint::{Filter, Record};
 use crate::error::{Code, Error};
 use bson::{Bson, DateTime, Document, RawDocumentBuf, doc};
+
+/// What an older release takes for damage, and a person reads.
+const ELSEWHERE: &str =
+    "see resumeToken: this checkpoint has form 2, for a newer release of Tailwater";
+
+/// The fields of form 2 alone.
+const OF_SECOND: [&str; 3] = ["version", "resumeToken", "extra"];
+
+/// The update that makes a document of the claim hold `fields`, and nothing of another form.
+pub(super) fn update(fields: Document) -> Document {
+    let absent = OF_SECOND.iter().filter(|name| !fields.contains_key(**name));
+    let absent: Document = absent.map(|name| ((*name).to_owned(), "".into())).collect();
+    let mut update = doc! { "$set": fields };
+    if !absent.is_empty() {
+        update.insert("$unset", absent);
+    }
+    update
+}
 
 /// The fields of a checkpoint, but for `_id` and the claim's `epoch`.
 pub(super) fn encode(record: &Record) -> Result<Document, Error> {
@@ -20,7 +43,15 @@ pub(super) fn encode(record: &Record) -> Result<Document, Error> {
     };
     if let Some(position) = &record.position {
         let token = Document::try_from(position.token.as_raw()).map_err(|_| invalid())?;
-        fields.insert("token", token);
+        match position.extra.as_document() {
+            None => fields.insert("token", token),
+            Some(parts) => {
+                fields.insert("version", Form::of(record).version());
+                fields.insert("resumeToken", token);
+                fields.insert("extra", parts.clone());
+                fields.insert("token", ELSEWHERE)
+            }
+        };
         fields.insert("seq", as_i64(position.seq.0));
         if let Some(millis) = position.time_millis {
             fields.insert("lastProcessedAt", DateTime::from_millis(millis));
@@ -32,13 +63,23 @@ pub(super) fn encode(record: &Record) -> Result<Document, Error> {
     Ok(fields)
 }
 
+/// The version that the document tells; those of form 1 tell none.
+pub(super) fn version(document: &Document) -> Option<u64> {
+    document.get("version").map_or(Some(1), whole_number)
+}
+
 /// `None` when a field that must be there is missing or of another type.
-pub(super) fn decode(document: &Document) -> Option<Record> {
+pub(super) fn decode(document: &Document, form: Form) -> Option<Record> {
     let text = |name: &str| document.get_str(name).map(str::to_owned).ok();
     // Only what a stream cannot go on without has to be there: people write such documents too.
     let optional = |name: &str| text(name).unwrap_or_default();
-    let position = match document.get("token") {
-        None | Some(Bson::Null) => None,
+    let token = match (form, document.get("token")) {
+        (_, None | Some(Bson::Null)) => None,
+        (Form::First, token) => token,
+        (Form::Second, Some(_)) => Some(document.get("resumeToken")?),
+    };
+    let position = match token {
+        None => None,
         Some(token) => {
             let token = RawDocumentBuf::try_from(token.as_document()?).ok()?;
             let seq = whole_number(document.get("seq")?)?;
@@ -53,6 +94,10 @@ pub(super) fn decode(document: &Document) -> Option<Record> {
                     .get_timestamp("clusterTime")
                     .ok()
                     .map(|time| ClusterTime::new(time.time, time.increment)),
+                extra: match (form, document.get("extra")) {
+                    (Form::First, _) | (Form::Second, None) => Extra::default(),
+                    (Form::Second, Some(parts)) => parts.as_document()?.clone().into(),
+                },
             })
         }
     };

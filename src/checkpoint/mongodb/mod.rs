@@ -5,6 +5,7 @@ mod document;
 mod failure;
 mod rights;
 
+use super::form::Form;
 use super::{Claim, CommitError, LAST_LOOK, Location, Record, StoreContext};
 use crate::config::{Mongo, ResumeBackend};
 use crate::error::{Code, Error};
@@ -18,7 +19,7 @@ use ::mongodb::options::{
     ReturnDocument, SelectionCriteria, WriteConcern,
 };
 use bson::{Bson, DateTime, Document, doc};
-use document::{as_i64, decode, encode, filter};
+use document::{as_i64, decode, encode, filter, update, version};
 use failure::{failure, of_commit};
 use futures_util::TryStreamExt;
 pub(super) use rights::check;
@@ -102,24 +103,33 @@ impl Collection {
             .try_collect()
             .await
             .map_err(failed)?;
-        documents
-            .iter()
-            .map(|document| self.decode(document))
-            .collect()
+        let decoded = documents.iter().map(|document| self.decode(document));
+        Ok(decoded
+            .filter_map(|record| match record {
+                Ok(record) => Some(record),
+                // That of another stream, which may be of a newer release, stops nobody.
+                Err(refusal) => {
+                    warn!(error = %refusal, "left out a checkpoint");
+                    None
+                }
+            })
+            .collect())
     }
 
     fn decode(&self, document: &Document) -> Result<Record, Error> {
-        decode(document).ok_or_else(|| {
+        let stream = document.get_str("_id").unwrap_or("?");
+        let what = format!("the checkpoint {stream} in {}", self.place());
+        let damaged = || {
             Error::new(
                 Code::CheckpointFailed,
                 format!(
-                    "the checkpoint {} in {} cannot be read: a field is missing or of another type; \
-                     restore it, or remove it to make this a first start",
-                    document.get_str("_id").unwrap_or("?"),
-                    self.place()
+                    "{what} cannot be read: a field is missing or of another type; restore it, or remove it \
+                     to make this a first start"
                 ),
             )
-        })
+        };
+        let version = version(document).ok_or_else(damaged)?;
+        decode(document, Form::from_version(version, &what)?).ok_or_else(damaged)
     }
 
     /// Makes the index that removes checkpoints of streams no longer used agree with what is
@@ -284,7 +294,7 @@ impl Store {
         let updated = self
             .collection
             .inner
-            .update_one(ours, doc! { "$set": fields.clone() })
+            .update_one(ours, update(fields.clone()))
             .await
             .map_err(|error| self.commit_error(&error))?;
         if updated.matched_count == 1 {

@@ -2,6 +2,7 @@
 
 use super::PARTITIONS;
 use super::dice::Dice;
+use crate::change::extra::Extra;
 use crate::change::position::{Position, ResumeToken, Seq};
 use crate::kafka::partition::partition_of;
 use crate::source::reader::Fetched;
@@ -120,6 +121,7 @@ impl History {
             seq: self.seq_at(place),
             time_millis: None,
             cluster_time: None,
+            extra: Extra::default(),
         }
     }
 
