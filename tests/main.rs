@@ -8,6 +8,7 @@
 mod support;
 
 mod bad_input;
+mod capabilities;
 mod chaos;
 mod checkpoints;
 mod configuration;

@@ -17,6 +17,12 @@ impl ClusterTime {
         Self { seconds, increment }
     }
 
+    /// The first time behind it.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self::new(self.seconds, self.increment.saturating_add(1))
+    }
+
     /// The time that the `_data` of a real server's token begins with; `None` for tokens of another make.
     ///
     /// A KeyString token is `82`, four bytes of seconds, four of increment, then the rest, in hex
@@ -80,6 +86,16 @@ impl ResumeToken {
         let mut document = RawDocumentBuf::new();
         document.append(bson::raw::cstr!("_data"), data);
         Self(document)
+    }
+
+    /// That of a position of which only the time is known: a server without post-batch tokens gives none before
+    /// its first event.
+    pub fn absent() -> Self {
+        Self(RawDocumentBuf::new())
+    }
+
+    pub fn is_absent(&self) -> bool {
+        self.0.is_empty()
     }
 
     pub fn as_raw(&self) -> &RawDocument {

@@ -1,8 +1,9 @@
 //! Opens the change stream's cursor.
 
+use super::capabilities;
 use super::reply::Reply;
 use super::watch::Watch;
-use crate::change::position::{ClusterTime, ResumeToken};
+use crate::change::position::{ClusterTime, Position, ResumeToken};
 use crate::mongo::errors::Phase;
 use bson::RawDocumentBuf;
 use futures_util::StreamExt;
@@ -27,6 +28,14 @@ pub enum Start {
 }
 
 impl Start {
+    /// Behind a position; one without a token tells the time from which to read.
+    pub fn behind(position: &Position) -> Self {
+        match position.cluster_time {
+            Some(time) if position.token.is_absent() => Self::At(time),
+            _ => Self::After(position.token.clone()),
+        }
+    }
+
     /// What an error means for a stream that is being opened here.
     pub fn phase(&self) -> Phase {
         match self {
@@ -77,7 +86,9 @@ impl Cursor {
             ))
         })?;
         let cursor = Self { inner, ahead: None };
-        Ok((cursor, Reply::new(first, None)))
+        let first = Reply::new(first, None);
+        capabilities::opened(watch, start, &first);
+        Ok((cursor, first))
     }
 
     /// Waits for the next reply; none when the server has closed the cursor.

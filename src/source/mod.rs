@@ -2,6 +2,7 @@
 //! replies in stream order, and what the server's errors mean.
 
 pub mod batch_size;
+pub mod capabilities;
 pub mod collections;
 pub mod cursor;
 pub mod filter;

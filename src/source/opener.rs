@@ -2,11 +2,12 @@
 //! that again.
 
 use super::batch_size::BatchSize;
+use super::capabilities::{self, Learned};
 use super::cursor::{Cursor, Start};
 use super::reader::READ_PATIENCE;
 use super::watch::Watch;
-use crate::change::position::ResumeToken;
-use crate::error::Error;
+use crate::change::position::{ClusterTime, ResumeToken};
+use crate::error::{Code, Error};
 use crate::mongo::errors::{self, SourceFault, Stage};
 use crate::retry::{Delays, Retry};
 use crate::status::Board;
@@ -34,6 +35,8 @@ pub struct Opened {
     /// None where the server does not find the token to start after: the reader looks for its time.
     pub cursor: Option<Cursor>,
     pub token: Option<ResumeToken>,
+    /// Where it is opened, for a token that is absent.
+    pub at: Option<ClusterTime>,
 }
 
 /// What the first reply of a cursor says of the position it was opened at.
@@ -61,16 +64,20 @@ impl Opener {
         self.retry.delays()
     }
 
-    /// Opens a cursor, without splitting where the server does not know that; none when asked to stop.
+    /// Opens a cursor, without what the server lacks; none when asked to stop.
+    ///
+    /// Where the server gives no post-batch tokens, a new stream begins at a time, which is known before an
+    /// event is read just as well.
     ///
     /// # Errors
     /// What is permanent, or was not over within `delays`.
     pub async fn open(&self, start: &Start, delays: &mut Delays) -> Result<Option<Opened>, Error> {
         // Health tells why meanwhile.
         let waiting = self.board.waits.begin(Awaited::MongoDb);
+        let mut start = start.clone();
         loop {
             let events = self.batch_size.events();
-            let opening = Cursor::open(&self.client, &self.watch, start, events, false);
+            let opening = Cursor::open(&self.client, &self.watch, &start, events, false);
             let opened = tokio::select! {
                 () = self.stop.cancelled() => return Ok(None),
                 opened = self.board.waits.on(Awaited::MongoDb, opening) => opened,
@@ -78,22 +85,34 @@ impl Opener {
             let error = match opened {
                 Ok((cursor, first)) => {
                     self.board.mongo_refuses.set(false);
+                    let token = first.post_batch_token();
+                    let (token, at) = match (token, &start, first.operation_cluster_time()) {
+                        (None, Start::Now, Some(now)) => {
+                            start = Start::At(now.next());
+                            continue;
+                        }
+                        (None, Start::At(time), _) => (Some(ResumeToken::absent()), Some(*time)),
+                        (token, _, _) => (token, None),
+                    };
                     return Ok(Some(Opened {
                         cursor: Some(cursor),
-                        token: first.post_batch_token(),
+                        token,
+                        at,
                     }));
                 }
                 Err(error) => error,
             };
             let fault = errors::classify(&error, start.phase());
-            if self.watch.give_up_splitting(fault) {
-                tracing::info!("this server does not split events over 16 MiB; opened without");
-                continue;
+            match capabilities::learn(&self.client, &self.watch, &start, &error).await {
+                Learned::Nothing => {}
+                Learned::Otherwise => continue,
+                Learned::Missing(why) => return Err(Error::new(Code::SourceRefused, why)),
             }
             if fault == SourceFault::TokenNotFound {
                 return Ok(Some(Opened {
                     cursor: None,
                     token: None,
+                    at: None,
                 }));
             }
             self.board.mongo_refuses.set(fault.is_of_the_user());

@@ -8,15 +8,17 @@ mod eventless;
 mod reach;
 mod stranger;
 
+use super::capabilities::{self, Learned};
+use super::cursor::Start;
 use super::filter::Filter;
 use super::oplog;
-use super::watch::{Images, change_stream_options};
-use crate::config::{FullDocument, Mongo, PreImages, Scope, Source, StreamSpec};
+use super::watch::{Images, Watch, change_stream_options};
+use crate::config::{Mongo, Scope, StreamSpec};
 use crate::error::Code;
 use crate::mongo::describe::describe;
 use crate::mongo::errors::{self, Phase, SourceFault};
 use crate::preflight::{Finding, Report, Severity};
-use bson::{Document, doc};
+use bson::doc;
 use mongodb::{Client, Database};
 use reach::Server;
 use std::time::Duration;
@@ -32,6 +34,10 @@ pub async fn run(client: &Client, mongo: &Mongo, stream: &StreamSpec) -> Report 
     let Some(server) = look(client, mongo, stream, &mut report).await else {
         return report;
     };
+    if report.severity() != Severity::Error {
+        let asking = async { capabilities(client, stream).await };
+        report.extend(within(asking).await.flatten());
+    }
     if !server.is_sharded() && report.severity() != Severity::Error {
         let window = async { oplog::window(client, &oplog::oldest(client).await).await };
         report.extend(within(window).await);
@@ -67,10 +73,7 @@ async fn look(
         }
     };
     report.push(Finding::ok("mongodb.reachable", server.describe()));
-    report.extend(versions(&server, &stream.source));
-    if report.severity() == Severity::Error {
-        return Some(server);
-    }
+    report.push(version(&server));
     let filter = Filter::of(stream);
     let privileges = within(privileges(client, mongo, stream, &filter)).await;
     let may_read = privileges
@@ -93,63 +96,29 @@ async fn within<T>(look: impl Future<Output = T>) -> Option<T> {
     tokio::time::timeout(PATIENCE, look).await.ok()
 }
 
-/// What the server is too old for.
-fn versions(server: &Server, source: &Source) -> Vec<Finding> {
+/// What is known of the server by its version. What it lacks is found out by asking.
+fn version(server: &Server) -> Finding {
     const NAME: &str = "mongodb.version";
-    let refused = |sentence: String| Finding::error(NAME, Code::SourceRefused, sentence);
     let version = &server.version;
-    if !server.is_at_least((4, 4, 0)) {
-        let sentence = format!("MongoDB {version} is too old: Tailwater needs 4.4 or later");
-        return vec![refused(sentence)];
-    }
-    if server.is_at_least((6, 0, 0)) {
-        let mut findings = vec![Finding::ok(NAME, format!("MongoDB {version}"))];
-        if !server.is_at_least((6, 0, 9)) {
-            findings.push(Finding::warn(
-                NAME,
-                "the server cannot split events over 16 MB (6.0.9 can): such an event goes by \
-                 ON_RECORD_ERROR",
-            ));
-        }
-        return findings;
-    }
-    let mut findings = Vec::new();
-    let mut needs_6 = |asked: bool, variable: &str, instead: &str| {
-        if asked {
-            findings.push(
-                refused(format!(
-                    "{variable} needs MongoDB 6.0, and this is {version}"
-                ))
-                .remedy(instead),
-            );
-        }
-    };
-    needs_6(
-        source.pre_images != PreImages::Off,
-        "FULL_DOCUMENT_BEFORE_CHANGE",
-        "set FULL_DOCUMENT_BEFORE_CHANGE=off",
-    );
-    needs_6(
-        matches!(
-            source.full_document,
-            FullDocument::WhenAvailable | FullDocument::Required
+    match server.is_at_least((4, 4, 0)) {
+        true => Finding::ok(NAME, format!("MongoDB {version}")),
+        false => Finding::warn(
+            NAME,
+            format!("MongoDB {version} is older than 4.4, for which Tailwater is made"),
         ),
-        "FULL_DOCUMENT=whenAvailable|required",
-        "set FULL_DOCUMENT=updateLookup",
-    );
-    needs_6(
-        source.show_expanded_events,
-        "SHOW_EXPANDED_EVENTS",
-        "set SHOW_EXPANDED_EVENTS=false",
-    );
-    findings.push(Finding::warn(
-        NAME,
-        format!(
-            "MongoDB {version} has no pre-images, no expanded events and no wallTime, and cannot \
-             split events over 16 MB; 6.0.9 or later has all of these"
-        ),
-    ));
-    findings
+    }
+}
+
+/// What the server's change streams can do.
+async fn capabilities(client: &Client, stream: &StreamSpec) -> Option<Finding> {
+    const NAME: &str = "mongodb.change_streams";
+    let watch = Watch::of(stream);
+    capabilities::survey(client, &watch).await?;
+    let described = watch.capabilities.describe()?;
+    Some(match watch.capabilities.is_short() {
+        true => Finding::warn(NAME, described),
+        false => Finding::ok(NAME, described),
+    })
 }
 
 /// Opens the very stream the run would, and closes it again.
@@ -169,7 +138,7 @@ async fn privileges(
     let command = doc! {"aggregate": 1, "pipeline": pipeline, "cursor": {"batchSize": 0}};
     match database.run_command(command).await {
         Ok(reply) => {
-            close(&database, &reply).await;
+            capabilities::close(&database, &reply).await;
             Finding::ok(
                 NAME,
                 match scope {
@@ -179,6 +148,11 @@ async fn privileges(
             )
         }
         Err(error) => {
+            let watch = Watch::of(stream);
+            let learned = capabilities::learn(client, &watch, &Start::Now, &error).await;
+            if let Learned::Missing(why) = learned {
+                return Finding::error(NAME, Code::SourceRefused, why);
+            }
             refusal(
                 NAME,
                 mongo,
@@ -197,19 +171,6 @@ fn watched(client: &Client, scope: &Scope) -> Database {
     match scope {
         Scope::Database(name) => client.database(name),
         Scope::Deployment { .. } => client.database("admin"),
-    }
-}
-
-async fn close(database: &Database, reply: &Document) {
-    let id = reply
-        .get_document("cursor")
-        .and_then(|cursor| cursor.get_i64("id"));
-    if let Ok(id) = id
-        && id != 0
-    {
-        let command = doc! {"killCursors": "$cmd.aggregate", "cursors": [id]};
-        // Left open, it would time out by itself.
-        let _ = database.run_command(command).await;
     }
 }
 

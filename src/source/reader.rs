@@ -6,6 +6,7 @@ mod order;
 mod state;
 
 use super::batch_size::BatchSize;
+use super::capabilities::{self, Capability, Learned};
 use super::cursor::{Cursor, MAX_AWAIT};
 use super::reply::Reply;
 use super::split::SplitError;
@@ -337,6 +338,9 @@ impl Reader {
         state: &mut CursorState,
         stop: &CancellationToken,
     ) -> Result<Option<Cursor>, Left> {
+        if self.watch.capabilities.lacks(Capability::StartAfter) {
+            state.pass_invalidate();
+        }
         state.phase = state.opening_phase();
         let start = state.start();
         let opening = Cursor::open(
@@ -351,7 +355,14 @@ impl Reader {
             state.eager,
         );
         let (cursor, first) = match self.ask(stop, OPENING_PATIENCE, opening).await {
-            Asked::Answered(opened) => opened.map_err(Left::Failed)?,
+            Asked::Answered(Ok(opened)) => opened,
+            Asked::Answered(Err(error)) => {
+                let learning = capabilities::learn(&self.client, &self.watch, &start, &error);
+                return Err(match learning.await {
+                    Learned::Otherwise => Left::Reopen { pause: false },
+                    Learned::Nothing | Learned::Missing(_) => Left::Failed(error),
+                });
+            }
             Asked::TimedOut => return Err(Left::Failed(timed_out())),
             Asked::Stopped => return Ok(None),
         };

@@ -146,8 +146,14 @@ impl Reply {
 
     /// The server's clock at the end of this reply, in seconds, where it says so.
     pub fn operation_time(&self) -> Option<u32> {
+        self.operation_cluster_time().map(|time| time.seconds)
+    }
+
+    /// The same with its increment.
+    pub fn operation_cluster_time(&self) -> Option<ClusterTime> {
         let element = raw::find(self.bytes(), "operationTime").ok()??;
-        element.as_timestamp().map(|(seconds, _)| seconds)
+        let time = element.as_timestamp();
+        time.map(|(seconds, increment)| ClusterTime::new(seconds, increment))
     }
 
     fn bytes(&self) -> &[u8] {

@@ -1,12 +1,11 @@
 //! What a stream asks the server for, in the server's words.
 
 use super::Filter;
+use super::capabilities::{Capabilities, Capability};
 use super::cursor::Start;
 use crate::config::{FullDocument, PreImages, Scope, Source, StreamSpec};
-use crate::mongo::errors::SourceFault;
 use bson::{Bson, Document, doc};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What to watch, already put into the server's words.
 #[derive(Debug, Clone)]
@@ -17,9 +16,10 @@ pub struct Watch {
     pub options: Document,
     /// The stages behind it: our filter, then the user's.
     pub stages: Vec<Document>,
-    /// Whether the server splits events over 16 MiB (`$changeStreamSplitLargeEvent`, 6.0.9+). All that a stream
-    /// opens learn it together.
-    pub split_large: Arc<AtomicBool>,
+    /// What the server is known to have.
+    pub capabilities: Arc<Capabilities>,
+    /// Whether events over 16 MiB come in fragments, where the server can (`$changeStreamSplitLargeEvent`).
+    pub splits: bool,
     /// The same events with little more than token and key, to get past one that cannot be sent whole.
     pub without_images: WithoutImages,
 }
@@ -45,19 +45,13 @@ impl Watch {
             },
             options: change_stream_options(source, Images::Configured),
             stages: filter.stages(),
-            split_large: Arc::new(AtomicBool::new(true)),
+            capabilities: Arc::default(),
+            splits: true,
             without_images: WithoutImages {
                 options: change_stream_options(source, Images::Without),
                 stages: filter.own_stages(),
             },
         }
-    }
-
-    /// Gives up splitting large events after a refusal, which may be that of a server that does not know the
-    /// stage. False where there is nothing to give up, or the fault is another.
-    pub fn give_up_splitting(&self, fault: SourceFault) -> bool {
-        let is_refusal = matches!(fault, SourceFault::Refused | SourceFault::Unknown);
-        is_refusal && self.split_large.swap(false, Ordering::Relaxed)
     }
 
     /// Whether stages of the user's follow our own.
@@ -72,7 +66,12 @@ impl Watch {
         match start {
             Start::After(token) => {
                 let token = Document::try_from(token.as_raw()).unwrap_or_default();
-                change_stream.insert("startAfter", token);
+                // It takes an `invalidate`'s token, too, and `resumeAfter` does not.
+                let option = match self.capabilities.lacks(Capability::StartAfter) {
+                    true => "resumeAfter",
+                    false => "startAfter",
+                };
+                change_stream.insert(option, token);
             }
             Start::At(time) => {
                 let time = bson::Timestamp {
@@ -85,7 +84,7 @@ impl Watch {
         }
         let mut pipeline = vec![Bson::from(doc! { "$changeStream": change_stream })];
         pipeline.extend(self.stages.iter().cloned().map(Bson::from));
-        if self.split_large.load(Ordering::Relaxed) {
+        if self.splits && !self.capabilities.lacks(Capability::Split) {
             pipeline.push(Bson::from(doc! { "$changeStreamSplitLargeEvent": {} }));
         }
         doc! {
@@ -105,7 +104,8 @@ impl Watch {
             database: self.database.clone(),
             options: self.without_images.options.clone(),
             stages,
-            split_large: Arc::new(AtomicBool::new(false)),
+            capabilities: Arc::clone(&self.capabilities),
+            splits: false,
             without_images: self.without_images.clone(),
         }
     }
@@ -169,12 +169,13 @@ mod tests {
     use crate::change::position::ResumeToken;
 
     #[test]
-    fn the_cursor_always_starts_after_and_never_resumes_after() {
+    fn the_cursor_starts_after_where_the_server_is_not_known_to_lack_it() {
         let watch = Watch {
             database: Some("d".into()),
             options: doc! { "fullDocument": "updateLookup" },
             stages: vec![doc! { "$match": {} }],
-            split_large: Arc::new(AtomicBool::new(true)),
+            capabilities: Arc::default(),
+            splits: true,
             without_images: WithoutImages::default(),
         };
         let command = watch.command(&Start::After(ResumeToken::from_data("82")), 0);

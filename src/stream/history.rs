@@ -116,17 +116,18 @@ pub async fn resume_behind(
             Ok(Some(source::opener::Opened {
                 cursor: Some(cursor),
                 token,
+                at,
             })) => opener
                 .look_ahead(cursor, &start)
                 .await
                 .map(|ahead| match ahead {
-                    Ahead::Ready(cursor) => (Some(cursor), token),
-                    Ahead::TokenNotFound | Ahead::Unknown => (None, token),
+                    Ahead::Ready(cursor) => (Some(cursor), token, at),
+                    Ahead::TokenNotFound | Ahead::Unknown => (None, token, at),
                 }),
             Ok(Some(_) | None) => return Ok(None),
             Err(error) => Err(error),
         };
-        let (cursor, token) = match opened {
+        let (cursor, token, at) = match opened {
             Ok(opened) => opened,
             Err(error) if error.code == Code::HistoryLost => {
                 tracing::warn!(
@@ -141,7 +142,7 @@ pub async fn resume_behind(
         };
         let token = token.ok_or_else(|| {
             let detail =
-                "the server gives no post-batch resume token; MongoDB 4.2 or later is needed";
+                "the server gives neither a post-batch resume token nor an operationTime to begin at";
             Error::new(Code::SourceRefused, detail)
         })?;
         let now = Timestamp::now().as_millisecond();
@@ -169,7 +170,7 @@ pub async fn resume_behind(
             time_millis: Some(to),
             cluster_time: match start {
                 Start::At(time) => Some(time),
-                Start::Now | Start::After(_) => None,
+                Start::Now | Start::After(_) => at,
             },
             seq: Seq::renewed(Some(lost.seq)),
             token,

@@ -136,7 +136,7 @@ pub async fn supervise(
                     () = context.stop.cancelled() => return outstanding.stop(&context.board, checkpoints, &last).await,
                     () = tokio::time::sleep(delay.min(LONGEST_PAUSE)) => {}
                 }
-                let start = Start::After(position.token.clone());
+                let start = Start::behind(&position);
                 match context.opener.open(&start, &mut delays).await {
                     Ok(opened) => opened.map(|opened| Opened {
                         cursor: opened.cursor,

@@ -6,7 +6,7 @@ use super::context::StreamContext;
 use super::shared::Shared;
 use super::waiting::{Wait, both, pause_before_retry, retrying};
 use crate::change::extra::Extra;
-use crate::change::position::{Position, ResumeToken, Seq};
+use crate::change::position::{ClusterTime, Position, ResumeToken, Seq};
 use crate::checkpoint::{self, Checkpoint, Connections, Decision, Location, Store, StoreContext};
 use crate::config::{StartAt, StreamSpec};
 use crate::error::{Code, Error};
@@ -118,6 +118,9 @@ pub async fn open(
         }
     };
     board.checkpoint_loaded.set(true);
+    if let Some(capabilities) = opener.watch.capabilities.describe() {
+        tracing::info!("{capabilities}");
+    }
     let context = StreamContext {
         spec,
         shared,
@@ -199,7 +202,7 @@ async fn resume(
         position.seq = seq;
     }
     opener.board.set_committed(position.clone());
-    let start = Start::After(position.token.clone());
+    let start = Start::behind(&position);
     let cursor = match opener.open(&start, &mut opener.delays()).await {
         Ok(Some(opened)) => opened.cursor,
         Ok(None) => return Ok(None),
@@ -228,14 +231,14 @@ async fn begin(
 ) -> Result<Option<Opened>, Error> {
     let retry = opener.retry;
     let (mut attempt, mut pauses) = (1, retry.delays());
-    let (start, cursor, first) = loop {
+    let (start, cursor, first, at) = loop {
         let waiting = [opener.board.waits.begin(Awaited::MongoDb)];
         let start = retrying(retry, &waiting, || {
             start::without_checkpoint(&opener.client, start_at, attempt).boxed()
         })
         .await?;
         match first_cursor(opener, start_at, &start).await {
-            Ok(Some((cursor, first))) => break (start, cursor, first),
+            Ok(Some((cursor, first, at))) => break (start, cursor, first, at),
             Ok(None) => return Ok(None),
             // The oplog is being truncated, and begins later by now.
             Err(error) if error.code == Code::HistoryLost && *start_at == StartAt::Earliest => {
@@ -261,15 +264,15 @@ async fn begin(
         (None, _) => {
             return Err(Error::new(
                 Code::SourceRefused,
-                "the server gives no post-batch resume token; MongoDB 4.2 or later is needed",
+                "the server gives neither a post-batch resume token nor an operationTime to begin at",
             ));
         }
     };
-    let time_millis = token.cluster_time().map(|time| time.millis());
+    let time_millis = token.cluster_time().or(at).map(|time| time.millis());
     let position = Position {
         cluster_time: match &start {
             Start::At(time) => Some(*time),
-            Start::After(_) | Start::Now => None,
+            Start::After(_) | Start::Now => at,
         },
         token,
         seq: Seq::renewed(None),
@@ -296,17 +299,20 @@ async fn begin(
     }))
 }
 
+/// A new stream's cursor, the token it begins behind, and for one that is absent the time it begins at.
+type First = (Option<Cursor>, Option<ResumeToken>, Option<ClusterTime>);
+
 /// Opens the first cursor of a stream. Whether the oplog holds where it was told to begin is asked before its
 /// position is stored: the next start would go on from there, whatever it is told then.
 async fn first_cursor(
     opener: &Opener,
     start_at: &StartAt,
     start: &Start,
-) -> Result<Option<(Option<Cursor>, Option<ResumeToken>)>, Error> {
+) -> Result<Option<First>, Error> {
     let Some(opened) = opener.open(start, &mut opener.delays()).await? else {
         return Ok(None);
     };
-    let (cursor, first) = (opened.cursor, opened.token);
+    let (cursor, first, at) = (opened.cursor, opened.token, opened.at);
     let ahead = match (cursor, start_at) {
         (Some(cursor), StartAt::Earliest | StartAt::Token(_)) => {
             opener.look_ahead(cursor, start).await?
@@ -323,7 +329,7 @@ async fn first_cursor(
                 Start::At(_) | Start::Now => None,
             };
             let lost = match locate(&opener.client, time).await {
-                Located::At(_) => return Ok(Some((None, first))),
+                Located::At(_) => return Ok(Some((None, first, at))),
                 Located::Lost => SourceFault::HistoryLost,
                 Located::Unknown => SourceFault::TokenNotFound,
             };
@@ -331,5 +337,5 @@ async fn first_cursor(
             return Err(Error::new(lost.code(), detail));
         }
     };
-    Ok(Some((cursor, first)))
+    Ok(Some((cursor, first, at)))
 }

@@ -45,7 +45,8 @@ pub(super) async fn at(chosen: Chosen<'_>, time: Timestamp) -> Result<ResumeToke
     let (_, first) = opened
         .map_err(|error| errors::error("opening the change stream", &error, Phase::Resuming))?;
     first.post_batch_token().ok_or_else(|| {
-        let detail = "the server gives no post-batch resume token; MongoDB 4.2 or later is needed";
+        let detail =
+            "the server gives no post-batch resume token, so that no token of a time can be had";
         Error::new(Code::SourceRefused, detail)
     })
 }

@@ -49,7 +49,10 @@ impl CursorState {
         Self {
             last: position.token.clone(),
             time: position.cluster_time,
-            opened_at: None,
+            opened_at: match Start::behind(position) {
+                Start::At(time) => Some(time),
+                Start::After(_) | Start::Now => None,
+            },
             closures: 0,
             told_back: None,
             sequence: Sequence::default(),
@@ -81,6 +84,13 @@ impl CursorState {
         self.opened_at = Some(time);
         // A token inside a split event is of no use, and its fragments come again from the first.
         self.leave_split();
+    }
+
+    /// Opens the next cursor behind an `invalidate` by its time, for a server that cannot start after one.
+    pub(super) fn pass_invalidate(&mut self) {
+        if let Some(time) = self.time.filter(|_| self.invalidated) {
+            self.open_at(time.next());
+        }
     }
 
     /// Whether the last event was a fragment with more to come.
