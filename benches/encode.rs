@@ -8,8 +8,10 @@ use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use tailwater::change::event::Event;
 use tailwater::change::position::Seq;
+use tailwater::config::RecordTimestamp;
+use tailwater::encode::format::Format;
 use tailwater::encode::json::{JsonMode, write_document};
-use tailwater::encode::{envelope, headers, key};
+use tailwater::encode::record::Encoder;
 
 fn main() {
     divan::main();
@@ -203,19 +205,15 @@ fn event(bencher: Bencher, operation: &str) {
         );
     }
     let event = raw(&event);
-    let (mut value, mut name, mut scratch) = (Vec::new(), Vec::new(), headers::Scratch::default());
+    let format = Format::tailwater("watcher:dashboard", JsonMode::Simple);
+    let mut encoder = Encoder::new(format, RecordTimestamp::Change);
     bencher
         .counter(BytesCount::new(event.len()))
         .counter(ItemsCount::new(1_usize))
         .bench_local(|| {
-            value.clear();
-            name.clear();
             let event = Event::parse(black_box(&event)).expect("an event");
-            let written = envelope::write(&mut value, JsonMode::Simple, &event);
-            let id = event.document_id();
-            let keyed = key::write(&mut name, event.database, event.collection, id);
-            let headers = scratch.headers(&event, Seq(1_700_000_000_000_000), "watcher:dashboard");
-            let _ = black_box((written, keyed, headers.iter().count()));
-            black_box((&value, &name));
+            let encoded = encoder.encode(&event, Seq(1_700_000_000_000_000));
+            let encoded = encoded.expect("an event with a record");
+            black_box((&encoded, encoded.headers()));
         });
 }

@@ -11,6 +11,7 @@ use tailwater::change::extra::Extra;
 use tailwater::change::position::{Position, ResumeToken, Seq};
 use tailwater::change::raw;
 use tailwater::config::{Batching, RecordTimestamp, Topics};
+use tailwater::encode::format::Format;
 use tailwater::encode::json::JsonMode;
 use tailwater::encode::record::Encoder;
 use tailwater::flow::batch::Fill;
@@ -78,7 +79,10 @@ fn router() -> Router {
 fn events_of_one_reply(bencher: Bencher<'_, '_>, text: usize) {
     let reply = reply(&"a quiet harbour before the morning tide. ".repeat(text / 41));
     let mut router = router();
-    let mut encoder = Encoder::new("bench", JsonMode::Simple, RecordTimestamp::Change);
+    let mut encoder = Encoder::new(
+        Format::tailwater("bench", JsonMode::Simple),
+        RecordTimestamp::Change,
+    );
     let budget = Budget::new(1 << 30);
     let tracker = Tracker::new(budget.clone());
     let mut seq = Seq(1);

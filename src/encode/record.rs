@@ -2,36 +2,37 @@
 
 use crate::change::event::Event;
 use crate::change::position::Seq;
-use crate::config::{JsonMode, RecordTimestamp};
-use crate::encode::headers::{Headers, Scratch};
+use crate::config::{RecordTimestamp, StreamSpec};
+use crate::encode::format::Format;
+use crate::encode::headers::Headers;
 use crate::encode::json::EncodeError;
-use crate::encode::{envelope, key};
 use crate::kafka::produce::{MAX_HEADERS, Record};
 use std::ffi::CStr;
 
 /// Encodes the events of one stream.
 #[derive(Debug)]
 pub struct Encoder {
-    stream: String,
-    mode: JsonMode,
+    format: Format,
     timestamp: RecordTimestamp,
     key: Vec<u8>,
     value: Vec<u8>,
-    scratch: Scratch,
 }
 
 /// Above this, a buffer is given back after a large event instead of being kept for ever, in bytes.
 const KEEP: usize = 4 << 20;
 
 impl Encoder {
-    pub fn new(stream: &str, mode: JsonMode, timestamp: RecordTimestamp) -> Self {
+    /// That of a stream.
+    pub fn of(stream: &StreamSpec) -> Self {
+        Self::new(Format::of(stream), stream.sink.record_timestamp)
+    }
+
+    pub fn new(format: Format, timestamp: RecordTimestamp) -> Self {
         Self {
-            stream: stream.to_owned(),
-            mode,
+            format,
             timestamp,
             key: Vec::new(),
             value: Vec::new(),
-            scratch: Scratch::default(),
         }
     }
 
@@ -49,13 +50,7 @@ impl Encoder {
         if self.value.capacity() > KEEP {
             self.value.shrink_to(KEEP);
         }
-        key::write(
-            &mut self.key,
-            event.database,
-            event.collection,
-            event.document_id(),
-        )?;
-        let stats = envelope::write(&mut self.value, self.mode, event)?;
+        let stats = self.format.write(event, &mut self.key, &mut self.value)?;
         Ok(Encoded {
             key: &self.key,
             value: &self.value,
@@ -63,7 +58,7 @@ impl Encoder {
                 RecordTimestamp::Change => event.timestamp_millis().unwrap_or(0),
                 RecordTimestamp::Now => 0,
             },
-            headers: self.scratch.headers(event, seq, &self.stream),
+            headers: self.format.headers(event, seq),
             replaced: stats.replaced,
         })
     }

@@ -68,11 +68,7 @@ impl Replay {
         Ok(Self {
             router: Router::of(&stream.sink, &stream.resume)?.reserving(dead_letters),
             topics: Topics::new(kafka)?,
-            encoder: Encoder::new(
-                &stream.id,
-                stream.pipeline.json_mode,
-                stream.sink.record_timestamp,
-            ),
+            encoder: Encoder::of(stream),
             producer,
             runtime: tokio::runtime::Handle::current(),
         })

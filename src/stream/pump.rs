@@ -108,11 +108,7 @@ impl<'a, P: Produce> Pump<'a, P> {
     ) -> Self {
         let spec = parts.spec;
         Self {
-            encoder: Encoder::new(
-                &spec.id,
-                spec.pipeline.json_mode,
-                spec.sink.record_timestamp,
-            ),
+            encoder: Encoder::of(spec),
             router: parts.router.clone(),
             filter: Filter::of(spec),
             ready: Vec::new(),
