@@ -12,6 +12,9 @@ pub(crate) struct Summary {
     /// Empty: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) watch: Vec<String>,
+    /// Collections of the servers' own that are asked for by name, beside `watch`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) internal: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) exclude: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -77,6 +80,16 @@ pub(crate) fn describe_change(stored: &Filter, current: &Filter) -> Option<Filte
         change(true, "now also watched:", &less(&new.watch, &old.watch));
         change(false, "no longer watched:", &less(&old.watch, &new.watch));
     }
+    change(
+        true,
+        "now also watched:",
+        &less(&new.internal, &old.internal),
+    );
+    change(
+        false,
+        "no longer watched:",
+        &less(&old.internal, &new.internal),
+    );
     for (more, fewer, old, new) in [
         (
             "databases now also watched:",

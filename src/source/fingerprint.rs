@@ -1,7 +1,7 @@
 //! What a checkpoint remembers of the filter.
 //!
-//! The fingerprint covers everything that changes which events the server sends, because the
-//! stream's sequence numbers count those; images and formats are not part of it.
+//! The fingerprint covers everything that changes which events are wanted, here or by the server, because
+//! the stream's sequence numbers count those; images and formats are not part of it.
 
 use super::filter::{Filter, Namespaces};
 use crate::checkpoint::{self, filter::Summary};
@@ -24,6 +24,7 @@ impl Filter {
                 .map(|p| p.as_str().to_owned())
                 .collect(),
             watch: texts(&self.watch),
+            internal: texts(&self.internal.difference(&self.watch).cloned().collect()),
             exclude: texts(&self.exclude),
             own: texts(&self.own),
             without: self.unwanted.iter().map(|op| (*op).to_owned()).collect(),

@@ -58,6 +58,15 @@ pub struct Reached {
     pub extra: Extra,
 }
 
+impl Reached {
+    fn behind(&mut self, event: &Event<'_>) {
+        self.token.clear();
+        self.token.extend_from_slice(event.token);
+        self.time_millis = event.timestamp_millis().or(self.time_millis);
+        self.cluster_time = event.cluster_time.or(self.cluster_time);
+    }
+}
+
 /// The largest resume token that is stored, in bytes: far below the 1 MiB that a record of a Kafka topic has
 /// by default, and far above the token of any usual key.
 const LARGEST_TOKEN: usize = 128 << 10;
@@ -244,15 +253,19 @@ impl<'a, P: Produce> Outlet<'a, P> {
         fill.events += 1;
         let closed_by = fill.closed_by(&limits, Instant::now().into_std());
         self.reached.seq = self.reached.seq.next();
-        self.reached.token.clear();
-        self.reached.token.extend_from_slice(event.token);
-        self.reached.time_millis = event.timestamp_millis().or(self.reached.time_millis);
-        self.reached.cluster_time = event.cluster_time.or(self.reached.cluster_time);
+        self.reached.behind(event);
         self.is_within_event = false;
         self.is_half_sent = false;
         if let Some(by) = closed_by {
             self.seal(by);
         }
+    }
+
+    /// Moves behind an event that the filter does not want: it has no number, so that a server which sends more
+    /// or fewer of them does not change those of the others.
+    pub fn leave_out(&mut self, event: &Event<'_>) {
+        self.reached.behind(event);
+        self.pass_reached();
     }
 
     /// Moves to a position behind the last event, in-band: committed only after what is before it.
@@ -263,6 +276,10 @@ impl<'a, P: Produce> Outlet<'a, P> {
         self.reached.token.clear();
         self.reached.token.extend_from_slice(token.as_bytes());
         self.reached.time_millis = time_millis.or(self.reached.time_millis);
+        self.pass_reached();
+    }
+
+    fn pass_reached(&mut self) {
         // An open batch takes the position along when it is closed.
         if self.batch.is_none()
             && let Some(position) = self.position()

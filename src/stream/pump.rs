@@ -199,12 +199,13 @@ impl<'a, P: Produce> Pump<'a, P> {
         if let Some(raw) = reply.events().map_err(malformed)?.next() {
             let event = Event::parse(raw.map_err(malformed)?).map_err(malformed)?;
             let seq = self.outlet.reached().seq.next();
-            match self.filter.leaves_out(&event) {
-                true => self.board.passed.add(1),
-                false => self.refuse(&event, seq, Reason::Unreadable(fault)).await?,
-            }
             self.board.events.add(1);
-            self.outlet.count(&event);
+            if self.filter.leaves_out(&event) {
+                self.leave_out(&event);
+            } else {
+                self.refuse(&event, seq, Reason::Unreadable(fault)).await?;
+                self.outlet.count(&event);
+            }
         }
         Ok(())
     }
@@ -267,10 +268,12 @@ impl<'a, P: Produce> Pump<'a, P> {
         if self.outlet.is_broken() {
             return Err(End::Producer);
         }
-        // Names that are new each time would use up the labels.
-        if !self.filter.leaves_out(event) {
-            self.counts.event(&self.board.metrics, event);
+        // Not among the events of the metrics either: names that are new each time would use up the labels.
+        if self.filter.leaves_out(event) {
+            self.leave_out(event);
+            return Ok(self.outlet.commit_if_due().await?);
         }
+        self.counts.event(&self.board.metrics, event);
         let time = event.timestamp_millis();
         let in_hand = &self.board.in_hand_millis;
         in_hand.store(time.unwrap_or(0), Ordering::Relaxed);
@@ -295,11 +298,16 @@ impl<'a, P: Produce> Pump<'a, P> {
         Ok(self.outlet.commit_if_due().await?)
     }
 
-    async fn take_up(&mut self, event: &Event<'_>, seq: Seq) -> Step {
-        if self.filter.leaves_out(event) {
-            self.board.passed.add(1);
-            return Ok(());
+    /// Passes over what the filter does not want: it takes no number.
+    fn leave_out(&mut self, event: &Event<'_>) {
+        self.board.passed.add(1);
+        if let Some(millis) = event.timestamp_millis() {
+            self.board.last_seen_millis.store(millis, Ordering::Relaxed);
         }
+        self.outlet.leave_out(event);
+    }
+
+    async fn take_up(&mut self, event: &Event<'_>, seq: Seq) -> Step {
         // What becomes of a document is not guessed at.
         let outcome = match self.router.route(event) {
             _ if event.is_unknown() && event.document_key.is_some() => Err(Reason::Unknown),

@@ -1,7 +1,9 @@
 //! The pump between a source and a producer that a test scripts.
 
 use super::pump::End;
-use super::scripted::{BEGIN, Rig, change, delete, drop_collection, fragment, reply, token};
+use super::scripted::{
+    BEGIN, Rig, change, delete, drop_collection, fragment, reply, token, unwanted,
+};
 use crate::change::position::Seq;
 use crate::error::Code;
 use crate::mongo::errors::SourceFault;
@@ -32,6 +34,38 @@ async fn records_leave_in_the_order_of_their_events() {
     rig.producer.acknowledge_all();
     assert_eq!(rig.committable(), Some(5));
     assert_eq!(rig.board.passed.get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_has_a_number_if_and_only_if_the_filter_wants_it() {
+    let rig = Rig::new([]);
+    let mut run = rig.run();
+    let without_record = drop_collection(4);
+    run.reply([
+        change(1, 1),
+        unwanted(2),
+        change(3, 2),
+        without_record,
+        change(5, 3),
+    ])
+    .await;
+    rig.producer.acknowledge_all();
+    run.settle().await;
+    rig.producer.acknowledge_all();
+    assert_eq!(
+        rig.producer.told(),
+        ["insert 101", "insert 102", "insert 104"]
+    );
+    assert_eq!(rig.committable(), Some(4));
+    // It is passed all the same, in its place.
+    run.reply([unwanted(6)]).await;
+    assert_eq!(rig.committable(), Some(4));
+    assert_eq!(rig.board.passed.get(), 3);
+    run.reply([change(7, 4), unwanted(8)]).await;
+    assert_eq!(rig.producer.told().last().unwrap(), "insert 105");
+    assert_eq!(rig.committable(), None);
+    rig.producer.acknowledge_all();
+    assert_eq!(rig.committable(), Some(5));
 }
 
 #[tokio::test(start_paused = true)]

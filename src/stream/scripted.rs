@@ -3,7 +3,7 @@
 mod events;
 mod producer;
 
-pub(super) use events::{change, delete, drop_collection, fragment, reply, token};
+pub(super) use events::{change, delete, drop_collection, fragment, reply, token, unwanted};
 pub(super) use producer::{ScriptedProducer, Sent, Step};
 
 use super::hints::ReplayHints;

@@ -49,6 +49,13 @@ pub(in crate::stream) fn drop_collection(number: u32) -> Document {
     event(number, "drop")
 }
 
+/// A change that the server sends, and that the filter leaves out on our side.
+pub(in crate::stream) fn unwanted(number: u32) -> Document {
+    let mut event = change(number, 0);
+    event.insert("ns", doc! { "db": "shop", "coll": "system.views" });
+    event
+}
+
 /// A fragment of an insert that the server has split in two.
 pub(in crate::stream) fn fragment(number: u32, id: i32, fragment: i32) -> Document {
     let mut part = match fragment {
