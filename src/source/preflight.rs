@@ -148,7 +148,11 @@ async fn privileges(
             )
         }
         Err(error) => {
-            let watch = Watch::of(stream);
+            // What was not asked for is not to blame.
+            let watch = Watch {
+                splits: false,
+                ..Watch::of(stream)
+            };
             let learned = capabilities::learn(client, &watch, &Start::Now, &error).await;
             if let Learned::Missing(why) = learned {
                 return Finding::error(NAME, Code::SourceRefused, why);
