@@ -128,7 +128,7 @@ async fn open(args: &TailArgs, chosen: Chosen<'_>) -> Result<Cursor, Error> {
                 Error::new(Code::Config, "--from takes a time between 1970 and 2106")
             })?),
         };
-    let client = process::connect(&chosen.config.mongo, &chosen.stream.id).await?;
+    let client = process::connect(&chosen.config.mongo, &chosen.stream.id, 1).await?;
     let start = start::without_checkpoint(&client, &start_at, 1).await?;
     let opened = opening::open(&client, chosen.stream, &start, 1_000).await;
     let (cursor, _) =

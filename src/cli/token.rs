@@ -194,7 +194,7 @@ async fn change(
         complain("nothing was changed");
         return Ok(NO);
     }
-    let client = process::connect(&chosen.config.mongo, &chosen.stream.id).await?;
+    let client = process::connect(&chosen.config.mongo, &chosen.stream.id, 1).await?;
     let source = identity::identify(&client).await?.to_string();
     let context = StoreContext::of(
         chosen.stream,

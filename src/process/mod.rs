@@ -133,7 +133,7 @@ async fn connect_retrying(config: &Config, boards: &[Arc<Board>]) -> Result<Clie
         .map(|board| board.waits.begin(Awaited::MongoDb));
     let waits: Vec<_> = waits.collect();
     let attempt = async || {
-        let client = connect(&config.mongo, client_name(config)).await;
+        let client = connect(&config.mongo, client_name(config), config.streams.len()).await;
         if let Err(error) = &client {
             for board in boards {
                 board.source_error.set(error.detail.as_str());
@@ -150,7 +150,7 @@ async fn connect_retrying(config: &Config, boards: &[Arc<Board>]) -> Result<Clie
 /// When there is no such stream, or the MongoDB client cannot be built from its URI.
 pub async fn check(config: &Config, stream: Option<&str>) -> Result<Report, Error> {
     let streams = config.chosen(stream)?;
-    let client = connect(&config.mongo, client_name(config)).await?;
+    let client = connect(&config.mongo, client_name(config), config.streams.len()).await?;
     let mut all = Report::default();
     for stream in streams {
         let mut report = preflight::run(&client, &config.mongo, stream).await;
@@ -172,7 +172,7 @@ pub async fn check(config: &Config, stream: Option<&str>) -> Result<Report, Erro
 pub async fn topics(config: &Config, stream: Option<&str>) -> Result<Report, Error> {
     let streams = config.chosen(stream)?;
     let client = match streams.iter().any(|stream| ahead::is_wanted(stream)) {
-        true => Some(connect(&config.mongo, client_name(config)).await?),
+        true => Some(connect(&config.mongo, client_name(config), config.streams.len()).await?),
         false => None,
     };
     let mut all = Report::default();

@@ -12,12 +12,18 @@ use std::time::Duration;
 /// How long the driver looks for a server before it says that there is none.
 const SERVER_SELECTION: Duration = Duration::from_secs(5);
 
-/// Builds the client; nothing is sent yet. `name` is what the server's log calls it.
+/// Connections beside those that the cursors wait on.
+const SPARE_CONNECTIONS: u32 = 10;
+
+/// Builds the client for so many streams; nothing is sent yet. `name` is what the server's log calls it.
+///
+/// An idle cursor holds a connection while its `getMore` waits: with fewer connections than that, streams
+/// would wait for each other.
 ///
 /// # Errors
 /// [`Code::Config`] for a URI that the driver refuses, [`Code::SourceUnavailable`] while the hosts behind
 /// a `mongodb+srv://` cannot be looked up.
-pub async fn connect(mongo: &Mongo, name: &str) -> Result<Client, Error> {
+pub async fn connect(mongo: &Mongo, name: &str, streams: usize) -> Result<Client, Error> {
     let failed = |error: mongodb::error::Error| {
         let code = match error.kind.as_ref() {
             ErrorKind::DnsResolve { .. } => Code::SourceUnavailable,
@@ -34,6 +40,10 @@ pub async fn connect(mongo: &Mongo, name: &str) -> Result<Client, Error> {
     options
         .app_name
         .get_or_insert_with(|| format!("tailwater {name}"));
+    let connections = u32::try_from(streams).unwrap_or(u32::MAX);
+    options
+        .max_pool_size
+        .get_or_insert(connections.saturating_add(SPARE_CONNECTIONS));
     options
         .server_selection_timeout
         .get_or_insert(SERVER_SELECTION);

@@ -286,10 +286,13 @@ impl Streams {
 
     /// Waits until no stream is left that can run.
     pub async fn none_can_run(&self) {
-        for handle in self.all() {
-            let mut life = handle.life.subscribe();
-            // The sender is in `handle`.
-            let _ = life.wait_for(|life| matches!(life, Life::Failed(_))).await;
+        let mut lives: Vec<_> = self.all().iter().map(|h| h.life.subscribe()).collect();
+        let has_failed =
+            |life: &mut watch::Receiver<Life>| matches!(*life.borrow_and_update(), Life::Failed(_));
+        // All of them at one time: one that had failed may run again.
+        while !lives.iter_mut().all(has_failed) {
+            let changes = lives.iter_mut().map(|life| Box::pin(life.changed()));
+            futures_util::future::select_all(changes).await.0.ok();
         }
     }
 

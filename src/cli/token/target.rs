@@ -27,7 +27,7 @@ pub(super) async fn typed(chosen: Chosen<'_>, data: &str) -> Result<ResumeToken,
         let detail = "a token is its `_data`, hex digits; `tailwater token export` shows one";
         return Err(Error::new(Code::Config, detail));
     }
-    let client = process::connect(&chosen.config.mongo, &chosen.stream.id).await?;
+    let client = process::connect(&chosen.config.mongo, &chosen.stream.id, 1).await?;
     resumable(&client, chosen, ResumeToken::from_data(data)).await
 }
 
@@ -35,7 +35,7 @@ pub(super) async fn typed(chosen: Chosen<'_>, data: &str) -> Result<ResumeToken,
 pub(super) async fn at(chosen: Chosen<'_>, time: Timestamp) -> Result<ResumeToken, Error> {
     let seconds = u32::try_from(time.as_second())
         .map_err(|_| Error::new(Code::Config, "a time between 1970 and 2106"))?;
-    let client = process::connect(&chosen.config.mongo, &chosen.stream.id).await?;
+    let client = process::connect(&chosen.config.mongo, &chosen.stream.id, 1).await?;
     let start = start::without_checkpoint(&client, &StartAt::Time(seconds), 1).await?;
     let start = match start {
         Start::At(_) => start,
@@ -65,7 +65,7 @@ pub(super) async fn imported(chosen: Chosen<'_>, file: &Path) -> Result<ResumeTo
     let exported: Exported = serde_json::from_str(&text)
         .map_err(|why| damaged(&format!("{name} is no exported checkpoint")).because(why))?;
     let namespace = chosen.stream.source.scope.name();
-    let client = process::connect(&chosen.config.mongo, &chosen.stream.id).await?;
+    let client = process::connect(&chosen.config.mongo, &chosen.stream.id, 1).await?;
     let source = identity::identify(&client).await?.to_string();
     if exported.namespace != namespace || !identity::same_source(&exported.source, &source) {
         let detail = format!(
