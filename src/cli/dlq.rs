@@ -56,14 +56,25 @@ struct Which {
     topic: Option<String>,
 }
 
+/// Whether an event of this namespace is one of the stream that is meant: several may share the topic.
+fn is_of_stream(chosen: Chosen<'_>, namespace: Option<&str>) -> bool {
+    let [_only] = chosen.config.streams.as_slice() else {
+        let database = namespace.and_then(|namespace| namespace.split('.').next());
+        return database.is_some_and(|database| chosen.stream.source.scope.holds(database));
+    };
+    true
+}
+
 impl Which {
-    fn means(&self, dead_letter: &StoredDeadLetter) -> bool {
-        self.names(Some(dead_letter.seq), Some(&dead_letter.namespace))
+    fn means(&self, chosen: Chosen<'_>, dead_letter: &StoredDeadLetter) -> bool {
+        is_of_stream(chosen, Some(&dead_letter.namespace))
+            && self.names(Some(dead_letter.seq), Some(&dead_letter.namespace))
     }
 
     /// As far as is known of it: what does not say which event it is, is meant only with all.
-    fn means_unreadable(&self, record: &Unreadable) -> bool {
-        self.names(record.seq, record.namespace.as_deref())
+    fn means_unreadable(&self, chosen: Chosen<'_>, record: &Unreadable) -> bool {
+        is_of_stream(chosen, record.namespace.as_deref())
+            && self.names(record.seq, record.namespace.as_deref())
     }
 
     fn names(&self, seq: Option<Seq>, namespace: Option<&str>) -> bool {
@@ -114,11 +125,13 @@ fn list(chosen: Chosen<'_>, which: &Which, output: Output) -> Result<u8, Error> 
     let mut lines = Lines::new(output, &topic);
     dead_letter_reader::read(&chosen.config.kafka, &topic, |found| {
         match found {
-            Found::Whole(dead_letter) if which.means(&dead_letter) => match dead_letter.event() {
-                Ok(_) => lines.add(&dead_letter, None),
-                Err(unreadable) => lines.add_unreadable(&unreadable),
-            },
-            Found::Unreadable(record) if which.means_unreadable(&record) => {
+            Found::Whole(dead_letter) if which.means(chosen, &dead_letter) => {
+                match dead_letter.event() {
+                    Ok(_) => lines.add(&dead_letter, None),
+                    Err(unreadable) => lines.add_unreadable(&unreadable),
+                }
+            }
+            Found::Unreadable(record) if which.means_unreadable(chosen, &record) => {
                 lines.add_unreadable(&record);
             }
             Found::Whole(_) | Found::Unreadable(_) => {}
@@ -135,8 +148,12 @@ fn replay(chosen: Chosen<'_>, which: &Which, output: Output) -> Result<u8, Error
     let mut left = 0;
     dead_letter_reader::read(&chosen.config.kafka, &topic, |found| {
         let outcome = match &found {
-            Found::Whole(dead_letter) if which.means(dead_letter) => replay.replay(dead_letter),
-            Found::Unreadable(record) if which.means_unreadable(record) => Err(record.clone()),
+            Found::Whole(dead_letter) if which.means(chosen, dead_letter) => {
+                replay.replay(dead_letter)
+            }
+            Found::Unreadable(record) if which.means_unreadable(chosen, record) => {
+                Err(record.clone())
+            }
             Found::Whole(_) | Found::Unreadable(_) => return Ok(()),
         };
         left += usize::from(!matches!(

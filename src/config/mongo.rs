@@ -56,6 +56,16 @@ impl Scope {
     /// The name of all databases.
     pub const DEPLOYMENT: &'static str = "*";
 
+    /// Whether a database of this name is in it.
+    pub fn holds(&self, database: &str) -> bool {
+        match self {
+            Self::Database(name) => name == database,
+            Self::Deployment { databases } => databases
+                .iter()
+                .any(|pattern| super::patterns::covers(pattern, database)),
+        }
+    }
+
     /// The database's name, or [`DEPLOYMENT`](Self::DEPLOYMENT).
     pub fn name(&self) -> &str {
         match self {

@@ -148,3 +148,49 @@ async fn every_line_and_series_of_a_stream_says_which_one_it_is() {
         }
     }
 }
+
+/// Two streams share the topic of dead letters: each replays its own, under its own name.
+#[tokio::test]
+async fn dead_letters_are_listed_and_replayed_for_the_stream_that_is_named() {
+    let kafka = support::kafka().await;
+    let streams = Streams::new(kafka, 2).await;
+    let dead = streams.databases[0].topic("dead");
+    for index in 0..2 {
+        let settings = [("max.message.bytes", "2000")];
+        kafka
+            .create_topic(&streams.topic(index), 1, &settings)
+            .await;
+    }
+    let setup = streams
+        .setup
+        .clone()
+        .env("KAFKA_DLQ_TOPIC", &dead)
+        .env("ON_RECORD_ERROR", "dlq");
+    let tailwater = setup.start().await;
+    for index in 0..2 {
+        let large = bson::doc! {"_id": 1, "text": "x".repeat(5_000)};
+        let users = streams.databases[index].documents("users");
+        users.insert_one(large).await.unwrap();
+    }
+    kafka.wait_for_records(&[&dead], 2).await;
+    tailwater.stop().await;
+    let args = [
+        "dlq",
+        "list",
+        "--stream",
+        streams.name(1),
+        "--output",
+        "json",
+    ];
+    let exit = run(&setup, &args).await;
+    let listed: Value = serde_json::from_str(&exit.output).unwrap();
+    assert_eq!(listed.as_array().unwrap().len(), 1, "{listed}");
+    kafka
+        .alter_topic(&streams.topic(1), &[("max.message.bytes", "200000")])
+        .await;
+    let exit = run(&setup, &["dlq", "replay", "--stream", streams.name(1)]).await;
+    assert_eq!(exit.code, Some(0), "{}", exit.output);
+    let records = kafka.wait_for_records(&[&streams.topic(1)], 1).await;
+    assert_eq!(records[0].header("tw-stream"), streams.id(1));
+    assert!(kafka.records(&[&streams.topic(0)]).await.is_empty());
+}
