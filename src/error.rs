@@ -138,6 +138,27 @@ impl Code {
         opened.is_err_and(|error| Self::of_system(&error, Self::Internal) == Self::Exhausted)
     }
 
+    /// Whether what ended so may work when it is started again, although nothing was changed here: a server may
+    /// be back, and what it refused may be allowed meanwhile.
+    pub fn may_pass(self) -> bool {
+        match self {
+            Self::SourceUnavailable
+            | Self::SinkUnavailable
+            | Self::CheckpointFailed
+            | Self::Exhausted
+            | Self::DrainTimedOut
+            | Self::SourceRefused
+            | Self::SinkRefused => true,
+            Self::Internal
+            | Self::Config
+            | Self::SourceMalformed
+            | Self::TokenInvalid
+            | Self::HistoryLost
+            | Self::Fenced
+            | Self::RecordRefused => false,
+        }
+    }
+
     /// What is done about it where the [`Error`] does not say otherwise.
     pub fn policy(self) -> Policy {
         match self {

@@ -87,6 +87,15 @@ impl Delays {
         let rest = rest.unwrap_or(LONGEST_REST).max(first);
         Ok(usual.max(rest.min(LONGEST_REST)))
     }
+
+    /// As [`after`](Self::after), for the error that ended the last attempt.
+    ///
+    /// # Errors
+    /// The error to leave with, when there should be no other.
+    pub fn after_error(&mut self, last: &Error) -> Result<Duration, Error> {
+        let delay = self.after(last.policy);
+        delay.map_err(|given_up| given_up.error(last.clone()))
+    }
 }
 
 /// The pauses as configured; they end with `RECONNECT_MAX_RETRIES`.

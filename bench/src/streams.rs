@@ -59,12 +59,15 @@ fn start(settings: &Settings, count: usize, log: &Path) -> Fallible<Measured> {
         .collect();
     let mut command = Command::new(std::fs::canonicalize(&settings.tailwater)?);
     command
-        .env("MONGODB_URI", &settings.mongodb_uri)
-        .env("KAFKA_BROKERS", &settings.kafka_brokers)
+        .envs(subject::tailwater_variables(
+            settings,
+            "streams.changes",
+            "now",
+            &Variant::default(),
+        ))
+        .env_remove("STREAM_ID")
         .env("KAFKA_CLIENT_ID", format!("streams-{unique}"))
-        .env("KAFKA_DB_CHANGES_TOPIC", "streams.changes")
         .env("STREAMS", names.join(","))
-        .env("HTTP_ADDR", "127.0.0.1:0")
         .current_dir(&settings.folder);
     Measured::start("streams", &mut command, log)
 }

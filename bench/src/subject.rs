@@ -116,7 +116,8 @@ fn shortened(value: &str) -> String {
 /// How many variables of [`tailwater_variables`] only say where things are.
 const ADDRESSES: usize = 3;
 
-fn tailwater_variables(
+/// What Tailwater is told, with what `--set` says last.
+pub fn tailwater_variables(
     settings: &Settings,
     topic: &str,
     start_at: &str,

@@ -15,8 +15,7 @@ use crate::flow::tracker::Tracker;
 use crate::flow::watermark::EntryId;
 use events::Tally;
 use flight::Flight;
-use kafka::KafkaClient;
-pub(crate) use kafka::Totals;
+pub(crate) use kafka::{KafkaClient, Totals};
 use metrics::{Counter, Histogram, Key, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,

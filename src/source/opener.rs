@@ -157,10 +157,7 @@ impl Opener {
     /// # Errors
     /// The error itself, when there should be no other attempt.
     pub async fn pause(&self, refusal: Error, delays: &mut Delays) -> Result<bool, Error> {
-        let delay = match delays.after(refusal.policy) {
-            Ok(delay) => delay,
-            Err(given_up) => return Err(given_up.error(refusal)),
-        };
+        let delay = delays.after_error(&refusal)?;
         self.board.source_error.set(refusal.detail.as_str());
         tracing::warn!(code = refusal.code.name(), error = %refusal, "trying again");
         let pause = tokio::time::sleep(delay);

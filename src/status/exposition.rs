@@ -3,11 +3,13 @@
 use super::waiting::{Awaited, Wait};
 use super::{Board, State};
 use crate::flow::budget::Budget;
-use crate::metrics::Totals;
 use crate::metrics::names::{self, Metric};
 use crate::metrics::process::Usage;
+use crate::metrics::{KafkaClient, Totals};
+use metrics_exporter_prometheus::formatting::sanitize_label_value;
 use std::fmt::{Display, Write as _};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Everything, in Prometheus's text format.
 pub fn render(boards: &[Arc<Board>]) -> String {
@@ -109,26 +111,30 @@ fn checkpoint(page: &mut Page<'_>) {
 }
 
 fn kafka(page: &mut Page<'_>) {
-    let client = |board: &Board| board.metrics.with_last(|last| last.kafka.clone());
+    fn client<T>(board: &Board, value: impl FnOnce(&KafkaClient) -> T) -> Option<T> {
+        board
+            .metrics
+            .with_last(|last| last.kafka.as_ref().map(value))
+    }
     page.each(&names::KAFKA_QUEUE_RECORDS, |board| {
-        Some(client(board)?.queue_records)
+        client(board, |client| client.queue_records)
     });
     page.each(&names::KAFKA_QUEUE_BYTES, |board| {
-        Some(client(board)?.queue_bytes)
+        client(board, |client| client.queue_bytes)
     });
     page.each(&names::KAFKA_BROKERS_UP, |board| {
-        Some(client(board)?.brokers_up)
+        client(board, |client| client.brokers_up)
     });
-    page.each(&names::KAFKA_ROUND_TRIP, |board| {
-        Some(client(board)?.round_trip?.as_secs_f64())
-    });
-    page.each(&names::KAFKA_QUEUEING, |board| {
-        Some(client(board)?.queueing?.as_secs_f64())
-    });
-    page.each(&names::KAFKA_THROTTLING, |board| {
-        Some(client(board)?.throttling?.as_secs_f64())
-    });
-    type Count = fn(Totals) -> u64;
+    type Time = fn(&KafkaClient) -> Option<Duration>;
+    let times: [(&Metric, Time); 3] = [
+        (&names::KAFKA_ROUND_TRIP, |client| client.round_trip),
+        (&names::KAFKA_QUEUEING, |client| client.queueing),
+        (&names::KAFKA_THROTTLING, |client| client.throttling),
+    ];
+    for (metric, time) in times {
+        page.each(metric, |board| Some(client(board, time)??.as_secs_f64()));
+    }
+    type Count = fn(&Totals) -> u64;
     let totals: [(&Metric, Count); 6] = [
         (&names::KAFKA_REQUESTS, |totals| totals.requests),
         (&names::KAFKA_BYTES, |totals| totals.bytes),
@@ -137,8 +143,10 @@ fn kafka(page: &mut Page<'_>) {
         (&names::KAFKA_TIMEOUTS, |totals| totals.timeouts),
         (&names::KAFKA_DISCONNECTS, |totals| totals.disconnects),
     ];
-    for (metric, value) in totals {
-        page.each(metric, |board| Some(value(client(board)?.totals)));
+    for (metric, count) in totals {
+        page.each(metric, |board| {
+            client(board, |client| count(&client.totals))
+        });
     }
 }
 
@@ -186,7 +194,11 @@ impl Page<'_> {
         self.text.push_str(metric.name);
         for (index, (name, value)) in labels.iter().enumerate() {
             let begin = if index == 0 { '{' } else { ',' };
-            let _ = write!(self.text, "{begin}{name}=\"{}\"", escaped(value));
+            let _ = write!(
+                self.text,
+                "{begin}{name}=\"{}\"",
+                sanitize_label_value(value)
+            );
         }
         let end = if labels.is_empty() { "" } else { "}" };
         let _ = writeln!(self.text, "{end} {value}");
@@ -227,12 +239,4 @@ impl Page<'_> {
             }
         }
     }
-}
-
-/// The value of a label; our own words have nothing to escape, names of streams may.
-fn escaped(value: &str) -> String {
-    value
-        .replace('\\', "\\\\")
-        .replace('"', "\\\"")
-        .replace('\n', "\\n")
 }

@@ -9,7 +9,7 @@ use crate::error::Code;
 use crate::mongo::errors::SourceFault;
 use crate::retry::GivenUp;
 use crate::source::reader::{Fault, Fetched};
-use bson::{RawDocumentBuf, doc};
+use bson::{Document, RawDocumentBuf, doc};
 use rdkafka::error::RDKafkaErrorCode;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -209,14 +209,19 @@ async fn a_post_batch_token_is_committed_only_after_what_is_before_it() {
     assert_eq!(behind.position().seq, Seq(101));
 }
 
+/// A change whose token is too large to be stored.
+fn with_a_large_token() -> Document {
+    let mut large = change(1, 1);
+    let data = format!("{}{}", token(1).data().unwrap(), "0".repeat(200 << 10));
+    large.insert("_id", doc! { "_data": data });
+    large
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_token_too_large_to_be_stored_is_never_a_commit_point() {
     let rig = Rig::new([]);
     let mut run = rig.run();
-    let mut large = change(1, 1);
-    let data = format!("{}{}", token(1).data().unwrap(), "0".repeat(200 << 10));
-    large.insert("_id", doc! { "_data": data });
-    run.fetch(reply(&[large], None)).await;
+    run.fetch(reply(&[with_a_large_token()], None)).await;
     rig.producer.acknowledge_all();
     assert_eq!(rig.committable(), None);
     run.fetch(reply(&[change(2, 2)], None)).await;
@@ -228,10 +233,7 @@ async fn a_token_too_large_to_be_stored_is_never_a_commit_point() {
 async fn a_stop_behind_a_token_too_large_to_be_stored_says_so() {
     let rig = Rig::new([]);
     let mut run = rig.run();
-    let mut large = change(1, 1);
-    let data = format!("{}{}", token(1).data().unwrap(), "0".repeat(200 << 10));
-    large.insert("_id", doc! { "_data": data });
-    run.fetch(reply(&[large], None)).await;
+    run.fetch(reply(&[with_a_large_token()], None)).await;
     rig.producer.acknowledge_all();
     rig.stop.cancel();
     run.settle().await;

@@ -3,9 +3,10 @@
 use super::actor::{self, Desired};
 use super::shared::Shared;
 use crate::config::StreamSpec;
-use crate::error::{Code, Error};
+use crate::error::Error;
 use crate::panics::caught;
 use crate::retry::Retry;
+use crate::source::Filter;
 use crate::status::health::Health;
 use crate::status::{Board, State};
 use futures_util::FutureExt;
@@ -27,7 +28,9 @@ const RECOVERED: Duration = Duration::from_secs(300);
 /// One stream of the process, whoever runs it and however it is.
 #[derive(Debug)]
 pub struct Handle {
-    pub spec: Arc<StreamSpec>,
+    pub spec: StreamSpec,
+    /// What is watched, in words.
+    pub filter: String,
     pub board: Arc<Board>,
     desired: watch::Sender<Desired>,
     life: watch::Sender<Life>,
@@ -49,7 +52,8 @@ enum Life {
 impl Handle {
     fn new(spec: StreamSpec, board: Arc<Board>) -> Self {
         Self {
-            spec: Arc::new(spec),
+            filter: Filter::of(&spec).identity().summary,
+            spec,
             board,
             desired: watch::Sender::new(Desired::Run),
             life: watch::Sender::new(Life::Idle),
@@ -57,7 +61,7 @@ impl Handle {
     }
 
     /// What is wanted of it now.
-    pub fn desired(&self) -> Desired {
+    fn desired(&self) -> Desired {
         *self.desired.borrow()
     }
 
@@ -77,14 +81,6 @@ impl Handle {
         })
     }
 
-    /// Why it cannot run.
-    pub fn failure(&self) -> Option<Error> {
-        match &*self.life.borrow() {
-            Life::Failed(error) => Some(error.clone()),
-            _ => None,
-        }
-    }
-
     /// Runs the stream until it is stopped. Where it is not `alone`, it outlives its faults.
     async fn live(self: Arc<Self>, shared: Shared, alone: bool) {
         let mut desired = self.desired.subscribe();
@@ -92,7 +88,7 @@ impl Handle {
         loop {
             let began = Instant::now();
             let run = actor::run(
-                StreamSpec::clone(&self.spec),
+                self.spec.clone(),
                 shared.clone(),
                 Arc::clone(&self.board),
                 desired.clone(),
@@ -120,7 +116,7 @@ impl Handle {
             if began.elapsed() >= RECOVERED {
                 delays = RESTART.delays();
             }
-            let pause = delays.next().filter(|_| is_transient(error.code));
+            let pause = delays.next().filter(|_| error.code.may_pass());
             if pause.is_none() {
                 self.life.send_replace(Life::Failed(error.clone()));
             }
@@ -152,27 +148,6 @@ async fn sleep(pause: Option<Duration>) {
     }
 }
 
-/// Whether a stream that ended so may run when it is started again: what a server refuses may be allowed
-/// meanwhile, and nobody else starts it again as long as the others run.
-fn is_transient(code: Code) -> bool {
-    match code {
-        Code::SourceUnavailable
-        | Code::SinkUnavailable
-        | Code::CheckpointFailed
-        | Code::Exhausted
-        | Code::DrainTimedOut
-        | Code::SourceRefused
-        | Code::SinkRefused => true,
-        Code::Internal
-        | Code::Config
-        | Code::SourceMalformed
-        | Code::TokenInvalid
-        | Code::HistoryLost
-        | Code::Fenced
-        | Code::RecordRefused => false,
-    }
-}
-
 /// All streams that are configured, in their order.
 #[derive(Debug, Default)]
 pub struct Streams {
@@ -181,11 +156,9 @@ pub struct Streams {
 
 impl Streams {
     /// Takes a stream up, without starting it.
-    pub fn add(&self, spec: StreamSpec, board: Arc<Board>) -> Arc<Handle> {
-        let handle = Arc::new(Handle::new(spec, board));
+    pub fn add(&self, spec: StreamSpec, board: Arc<Board>) {
         let mut handles = self.handles.write().unwrap_or_else(PoisonError::into_inner);
-        handles.push(Arc::clone(&handle));
-        handle
+        handles.push(Arc::new(Handle::new(spec, board)));
     }
 
     pub fn all(&self) -> Vec<Arc<Handle>> {
@@ -243,26 +216,26 @@ impl Streams {
             .iter()
             .map(|handle| (handle.spec.name(), handle.board.health()))
             .collect();
-        let is_bad = |health: &Health| matches!(health, Health::Unhealthy(_));
-        let bad: Vec<_> = told.iter().filter(|(_, health)| is_bad(health)).collect();
         let of = told.len();
-        let sentence = |count: usize, word: &str, name: &str, health: &Health| {
-            let reason = health.reason().unwrap_or_default();
-            format!("{count} of {of} streams {word}; {name}: {reason}")
+        let unhealthy = told
+            .iter()
+            .filter(|(_, h)| matches!(h, Health::Unhealthy(_)));
+        let degraded = told
+            .iter()
+            .filter(|(_, h)| matches!(h, Health::Degraded(_)));
+        let (bad, limping): (Vec<_>, Vec<_>) = (unhealthy.collect(), degraded.collect());
+        let (word, those) = match bad.is_empty() {
+            false => ("unhealthy", &bad),
+            true => ("degraded", &limping),
         };
-        if let Some((name, health)) = bad.first() {
-            let said = sentence(bad.len(), "unhealthy", name, health);
-            return match bad.len() == of {
-                true => Health::unhealthy(said),
-                false => Health::degraded(said),
-            };
-        }
-        let limping: Vec<_> = told.iter().filter(|(_, h)| *h != Health::Healthy).collect();
-        match limping.first() {
-            Some((name, health)) => {
-                Health::degraded(sentence(limping.len(), "degraded", name, health))
-            }
-            None => Health::Healthy,
+        let Some((name, health)) = those.first() else {
+            return Health::Healthy;
+        };
+        let reason = health.reason().unwrap_or_default();
+        let said = format!("{} of {of} streams {word}; {name}: {reason}", those.len());
+        match bad.len() == of {
+            true => Health::unhealthy(said),
+            false => Health::degraded(said),
         }
     }
 

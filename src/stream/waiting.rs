@@ -62,8 +62,7 @@ impl Wait<'_> {
                 return Ok(());
             };
             self.say(&waiting, &mut said);
-            let delay = delays.after(waiting.policy);
-            tokio::time::sleep(delay.map_err(|given_up| given_up.error(waiting))?).await;
+            tokio::time::sleep(delays.after_error(&waiting)?).await;
             report = check().await;
         }
     }
@@ -141,17 +140,13 @@ pub(super) async fn pause_before_retry(
     delays: &mut Delays,
     waiting: &[Waiting<'_>],
 ) -> Result<(), Error> {
-    match delays.after(error.policy) {
-        Ok(delay) => {
-            for waiting in waiting {
-                waiting.because(error.to_string());
-            }
-            tracing::warn!(code = error.code.name(), %error, "trying again");
-            tokio::time::sleep(delay).await;
-            Ok(())
-        }
-        Err(given_up) => Err(given_up.error(error)),
+    let delay = delays.after_error(&error)?;
+    for waiting in waiting {
+        waiting.because(error.to_string());
     }
+    tracing::warn!(code = error.code.name(), %error, "trying again");
+    tokio::time::sleep(delay).await;
+    Ok(())
 }
 
 #[cfg(test)]

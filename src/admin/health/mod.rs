@@ -59,15 +59,13 @@ pub(super) async fn health(Of(context): Of<Arc<Context>>, which: Which) -> Answe
 /// Component by component.
 pub(super) async fn detailed(Of(context): Of<Arc<Context>>, which: Which) -> Answer {
     let health = health_of(&context, &which);
-    let mut body = match which.only() {
-        Some(handle) => one::detailed(handle),
-        None => json!({
-            "state": context.streams.state().name(),
-            "streams": each(&which, one::detailed),
-        }),
-    };
-    if let (Value::Object(body), Value::Object(summary)) = (&mut body, summary(&context, &health)) {
-        body.extend(summary);
+    let mut body = summary(&context, &health);
+    match which.only() {
+        Some(handle) => body = one::detailed(handle, body),
+        None => {
+            body["state"] = context.streams.state().name().into();
+            body["streams"] = each(&which, |handle| one::detailed(handle, one::health(handle)));
+        }
     }
     body["version"] = env!("CARGO_PKG_VERSION").into();
     (status_of(&health), Json(body))
@@ -117,10 +115,11 @@ pub(super) async fn change_streams(Of(context): Of<Arc<Context>>, which: Which) 
 
 /// The status line.
 pub(super) async fn status(which: Which) -> Json<Value> {
-    let boards = which.all().iter().map(|handle| &*handle.board);
     Json(match which.only() {
         Some(handle) => json!(Status::of(&handle.board)),
-        None => json!(Overview::of(boards)),
+        None => json!(Overview::of(
+            which.all().iter().map(|handle| &*handle.board)
+        )),
     })
 }
 
@@ -146,15 +145,10 @@ fn each(which: &Which, answer: impl Fn(&Handle) -> Value) -> Value {
 }
 
 fn summary(context: &Context, health: &Health) -> Value {
-    let mut body = json!({
-        "status": health.name(),
-        "uptime": (context.started.elapsed().as_secs_f64() * 1e3).round() / 1e3,
-    });
+    let mut body = one::told(health);
+    body["uptime"] = ((context.started.elapsed().as_secs_f64() * 1e3).round() / 1e3).into();
     if context.is_dry_run {
         body["dryRun"] = true.into();
-    }
-    if let Some(reason) = health.reason() {
-        body["reason"] = reason.into();
     }
     body
 }

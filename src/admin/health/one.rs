@@ -1,7 +1,6 @@
 //! The answers about one stream.
 
 use crate::config::Scope;
-use crate::source::Filter;
 use crate::status::health::Health;
 use crate::status::waiting::Wait;
 use crate::status::{Board, Flag, Note, State};
@@ -52,18 +51,24 @@ pub(super) fn ready_word(is_ready: bool) -> &'static str {
 
 /// In one word, with why.
 pub(super) fn health(handle: &Handle) -> Value {
-    let health = handle.board.health();
-    let mut body = json!({ "stream": handle.spec.id, "status": health.name() });
+    let mut body = told(&handle.board.health());
+    body["stream"] = handle.spec.id.as_str().into();
+    body
+}
+
+/// The word, and why where it is not well.
+pub(super) fn told(health: &Health) -> Value {
+    let mut body = json!({ "status": health.name() });
     if let Some(reason) = health.reason() {
         body["reason"] = reason.into();
     }
     body
 }
 
-/// Component by component.
-pub(super) fn detailed(handle: &Handle) -> Value {
+/// Component by component, beside its [`health`].
+pub(super) fn detailed(handle: &Handle, mut body: Value) -> Value {
     let board = &handle.board;
-    let mut body = health(handle);
+    body["stream"] = handle.spec.id.as_str().into();
     body["state"] = board.state().name().into();
     if let Some(name) = &handle.spec.given_name {
         body["name"] = name.as_str().into();
@@ -168,7 +173,7 @@ pub(super) fn database(handle: &Handle) -> Value {
     json!({
         "database": board.namespace,
         "stream": handle.spec.id,
-        "filter": Filter::of(&handle.spec).identity().summary,
+        "filter": handle.filter,
         "state": board.state().name(),
         "position": position,
         "lagMs": board.lag().as_millis() as u64,
