@@ -3,7 +3,7 @@
 
 use crate::support::{self, Kafka, Mongo, PATIENCE, Setup, Tailwater, eventually, unique};
 use bson::{bson, doc};
-use futures_util::future::join;
+use futures_util::future::{join, join_all};
 use rustix::process::Signal;
 use std::net::TcpListener;
 use std::time::Duration;
@@ -70,9 +70,13 @@ async fn a_kafka_that_is_not_there_is_waited_for_as_long_as_configured() {
 #[tokio::test]
 async fn a_limit_on_open_files_that_leaves_no_connection_has_a_code_of_its_own() {
     let db = support::database().await;
-    let exit = to(db.uri()).await.descriptors(20).run().await;
-    assert_eq!(exit.code, Some(14), "{}", exit.output);
-    assert!(exit.output.contains("ulimit -n"), "{}", exit.output);
+    let setup = to(db.uri()).await;
+    // With each of them it is another connection that can no longer be made.
+    let limited = [8, 12, 16, 20, 22].map(|most| setup.clone().descriptors(most));
+    for exit in join_all(limited.iter().map(Setup::run)).await {
+        assert_eq!(exit.code, Some(14), "{}", exit.output);
+        assert!(exit.output.contains("ulimit -n"), "{}", exit.output);
+    }
 }
 
 /// A port is easily mistaken for another one.

@@ -240,17 +240,25 @@ pub fn log_error(error: &KafkaError, reason: &str) {
 }
 
 /// An error of Kafka with our code and a sentence on what was attempted.
+///
+/// A client that may open no socket only times out, and tries again without an end: that it is this process that
+/// lacks something is asked of the system.
 pub fn error(attempt: impl std::fmt::Display, error: &KafkaError) -> Error {
-    let code = code(error);
-    let remedy = match code {
-        Code::Exhausted => EXHAUSTED,
-        _ => "",
+    let (code, remedy) = match code(error) {
+        Code::SinkUnavailable if Code::are_descriptors_used_up() => {
+            (Code::Exhausted, NO_DESCRIPTORS)
+        }
+        Code::Exhausted => (Code::Exhausted, NO_THREADS),
+        code => (code, ""),
     };
     Error::new(code, format!("{attempt}: {}{remedy}", describe(error)))
 }
 
-const EXHAUSTED: &str = "; this process may have no more threads or memory: raise its limits (ulimit -u, \
-                         pids.max, TasksMax, memory), or see what else uses them up";
+const NO_THREADS: &str = "; this process may have no more threads or memory: raise its limits (ulimit -u, \
+                          pids.max, TasksMax, memory), or see what else uses them up";
+
+const NO_DESCRIPTORS: &str =
+    "; this process may open no more descriptors: raise the limit on open files (ulimit -n)";
 
 /// The error in words, without values of properties: those may be secrets.
 pub fn describe(error: &KafkaError) -> String {

@@ -8,12 +8,12 @@ use super::authorized::{self, Allowed, Operation};
 use super::client::{self, Kind, Quiet};
 use crate::config::Kafka;
 use crate::error::Code;
+use crate::metrics::statistics::Statistics;
 use crate::preflight::Finding;
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, DeliveryResult, Producer as _, ProducerContext};
-use rdkafka::statistics::Statistics;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -195,9 +195,9 @@ impl ClientContext for Asking {
         client::log_error(&error, reason);
     }
 
-    fn stats(&self, statistics: Statistics) {
-        let has_id = statistics
-            .eos
+    fn stats_raw(&self, report: &[u8]) {
+        let has_id = Statistics::read(report)
+            .and_then(|statistics| statistics.eos)
             .is_some_and(|eos| eos.idemp_state == "Assigned");
         if has_id {
             self.has_id.store(true, Ordering::Relaxed);

@@ -1,7 +1,6 @@
 //! librdkafka's own statistics: of them what helps on call.
 
-use rdkafka::Statistics;
-use rdkafka::statistics::{Broker, Window};
+use super::statistics::{Broker, Statistics, Window};
 use std::time::Duration;
 
 /// What was last heard of the Kafka client.
@@ -34,18 +33,18 @@ pub(crate) struct Totals {
 
 impl KafkaClient {
     /// Takes a report of librdkafka's in.
-    pub(crate) fn hear(&mut self, statistics: &Statistics) {
-        let up = || statistics.brokers.values().filter(|broker| is_up(broker));
-        let slowest = |window: fn(&Broker) -> Option<&Window>| {
+    pub(crate) fn hear(&mut self, statistics: &Statistics<'_>) {
+        let up = || statistics.brokers.values().filter(|broker| broker.is_up());
+        let slowest = |window: fn(&Broker<'_>) -> Option<Window>| {
             let p99 = up().filter_map(window).map(|window| window.p99).max()?;
             u64::try_from(p99).ok()
         };
         self.queue_records = statistics.msg_cnt;
         self.queue_bytes = statistics.msg_size;
         self.brokers_up = up().count();
-        self.round_trip = slowest(|broker| broker.rtt.as_ref()).map(Duration::from_micros);
-        self.queueing = slowest(|broker| broker.int_latency.as_ref()).map(Duration::from_micros);
-        self.throttling = slowest(|broker| broker.throttle.as_ref()).map(Duration::from_millis);
+        self.round_trip = slowest(|broker| broker.rtt).map(Duration::from_micros);
+        self.queueing = slowest(|broker| broker.int_latency).map(Duration::from_micros);
+        self.throttling = slowest(|broker| broker.throttle).map(Duration::from_millis);
         self.count(&statistics.name, Totals::of(statistics));
     }
 
@@ -59,13 +58,8 @@ impl KafkaClient {
     }
 }
 
-/// A broker with an open connection; what was only named in `KAFKA_BROKERS` has no number.
-fn is_up(broker: &Broker) -> bool {
-    broker.nodeid >= 0 && broker.state == "UP"
-}
-
 impl Totals {
-    fn of(statistics: &Statistics) -> Self {
+    fn of(statistics: &Statistics<'_>) -> Self {
         let mut totals = Self::default();
         for broker in statistics.brokers.values() {
             totals.requests += broker.tx;
@@ -111,14 +105,11 @@ mod tests {
 
     #[test]
     fn the_slowest_broker_with_a_connection_is_told() {
-        let broker = |nodeid, state: &str, p99| Broker {
+        let broker = |nodeid, state: &'static str, p99| Broker {
             nodeid,
-            state: state.to_owned(),
+            state: state.into(),
             txretries: 1,
-            rtt: Some(Window {
-                p99,
-                ..Window::default()
-            }),
+            rtt: Some(Window { p99 }),
             ..Broker::default()
         };
         let brokers = [
@@ -129,7 +120,7 @@ mod tests {
         ];
         let mut client = KafkaClient::default();
         client.hear(&Statistics {
-            brokers: brokers.map(|b| (b.nodeid.to_string(), b)).into(),
+            brokers: brokers.map(|b| (b.nodeid.to_string().into(), b)).into(),
             ..Statistics::default()
         });
         assert_eq!(client.brokers_up, 2);

@@ -8,6 +8,7 @@ mod flight;
 mod kafka;
 pub mod names;
 pub(crate) mod process;
+pub mod statistics;
 
 use crate::flow::batch::ClosedBy;
 use crate::flow::budget::Budget;
@@ -21,7 +22,7 @@ use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
 use names::{Kind, Metric};
-use rdkafka::Statistics;
+use statistics::Statistics;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -276,7 +277,7 @@ impl Metrics {
     }
 
     /// librdkafka's statistics came.
-    pub fn kafka_client(&self, statistics: &Statistics) {
+    pub fn kafka_client(&self, statistics: &Statistics<'_>) {
         self.with_last(|last| last.kafka.get_or_insert_default().hear(statistics));
     }
 

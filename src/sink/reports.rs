@@ -5,12 +5,13 @@ use crate::change::position::Seq;
 use crate::flow::tracker::Tracker;
 use crate::flow::watermark::EntryId;
 use crate::kafka::client;
+use crate::metrics::statistics::{Broker, Statistics};
 use crate::status::Board;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::ProducerContext;
-use rdkafka::{ClientContext, Message, Statistics};
+use rdkafka::{ClientContext, Message};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -107,13 +108,12 @@ impl ClientContext for Reports {
         client::log(level, facility, message);
     }
 
-    fn stats(&self, statistics: Statistics) {
-        let up = statistics
-            .brokers
-            .values()
-            .any(|b| b.nodeid >= 0 && b.state == "UP");
-        self.board.kafka_connected.set(up);
-        self.board.metrics.kafka_client(&statistics);
+    fn stats_raw(&self, report: &[u8]) {
+        if let Some(statistics) = Statistics::read(report) {
+            let is_connected = statistics.brokers.values().any(Broker::is_up);
+            self.board.kafka_connected.set(is_connected);
+            self.board.metrics.kafka_client(&statistics);
+        }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {

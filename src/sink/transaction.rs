@@ -61,7 +61,9 @@ pub async fn take_over(leader: &mut Leader, producer: &Producer) -> Result<(), C
         }
         // Whoever has claimed the stream had this right: it may be given back.
         return Err(match told.code {
-            Code::SinkUnavailable | Code::SinkRefused => CommitError::Transient(told),
+            Code::SinkUnavailable | Code::SinkRefused | Code::Exhausted => {
+                CommitError::Transient(told)
+            }
             _ => CommitError::Failed(told),
         });
     }

@@ -358,10 +358,13 @@ fn await_successor(
     }
 }
 
-/// Of a stream that was claimed: what Kafka refuses now it has allowed before, and may allow again.
+/// Of a stream that was claimed: what Kafka refuses now it has allowed before, and may allow again. Descriptors
+/// that are used up now were there when it was claimed.
 fn transient(error: Error) -> CommitError {
     match error.code {
-        Code::SinkUnavailable | Code::SinkRefused => CommitError::Transient(error),
+        Code::SinkUnavailable | Code::SinkRefused | Code::Exhausted => {
+            CommitError::Transient(error)
+        }
         _ => CommitError::Failed(error),
     }
 }
