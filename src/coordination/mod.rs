@@ -7,14 +7,17 @@
 //!
 //! - [`Settings::None`]: all of them.
 //! - [`Settings::MongoDb`]: one lease document a stream ([`mongodb`]).
+//! - [`Settings::Kafka`]: a consumer group assigns the streams ([`kafka`]).
 //!
 //! No decision compares the clocks of two machines.
 
+mod kafka;
 pub mod mongodb;
 mod settings;
+mod silence;
 pub mod view;
 
-pub use settings::{LeaseSettings, LeaseTimes, Settings, check_store};
+pub use settings::{GroupSettings, LeaseSettings, LeaseTimes, Settings, check_store};
 pub use view::{InstanceView, StreamView, View};
 
 use crate::error::{Code, Error};
@@ -81,6 +84,7 @@ impl Coordination {
         match settings {
             Settings::None => Ok(Self::alone(instance, streams)),
             Settings::MongoDb(settings) => mongodb::start(settings, instance, streams).await,
+            Settings::Kafka(settings) => kafka::start(settings, instance, streams).await,
         }
     }
 

@@ -1,6 +1,6 @@
 //! How the instances come to agree, and which settings cannot work.
 
-use crate::config::{Problem, ResumeBackend};
+use crate::config::{Kafka, Problem, ResumeBackend};
 use std::fmt;
 use std::time::Duration;
 
@@ -11,6 +11,23 @@ pub enum Settings {
     None,
     /// One lease document a stream.
     MongoDb(LeaseSettings),
+    /// A consumer group that assigns the streams.
+    Kafka(GroupSettings),
+}
+
+/// Which cluster and which topics, and how long an instance may be silent.
+#[derive(Debug, Clone)]
+pub struct GroupSettings {
+    pub kafka: Kafka,
+    /// The topic in which instances register; the groups and their topics are named after it.
+    pub topic: String,
+    /// `KAFKA_SESSION_TIMEOUT_MS`: after how long a silence an instance is taken for dead.
+    pub session: Duration,
+}
+
+impl GroupSettings {
+    pub const DEFAULT_TOPIC: &str = "tailwater.streams";
+    pub const DEFAULT_SESSION: Duration = Duration::from_secs(10);
 }
 
 /// Where the leases are kept, and their times.

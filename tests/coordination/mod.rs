@@ -3,6 +3,7 @@
 //! They are all in this process and run no streams: what is told and asked of [`Coordination`] is what a
 //! process would, and a journal says who ran what, and when.
 
+mod kafka;
 mod mongodb;
 
 use crate::support::{PATIENCE, eventually};
@@ -11,6 +12,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tailwater::coordination::{Coordination, Settings};
 use tokio::task::JoinHandle;
+
+const TWELVE: [&str; 12] = [
+    "s00", "s01", "s02", "s03", "s04", "s05", "s06", "s07", "s08", "s09", "s10", "s11",
+];
 
 /// What happened, in order.
 #[derive(Clone, Default)]

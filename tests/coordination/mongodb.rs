@@ -1,6 +1,6 @@
 //! Leases in MongoDB.
 
-use super::{Instance, Journal, spread};
+use super::{Instance, Journal, TWELVE, spread};
 use crate::support::{Direction, Mongo, PATIENCE, eventually, mongo, unique};
 use bson::{Bson, Document, doc};
 use mongodb::Collection;
@@ -22,10 +22,6 @@ const SHORTEST: LeaseTimes = LeaseTimes {
     timeout: Duration::from_millis(500),
     poll: Duration::from_millis(200),
 };
-
-const TWELVE: [&str; 12] = [
-    "s00", "s01", "s02", "s03", "s04", "s05", "s06", "s07", "s08", "s09", "s10", "s11",
-];
 
 /// One database of leases.
 struct Scene {

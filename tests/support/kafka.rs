@@ -290,11 +290,21 @@ impl Kafka {
     /// # Panics
     /// When the broker refuses it.
     pub async fn produce(&self, topic: &str, key: &str, value: &str) {
+        self.produce_record(topic, BaseRecord::to(topic).key(key).payload(value))
+            .await;
+    }
+
+    /// As [`produce`](Self::produce), without a value.
+    pub async fn tombstone(&self, topic: &str, key: &str) {
+        self.produce_record(topic, BaseRecord::<str, str>::to(topic).key(key))
+            .await;
+    }
+
+    async fn produce_record(&self, topic: &str, record: BaseRecord<'_, str, str>) {
         let producer: BaseProducer<LastError> = self
             .client_config()
             .create_with_context(LastError::default())
             .expect("a plain configuration is valid");
-        let record = BaseRecord::to(topic).key(key).payload(value);
         producer
             .send(record)
             .map_err(|(error, _)| error)

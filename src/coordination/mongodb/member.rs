@@ -12,7 +12,7 @@
 
 use super::balance::{self, Picture, Place};
 use super::lease::{Found, Lease, Outcome, Peer, Seen, Unreadable, Write};
-use super::silence::Silence;
+use crate::coordination::silence::Silence;
 use crate::coordination::view::{StreamView, View};
 use crate::coordination::{LeaseTimes, Wanted};
 use std::collections::{BTreeMap, BTreeSet};

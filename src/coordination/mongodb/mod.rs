@@ -2,7 +2,7 @@
 //!
 //! - [`lease`] is what the documents say, [`document`] how they say it; people may read them
 //!   (`docs/coordination.md` tells what happens when they change or delete them).
-//! - [`member`] decides, [`balance`] and [`silence`] help it; all three are pure, and [`simulation`] runs
+//! - [`member`] decides, [`balance`] and [`silence`](super::silence) help it; all three are pure, and [`simulation`] runs
 //!   many of them against each other.
 //! - [`store`] reads and writes, [`watch`] listens, [`agent`] connects them with the member.
 
@@ -11,7 +11,6 @@ mod balance;
 mod document;
 mod lease;
 mod member;
-mod silence;
 #[cfg(test)]
 mod simulation;
 mod store;

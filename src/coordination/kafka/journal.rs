@@ -1,0 +1,245 @@
+//! Reads and writes the registry's topic.
+//!
+//! What was written counts when it is read again: that is when its place among the records of the others is
+//! known, and it shows that all before it have been read.
+
+use super::agent::Heard;
+use super::names::Names;
+use super::record::{self, Entry};
+use crate::config::Kafka;
+use crate::error::{Code, Error};
+use crate::kafka::client::{self, Kind, Logging};
+use rdkafka::client::ClientContext;
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, Message};
+use rdkafka::producer::{BaseRecord, ProducerContext, ThreadedProducer};
+use rdkafka::{Offset, TopicPartitionList};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tracing::Span;
+
+const POLL: Duration = Duration::from_millis(200);
+
+/// What went wrong with the topic.
+#[derive(Debug)]
+pub struct Failed {
+    pub error: Error,
+    /// The topic is not there any more.
+    pub is_missing: bool,
+    /// Of writing: nothing that is on its way will arrive.
+    pub is_write: bool,
+}
+
+/// Both ends of the topic.
+pub struct Journal {
+    producer: Option<ThreadedProducer<Reports>>,
+    names: Names,
+    stop: Arc<AtomicBool>,
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        // It waits for its thread.
+        if let Some(producer) = self.producer.take()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn_blocking(move || drop(producer));
+        }
+    }
+}
+
+impl Journal {
+    /// Begins to read from the beginning.
+    ///
+    /// # Errors
+    /// When librdkafka does not take the properties.
+    pub fn open(
+        kafka: &Kafka,
+        names: &Names,
+        session: Duration,
+        heard: mpsc::Sender<Heard>,
+    ) -> Result<Self, Error> {
+        let reports = Reports {
+            topic: names.registry.clone(),
+            heard: heard.clone(),
+            span: Span::current(),
+        };
+        let failed = |error: &KafkaError| {
+            client::error("creating a client for the registry of instances", error)
+        };
+        let producer =
+            ThreadedProducer::from_config_and_context(&producing(kafka, session), reports)
+                .map_err(|error| failed(&error))?;
+        let reader =
+            BaseConsumer::from_config_and_context(&reading(kafka, names), Logging::default())
+                .map_err(|error| failed(&error))?;
+        let mut from = TopicPartitionList::new();
+        from.add_partition_offset(&names.registry, 0, Offset::Beginning)
+            .and_then(|()| reader.assign(&from))
+            .map_err(|error| failed(&error))?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let (told, read, span) = (Arc::clone(&stop), names.clone(), Span::current());
+        let run = move || {
+            span.in_scope(|| {
+                while !told.load(Ordering::Relaxed) && !heard.is_closed() {
+                    read_one(&reader, &read, &heard);
+                }
+                drop(reader);
+            });
+        };
+        let thread = std::thread::Builder::new().name("streams-registry".to_owned());
+        thread.spawn(run).map_err(|error| {
+            let code = Code::of_system(&error, Code::Internal);
+            Error::new(code, "no thread for the registry of instances").because(error)
+        })?;
+        Ok(Self {
+            producer: Some(producer),
+            names: names.clone(),
+            stop,
+        })
+    }
+
+    /// Writes a record. Never blocks; what cannot be written is heard of.
+    ///
+    /// # Errors
+    /// When it cannot even be queued.
+    pub fn write(&self, entry: &Entry) -> Result<(), Failed> {
+        let Some(producer) = &self.producer else {
+            return Ok(());
+        };
+        let (key, value) = (entry.key(&self.names.client_id), entry.value());
+        let record = BaseRecord::to(&self.names.registry).partition(0).key(&key);
+        let record = match &value {
+            Some(value) => record.payload(value),
+            None => record,
+        };
+        let sent = producer.send::<String, Vec<u8>>(record);
+        sent.map_err(|(error, _)| failed(&self.names.registry, &error, true))
+    }
+}
+
+fn read_one(reader: &BaseConsumer<Logging>, names: &Names, heard: &mpsc::Sender<Heard>) {
+    let heard = |it| {
+        let _ = heard.blocking_send(it);
+    };
+    match reader.poll(POLL) {
+        Some(Ok(message)) => {
+            let key = message.key().unwrap_or_default();
+            if let Some(entry) = record::read(&names.client_id, key, message.payload()) {
+                heard(Heard::Read(entry));
+            }
+        }
+        // It is in no group.
+        Some(Err(error))
+            if error.rdkafka_error_code() == Some(RDKafkaErrorCode::GroupAuthorizationFailed) => {}
+        Some(Err(error)) => heard(Heard::Registry(failed(&names.registry, &error, false))),
+        None => {}
+    }
+}
+
+fn failed(topic: &str, error: &KafkaError, is_write: bool) -> Failed {
+    use RDKafkaErrorCode as E;
+    let (attempt, right) = match is_write {
+        true => ("writing to", "Write"),
+        false => ("reading", "Read"),
+    };
+    let code = error.rdkafka_error_code();
+    let mut told = client::error(format!("{attempt} the topic {topic}"), error);
+    if code == Some(E::TopicAuthorizationFailed) {
+        told.detail += &format!("; the user needs {right} on it");
+    }
+    Failed {
+        error: told,
+        is_missing: matches!(
+            code,
+            Some(
+                E::UnknownTopicOrPartition
+                    | E::UnknownTopic
+                    | E::UnknownPartition
+                    | E::UnknownTopicId
+            )
+        ),
+        is_write,
+    }
+}
+
+fn producing(kafka: &Kafka, session: Duration) -> ClientConfig {
+    let mut config = client::client_config(kafka, Kind::Producer);
+    // The user's settings are for records by the million. Of two names for one property it is open which
+    // wins: none of them stays.
+    for name in [
+        "delivery.timeout.ms",
+        "request.required.acks",
+        "queue.buffering.max.ms",
+        "enable.idempotence",
+        "enable.gapless.guarantee",
+        "transactional.id",
+        "statistics.interval.ms",
+        "max.in.flight",
+    ] {
+        config.remove(name);
+    }
+    config
+        .set("acks", "all")
+        .set("linger.ms", "0")
+        // In order, also where one has to be repeated.
+        .set("max.in.flight.requests.per.connection", "1")
+        // Old news are no news.
+        .set("message.timeout.ms", session.as_millis().to_string());
+    config
+}
+
+fn reading(kafka: &Kafka, names: &Names) -> ClientConfig {
+    let mut config = client::client_config(kafka, Kind::Consumer);
+    for name in [
+        "auto.commit.enable",
+        "group.instance.id",
+        "group.protocol",
+        "group.remote.assignor",
+        "statistics.interval.ms",
+    ] {
+        config.remove(name);
+    }
+    config
+        // Nothing is assigned to a consumer without a name for its group; it does not join it.
+        .set("group.id", &names.group)
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "earliest")
+        .set("fetch.min.bytes", "1");
+    config
+}
+
+/// Tells what could not be written; what could be is read again.
+struct Reports {
+    topic: String,
+    heard: mpsc::Sender<Heard>,
+    span: Span,
+}
+
+impl ClientContext for Reports {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.span.in_scope(|| client::log(level, facility, message));
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.span.in_scope(|| client::log_error(&error, reason));
+    }
+}
+
+impl ProducerContext for Reports {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, report: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, _)) = report {
+            let failed = failed(&self.topic, error, true);
+            // Where there is no room the member finds it out by time.
+            let _ = self.heard.try_send(Heard::Registry(failed));
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! Kafka's consumer group assigns the streams; a compacted topic, the *registry*, says who has them.
+//!
+//! - [`names`] is what the group and the topics are called, [`topics`] makes them.
+//! - [`group`] hears what is assigned. [`journal`] reads and writes the registry, [`record`] is what its
+//!   records say; people may read them (`docs/coordination.md` tells what happens when they change or
+//!   delete them).
+//! - [`member`] decides, by what [`registry`] knows, and [`shown`] says it to people; all three are pure.
+//! - [`agent`] connects all of them with the clock and the handle.
+
+mod agent;
+mod group;
+mod journal;
+mod member;
+mod names;
+mod record;
+mod registry;
+mod shown;
+mod topics;
+
+pub(super) use agent::start;

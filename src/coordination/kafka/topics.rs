@@ -1,0 +1,207 @@
+//! The two topics: made when missing, checked when found.
+
+use super::names::Names;
+use crate::config::Kafka;
+use crate::error::{Code, Error};
+use crate::kafka::client::{self, Kind, Logging};
+use crate::tasks;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use std::time::{Duration, Instant};
+use tracing::info;
+
+const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
+const CREATION_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Instances read the registry from its beginning: it shall be short.
+const REGISTRY: &[(&str, &str)] = &[
+    ("cleanup.policy", "compact"),
+    ("segment.bytes", "1048576"),
+    ("segment.ms", "600000"),
+    ("min.cleanable.dirty.ratio", "0.1"),
+    ("delete.retention.ms", "600000"),
+];
+
+/// A topic as it has to be.
+#[derive(Debug, Clone)]
+struct Wanted {
+    name: String,
+    partitions: i32,
+    /// What the partitions are, in a sentence on a topic with another number of them.
+    because: &'static str,
+    settings: &'static [(&'static str, &'static str)],
+}
+
+/// Makes the topics where they are missing.
+///
+/// # Errors
+/// [`Code::SinkRefused`] when one is missing and may not be made, or has another number of partitions.
+pub async fn prepare(kafka: &Kafka, names: &Names) -> Result<(), Error> {
+    let wanted = [
+        Wanted {
+            name: names.registry.clone(),
+            partitions: 1,
+            because: "all instances read its records in one order",
+            settings: REGISTRY,
+        },
+        Wanted {
+            name: names.group.clone(),
+            partitions: names.partitions(),
+            because: "each of them is one stream",
+            settings: &[],
+        },
+    ];
+    let kafka = kafka.clone();
+    let runtime = tokio::runtime::Handle::current();
+    // The client blocks when it looks at metadata and when it is dropped.
+    tasks::blocking("the topics of the coordination", move || {
+        let admin = AdminClient::from_config_and_context(
+            &client::client_config(&kafka, Kind::Admin),
+            Logging::default(),
+        );
+        let admin = admin.map_err(|error| client::error("creating a Kafka client", &error))?;
+        for topic in &wanted {
+            topic.prepare(&admin, &kafka, &runtime)?;
+        }
+        Ok(())
+    })
+    .await?
+}
+
+impl Wanted {
+    fn prepare(
+        &self,
+        admin: &AdminClient<Logging>,
+        kafka: &Kafka,
+        runtime: &tokio::runtime::Handle,
+    ) -> Result<(), Error> {
+        if let Some(partitions) = self.find(admin)? {
+            return self.check(partitions);
+        }
+        if !kafka.creation.enabled {
+            return Err(Error::new(Code::SinkRefused, self.absent()));
+        }
+        runtime.block_on(self.create(admin, kafka))?;
+        let deadline = Instant::now() + CREATION_TIMEOUT;
+        loop {
+            match self.find(admin) {
+                Ok(Some(partitions)) => return self.check(partitions),
+                Err(error) if error.code != Code::SinkUnavailable => return Err(error),
+                Err(error) if Instant::now() >= deadline => return Err(error),
+                Ok(None) if Instant::now() >= deadline => {
+                    let sentence = format!("the new topic {} does not show up", self.name);
+                    return Err(Error::new(Code::SinkUnavailable, sentence));
+                }
+                // A new topic becomes known a little later.
+                Ok(None) | Err(_) => std::thread::sleep(Duration::from_millis(20)),
+            }
+        }
+    }
+
+    /// How many partitions it has; none where it does not exist.
+    fn find(&self, admin: &AdminClient<Logging>) -> Result<Option<i32>, Error> {
+        let failed = |error: &KafkaError| {
+            let mut error = client::error(format!("looking for the topic {}", self.name), error);
+            if error.code == Code::SinkRefused {
+                error.detail += &self.rights();
+            }
+            error
+        };
+        let metadata = admin
+            .inner()
+            .fetch_metadata(Some(&self.name), METADATA_TIMEOUT)
+            .map_err(|error| failed(&error))?;
+        let of = |code| failed(&KafkaError::MetadataFetch(code));
+        let mut topics = metadata.topics().iter();
+        let Some(topic) = topics.find(|topic| topic.name() == self.name) else {
+            return Err(of(RDKafkaErrorCode::UnknownTopic));
+        };
+        match topic.error().map(RDKafkaErrorCode::from) {
+            None => {}
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
+                return Ok(None);
+            }
+            Some(code) => return Err(of(code)),
+        }
+        let mut partitions = topic.partitions().iter();
+        if topic.partitions().is_empty() || partitions.any(|partition| partition.leader() < 0) {
+            return Err(of(RDKafkaErrorCode::LeaderNotAvailable));
+        }
+        Ok(i32::try_from(topic.partitions().len()).ok())
+    }
+
+    fn check(&self, partitions: i32) -> Result<(), Error> {
+        let (name, wanted) = (&self.name, self.partitions);
+        if partitions == wanted {
+            return Ok(());
+        }
+        Err(Error::new(
+            Code::SinkRefused,
+            format!(
+                "the topic {name} has {partitions} partitions and must have {wanted}: {}; delete the \
+                 topic while no instance runs, and it is made anew",
+                self.because
+            ),
+        ))
+    }
+
+    async fn create(&self, admin: &AdminClient<Logging>, kafka: &Kafka) -> Result<(), Error> {
+        // -1 leaves it to the broker.
+        let replication = TopicReplication::Fixed(kafka.creation.replication.unwrap_or(-1));
+        let mut topic = NewTopic::new(&self.name, self.partitions, replication);
+        for (setting, value) in self.settings {
+            topic = topic.set(setting, value);
+        }
+        let options = AdminOptions::new().operation_timeout(Some(CREATION_TIMEOUT));
+        let failed = |error: &KafkaError| {
+            let mut error = client::error(format!("creating the topic {}", self.name), error);
+            if error.code == Code::SinkRefused {
+                error.detail = format!("{}; or {}", error.detail, self.by_hand());
+            }
+            error
+        };
+        let results = admin.create_topics([&topic], &options).await;
+        match results.map_err(|error| failed(&error))?.into_iter().next() {
+            // Another instance was faster.
+            Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) | None => Ok(()),
+            Some(Err((_, code))) => Err(failed(&KafkaError::AdminOp(code))),
+            Some(Ok(_)) => {
+                let (topic, partitions) = (&self.name, self.partitions);
+                info!(topic, partitions, "created a topic of the coordination");
+                Ok(())
+            }
+        }
+    }
+
+    fn absent(&self) -> String {
+        format!(
+            "the topic {} does not exist and KAFKA_CREATE_TOPICS is false: {}",
+            self.name,
+            self.by_hand()
+        )
+    }
+
+    fn by_hand(&self) -> String {
+        let Self {
+            name, partitions, ..
+        } = self;
+        let settings = self
+            .settings
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"));
+        let settings: Vec<_> = settings.collect();
+        let with = match settings.is_empty() {
+            true => String::new(),
+            false => format!(" and {}", settings.join(", ")),
+        };
+        format!("create {name} with partitions={partitions}{with}")
+    }
+
+    fn rights(&self) -> String {
+        format!(
+            "; the user needs Describe, Read and Write on the topic {}",
+            self.name
+        )
+    }
+}

@@ -1,0 +1,265 @@
+//! A consumer group in Kafka, and the registry of instances.
+
+use super::{Instance, Journal, TWELVE, spread};
+use crate::support::{Kafka, PATIENCE, Record, eventually, kafka, unique};
+use std::time::{Duration, Instant};
+use tailwater::config::{Kafka as Settled, SecurityProtocol, TopicCreation};
+use tailwater::coordination::{GroupSettings, Settings};
+
+/// Short, and long enough for a machine that does other things too.
+const SESSION: Duration = Duration::from_secs(2);
+
+/// One installation with a registry of its own.
+struct Scene {
+    settings: GroupSettings,
+    journal: Journal,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        Self::on(kafka().await)
+    }
+
+    fn on(kafka: &Kafka) -> Self {
+        Self {
+            settings: GroupSettings {
+                kafka: cluster(kafka.brokers()),
+                topic: unique("streams"),
+                session: SESSION,
+            },
+            journal: Journal::default(),
+        }
+    }
+
+    async fn start(&self, name: &str, streams: &[&str]) -> Instance {
+        let settings = Settings::Kafka(self.settings.clone());
+        Instance::start(settings, name, streams, &self.journal).await
+    }
+
+    fn key(&self, kind: &str, id: &str) -> String {
+        format!("{}/{kind}/{id}", self.settings.kafka.client_id)
+    }
+}
+
+fn cluster(brokers: &str) -> Settled {
+    Settled {
+        brokers: brokers.to_owned(),
+        client_id: "app".to_owned(),
+        creation: TopicCreation {
+            enabled: true,
+            partitions: None,
+            replication: None,
+            config: Vec::new(),
+        },
+        security_protocol: SecurityProtocol::Plaintext,
+        sasl: None,
+        ssl_ca_location: None,
+        properties: Vec::new(),
+        dry_run: false,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twelve_streams_spread_evenly_and_each_moves_once() {
+    let scene = Scene::new().await;
+    let (one, two, three) = tokio::join!(
+        scene.start("one", &TWELVE),
+        scene.start("two", &TWELVE),
+        scene.start("three", &TWELVE)
+    );
+    spread(&[&one, &two, &three], &[4, 4, 4]).await;
+    let before = scene.journal.count();
+
+    let killed = Instant::now();
+    two.kill().await;
+    spread(&[&one, &three], &[6, 6]).await;
+    println!(
+        "taken over {:?} after the kill, session {SESSION:?}",
+        killed.elapsed()
+    );
+    assert_eq!(scene.journal.count() - before, 4, "each once");
+
+    let before = scene.journal.count();
+    let again = scene.start("again", &TWELVE).await;
+    spread(&[&one, &again, &three], &[4, 4, 4]).await;
+    assert_eq!(scene.journal.count() - before, 4, "each once");
+    scene.journal.assert_one_at_a_time();
+
+    // All of them see the same, whoever owns what.
+    let view = eventually(PATIENCE, "a view of all instances", async || {
+        let view = one.coordination.view().borrow().clone();
+        let mut streams = view.streams.values();
+        let is_whole = streams.all(|stream| stream.since.is_some() && stream.owner.is_some());
+        (view.instances.len() == 3 && is_whole).then_some(view)
+    })
+    .await;
+    assert_eq!(view.streams.len(), 12);
+    for stream in view.streams.values() {
+        assert_eq!(stream.mine, stream.owner.as_deref() == Some("one"));
+        assert!(stream.last_heartbeat.is_some());
+        assert_eq!(stream.epoch, stream.hand_overs + 1);
+    }
+    assert_eq!(view.instances["again"].streams.len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_gives_its_streams_away_after_they_have_stopped() {
+    let scene = Scene::new().await;
+    let streams = ["a", "b", "c", "d"];
+    let one = scene.start("one", &streams).await;
+    spread(&[&one], &[4]).await;
+    let two = scene.start("two", &streams).await;
+    spread(&[&one, &two], &[2, 2]).await;
+    let before = Instant::now();
+    one.stop().await;
+    println!("left within {:?}", before.elapsed());
+    spread(&[&two], &[4]).await;
+    scene.journal.assert_one_at_a_time();
+    println!(
+        "longest pause of a planned hand-over: {:?}",
+        scene.journal.longest_gap()
+    );
+    assert_eq!(scene.journal.count(), 8);
+    // It has signed off: nobody waits for it.
+    let view = two.coordination.view();
+    eventually(PATIENCE, "only one instance", async || {
+        (view.borrow().instances.keys().eq(["two"])).then_some(())
+    })
+    .await;
+    assert_eq!(view.borrow().streams["a"].previous.as_deref(), Some("one"));
+    two.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_moves_a_stream_and_it_stays() {
+    let scene = Scene::new().await;
+    let one = scene.start("one", &["a", "b"]).await;
+    let two = scene.start("two", &["a", "b"]).await;
+    spread(&[&one, &two], &[1, 1]).await;
+    let stream = one.running().first().cloned().unwrap();
+    // Asked of the one that does not have it.
+    two.coordination.move_to(&stream, "two").await.unwrap();
+    spread(&[&one, &two], &[0, 2]).await;
+    // It stays when the group assigns anew.
+    let three = scene.start("three", &["a", "b"]).await;
+    assert!(two.running().contains(&stream));
+    three.stop().await;
+    assert!(two.running().contains(&stream));
+
+    one.coordination.release(&stream).await.unwrap();
+    eventually(PATIENCE, "the stream runs on the other", async || {
+        one.running().contains(&stream).then_some(())
+    })
+    .await;
+    scene.journal.assert_one_at_a_time();
+
+    let refused = |error: Result<(), tailwater::error::Error>| error.unwrap_err().detail;
+    let said = refused(one.coordination.move_to(&stream, "three").await);
+    assert!(said.contains("there are one, two"), "{said}");
+    let said = refused(one.coordination.move_to("c", "two").await);
+    assert!(said.contains("there is no stream c"), "{said}");
+    two.stop().await;
+    spread(&[&one], &[2]).await;
+    eventually(PATIENCE, "the other one is gone", async || {
+        (one.coordination.view().borrow().instances.len() == 1).then_some(())
+    })
+    .await;
+    let said = refused(one.coordination.release(&stream).await);
+    assert!(said.contains("no other instance"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_somebody_claims_from_outside_goes_to_another_instance() {
+    let scene = Scene::new().await;
+    let one = scene.start("one", &["a"]).await;
+    spread(&[&one], &[1]).await;
+    let two = scene.start("two", &["a"]).await;
+    eventually(PATIENCE, "each knows the other", async || {
+        (one.coordination.view().borrow().instances.len() == 2).then_some(())
+    })
+    .await;
+    one.coordination.fenced("a").await;
+    spread(&[&one, &two], &[0, 1]).await;
+    assert_eq!(scene.journal.count(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_differ_during_a_rolling_change_and_each_runs_once() {
+    let scene = Scene::new().await;
+    let old = scene.start("old", &["a", "b"]).await;
+    spread(&[&old], &[2]).await;
+    let new = scene.start("new", &["b", "c"]).await;
+    // Another group: it takes what is new, and waits for what the other one has.
+    spread(&[&old, &new], &[2, 1]).await;
+    old.stop().await;
+    spread(&[&new], &[2]).await;
+    scene.journal.assert_one_at_a_time();
+    assert_eq!(scene.journal.count(), 4);
+    // Nobody is configured for it, and everybody sees that.
+    let view = new.coordination.view();
+    eventually(
+        PATIENCE,
+        "the stream without a process is unowned",
+        async || {
+            let view = view.borrow();
+            let stream = &view.streams["a"];
+            (stream.owner.is_none() && stream.previous.as_deref() == Some("old")).then_some(())
+        },
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_a_person_deletes_are_written_again() {
+    let scene = Scene::new().await;
+    let one = scene.start("one", &["a", "b"]).await;
+    let two = scene.start("two", &["a", "b"]).await;
+    spread(&[&one, &two], &[1, 1]).await;
+    let starts = scene.journal.count();
+    let view = one.coordination.view();
+    let whole = |view: &tailwater::coordination::View| {
+        let mut streams = view.streams.values();
+        view.instances.len() == 2 && streams.all(|stream| stream.since.is_some())
+    };
+    eventually(PATIENCE, "all is known", async || {
+        whole(&view.borrow()).then_some(())
+    })
+    .await;
+    let before = view.borrow().streams.clone();
+    let kafka = kafka().await;
+    for key in [
+        scene.key("instances", "one"),
+        scene.key("instances", "two"),
+        scene.key("streams", "a"),
+    ] {
+        kafka.tombstone(&scene.settings.topic, &key).await;
+        let is_of_it = |it: &&Record| it.key_bytes.as_deref() == Some(key.as_bytes());
+        kafka
+            .wait_until(&[&scene.settings.topic], "it is written again", |records| {
+                let mut records = records.iter().filter(is_of_it);
+                records.any(|it| it.bytes.is_none()) && records.next().is_some()
+            })
+            .await;
+    }
+    eventually(PATIENCE, "all is known again", async || {
+        whole(&view.borrow()).then_some(())
+    })
+    .await;
+    let after = view.borrow().streams.clone();
+    for (stream, now) in &after {
+        assert_eq!(
+            (&now.owner, now.epoch),
+            (&before[stream].owner, before[stream].epoch)
+        );
+    }
+    assert_eq!(scene.journal.count(), starts, "nothing moved");
+
+    // A move that is deleted ends.
+    let stream = one.running().first().cloned().unwrap();
+    one.coordination.move_to(&stream, "two").await.unwrap();
+    spread(&[&one, &two], &[0, 2]).await;
+    kafka
+        .tombstone(&scene.settings.topic, &scene.key("moves", &stream))
+        .await;
+    spread(&[&one, &two], &[1, 1]).await;
+}
