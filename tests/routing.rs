@@ -15,6 +15,7 @@ fn source(scope: Scope, watch: &[&str], exclude: &[&str]) -> Source {
     Source {
         scope,
         watch: texts(watch),
+        lease_database: None,
         exclude: texts(exclude),
         operations: Vec::new(),
         full_document: FullDocument::Default,

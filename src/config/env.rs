@@ -251,7 +251,7 @@ impl Environment {
 
 /// Variables of what is not built yet, with the value that asks for nothing: who sets them
 /// counts on what they do, so that ignoring them would be wrong.
-const NOT_YET: [(&str, &str); 2] = [("COORDINATION", "none"), ("LISTENERS_COLLECTION", "")];
+const NOT_YET: [(&str, &str); 1] = [("LISTENERS_COLLECTION", "")];
 
 fn is_empty(name: &str, value: &str) -> bool {
     value.is_empty() || (value.trim().is_empty() && !is_secret(name))

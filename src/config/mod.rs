@@ -1,6 +1,7 @@
 //! The typed configuration: environment variables, read once, validated all together.
 
 mod check;
+mod coordination;
 mod dotenv;
 mod endpoint;
 mod env;
@@ -27,6 +28,7 @@ mod uri;
 mod validate;
 mod variable;
 
+pub use coordination::{ConsumerGroup, Coordination, LeaseTimes, Leases};
 pub use endpoint::Endpoint;
 pub use env::Origin;
 pub use kafka::{
@@ -58,6 +60,8 @@ pub struct Config {
     pub mongo: Mongo,
     pub kafka: Kafka,
     pub streams: Vec<StreamSpec>,
+    /// `COORDINATION`: whether other instances share the streams, and how they agree.
+    pub coordination: Coordination,
     /// `MAX_IN_FLIGHT_BYTES`: replies waiting plus records not yet acknowledged, of all streams, in bytes.
     pub max_in_flight_bytes: usize,
     /// `ENABLE_CHANGE_STREAMS`: when false the process idles and says so.
@@ -172,10 +176,11 @@ impl Config {
     }
 
     /// The same for `run --dry-run`: nothing is written to Kafka, and no checkpoint is taken or stored.
-    /// What is produced nowhere is in no transaction either.
+    /// What is produced nowhere is in no transaction either, and what takes no checkpoint needs no lease.
     #[must_use]
     pub fn for_dry_run(mut self) -> Self {
         self.kafka.dry_run = true;
+        self.coordination = Coordination::None;
         for stream in &mut self.streams {
             stream.sink.delivery = Delivery::AtLeastOnce;
         }

@@ -30,6 +30,8 @@ pub struct Source {
     pub watch: Vec<String>,
     /// `EXCLUDE_COLLECTIONS`: names or `*` globs; beats `watch`.
     pub exclude: Vec<String>,
+    /// `LEASE_DATABASE`, where leases are kept: nothing of it is carried.
+    pub lease_database: Option<String>,
     /// `WATCH_OPERATIONS`: insert, update, replace, delete; empty means all.
     pub operations: Vec<String>,
     pub full_document: FullDocument,

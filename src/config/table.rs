@@ -1,7 +1,9 @@
 //! Every environment variable, in one table.
 
 use super::variable::Fallback::{Required, Value, Words};
-use super::variable::Group::{Checkpoints, Flow, Kafka, Operations, Records, Source, Topics};
+use super::variable::Group::{
+    Checkpoints, Coordination, Flow, Kafka, Operations, Records, Source, Topics,
+};
 use super::variable::{Form, Unit, Variable};
 use serde::Deserialize;
 
@@ -228,6 +230,28 @@ variables! {
     COMMIT_INTERVAL_MS commit_interval_ms: Checkpoints, millis(10, 60_000), Value("1000"),
         "1000",
         "How often the checkpoint is written at most; a crash repeats at most so much.";
+
+    COORDINATION coordination: Coordination, Form::Choice(&["none", "kafka", "mongodb"]), Value("none"),
+        "mongodb",
+        "How several instances with the same streams share them, each stream on one instance at a time: kafka by a consumer group, mongodb by leases, none not at all. Needs RESUME_STORE=kafka or mongodb.";
+    COORDINATION_TOPIC coordination_topic: Coordination, PLAIN_TOPIC, Value("tailwater.streams"),
+        "tailwater.streams",
+        "With COORDINATION=kafka: the topic in which instances register. The consumer groups and their topics are named after it.";
+    KAFKA_SESSION_TIMEOUT_MS kafka_session_timeout_ms: Coordination, millis(1000, 1_800_000), Value("10000"),
+        "10000",
+        "With COORDINATION=kafka: after how long a silence of its instance a stream is taken by another. Brokers usually allow 6000 at least.";
+    LEASE_DATABASE lease_database: Coordination, Form::Text("the name of one database"), Value("tailwater"),
+        "tailwater",
+        "With COORDINATION=mongodb: the database that holds the leases. Streams leave it out.";
+    LEASE_HEARTBEAT_MS lease_heartbeat_ms: Coordination, millis(100, 600_000), Value("10000"),
+        "10000",
+        "With COORDINATION=mongodb: how often an instance says that it lives. Less than half of LEASE_TIMEOUT_MS.";
+    LEASE_TIMEOUT_MS lease_timeout_ms: Coordination, millis(500, 3_600_000), Value("30000"),
+        "30000",
+        "With COORDINATION=mongodb: after how long a silence of its instance a stream is taken by another.";
+    LEASE_POLL_MS lease_poll_ms: Coordination, millis(200, 600_000), Value("15000"),
+        "15000",
+        "With COORDINATION=mongodb: how often the leases are read where no change is heard of.";
 
     ENABLE_CHANGE_STREAMS enable_change_streams: Operations, Form::Flag, Value("true"),
         "false",

@@ -67,17 +67,19 @@ pub enum Group {
     Records,
     Flow,
     Checkpoints,
+    Coordination,
     Operations,
 }
 
 impl Group {
-    pub const ALL: [Group; 7] = [
+    pub const ALL: [Group; 8] = [
         Group::Source,
         Group::Kafka,
         Group::Topics,
         Group::Records,
         Group::Flow,
         Group::Checkpoints,
+        Group::Coordination,
         Group::Operations,
     ];
 
@@ -89,6 +91,7 @@ impl Group {
             Group::Records => "Records",
             Group::Flow => "Batches, memory, failures",
             Group::Checkpoints => "Checkpoints",
+            Group::Coordination => "Several instances",
             Group::Operations => "Operations",
         }
     }

@@ -17,7 +17,8 @@ mod settings;
 mod silence;
 pub mod view;
 
-pub use settings::{GroupSettings, LeaseSettings, LeaseTimes, Settings, check_store};
+pub use crate::config::LeaseTimes;
+pub use settings::{GroupSettings, LeaseSettings, Settings};
 pub use view::{InstanceView, StreamView, View};
 
 use crate::error::{Code, Error};
@@ -46,8 +47,13 @@ pub(crate) enum Command {
         version: u64,
         streams: BTreeSet<String>,
     },
+    CanRun {
+        streams: BTreeSet<String>,
+    },
     Fenced {
         stream: String,
+        /// The first version of what is wanted that knows of it.
+        answer: oneshot::Sender<u64>,
     },
     Move {
         stream: String,
@@ -150,7 +156,10 @@ impl Coordination {
                             "there is one instance only (COORDINATION=none)",
                         )));
                     }
-                    Command::Fenced { .. } => {}
+                    Command::CanRun { .. } => {}
+                    Command::Fenced { answer, .. } => {
+                        let _ = answer.send(wanted.borrow().version);
+                    }
                 }
             }
         });
@@ -177,11 +186,21 @@ impl Coordination {
         self.send(Command::Running { version, streams }).await;
     }
 
+    /// Reports which streams could run here, where those that were told of at the start are not all.
+    pub async fn can_run(&self, streams: BTreeSet<String>) {
+        self.send(Command::CanRun { streams }).await;
+    }
+
     /// Reports that somebody else has claimed this stream while it ran here. It is wanted again only when
     /// its owner changes, or nobody takes it for as long as an owner may be silent.
-    pub async fn fenced(&self, stream: &str) {
+    ///
+    /// Returns the first version of [`wanted`](Self::wanted) that knows of it: a stream that is wanted in
+    /// an earlier one is not to be started.
+    pub async fn fenced(&self, stream: &str) -> u64 {
+        let (answer, answered) = oneshot::channel();
         let stream = stream.to_owned();
-        self.send(Command::Fenced { stream }).await;
+        self.send(Command::Fenced { stream, answer }).await;
+        answered.await.unwrap_or(u64::MAX)
     }
 
     /// Gives the stream, whoever has it, to this instance. It stays there while that lives.

@@ -7,7 +7,7 @@ pub use mongo::connect;
 use crate::admin::{self, Controls, Ended};
 use crate::checkpoint::{self, Location};
 use crate::config::{Config, StreamSpec};
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::flow::budget::Memory;
 use crate::log::event_id;
 use crate::metrics::Registry;
@@ -31,6 +31,12 @@ use tracing::Instrument;
 /// # Errors
 /// What made it impossible to go on; its code gives the exit code.
 pub async fn run(config: Config, controls: Controls) -> Result<(), Error> {
+    if config.coordination.is_shared() {
+        return Err(Error::new(
+            Code::Config,
+            "COORDINATION: this version cannot do that yet; give none",
+        ));
+    }
     let done = CancellationToken::new();
     let is_dry_run = config.kafka.dry_run;
     if is_dry_run {

@@ -32,6 +32,8 @@ pub struct Filter {
     pub(super) exclude: BTreeSet<Namespaces>,
     /// Tailwater's own collections, excluded as well.
     pub(super) own: BTreeSet<Namespaces>,
+    /// The database with the leases. No part of the identity: what is in it was never wanted.
+    leases: Option<String>,
     /// Document operations that are not wanted. Whatever is no document operation always passes.
     pub(super) unwanted: BTreeSet<&'static str>,
     pub(super) expanded: bool,
@@ -132,6 +134,7 @@ impl Filter {
             watch: source.watch.iter().map(|text| parse(text)).collect(),
             exclude: source.exclude.iter().map(|text| parse(text)).collect(),
             own,
+            leases: source.lease_database.clone(),
             unwanted: match source.operations.as_slice() {
                 [] => BTreeSet::new(),
                 _ => DOCUMENT_OPERATIONS
@@ -203,8 +206,16 @@ impl Filter {
     /// Whether a stream of the deployment looks at this database at all.
     pub(super) fn watches_database(&self, database: &str) -> bool {
         self.databases.as_ref().is_none_or(|patterns| {
-            !INTERNAL.contains(&database) && patterns.iter().any(|p| p.matches(database))
+            !INTERNAL.contains(&database)
+                && !self.is_of_leases(database)
+                && patterns.iter().any(|p| p.matches(database))
         })
+    }
+
+    /// Whether the database holds leases, which say nothing of anybody's data.
+    #[inline]
+    pub(super) fn is_of_leases(&self, database: &str) -> bool {
+        self.leases.as_deref() == Some(database)
     }
 
     /// Decides as the server's `$match` does. The user's own stages are not looked at.
@@ -336,7 +347,9 @@ impl Filter {
     /// The condition on a database's name in a stream of the deployment.
     fn database(&self) -> Document {
         let patterns = self.databases.iter().flatten();
-        let mut condition = doc! {"$nin": INTERNAL.to_vec()};
+        let mut left_out = INTERNAL.to_vec();
+        left_out.extend(self.leases.as_deref());
+        let mut condition = doc! {"$nin": left_out};
         if !patterns.clone().any(Pattern::is_any) {
             condition.insert(
                 "$in",

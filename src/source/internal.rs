@@ -32,6 +32,7 @@ impl Filter {
         let (database, collection) = (event.database, event.collection);
         // A stream of a whole database has no filter of ours at the server.
         collection.starts_with("system.")
+            || self.is_of_leases(database)
             || (is_internal(collection)
                 && !self
                     .internal

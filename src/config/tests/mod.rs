@@ -1,6 +1,7 @@
 //! What the environment does to the configuration.
 
 mod checkpoints;
+mod coordination;
 mod dotenv;
 mod needs;
 mod reading;

@@ -13,6 +13,7 @@ pub(super) const ALL_DATABASES: &[(&str, &str)] = &[("MONGODB_URI", "mongodb://h
 pub(super) const SEVERAL: &[(&str, &str)] =
     &[("MONGODB_URI", "mongodb://h"), ("WATCH_DATABASES", "a,b")];
 pub(super) const IN_MONGODB: &[(&str, &str)] = &[("RESUME_STORE", "mongodb")];
+pub(super) const LEASES: &[(&str, &str)] = &[("COORDINATION", "mongodb")];
 pub(super) const IN_A_FILE: &[(&str, &str)] = &[("RESUME_STORE", "file")];
 pub(super) const LOG_IN: &[(&str, &str)] = &[
     ("KAFKA_SECURITY_PROTOCOL", "sasl_ssl"),
@@ -159,6 +160,15 @@ pub(super) const WRONG: &[Wrong] = &[
     ("KAFKA_PROP_ENABLE_GAPLESS_GUARANTEE", NONE, "true", "rebuilt instead"),
     ("KAFKA_PROP_QUEUE_BUFFERING_MAX_KBYTES", NONE, "1024", "give at least 32768"),
     ("KAFKA_PROP_MAX_REQUEST_SIZE", NONE, "1", "a property of the Java client; set max.message.bytes"),
-    ("COORDINATION", NONE, "kafka", "cannot do that yet"),
+    ("COORDINATION_TOPIC", NONE, "a b", "give a topic name"),
+    ("COORDINATION_TOPIC", NONE, "tailwater.checkpoints", "give each a topic of its own"),
+    ("KAFKA_SESSION_TIMEOUT_MS", NONE, "999", "give a whole number from 1000 to 1800000 ms"),
+    ("COORDINATION", NONE, "etcd", "give one of none, kafka, mongodb"),
+    ("COORDINATION", IN_A_FILE, "mongodb", "set RESUME_STORE to kafka or mongodb"),
+    ("LEASE_DATABASE", LEASES, "dashboard", "name one that holds nothing else"),
+    ("LEASE_HEARTBEAT_MS", NONE, "99", "give a whole number from 100 to 600000 ms"),
+    ("LEASE_HEARTBEAT_MS", LEASES, "15000", "less than half of LEASE_TIMEOUT_MS (30000)"),
+    ("LEASE_TIMEOUT_MS", NONE, "499", "give a whole number from 500 to 3600000 ms"),
+    ("LEASE_POLL_MS", LEASES, "30001", "at most LEASE_TIMEOUT_MS (30000)"),
     ("LISTENERS_COLLECTION", NONE, "a.b", "cannot do that yet"),
 ];

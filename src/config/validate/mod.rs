@@ -1,5 +1,6 @@
 //! From text to the typed configuration: each part by itself, then what no single part can see.
 
+mod coordination;
 mod flow;
 mod operations;
 mod sink;
@@ -49,8 +50,10 @@ pub(super) fn build(
             resume,
         });
     }
+    let coordination = coordination::coordination(&mut check, &mut specs);
     let config = Config {
         streams: specs,
+        coordination,
         max_in_flight_bytes,
         enabled: check.flag(&table::ENABLE_CHANGE_STREAMS),
         http: operations::http(&mut check),

@@ -124,7 +124,7 @@ fn check_distinct(check: &mut Check<'_>, topics: &Topics, resume: &Resume) {
 }
 
 /// What is wrong with the text of a template, if anything.
-fn problem(template: &str) -> Option<String> {
+pub(super) fn problem(template: &str) -> Option<String> {
     let mut literal = template.to_owned();
     for placeholder in PLACEHOLDERS {
         literal = literal.replace(placeholder, "");

@@ -277,7 +277,12 @@ impl Agent {
         let now = self.now();
         match command {
             Command::Running { version, streams } => self.member.running(version, &streams),
-            Command::Fenced { stream } => self.member.fenced(&stream, now),
+            Command::CanRun { streams } => self.member.can_run(streams),
+            Command::Fenced { stream, answer } => {
+                self.member.fenced(&stream, now);
+                self.publish();
+                let _ = answer.send(self.wanted.borrow().version);
+            }
             Command::Leave { answer } => {
                 self.member.leave(now);
                 // The others are assigned what was ours, and come for it.

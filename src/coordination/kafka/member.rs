@@ -189,6 +189,11 @@ impl Member {
         self.assigned.retain(|stream| !streams.contains(stream));
     }
 
+    /// From now on these streams can run here.
+    pub fn can_run(&mut self, streams: BTreeSet<String>) {
+        self.able = streams;
+    }
+
     /// The process has seen this version of what is wanted, and these streams run or still drain.
     pub fn running(&mut self, version: u64, running: &BTreeSet<String>) {
         self.draining

@@ -389,7 +389,12 @@ impl Agent {
         let now = self.now();
         match command {
             Command::Running { version, streams } => self.member.running(version, &streams),
-            Command::Fenced { stream } => self.member.fenced(&stream, now),
+            Command::CanRun { streams } => self.member.can_run(streams, now),
+            Command::Fenced { stream, answer } => {
+                self.member.fenced(&stream, now);
+                self.publish(now);
+                let _ = answer.send(self.wanted.borrow().version);
+            }
             Command::Leave { answer } => {
                 self.member.leave();
                 self.leaving = Some(answer);

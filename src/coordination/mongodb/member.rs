@@ -444,6 +444,12 @@ impl Member {
             .insert(stream.to_owned(), Mine::handing_over(epoch, to));
     }
 
+    /// From now on these streams can run here.
+    pub fn can_run(&mut self, streams: BTreeSet<String>, now: Duration) {
+        self.streams = streams;
+        self.changed(now);
+    }
+
     /// From now on everything is given away.
     pub fn leave(&mut self) {
         self.is_leaving = true;

@@ -12,6 +12,7 @@ pub(crate) fn source(watch: &[&str], exclude: &[&str], operations: &[&str]) -> S
         scope: Scope::Database("shop".into()),
         watch: texts(watch),
         exclude: texts(exclude),
+        lease_database: None,
         operations: texts(operations),
         full_document: FullDocument::UpdateLookup,
         pre_images: PreImages::Off,
@@ -291,4 +292,24 @@ fn a_match_of_the_users_own_never_hides_an_invalidate_or_a_drop() {
     let theirs = doc! {"fullDocument.plan": "team"};
     assert_eq!(stages[1], doc! {"$match": {"$or": [always, theirs]}});
     assert_eq!(stages[2], doc! {"$unset": "fullDocument.secret"});
+}
+
+/// Their heartbeats would come back as changes; and a checkpoint made before there were leases stays that of the
+/// same filter.
+#[test]
+fn the_database_with_the_leases_is_left_out_and_the_fingerprint_stays() {
+    let mut watched = deployment(&["*"], &[]);
+    let without = Filter::new(&watched, &[]);
+    watched.lease_database = Some("tailwater".into());
+    let filter = Filter::new(&watched, &[]);
+    assert_eq!(filter.identity(), without.identity());
+    assert!(without.watches("tailwater", "leases") && !filter.watches("tailwater", "leases"));
+    assert!(!wants_insert(&filter, "tailwater", "leases"));
+    assert!(wants_insert(&filter, "shop", "leases"));
+    let told = |filter: &Filter| format!("{:?}", filter.stages());
+    assert!(told(&filter).contains("tailwater") && !told(&without).contains("tailwater"));
+    let heartbeat = event(doc! {
+        "operationType": "update", "ns": {"db": "tailwater", "coll": "leases"},
+    });
+    assert!(filter.leaves_out(&Event::parse(heartbeat.as_bytes()).unwrap()));
 }
