@@ -11,6 +11,8 @@
 //!
 //! No decision compares the clocks of two machines.
 
+#[cfg(test)]
+mod dice;
 mod kafka;
 pub mod mongodb;
 mod settings;

@@ -4,7 +4,8 @@
 //! - [`group`] hears what is assigned. [`journal`] reads and writes the registry, [`record`] is what its
 //!   records say; people may read them (`docs/coordination.md` tells what happens when they change or
 //!   delete them).
-//! - [`member`] decides, by what [`registry`] knows, and [`shown`] says it to people; all three are pure.
+//! - [`member`] decides, by what [`registry`] knows, and [`shown`] says it to people. All three are pure,
+//!   and [`simulation`] runs many of them against each other.
 //! - [`agent`] connects all of them with the clock and the handle.
 
 mod agent;
@@ -15,6 +16,8 @@ mod names;
 mod record;
 mod registry;
 mod shown;
+#[cfg(test)]
+mod simulation;
 mod topics;
 
 pub(super) use agent::start;

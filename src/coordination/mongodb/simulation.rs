@@ -5,6 +5,7 @@
 use super::lease::{Found, Lease, Outcome, Peer, Seen, Write};
 use super::member::Member;
 use crate::coordination::LeaseTimes;
+use crate::coordination::dice::Dice;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::Duration;
 
@@ -18,22 +19,6 @@ const TIMES: LeaseTimes = LeaseTimes {
 
 /// How long a node waits for an answer.
 const PATIENCE: Millis = 5_000;
-
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % sides
-    }
-
-    fn percent(&mut self, percent: u64) -> bool {
-        self.roll(100) < percent
-    }
-}
 
 #[derive(Debug, Clone)]
 enum Payload {
