@@ -25,11 +25,6 @@ pub struct GroupSettings {
     pub session: Duration,
 }
 
-impl GroupSettings {
-    pub const DEFAULT_TOPIC: &str = "tailwater.streams";
-    pub const DEFAULT_SESSION: Duration = Duration::from_secs(10);
-}
-
 /// Where the leases are kept, and their times.
 #[derive(Clone)]
 pub struct LeaseSettings {

@@ -1,10 +1,14 @@
 //! A consumer group in Kafka, and the registry of instances.
 
 use super::{Instance, Journal, TWELVE, spread};
-use crate::support::{Kafka, PATIENCE, Record, eventually, kafka, unique};
+use crate::support::{
+    Direction, Kafka, Operation, PATIENCE, Record, Resource, eventually, kafka, unique,
+};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
-use tailwater::config::{Kafka as Settled, SecurityProtocol, TopicCreation};
-use tailwater::coordination::{GroupSettings, Settings};
+use tailwater::config::{Kafka as Settled, Sasl, Secret, SecurityProtocol, TopicCreation};
+use tailwater::coordination::{Coordination, GroupSettings, Settings};
+use tailwater::error::{Code, Error};
 
 /// Short, and long enough for a machine that does other things too.
 const SESSION: Duration = Duration::from_secs(2);
@@ -262,4 +266,238 @@ async fn records_that_a_person_deletes_are_written_again() {
         .tombstone(&scene.settings.topic, &scene.key("moves", &stream))
         .await;
     spread(&[&one, &two], &[1, 1]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_owner_wakes_up_and_wants_nothing() {
+    let scene = Scene::new().await;
+    // A runtime of one thread, which can be frozen as a process is. What librdkafka does goes on: so the
+    // group keeps the assignment, and only the registry tells that nobody is there.
+    let (tell, told) = std::sync::mpsc::sync_channel::<Duration>(1);
+    let (show, shown) = std::sync::mpsc::sync_channel::<BTreeSet<String>>(1);
+    let settings = Settings::Kafka(scene.settings.clone());
+    let frozen = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async move {
+            let streams = BTreeSet::from(["a".to_owned()]);
+            let coordination = Coordination::start(settings, "one".into(), streams);
+            let coordination = coordination.await.unwrap();
+            let mut wanted = coordination.wanted();
+            let owns = wanted.wait_for(|wanted| !wanted.streams.is_empty()).await;
+            let version = owns.unwrap().version;
+            let running = BTreeSet::from(["a".to_owned()]);
+            coordination.running(version, running).await;
+            show.send(wanted.borrow().streams.clone()).unwrap();
+            std::thread::sleep(told.recv().unwrap());
+            // Whatever comes first in this runtime now comes after this.
+            tokio::task::yield_now().await;
+            let _ = wanted.changed().await;
+            show.send(wanted.borrow().streams.clone()).unwrap();
+        });
+    });
+    assert_eq!(shown.recv().unwrap().len(), 1);
+    let two = scene.start("two", &["a"]).await;
+    // Nothing is assigned to it: a person has to say that it shall have the stream.
+    two.coordination.move_to("a", "two").await.unwrap();
+    tell.send(SESSION * 3).unwrap();
+    spread(&[&two], &[1]).await;
+    let woken = tokio::task::spawn_blocking(move || shown.recv().unwrap()).await;
+    assert_eq!(woken.unwrap(), BTreeSet::new());
+    frozen.join().unwrap();
+    assert_eq!(two.running().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_that_is_cut_off_stops_by_itself_before_another_one_takes_over() {
+    let (kafka, proxy) = Kafka::behind_proxy(&[]).await;
+    let scene = Scene::on(&kafka);
+    let mut settings = scene.settings.clone();
+    settings.kafka = cluster(&proxy.addr().to_string());
+    let settings = Settings::Kafka(settings);
+    let one = Instance::start(settings, "one", &["a", "b"], &scene.journal).await;
+    spread(&[&one], &[2]).await;
+    let two = scene.start("two", &["a", "b"]).await;
+    spread(&[&one, &two], &[1, 1]).await;
+    proxy.half_open(Direction::Both);
+    spread(&[&one, &two], &[0, 2]).await;
+    scene.journal.assert_one_at_a_time();
+    let view = one.coordination.view();
+    assert!(view.borrow().streams.values().all(|stream| !stream.mine));
+    proxy.heal();
+    spread(&[&one, &two], &[1, 1]).await;
+    scene.journal.assert_one_at_a_time();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_of_the_broker_moves_nothing() {
+    let mut kafka = Kafka::dedicated(&[]).await;
+    let scene = Scene::on(&kafka);
+    let one = scene.start("one", &["a", "b"]).await;
+    let two = scene.start("two", &["a", "b"]).await;
+    spread(&[&one, &two], &[1, 1]).await;
+    let (of_one, of_two) = (one.running(), two.running());
+    kafka.kill9();
+    // Longer than a session: nothing may run that nobody can confirm.
+    spread(&[&one, &two], &[0, 0]).await;
+    kafka.restart().await;
+    spread(&[&one, &two], &[1, 1]).await;
+    scene.journal.assert_one_at_a_time();
+    println!(
+        "after a restart longer than the session: before {of_one:?} {of_two:?}, after {:?} {:?}",
+        one.running(),
+        two.running()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_a_person_deletes_is_made_again() {
+    let kafka = Kafka::dedicated(&[]).await;
+    let scene = Scene::on(&kafka);
+    let one = scene.start("one", &["a", "b"]).await;
+    let two = scene.start("two", &["a", "b"]).await;
+    spread(&[&one, &two], &[1, 1]).await;
+    kafka.delete_topic(&scene.settings.topic).await;
+    eventually(PATIENCE, "both say again what they have", async || {
+        let records = kafka.records(&[&scene.settings.topic]).await;
+        let says = |name: &str| {
+            let key = scene.key("instances", name);
+            let is_of_it = |it: &&Record| it.key_bytes.as_deref() == Some(key.as_bytes());
+            let mut records = records.iter().filter(is_of_it);
+            records.any(|it| it.value["has"].as_array().is_some_and(|has| has.len() == 1))
+        };
+        (says("one") && says("two")).then_some(())
+    })
+    .await;
+    spread(&[&one, &two], &[1, 1]).await;
+    scene.journal.assert_one_at_a_time();
+    println!("starts: {:?}", scene.journal.starts());
+}
+
+/// What the start of an instance is refused with.
+async fn refusal(settings: &GroupSettings, streams: &[&str]) -> Error {
+    let streams = streams.iter().map(|name| (*name).to_owned()).collect();
+    let settings = Settings::Kafka(settings.clone());
+    let started = Coordination::start(settings, "one".into(), streams).await;
+    started.expect_err("it is refused")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_used_is_told_at_the_start() {
+    let scene = Scene::new().await;
+    let mut settings = scene.settings.clone();
+    settings.kafka.creation.enabled = false;
+    let refused = refusal(&settings, &["a", "b"]).await;
+    assert_eq!(refused.code, Code::SinkRefused);
+    let right = format!(
+        "create {} with partitions=1 and cleanup.policy=compact",
+        settings.topic
+    );
+    assert!(refused.detail.contains(&right), "{refused}");
+
+    let one = scene.start("one", &["a", "b"]).await;
+    one.stop().await;
+    let names = group_topics(&scene.settings.topic).await;
+    let [group] = names.as_slice() else {
+        panic!("{names:?}");
+    };
+    let kafka = kafka().await;
+    kafka.delete_topic(group).await;
+    eventually(PATIENCE, "it is gone", async || {
+        kafka.partitions(group).await.is_none().then_some(())
+    })
+    .await;
+    let refused = refusal(&settings, &["a", "b"]).await;
+    let right = format!("create {group} with partitions=2");
+    assert!(refused.detail.contains(&right), "{refused}");
+    kafka.create_topic(group, 3, &[]).await;
+    let refused = refusal(&scene.settings, &["a", "b"]).await;
+    assert_eq!(refused.code, Code::SinkRefused);
+    assert!(
+        refused.detail.contains("has 3 partitions and must have 2"),
+        "{refused}"
+    );
+
+    settings = Scene::new().await.settings;
+    settings.session = Duration::from_millis(100);
+    let refused = refusal(&settings, &["a"]).await;
+    assert_eq!(refused.code, Code::SinkRefused);
+    assert!(
+        refused.detail.contains("KAFKA_SESSION_TIMEOUT_MS"),
+        "{refused}"
+    );
+
+    settings.kafka = cluster("127.0.0.1:1");
+    let refused = refusal(&settings, &["a"]).await;
+    assert_eq!(refused.code, Code::SinkUnavailable, "{refused}");
+}
+
+/// The topics of the groups that are named after this registry.
+async fn group_topics(registry: &str) -> Vec<String> {
+    let admin = kafka().await.admin();
+    let prefix = format!("{registry}.");
+    let listed = tokio::task::spawn_blocking(move || {
+        let metadata = admin.inner().fetch_metadata(None, PATIENCE);
+        let metadata = metadata.expect("the broker answers");
+        let names = metadata
+            .topics()
+            .iter()
+            .map(|topic| topic.name().to_owned());
+        names.filter(|name| name.starts_with(&prefix)).collect()
+    });
+    listed.await.expect("it does not panic")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_without_rights_is_told_which_are_missing() {
+    let kafka = Kafka::with_acls(&["app"], &[]).await;
+    // The topics are there: made by an administrator.
+    let scene = Scene::on(&kafka);
+    let one = scene.start("one", &["a"]).await;
+    one.stop().await;
+    let records = kafka.records(&[&scene.settings.topic]).await;
+    let group = records.iter().find_map(|it| it.value["group"].as_str());
+    let group = group.expect("it was told").to_owned();
+
+    let mut settings = scene.settings.clone();
+    settings.kafka = cluster(kafka.users_brokers());
+    settings.kafka.security_protocol = SecurityProtocol::SaslPlaintext;
+    settings.kafka.sasl = Some(Sasl {
+        mechanism: "PLAIN".into(),
+        username: "app".into(),
+        password: Secret::new("password-of-app"),
+    });
+    let registry = settings.topic.clone();
+    for (resource, operation, says) in [
+        (
+            Resource::Topic(&registry),
+            Operation::Read,
+            format!("Describe, Read and Write on the topic {registry}"),
+        ),
+        (
+            Resource::Topic(&group),
+            Operation::Read,
+            format!("Describe, Read and Write on the topic {group}"),
+        ),
+        (
+            Resource::Topic(&registry),
+            Operation::Write,
+            "user needs Write on it".to_owned(),
+        ),
+        (
+            Resource::Group(&group),
+            Operation::Read,
+            format!("Read on the group {group}"),
+        ),
+    ] {
+        let refused = refusal(&settings, &["a"]).await;
+        assert_eq!(refused.code, Code::SinkRefused, "{refused}");
+        assert!(refused.detail.contains(&says), "{refused}\nand not: {says}");
+        kafka.allow("app", resource, operation).await;
+    }
+    let settings = Settings::Kafka(settings);
+    let one = Instance::start(settings, "one", &["a"], &scene.journal).await;
+    spread(&[&one], &[1]).await;
 }
