@@ -3,6 +3,7 @@
 use super::Context;
 use super::guard::refused;
 use super::which::Which;
+use crate::coordination::Coordination;
 use crate::error::Error;
 use crate::log::event_id;
 use axum::Json;
@@ -28,6 +29,8 @@ pub struct Controls {
     pub log: crate::log::Handle,
     /// How the run has ended; none before it has.
     pub ended: watch::Sender<Option<Ended>>,
+    /// Who runs which stream; none before this instance knows.
+    pub coordination: watch::Sender<Option<Coordination>>,
 }
 
 /// How a run has ended, for whoever asked it to stop.
@@ -62,6 +65,7 @@ impl Controls {
             stop,
             log,
             ended: watch::Sender::new(None),
+            coordination: watch::Sender::new(None),
         }
     }
 }

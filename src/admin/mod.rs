@@ -39,6 +39,8 @@ pub struct Settings {
     /// `ENABLE_CHANGE_STREAMS`.
     pub is_enabled: bool,
     pub is_dry_run: bool,
+    /// Whether several instances share the streams.
+    pub is_shared: bool,
 }
 
 /// What the answers are made from.
@@ -49,6 +51,7 @@ struct Context {
     guard: Guard,
     is_enabled: bool,
     is_dry_run: bool,
+    is_shared: bool,
     started: Instant,
 }
 
@@ -92,6 +95,7 @@ pub async fn serve(
         guard: Guard::new(settings.token, addr.ip()),
         is_enabled: settings.is_enabled,
         is_dry_run: settings.is_dry_run,
+        is_shared: settings.is_shared,
         started: Instant::now(),
     });
     let routes = routes(Arc::clone(&context));

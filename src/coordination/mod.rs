@@ -26,6 +26,7 @@ pub use view::{InstanceView, StreamView, View};
 use crate::error::{Code, Error};
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// The streams that this instance should run, with a number that grows with each change.
@@ -74,6 +75,7 @@ const COMMANDS: usize = 64;
 /// planned stop calls [`leave`](Self::leave).
 #[derive(Debug, Clone)]
 pub struct Coordination {
+    instance: Arc<str>,
     wanted: watch::Receiver<Wanted>,
     view: watch::Receiver<View>,
     commands: mpsc::Sender<Command>,
@@ -89,11 +91,21 @@ impl Coordination {
         instance: String,
         streams: BTreeSet<String>,
     ) -> Result<Self, Error> {
-        match settings {
-            Settings::None => Ok(Self::alone(instance, streams)),
-            Settings::MongoDb(settings) => mongodb::start(settings, instance, streams).await,
-            Settings::Kafka(settings) => kafka::start(settings, instance, streams).await,
-        }
+        let name = Arc::from(instance.as_str());
+        let handle = match settings {
+            Settings::None => Self::alone(instance, streams),
+            Settings::MongoDb(settings) => mongodb::start(settings, instance, streams).await?,
+            Settings::Kafka(settings) => kafka::start(settings, instance, streams).await?,
+        };
+        Ok(Self {
+            instance: name,
+            ..handle
+        })
+    }
+
+    /// What the others call this instance.
+    pub fn instance(&self) -> &str {
+        &self.instance
     }
 
     pub(crate) fn of(
@@ -103,6 +115,7 @@ impl Coordination {
         let (commands, received) = mpsc::channel(COMMANDS);
         (
             Self {
+                instance: Arc::default(),
                 wanted,
                 view,
                 commands,

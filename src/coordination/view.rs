@@ -1,5 +1,8 @@
 //! What an instance knows of all streams and instances: for people, never for a decision.
 
+/// One stream.
+pub use crate::status::owner::Ownership as StreamView;
+
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
@@ -8,26 +11,8 @@ use std::time::SystemTime;
 pub struct View {
     pub streams: BTreeMap<String, StreamView>,
     pub instances: BTreeMap<String, InstanceView>,
-}
-
-/// One stream. Times are of whoever wrote them, and are only shown.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct StreamView {
-    /// Which instance has it; none while it is unowned.
-    pub owner: Option<String>,
-    /// Whether that is this instance.
-    pub mine: bool,
-    /// Since when its owner has it.
-    pub since: Option<SystemTime>,
-    /// Grows each time somebody takes it.
-    pub epoch: u64,
-    pub last_heartbeat: Option<SystemTime>,
-    /// How often it went from one instance to another.
-    pub hand_overs: u64,
-    /// Who had it before; while it is unowned, who had it last.
-    pub previous: Option<String>,
-    /// Which instance it is on its way to.
-    pub moving_to: Option<String>,
+    /// Why what the coordination is kept in cannot be reached; none while it can.
+    pub unreachable: Option<String>,
 }
 
 /// One instance.

@@ -1,5 +1,7 @@
 //! The composition root: builds what the streams share, starts the tasks, runs the streams.
 
+mod coordinating;
+mod hosting;
 mod mongo;
 
 pub use mongo::connect;
@@ -7,7 +9,8 @@ pub use mongo::connect;
 use crate::admin::{self, Controls, Ended};
 use crate::checkpoint::{self, Location};
 use crate::config::{Config, StreamSpec};
-use crate::error::{Code, Error};
+use crate::coordination;
+use crate::error::Error;
 use crate::flow::budget::Memory;
 use crate::log::event_id;
 use crate::metrics::Registry;
@@ -18,9 +21,10 @@ use crate::status::waiting::Awaited;
 use crate::status::{Board, State, line, stall};
 use crate::stream::ahead;
 use crate::stream::shared::Shared;
-use crate::stream::streams::Streams;
+use crate::stream::streams::{Manner, Streams};
 use crate::stream::waiting::retrying;
 use futures_util::FutureExt;
+use hosting::Hosting;
 use mongodb::Client;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -31,12 +35,6 @@ use tracing::Instrument;
 /// # Errors
 /// What made it impossible to go on; its code gives the exit code.
 pub async fn run(config: Config, controls: Controls) -> Result<(), Error> {
-    if config.coordination.is_shared() {
-        return Err(Error::new(
-            Code::Config,
-            "COORDINATION: this version cannot do that yet; give none",
-        ));
-    }
     let done = CancellationToken::new();
     let is_dry_run = config.kafka.dry_run;
     if is_dry_run {
@@ -67,6 +65,7 @@ pub async fn run(config: Config, controls: Controls) -> Result<(), Error> {
         token: config.admin_token.clone(),
         is_enabled: config.enabled,
         is_dry_run,
+        is_shared: config.coordination.is_shared(),
     };
     let http = admin::serve(admin, Arc::clone(&streams), controls.clone(), done.clone()).await?;
     tasks.extend(http);
@@ -124,12 +123,22 @@ async fn run_streams(
         shutdown_timeout: config.shutdown_timeout,
         instance: instance(),
     };
-    streams.start_all(&shared);
-    tokio::select! {
-        () = controls.stop.cancelled() => {}
-        () = streams.none_can_run() => {}
-    }
-    streams.stop_all().await
+    let joined = tokio::select! {
+        () = controls.stop.cancelled() => return Ok(()),
+        joined = coordinating::join(config, streams, &shared) => joined?,
+    };
+    let Some(coordination) = joined else {
+        return streams.stop_all().await;
+    };
+    controls
+        .coordination
+        .send_replace(Some(coordination.clone()));
+    let manner = Manner {
+        is_alone: config.streams.len() == 1,
+        is_shared: config.coordination.is_shared(),
+    };
+    let hosting = Hosting::new(streams, &shared, manner, coordination);
+    Box::pin(hosting.run(&controls.stop)).await
 }
 
 /// Builds the client, and says on every board why there is none yet.
@@ -222,5 +231,5 @@ pub(crate) fn instance() -> String {
         .map(str::trim)
         .ok()
         .filter(|host| !host.is_empty());
-    format!("{}/{}", host.unwrap_or("localhost"), std::process::id())
+    coordination::instance(host.unwrap_or("localhost"))
 }

@@ -45,6 +45,7 @@ impl Board {
         match self.state() {
             State::Disabled => Health::Healthy,
             State::Starting => self.health_of_a_start(),
+            State::Standby | State::Unowned => self.health_of_a_standby(),
             State::Stopped => Health::unhealthy("stopped"),
             State::Failed => match self.failure.get() {
                 Some(noted) => Health::unhealthy(noted.text),
@@ -70,6 +71,18 @@ impl Board {
             true => "starting: the stream is not open yet".to_owned(),
             false => format!("starting: {}", told.join("; ")),
         })
+    }
+
+    /// It has nothing to do but to be there, and to know how the others are.
+    fn health_of_a_standby(&self) -> Health {
+        let waits = self.waiting();
+        let told: Vec<_> = waits.iter().filter(|wait| wait.is_noticed()).collect();
+        let worst = told.iter().find(|wait| wait.is_unhealthy());
+        match worst.or(told.first()) {
+            Some(wait) if wait.is_unhealthy() => Health::unhealthy(wait.sentence()),
+            Some(wait) => Health::degraded(wait.sentence()),
+            None => Health::Healthy,
+        }
     }
 
     fn health_of_a_run(&self) -> Health {

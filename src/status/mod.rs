@@ -3,6 +3,7 @@
 pub mod exposition;
 pub mod health;
 pub mod line;
+pub mod owner;
 pub mod stall;
 mod values;
 pub mod waiting;
@@ -12,6 +13,7 @@ pub use values::{Counter, Flag, Lasting, Note, Noted};
 use crate::change::position::Position;
 use crate::error::Error;
 use crate::metrics::{Metrics, Registry};
+use owner::Ownership;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -25,6 +27,10 @@ pub enum State {
     Starting,
     /// `ENABLE_CHANGE_STREAMS=false`.
     Disabled,
+    /// Another instance has the stream; this one could take it at once.
+    Standby,
+    /// No instance has the stream.
+    Unowned,
     /// The stream is open.
     Running,
     /// The stream broke and is being set up again.
@@ -39,9 +45,11 @@ pub enum State {
 }
 
 impl State {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Starting,
         Self::Disabled,
+        Self::Standby,
+        Self::Unowned,
         Self::Running,
         Self::Recovering,
         Self::Paused,
@@ -54,6 +62,8 @@ impl State {
         match self {
             Self::Starting => "starting",
             Self::Disabled => "disabled",
+            Self::Standby => "standby",
+            Self::Unowned => "unowned",
             Self::Running => "running",
             Self::Recovering => "recovering",
             Self::Paused => "paused",
@@ -61,6 +71,11 @@ impl State {
             Self::Failed => "failed",
             Self::Stopped => "stopped",
         }
+    }
+
+    /// Whether the stream is not this instance's to run now.
+    pub fn is_elsewhere(self) -> bool {
+        matches!(self, Self::Standby | Self::Unowned)
     }
 
     /// Whether events are taken from the source in this state.
@@ -137,6 +152,8 @@ pub struct Board {
     /// What is counted and timed beyond what is here.
     pub metrics: Metrics,
     committed: Mutex<Option<Committed>>,
+    /// Which instance has the stream; none where the instances share nothing.
+    ownership: Mutex<Option<Ownership>>,
     /// Bits of the events a second of the last status interval; NaN before its end.
     rate: AtomicU64,
 }
@@ -191,6 +208,7 @@ impl Board {
             // At the highest level, so that no filter takes it from the lines that are shown.
             span: tracing::error_span!("stream", stream = name),
             committed: Mutex::new(None),
+            ownership: Mutex::new(None),
             rate: AtomicU64::new(f64::NAN.to_bits()),
         }
     }
@@ -217,6 +235,35 @@ impl Board {
         }
     }
 
+    /// The stream is not this instance's: what was seen of its last run here says nothing of it any more.
+    pub fn leave_to_others(&self, state: State) {
+        if !self.state().is_elsewhere() {
+            *self
+                .committed
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = None;
+            self.checkpoint_loaded.set(false);
+            self.checkpoint_failing.set(false);
+        }
+        self.enter(state);
+    }
+
+    pub fn set_ownership(&self, ownership: Ownership) {
+        *self
+            .ownership
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(ownership);
+    }
+
+    /// Which instance has the stream; none where the instances share nothing.
+    pub fn ownership(&self) -> Option<Ownership> {
+        let ownership = self
+            .ownership
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        ownership.clone()
+    }
+
     /// The stream cannot run now, and why.
     pub fn fail(&self, error: &Error) {
         self.failure
@@ -229,6 +276,12 @@ impl Board {
     pub fn is_ready(&self) -> bool {
         match self.state() {
             State::Disabled => true,
+            // Whoever waits for it to be ready wants to stop the other one.
+            State::Standby => {
+                self.mongo_connected.get()
+                    && self.kafka_connected.get()
+                    && !self.waiting().iter().any(Wait::is_unhealthy)
+            }
             State::Running => {
                 self.mongo_connected.get()
                     && !self.mongo_refuses.get()
@@ -240,8 +293,11 @@ impl Board {
         }
     }
 
-    /// Whether it is starting, and nothing is known to be in its way.
+    /// Whether it is starting, and nothing is known to be in its way; or about to be taken by somebody.
     pub fn is_on_its_way(&self) -> bool {
+        if self.state() == State::Unowned {
+            return !self.waiting().iter().any(Wait::is_noticed);
+        }
         self.state() == State::Starting
             && self.source_error.get().is_none()
             && self.sink_error.get().is_none()
@@ -334,6 +390,9 @@ impl Board {
     /// How far delivery is behind the change's own time; zero at rest. While something is waited for it is
     /// the age of the oldest change that is not delivered, or of the last position known where none is.
     pub fn lag(&self) -> Duration {
+        if self.state().is_elsewhere() {
+            return Duration::ZERO;
+        }
         let in_hand = Some(self.in_hand_millis.load(Ordering::Relaxed)).filter(|at| *at > 0);
         let oldest = [self.metrics.oldest_in_flight_millis(), in_hand];
         if let Some(oldest) = oldest.into_iter().flatten().min() {

@@ -44,11 +44,15 @@ pub enum Awaited {
     Checkpoint,
     /// A reply of MongoDB, or a cursor to ask for one.
     MongoDb,
+    /// What the instances agree by: leases in MongoDB, or a topic and a group in Kafka.
+    Coordination,
+    /// An instance that has the stream.
+    Owner,
 }
 
 impl Awaited {
     /// The names of all that is reported, for metrics: [`name`](Self::name) gives one of them.
-    pub const NAMES: [&'static str; 9] = [
+    pub const NAMES: [&'static str; 11] = [
         "topic",
         "budget",
         "queue",
@@ -58,6 +62,8 @@ impl Awaited {
         "kafka",
         "checkpoint",
         "mongodb",
+        "coordination",
+        "owner",
     ];
 
     /// The stable name of the kind.
@@ -73,6 +79,8 @@ impl Awaited {
             Self::Kafka => "kafka",
             Self::Checkpoint => "checkpoint",
             Self::MongoDb => "mongodb",
+            Self::Coordination => "coordination",
+            Self::Owner => "owner",
         }
     }
 
@@ -80,7 +88,7 @@ impl Awaited {
     fn noticed_after(&self) -> Duration {
         match self {
             Self::Change => Duration::MAX,
-            Self::Topic(_) | Self::Producer => SOON_NOTICED,
+            Self::Topic(_) | Self::Producer | Self::Coordination => SOON_NOTICED,
             _ => HICCUP,
         }
     }
@@ -88,7 +96,8 @@ impl Awaited {
     /// From when on a wait makes the instance unhealthy.
     fn unhealthy_after(&self) -> Duration {
         match self {
-            Self::Change => Duration::MAX,
+            // No restart of this instance brings an owner.
+            Self::Change | Self::Owner => Duration::MAX,
             // Nobody else will do it, and it holds up the whole stream.
             Self::Topic(_) | Self::Producer => HICCUP,
             Self::Checkpoint => UNSTORED,
@@ -98,7 +107,7 @@ impl Awaited {
 
     /// Whether changes are carried on meanwhile.
     fn carries_on(&self) -> bool {
-        matches!(self, Self::Change | Self::Checkpoint)
+        matches!(self, Self::Change | Self::Checkpoint | Self::Coordination)
     }
 
     /// Whether each acknowledgement is progress.
@@ -122,6 +131,8 @@ impl fmt::Display for Awaited {
             Self::Kafka => f.write_str("kafka's answer about topics"),
             Self::Checkpoint => f.write_str("the checkpoint store"),
             Self::MongoDb => f.write_str("a reply of mongodb"),
+            Self::Coordination => f.write_str("what COORDINATION is kept in"),
+            Self::Owner => f.write_str("an instance that has the stream"),
         }
     }
 }

@@ -133,6 +133,20 @@ pub async fn open(
     Ok(opened.map(|opened| (context, opened, store)))
 }
 
+/// Waits until both ends can carry the stream, and claims nothing: an instance that stands by knows then that it
+/// can take it.
+///
+/// # Errors
+/// What is permanent, or was not over within `RECONNECT_MAX_RETRIES`.
+pub async fn look(spec: &StreamSpec, shared: &Shared, board: &Board) -> Result<(), Error> {
+    let router = Router::of(&spec.sink, &spec.resume)?;
+    let topics = Topics::through(Arc::clone(&shared.cluster), &shared.kafka);
+    let source = source_ready(shared, spec, board);
+    let sink = sink_ready(&topics, &router, shared.mongo.retry, board);
+    Box::pin(both(source, sink)).await?;
+    Ok(())
+}
+
 /// Waits until MongoDB can give the stream; returns its identity.
 async fn source_ready(shared: &Shared, spec: &StreamSpec, board: &Board) -> Result<String, Error> {
     let (client, retry) = (&shared.client, shared.mongo.retry);

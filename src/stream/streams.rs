@@ -2,17 +2,20 @@
 
 use super::actor::{self, Desired};
 use super::shared::Shared;
+use super::start;
 use crate::config::StreamSpec;
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::panics::caught;
 use crate::retry::Retry;
 use crate::source::Filter;
 use crate::status::health::Health;
 use crate::status::{Board, State};
 use futures_util::FutureExt;
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tracing::Instrument;
 
 /// The pauses before a stream that failed with something transient is started again: from the first on they
@@ -34,6 +37,19 @@ pub struct Handle {
     pub board: Arc<Board>,
     desired: watch::Sender<Desired>,
     life: watch::Sender<Life>,
+    /// It could run here, as far as is known.
+    is_able: AtomicBool,
+    /// Told of each change of `life`, and when the checks have passed.
+    changed: Arc<Notify>,
+}
+
+/// How the streams of the process are run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Manner {
+    /// It is the only stream, and the process ends with it.
+    pub is_alone: bool,
+    /// Other instances run the streams too: one that is fenced is theirs.
+    pub is_shared: bool,
 }
 
 /// Where the life of a stream's task is.
@@ -45,24 +61,40 @@ enum Life {
     Running,
     /// It cannot run, until somebody tells it to try again.
     Failed(Error),
+    /// It cannot run, and no task tries.
+    Unable(Error),
+    /// Another instance has claimed it.
+    Fenced,
     /// Its last run did not end as it should.
     Ended(Error),
 }
 
 impl Handle {
-    fn new(spec: StreamSpec, board: Arc<Board>) -> Self {
+    fn new(spec: StreamSpec, board: Arc<Board>, changed: Arc<Notify>) -> Self {
         Self {
             filter: Filter::of(&spec).identity().summary,
             spec,
             board,
             desired: watch::Sender::new(Desired::Run),
             life: watch::Sender::new(Life::Idle),
+            is_able: AtomicBool::new(false),
+            changed,
         }
     }
 
     /// What is wanted of it now.
     fn desired(&self) -> Desired {
         *self.desired.borrow()
+    }
+
+    fn enter(&self, life: Life) {
+        self.life.send_replace(life);
+        self.changed.notify_one();
+    }
+
+    /// Whether a task runs it, or drains it, or waits to try it again.
+    fn is_running(&self) -> bool {
+        matches!(*self.life.borrow(), Life::Running | Life::Failed(_))
     }
 
     /// Lets it run or stand still; a failed stream that should run tries again. Whether that is a change.
@@ -81,8 +113,96 @@ impl Handle {
         })
     }
 
-    /// Runs the stream until it is stopped. Where it is not `alone`, it outlives its faults.
-    async fn live(self: Arc<Self>, shared: Shared, alone: bool) {
+    /// Starts the stream, unless it runs. It stands still if it was told to before.
+    fn start(self: &Arc<Self>, shared: &Shared, manner: Manner) {
+        let is_started = self.life.send_if_modified(|life| {
+            let is_idle = matches!(life, Life::Idle);
+            if is_idle {
+                *life = Life::Running;
+            }
+            is_idle
+        });
+        if !is_started {
+            return;
+        }
+        self.desired.send_if_modified(|desired| {
+            let is_stopped = *desired == Desired::Stopped;
+            if is_stopped {
+                *desired = Desired::Run;
+            }
+            is_stopped
+        });
+        let span = self.board.span.clone();
+        let live = Arc::clone(self).live(shared.clone(), manner);
+        tokio::spawn(live.instrument(span));
+    }
+
+    /// Lets it drain, commit and close.
+    fn stop(&self) {
+        self.desired.send_if_modified(|desired| {
+            let is_change = *desired != Desired::Stopped;
+            *desired = Desired::Stopped;
+            is_change
+        });
+    }
+
+    /// Looks whether the stream could run here, until it can or a look has refused for good; runs nothing.
+    async fn look(self: Arc<Self>, shared: Shared) {
+        let mut delays = RESTART.delays();
+        loop {
+            let look = start::look(&self.spec, &shared, &self.board);
+            let looked = caught("the look at a stream", look.boxed()).await.flatten();
+            let error = looked.err();
+            if !self.note_look(error.as_ref()) {
+                return;
+            }
+            let Some(error) = error else { return };
+            self.say(&error);
+            match delays.next().filter(|_| error.code.may_pass()) {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return,
+            }
+        }
+    }
+
+    /// Takes note of what a look has found, unless the stream runs by now; whether it was noted.
+    fn note_look(&self, error: Option<&Error>) -> bool {
+        let is_noted = self.life.send_if_modified(|life| {
+            if !matches!(life, Life::Idle | Life::Unable(_)) {
+                return false;
+            }
+            self.is_able.store(error.is_none(), Ordering::Relaxed);
+            match error {
+                Some(error) => {
+                    self.board.fail(error);
+                    *life = Life::Unable(error.clone());
+                }
+                None => {
+                    if matches!(self.board.state(), State::Starting | State::Failed) {
+                        self.board.enter(State::Unowned);
+                    }
+                    *life = Life::Idle;
+                }
+            }
+            true
+        });
+        self.changed.notify_one();
+        is_noted
+    }
+
+    /// Makes it idle where its task has ended so; whether it had.
+    fn forget(&self, is_so: impl Fn(&Life) -> bool) -> bool {
+        self.life.send_if_modified(|life| {
+            let is_so = is_so(life);
+            if is_so {
+                *life = Life::Idle;
+            }
+            is_so
+        })
+    }
+
+    /// Runs the stream until it is stopped. Where it is not alone, it outlives its faults.
+    async fn live(self: Arc<Self>, shared: Shared, manner: Manner) {
         let mut desired = self.desired.subscribe();
         let mut delays = RESTART.delays();
         loop {
@@ -97,18 +217,26 @@ impl Handle {
             let stopped = self.desired() == Desired::Stopped;
             let error = match ended {
                 Ok(()) => {
-                    self.life.send_replace(Life::Idle);
+                    self.enter(Life::Idle);
                     return;
                 }
                 Err(error) if stopped => {
                     self.say(&error);
-                    self.life.send_replace(Life::Ended(error));
+                    self.enter(Life::Ended(error));
+                    return;
+                }
+                Err(error) if manner.is_shared && error.code == Code::Fenced => {
+                    tracing::warn!(
+                        code = error.code.name(),
+                        "{error}; it is not run here any more"
+                    );
+                    self.enter(Life::Fenced);
                     return;
                 }
                 Err(error) => error,
             };
-            if alone {
-                self.life.send_replace(Life::Failed(error));
+            if manner.is_alone {
+                self.enter(Life::Unable(error));
                 return;
             }
             self.say(&error);
@@ -118,7 +246,7 @@ impl Handle {
             }
             let pause = delays.next().filter(|_| error.code.may_pass());
             if pause.is_none() {
-                self.life.send_replace(Life::Failed(error.clone()));
+                self.enter(Life::Failed(error.clone()));
             }
             if *desired.borrow_and_update() != Desired::Stopped {
                 tokio::select! {
@@ -128,10 +256,10 @@ impl Handle {
                 }
             }
             if self.desired() == Desired::Stopped {
-                self.life.send_replace(Life::Ended(error));
+                self.enter(Life::Ended(error));
                 return;
             }
-            self.life.send_replace(Life::Running);
+            self.enter(Life::Running);
         }
     }
 
@@ -152,13 +280,15 @@ async fn sleep(pause: Option<Duration>) {
 #[derive(Debug, Default)]
 pub struct Streams {
     handles: RwLock<Vec<Arc<Handle>>>,
+    changed: Arc<Notify>,
 }
 
 impl Streams {
     /// Takes a stream up, without starting it.
     pub fn add(&self, spec: StreamSpec, board: Arc<Board>) {
         let mut handles = self.handles.write().unwrap_or_else(PoisonError::into_inner);
-        handles.push(Arc::new(Handle::new(spec, board)));
+        let changed = Arc::clone(&self.changed);
+        handles.push(Arc::new(Handle::new(spec, board, changed)));
     }
 
     pub fn all(&self) -> Vec<Arc<Handle>> {
@@ -190,6 +320,8 @@ impl Streams {
             State::Starting,
             State::Draining,
             State::Paused,
+            State::Standby,
+            State::Unowned,
             State::Failed,
             State::Stopped,
         ];
@@ -246,27 +378,79 @@ impl Streams {
             .find(|handle| handle.spec.is_called(name))
     }
 
-    /// Starts every stream.
-    pub fn start_all(&self, shared: &Shared) {
-        let handles = self.all();
-        let alone = handles.len() == 1;
-        for handle in handles {
-            handle.life.send_replace(Life::Running);
+    /// Looks whether the streams could run here, without running one. [`changed`](Self::changed) tells of
+    /// each outcome.
+    pub fn look_at_all(&self, shared: &Shared) {
+        for handle in self.all() {
             let span = handle.board.span.clone();
-            tokio::spawn(handle.live(shared.clone(), alone).instrument(span));
+            tokio::spawn(handle.look(shared.clone()).instrument(span));
         }
     }
 
-    /// Waits until no stream is left that can run.
-    pub async fn none_can_run(&self) {
-        let mut lives: Vec<_> = self.all().iter().map(|h| h.life.subscribe()).collect();
-        let has_failed =
-            |life: &mut watch::Receiver<Life>| matches!(*life.borrow_and_update(), Life::Failed(_));
-        // All of them at one time: one that had failed may run again.
-        while !lives.iter_mut().all(has_failed) {
-            let changes = lives.iter_mut().map(|life| Box::pin(life.changed()));
-            futures_util::future::select_all(changes).await.0.ok();
+    /// The streams that could run here, as far as they have been looked at.
+    pub fn able(&self) -> BTreeSet<String> {
+        let handles = self.all().into_iter();
+        let able = handles.filter(|handle| handle.is_able.load(Ordering::Relaxed));
+        able.map(|handle| handle.spec.id.clone()).collect()
+    }
+
+    /// Whether it is known of each stream if it could run here.
+    pub fn is_each_looked_at(&self) -> bool {
+        let is_known = |handle: &Arc<Handle>| {
+            handle.is_able.load(Ordering::Relaxed)
+                || matches!(*handle.life.borrow(), Life::Unable(_))
+        };
+        self.all().iter().all(is_known)
+    }
+
+    /// Waits for the next change: a stream has ended, has failed, or could run now. One that came before is
+    /// not missed, by the one who waits.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Starts and stops streams, until those run that are wanted.
+    pub fn reconcile(&self, wanted: &BTreeSet<String>, shared: &Shared, manner: Manner) {
+        for handle in self.all() {
+            match wanted.contains(&handle.spec.id) {
+                true => handle.start(shared, manner),
+                false if handle.is_running() => handle.stop(),
+                false => {}
+            }
         }
+    }
+
+    /// The streams that run or still drain.
+    pub fn running(&self) -> BTreeSet<String> {
+        let handles = self.all().into_iter();
+        let running = handles.filter(|handle| handle.is_running());
+        running.map(|handle| handle.spec.id.clone()).collect()
+    }
+
+    /// Takes note of the streams that were fenced since it was last asked: they can be started again.
+    pub fn take_fenced(&self) -> Vec<String> {
+        let handles = self.all().into_iter();
+        let fenced = handles.filter(|handle| handle.forget(|life| matches!(life, Life::Fenced)));
+        fenced.map(|handle| handle.spec.id.clone()).collect()
+    }
+
+    /// Lets streams be started again that have ended here, as they should or not: they are another instance's,
+    /// and what was not committed was read again by that one. Looks at each whether it could be taken back.
+    pub fn forget_ended(&self, shared: &Shared) {
+        for handle in self.all() {
+            if handle.forget(|life| matches!(life, Life::Ended(_))) {
+                let span = handle.board.span.clone();
+                tokio::spawn(handle.look(shared.clone()).instrument(span));
+            }
+        }
+    }
+
+    /// Whether no stream is left that can run.
+    pub fn none_can_run(&self) -> bool {
+        let failed = |life: &Life| matches!(life, Life::Failed(_) | Life::Unable(_));
+        self.all()
+            .iter()
+            .all(|handle| failed(&handle.life.borrow()))
     }
 
     /// Drains, commits and closes all streams.
@@ -276,7 +460,7 @@ impl Streams {
     pub async fn stop_all(&self) -> Result<(), Error> {
         let handles = self.all();
         for handle in &handles {
-            handle.desired.send_replace(Desired::Stopped);
+            handle.stop();
         }
         let mut first = Ok(());
         for handle in handles {
@@ -284,8 +468,10 @@ impl Streams {
             // The sender is in `handle`.
             let _ = life.wait_for(|life| !matches!(life, Life::Running)).await;
             let ended = match &*life.borrow() {
-                Life::Failed(error) | Life::Ended(error) => Some(error.clone()),
-                Life::Idle | Life::Running => None,
+                Life::Failed(error) | Life::Unable(error) | Life::Ended(error) => {
+                    Some(error.clone())
+                }
+                Life::Idle | Life::Running | Life::Fenced => None,
             };
             if let (Ok(()), Some(error)) = (&first, ended) {
                 first = Err(error);

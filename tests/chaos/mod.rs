@@ -4,9 +4,9 @@
 //! seed: which faults, in which order, after which pauses (what they meet on their way is the machine's
 //! doing).
 
-mod history;
+pub mod history;
 mod plan;
-mod workload;
+pub mod workload;
 
 use crate::support::{
     Direction, Kafka, Mongo, Operation, PATIENCE, Record, Resource, Setup, Tailwater, eventually,
@@ -226,7 +226,7 @@ async fn run(plan: &Plan) -> Report {
     watch(&kafka, &topic, plan, Arc::clone(&arrived));
 
     let stop = CancellationToken::new();
-    let workload = Workload::start(&mongo, &db, plan.seed, stop.clone());
+    let workload = Workload::start(&db, plan.seed, stop.clone());
     let mut scene = Scene {
         topic: topic.clone(),
         checkpoints,

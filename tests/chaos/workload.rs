@@ -1,7 +1,7 @@
 //! Writes under load, and which of them the server has acknowledged.
 
 use super::plan::Dice;
-use crate::support::{Database, Mongo};
+use crate::support::Database;
 use bson::{Document, doc};
 use mongodb::Collection;
 use std::collections::BTreeMap;
@@ -58,8 +58,7 @@ pub struct Workload {
 impl Workload {
     /// Writes until `stop`, past every proxy: what breaks between Tailwater and the server is not
     /// what the application sees.
-    pub fn start(mongo: &Mongo, db: &Database, seed: u64, stop: CancellationToken) -> Self {
-        let _ = mongo;
+    pub fn start(db: &Database, seed: u64, stop: CancellationToken) -> Self {
         let collections = COLLECTIONS.map(|name| db.documents(name));
         let acknowledged = Arc::new(AtomicU64::new(0));
         let pause = Arc::default();

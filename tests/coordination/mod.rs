@@ -3,6 +3,8 @@
 //! They are all in this process and run no streams: what is told and asked of [`Coordination`] is what a
 //! process would, and a journal says who ran what, and when.
 
+mod dying;
+mod fleet;
 mod kafka;
 mod mongodb;
 

@@ -42,9 +42,10 @@ fn steady(text: &str, names: &[(&str, &str)]) -> String {
     words.collect()
 }
 
-/// `host/pid`
+/// `host/pid-random`
 fn is_instance(word: &str) -> bool {
-    let pid = word.rsplit_once('/').map_or("", |(_, pid)| pid);
+    let start = word.rsplit_once('/').map_or("", |(_, start)| start);
+    let pid = start.split_once('-').map_or("", |(pid, _)| pid);
     !pid.is_empty() && !word.contains(':') && pid.bytes().all(|b| b.is_ascii_digit())
 }
 

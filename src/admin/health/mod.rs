@@ -4,6 +4,7 @@
 //! several it is that of the process, with each stream's below `streams`.
 
 mod one;
+mod owners;
 
 use super::Context;
 use super::which::Which;
@@ -81,13 +82,22 @@ pub(super) async fn subscriptions(Of(context): Of<Arc<Context>>, which: Which) -
         let is_so = |handle: &&Arc<Handle>| one::standing(&handle.board) == standing;
         handles.iter().filter(is_so).count()
     };
-    let body = json!({
+    let rows = handles.iter().map(|handle| {
+        let mut row = one::database(handle);
+        owners::put(&mut row, handle.board.ownership().as_ref());
+        row
+    });
+    let mut body = json!({
         "total": handles.len(),
         "active": count(Standing::Active),
         "failed": count(Standing::Failed),
         "reconnecting": count(Standing::Reconnecting),
-        "subscriptions": handles.iter().map(|handle| one::database(handle)).collect::<Vec<_>>(),
+        "subscriptions": rows.collect::<Vec<_>>(),
     });
+    let coordination = context.controls.coordination.borrow().clone();
+    if let Some(coordination) = coordination.filter(|_| context.is_shared) {
+        owners::put_others(&mut body, &coordination, which.only().is_some());
+    }
     (StatusCode::OK, Json(body))
 }
 

@@ -198,7 +198,7 @@ fn databases(handle: &Handle) -> Value {
     tallies.into_iter().map(row).collect()
 }
 
-fn time(millis: i64) -> Option<String> {
+pub(super) fn time(millis: i64) -> Option<String> {
     Timestamp::from_millisecond(millis)
         .ok()
         .map(|time| format!("{time:.3}"))

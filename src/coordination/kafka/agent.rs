@@ -72,7 +72,7 @@ pub async fn start(
         heard,
         wanted,
         view,
-        is_away: false,
+        away: None,
         mending: None,
         leaving: None,
         asking: BTreeMap::new(),
@@ -95,8 +95,8 @@ struct Agent {
     heard: mpsc::Receiver<Heard>,
     wanted: channel::Sender<Wanted>,
     view: channel::Sender<View>,
-    /// Kafka did not do the last thing that it was asked for.
-    is_away: bool,
+    /// Why Kafka did not do the last thing that it was asked for; none where it did.
+    away: Option<String>,
     /// A topic that was deleted is being made again.
     mending: Option<JoinHandle<Result<(), Error>>>,
     leaving: Option<oneshot::Sender<()>>,
@@ -193,7 +193,8 @@ impl Agent {
         self.publish();
         self.write_what_is_due();
         self.publish();
-        let view = self.member.view(self.now());
+        let mut view = self.member.view(self.now());
+        view.unreachable.clone_from(&self.away);
         self.view.send_if_modified(|shown| {
             let is_new = *shown != view;
             *shown = view;
@@ -313,7 +314,7 @@ impl Agent {
     }
 
     fn away(&mut self, error: &Error) {
-        if !std::mem::replace(&mut self.is_away, true) {
+        if self.away.replace(error.to_string()).is_none() {
             warn!(
                 code = error.code.name(),
                 "the coordination does not get on with Kafka: {error}; streams that run here do so as long \
@@ -323,7 +324,7 @@ impl Agent {
     }
 
     fn back(&mut self) {
-        if std::mem::replace(&mut self.is_away, false) {
+        if self.away.take().is_some() {
             info!("the registry of instances can be read again");
         }
     }

@@ -43,7 +43,7 @@ pub async fn start(
         told: None,
         is_beating: false,
         is_reading: false,
-        is_away: false,
+        away: None,
         beat_at: Duration::ZERO,
         poll_at: Duration::ZERO,
         read_not_before: Duration::ZERO,
@@ -100,8 +100,8 @@ struct Agent {
     told: Option<(BTreeSet<String>, bool)>,
     is_beating: bool,
     is_reading: bool,
-    /// The last request had no answer.
-    is_away: bool,
+    /// Why the last request had no answer; none where it had one.
+    away: Option<String>,
     beat_at: Duration,
     poll_at: Duration,
     read_not_before: Duration,
@@ -207,7 +207,8 @@ impl Agent {
         if !self.is_reading && is_due && now >= self.read_not_before {
             self.read(now);
         }
-        let view = self.member.view();
+        let mut view = self.member.view();
+        view.unreachable.clone_from(&self.away);
         self.view.send_if_modified(|shown| {
             let is_new = *shown != view;
             *shown = view;
@@ -411,17 +412,18 @@ impl Agent {
     }
 
     fn away(&mut self, failed: &MongoError) {
-        if !std::mem::replace(&mut self.is_away, true) {
+        let why = describe(failed);
+        if self.away.replace(why.clone()).is_none() {
             warn!(
                 database = self.store.database().name(),
-                error = describe(failed),
+                error = why,
                 "the leases cannot be reached; streams run here until their leases expire"
             );
         }
     }
 
     fn answered(&mut self) {
-        if std::mem::take(&mut self.is_away) {
+        if self.away.take().is_some() {
             info!(
                 database = self.store.database().name(),
                 "the leases are reached again"

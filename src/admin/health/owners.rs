@@ -1,0 +1,79 @@
+//! Which instance has which stream: the same on every instance.
+
+use super::one::time;
+use crate::coordination::{Coordination, InstanceView};
+use crate::status::State;
+use crate::status::owner::Ownership;
+use serde_json::{Value, json};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Puts into what is said of a stream who has it, where instances share the streams.
+pub(super) fn put(row: &mut Value, ownership: Option<&Ownership>) {
+    let Some(ownership) = ownership else { return };
+    let Ownership {
+        owner,
+        mine,
+        since,
+        epoch,
+        last_heartbeat,
+        hand_overs,
+        previous,
+        moving_to,
+    } = ownership;
+    row["owner"] = json!(owner);
+    row["mine"] = json!(mine);
+    row["ownedSince"] = json!(since.and_then(told));
+    row["epoch"] = json!(epoch);
+    row["lastHeartbeat"] = json!(last_heartbeat.and_then(told));
+    row["handOvers"] = json!(hand_overs);
+    row["previousOwner"] = json!(previous);
+    if let Some(to) = moving_to {
+        row["movingTo"] = json!(to);
+    }
+}
+
+/// Puts into the answer about all streams who the instances are, and the streams that others have and this one is
+/// not configured for.
+pub(super) fn put_others(body: &mut Value, coordination: &Coordination, is_one: bool) {
+    let view = coordination.view().borrow().clone();
+    let mut rows = body["subscriptions"].take();
+    let Some(list) = rows.as_array_mut() else {
+        return;
+    };
+    for (stream, ownership) in &view.streams {
+        if is_one || list.iter().any(|row| row["stream"] == *stream) {
+            continue;
+        }
+        let state = match ownership.owner {
+            Some(_) => State::Standby,
+            None => State::Unowned,
+        };
+        let mut row = json!({ "stream": stream, "state": state.name(), "configured": false });
+        put(&mut row, Some(ownership));
+        list.push(row);
+    }
+    let is_unowned = |row: &&Value| row["owner"].is_null();
+    body["unowned"] = list.iter().filter(is_unowned).count().into();
+    body["subscriptions"] = rows;
+    body["instance"] = coordination.instance().into();
+    let instance = |(id, instance): (&String, &InstanceView)| {
+        json!({
+            "instance": id,
+            "mine": id == coordination.instance(),
+            "version": instance.version,
+            "since": instance.since.and_then(told),
+            "lastHeartbeat": instance.last_heartbeat.and_then(told),
+            "leaving": instance.leaving,
+            "streams": instance.streams,
+        })
+    };
+    body["instances"] = view.instances.iter().map(instance).collect();
+    if let Some(why) = &view.unreachable {
+        body["unreachable"] = why.as_str().into();
+    }
+}
+
+fn told(at: SystemTime) -> Option<String> {
+    let since = at.duration_since(UNIX_EPOCH).ok()?;
+    time(i64::try_from(since.as_millis()).ok()?)
+}

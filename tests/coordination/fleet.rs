@@ -1,0 +1,183 @@
+//! Several real processes over the same streams, under writes.
+
+use crate::chaos::history::{Verdict, judge};
+use crate::chaos::workload::{Workload, contents};
+use crate::support::{
+    self, Database, Kafka, Mongo, PATIENCE, Record, Setup, Tailwater, eventually, unique,
+};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+pub const BOTH: [&str; 2] = ["at_least_once", "exactly_once"];
+
+/// Streams, who writes to them, and how an instance that carries them is set up.
+pub struct Fleet {
+    pub kafka: &'static Kafka,
+    pub databases: Vec<Database>,
+    pub setup: Setup,
+    prefix: String,
+    workloads: Vec<Workload>,
+    stop: CancellationToken,
+}
+
+impl Fleet {
+    /// So many streams, one written to each, over the servers that the tests share.
+    pub async fn new(streams: usize, delivery: &str) -> Self {
+        Self::over(support::mongo().await, streams, delivery).await
+    }
+
+    pub async fn over(mongo: &Mongo, streams: usize, delivery: &str) -> Self {
+        let kafka = support::kafka().await;
+        let mut databases = Vec::new();
+        for _ in 0..streams {
+            databases.push(mongo.database().await);
+        }
+        let names: Vec<_> = databases.iter().map(|database| database.name()).collect();
+        let (prefix, leases) = (unique("fleet"), unique("leases"));
+        let setup = Setup::empty()
+            .env("MONGODB_URI", mongo.uri())
+            .env("KAFKA_BROKERS", kafka.brokers())
+            .env("KAFKA_CLIENT_ID", unique("tailwater"))
+            .env("KAFKA_DB_CHANGES_TOPIC", format!("{prefix}.{{database}}"))
+            .env("RESUME_TOPIC", format!("{prefix}.checkpoints"))
+            .env("RECORD_TIMESTAMP", "now")
+            .env("COMMIT_INTERVAL_MS", 50)
+            .env("STREAMS", names.join(","))
+            .env("DELIVERY", delivery)
+            .env("COORDINATION", "mongodb")
+            .env("LEASE_DATABASE", &leases)
+            .env("LEASE_HEARTBEAT_MS", 100)
+            .env("LEASE_TIMEOUT_MS", 500)
+            .env("LEASE_POLL_MS", 200);
+        Self {
+            kafka,
+            databases,
+            setup,
+
+            prefix,
+            workloads: Vec::new(),
+            stop: CancellationToken::new(),
+        }
+    }
+
+    /// Begins to write; before that nothing is carried.
+    pub fn write(&mut self) {
+        for (index, database) in self.databases.iter().enumerate() {
+            let stop = self.stop.clone();
+            let workload = Workload::start(database, index as u64, stop);
+            self.workloads.push(workload);
+        }
+    }
+
+    pub fn id(&self, index: usize) -> String {
+        let client = &self.setup.vars()["KAFKA_CLIENT_ID"];
+        format!("{client}:{}", self.databases[index].name())
+    }
+
+    pub fn topic(&self, index: usize) -> String {
+        format!("{}.{}", self.prefix, self.databases[index].name())
+    }
+
+    /// Waits until what is written from now on arrives.
+    pub async fn flows(&self) {
+        for (index, workload) in self.workloads.iter().enumerate() {
+            let later = eventually(PATIENCE, "a later write", async || workload.later()).await;
+            let what = format!("a write of {} arrives", self.topic(index));
+            let is_there = |records: &[Record]| {
+                let last = records.last();
+                last.and_then(crate::chaos::history::version)
+                    .is_some_and(|version| version >= later)
+            };
+            let topic = self.topic(index);
+            self.kafka.wait_until(&[&topic], &what, is_there).await;
+        }
+    }
+
+    /// Ends the writes, and compares what was written with what a consumer finds. Exactly once, nothing is
+    /// repeated. Returns the longest pause between two records of a stream.
+    pub async fn assert_whole(self) -> Duration {
+        let is_exact = self.setup.vars()["DELIVERY"] == "exactly_once";
+        self.stop.cancel();
+        let mut longest = Duration::ZERO;
+        for (database, workload) in self.databases.iter().zip(self.workloads) {
+            let written = workload.finish().await;
+            let topic = format!("{}.{}", self.prefix, database.name());
+            let last = written.last_version();
+            let kafka = self.kafka;
+            let records = eventually(PATIENCE, "the last write arrives", async || {
+                let records = match is_exact {
+                    true => kafka.committed_records(&[&topic]).await,
+                    false => kafka.records(&[&topic]).await,
+                };
+                let mut versions = records.iter().filter_map(crate::chaos::history::version);
+                versions.any(|version| version == last).then_some(records)
+            })
+            .await;
+            let verdict = judge(&written, &records, &contents(database).await);
+            assert_sound(&verdict, is_exact);
+            longest = longest.max(longest_pause(&records));
+        }
+        longest
+    }
+}
+
+fn assert_sound(verdict: &Verdict, is_exact: bool) {
+    assert!(verdict.written > 0);
+    assert_eq!((verdict.lost, verdict.reordered), (0, 0), "{verdict:?}");
+    assert!(verdict.is_history_for_a_careful_consumer, "{verdict:?}");
+    assert!(verdict.is_same_state, "{verdict:?}");
+    assert!(!is_exact || verdict.repeated == 0, "{verdict:?}");
+}
+
+fn longest_pause(records: &[Record]) -> Duration {
+    let mut times: Vec<_> = records.iter().filter_map(|r| r.timestamp).collect();
+    times.sort_unstable();
+    let pauses = times.windows(2).map(|two| two[1] - two[0]);
+    Duration::from_millis(pauses.max().unwrap_or(0) as u64)
+}
+
+/// What an instance says of the streams.
+pub async fn subscriptions(tailwater: &Tailwater) -> Value {
+    tailwater.get("/health/subscriptions").await.json()
+}
+
+/// What the others call this instance.
+pub async fn name(tailwater: &Tailwater) -> String {
+    eventually(PATIENCE, "the instance has a name", async || {
+        let name = subscriptions(tailwater).await["instance"].clone();
+        name.as_str().map(str::to_owned)
+    })
+    .await
+}
+
+/// Who has each stream, by what this instance says.
+pub async fn owners(tailwater: &Tailwater) -> BTreeMap<String, Option<String>> {
+    let said = subscriptions(tailwater).await;
+    let rows = said["subscriptions"].as_array().cloned();
+    let row = |row: Value| {
+        let stream = row["stream"].as_str().unwrap_or_default().to_owned();
+        (stream, row["owner"].as_str().map(str::to_owned))
+    };
+    rows.into_iter().flatten().map(row).collect()
+}
+
+pub async fn active(tailwater: &Tailwater) -> u64 {
+    subscriptions(tailwater).await["active"]
+        .as_u64()
+        .unwrap_or(0)
+}
+
+/// Waits until the instances run so many streams each.
+pub async fn spread(instances: &[&Tailwater], expected: &[u64]) {
+    let what = format!("{expected:?} streams each");
+    eventually(PATIENCE, &what, async || {
+        let mut counts = Vec::new();
+        for instance in instances {
+            counts.push(active(instance).await);
+        }
+        (counts == expected).then_some(())
+    })
+    .await;
+}
