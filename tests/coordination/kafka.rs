@@ -376,6 +376,27 @@ async fn a_registry_that_a_person_deletes_is_made_again() {
     println!("starts: {:?}", scene.journal.starts());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_s_topic_that_a_person_deletes_is_made_again_and_nothing_moves() {
+    let scene = Scene::new().await;
+    let one = scene.start("one", &["a", "b"]).await;
+    let two = scene.start("two", &["a", "b"]).await;
+    spread(&[&one, &two], &[1, 1]).await;
+    let starts = scene.journal.starts();
+    let names = group_topics(&scene.settings.topic).await;
+    let kafka = kafka().await;
+    kafka.delete_topic(&names[0]).await;
+    eventually(PATIENCE, "it is made again", async || {
+        (kafka.partitions(&names[0]).await == Some(2)).then_some(())
+    })
+    .await;
+    // The group assigns again: who is stopped is replaced.
+    assert_eq!(scene.journal.starts(), starts);
+    one.stop().await;
+    spread(&[&two], &[2]).await;
+    scene.journal.assert_one_at_a_time();
+}
+
 /// What the start of an instance is refused with.
 async fn refusal(settings: &GroupSettings, streams: &[&str]) -> Error {
     let streams = streams.iter().map(|name| (*name).to_owned()).collect();

@@ -98,7 +98,7 @@ struct Agent {
     /// Why Kafka did not do the last thing that it was asked for; none where it did.
     away: Option<String>,
     /// A topic that was deleted is being made again.
-    mending: Option<JoinHandle<Result<(), Error>>>,
+    mending: Option<JoinHandle<()>>,
     leaving: Option<oneshot::Sender<()>>,
     /// Who waits for a request that a person made, by stream.
     asking: BTreeMap<String, Vec<oneshot::Sender<Result<(), Error>>>>,
@@ -135,7 +135,7 @@ impl Agent {
                     is_member = true;
                     None
                 }
-                Some(Heard::Group(Said::Failed(error))) => Some(error.clone()),
+                Some(Heard::Group(Said::Failed(failed))) => Some(failed.error.clone()),
                 Some(Heard::Registry(failed)) => Some(failed.error.clone()),
                 _ => None,
             };
@@ -252,7 +252,12 @@ impl Agent {
             }
             Heard::Group(Said::Assigned(streams)) => self.member.assigned(streams),
             Heard::Group(Said::Revoked(streams)) => self.member.revoked(&streams),
-            Heard::Group(Said::Failed(error)) => self.away(&error),
+            Heard::Group(Said::Failed(failed)) => {
+                self.away(&failed.error);
+                if failed.is_missing {
+                    self.mend();
+                }
+            }
         }
     }
 
@@ -269,7 +274,14 @@ impl Agent {
     fn mend(&mut self) {
         if self.mending.as_ref().is_none_or(JoinHandle::is_finished) {
             let (kafka, names) = (self.settings.kafka.clone(), self.names.clone());
-            let mending = async move { topics::prepare(&kafka, &names).await };
+            let mending = async move {
+                if let Err(error) = topics::prepare(&kafka, &names).await {
+                    warn!(
+                        code = error.code.name(),
+                        "a topic that is gone is not made again: {error}"
+                    );
+                }
+            };
             self.mending = Some(tokio::spawn(mending));
         }
     }

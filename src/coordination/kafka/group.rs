@@ -6,6 +6,7 @@
 
 use super::agent::Heard;
 use super::names::Names;
+use super::topics;
 use crate::config::Kafka;
 use crate::error::{Code, Error};
 use crate::kafka::client::{self, Kind};
@@ -25,12 +26,20 @@ use tracing::Span;
 /// How long one poll waits at most: what is told to the thread is seen after that.
 const POLL: Duration = Duration::from_millis(200);
 
+/// Why being a member did not work.
+#[derive(Debug)]
+pub struct Failed {
+    pub error: Error,
+    /// The group's topic is not there any more.
+    pub is_missing: bool,
+}
+
 /// What the group says. Partitions are given as their streams.
 #[derive(Debug)]
 pub enum Said {
     Assigned(BTreeSet<String>),
     Revoked(BTreeSet<String>),
-    Failed(Error),
+    Failed(Failed),
 }
 
 /// A member of the group. Dropping it leaves the group.
@@ -74,7 +83,10 @@ pub fn join(
         span.in_scope(|| {
             while !told.load(Ordering::Relaxed) && !heard.is_closed() {
                 if let Some(Err(error)) = consumer.poll(POLL) {
-                    let said = Said::Failed(explain(&group, session, &error));
+                    let said = Said::Failed(Failed {
+                        is_missing: topics::is_missing(&error),
+                        error: explain(&group, session, &error),
+                    });
                     let _ = heard.blocking_send(Heard::Group(said));
                 }
             }
@@ -109,7 +121,11 @@ fn config(kafka: &Kafka, group: &str, session: Duration) -> ClientConfig {
         .set("heartbeat.interval.ms", heartbeat(session).to_string())
         .set("max.poll.interval.ms", session.max(300_000).to_string())
         .set("enable.auto.commit", "false")
-        .set("enable.auto.offset.store", "false");
+        .set("enable.auto.offset.store", "false")
+        .set("enable.partition.eof", "false")
+        // Nothing is read, so nothing else tells that the topic is gone.
+        .set("topic.metadata.refresh.interval.ms", session.to_string())
+        .set("reconnect.backoff.max.ms", topics::LONGEST_BACKOFF);
     config
 }
 

@@ -6,6 +6,7 @@
 use super::agent::Heard;
 use super::names::Names;
 use super::record::{self, Entry};
+use super::topics;
 use crate::config::Kafka;
 use crate::error::{Code, Error};
 use crate::kafka::client::{self, Kind, Logging};
@@ -143,27 +144,18 @@ fn read_one(reader: &BaseConsumer<Logging>, names: &Names, heard: &mpsc::Sender<
 }
 
 fn failed(topic: &str, error: &KafkaError, is_write: bool) -> Failed {
-    use RDKafkaErrorCode as E;
     let (attempt, right) = match is_write {
         true => ("writing to", "Write"),
         false => ("reading", "Read"),
     };
     let code = error.rdkafka_error_code();
     let mut told = client::error(format!("{attempt} the topic {topic}"), error);
-    if code == Some(E::TopicAuthorizationFailed) {
+    if code == Some(RDKafkaErrorCode::TopicAuthorizationFailed) {
         told.detail += &format!("; the user needs {right} on it");
     }
     Failed {
         error: told,
-        is_missing: matches!(
-            code,
-            Some(
-                E::UnknownTopicOrPartition
-                    | E::UnknownTopic
-                    | E::UnknownPartition
-                    | E::UnknownTopicId
-            )
-        ),
+        is_missing: topics::is_missing(error),
         is_write,
     }
 }
@@ -189,6 +181,7 @@ fn producing(kafka: &Kafka, session: Duration) -> ClientConfig {
         .set("linger.ms", "0")
         // In order, also where one has to be repeated.
         .set("max.in.flight.requests.per.connection", "1")
+        .set("reconnect.backoff.max.ms", topics::LONGEST_BACKOFF)
         // Old news are no news.
         .set("message.timeout.ms", session.as_millis().to_string());
     config
@@ -211,7 +204,9 @@ fn reading(kafka: &Kafka, names: &Names) -> ClientConfig {
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
         .set("auto.offset.reset", "earliest")
-        .set("fetch.min.bytes", "1");
+        .set("enable.partition.eof", "false")
+        .set("fetch.min.bytes", "1")
+        .set("reconnect.backoff.max.ms", topics::LONGEST_BACKOFF);
     config
 }
 

@@ -14,6 +14,21 @@ use tracing::info;
 const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
 const CREATION_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long a client waits at most before it tries again to reach a broker, in milliseconds. librdkafka's
+/// usual ten seconds are as long as a session.
+pub const LONGEST_BACKOFF: &str = "1000";
+
+/// Whether this is for want of a topic that was there.
+pub fn is_missing(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as E;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            E::UnknownTopicOrPartition | E::UnknownTopic | E::UnknownPartition | E::UnknownTopicId
+        )
+    )
+}
+
 /// Instances read the registry from its beginning: it shall be short.
 const REGISTRY: &[(&str, &str)] = &[
     ("cleanup.policy", "compact"),
