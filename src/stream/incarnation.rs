@@ -1,5 +1,7 @@
 //! One incarnation of a stream: one producer, one watermark, from a position to an end.
 
+mod producer;
+mod settled;
 mod tasks;
 
 use super::context::StreamContext;
@@ -9,22 +11,22 @@ use super::progress;
 use super::pump::{End, Parts, Pump};
 use crate::change::position::{Position, Seq};
 use crate::checkpoint::CommitError;
-use crate::checkpoint::committer::{self, Checkpoints, Committer};
-use crate::checkpoint::kafka::Leader;
+use crate::checkpoint::committer::{Checkpoints, Committer};
 use crate::config::OnHistoryLost;
 use crate::error::{Code, Error};
 use crate::flow::budget::Budget;
 use crate::flow::tracker::Tracker;
 use crate::panics::caught;
-use crate::sink::producer::{Faults, Producer, Sizes};
+use crate::sink::producer::{Faults, Producer};
 use crate::sink::transaction::{self, Transactions};
 use crate::source::cursor::Cursor;
 use crate::status::State;
 use crate::status::waiting::Awaited;
+use settled::{Settled, stored_since};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use tasks::{Committed, Committing, Reading};
+use tasks::{Committing, Reading};
 use tokio::task::JoinError;
 
 /// The least that the last checkpoint of a stop is given, when the drain has used up its time.
@@ -98,8 +100,8 @@ impl<'a> Incarnation<'a> {
         let (replies, records) = (memory.replies(), memory.records());
         let tracker = Tracker::new(Arc::clone(&records));
         context.board.metrics.flow(&replies, &records, &tracker);
-        let producer = producer(context, &records, &checkpoints, &tracker)?;
-        settle(context, &producer);
+        let producer = producer::start(context, &records, &checkpoints, &tracker)?;
+        producer::settle(context, &producer);
         let mut incarnation = Self {
             context,
             producer,
@@ -156,7 +158,7 @@ impl<'a> Incarnation<'a> {
             taken: position.seq,
             position,
             checkpoints: self.checkpoints,
-            faults: purge(self.producer).await?,
+            faults: producer::purge(self.producer).await?,
             drained: true,
             stored: true,
             is_without_room: false,
@@ -266,7 +268,7 @@ impl<'a> Incarnation<'a> {
         let committed = committing
             .finish(after_stop(context, left.max(LAST_COMMIT)))
             .await;
-        let faults = purge(producer).await?;
+        let faults = producer::purge(producer).await?;
         let settled = Settled::of(leader, committed, &faults, stored_before, position)?;
         reading.ended().await?;
         Ok(Outcome {
@@ -283,90 +285,6 @@ impl<'a> Incarnation<'a> {
             is_without_room,
         })
     }
-}
-
-/// Where the stream stands after its producer and its committer have ended.
-struct Settled {
-    checkpoints: Checkpoints,
-    position: Position,
-    is_stored: bool,
-    /// Why checkpoints can no longer be written.
-    failed: Option<Error>,
-}
-
-impl Settled {
-    fn of(
-        leader: Option<Leader>,
-        committed: Option<Committed>,
-        faults: &Faults,
-        stored_before: Option<Position>,
-        position: Position,
-    ) -> Result<Self, Error> {
-        match (leader, committed) {
-            (Some(mut leader), _) => {
-                if faults.fenced {
-                    leader.doubt();
-                }
-                let checkpoints = Checkpoints::Transactions(leader);
-                let stored = stored_since(&checkpoints, stored_before.as_ref());
-                Ok(Self {
-                    position: stored.unwrap_or(position),
-                    checkpoints,
-                    is_stored: true,
-                    failed: None,
-                })
-            }
-            (None, Some(ended)) => {
-                let (committer, stored) = ended.map_err(|error| panicked("commit", error))?;
-                Ok(Self {
-                    is_stored: committer.failing_since.is_none(),
-                    checkpoints: Checkpoints::Store(committer.store),
-                    position: committer.newest,
-                    failed: stored.err(),
-                })
-            }
-            (None, None) => Err(committer::not_in_time()),
-        }
-    }
-}
-
-fn producer(
-    context: &StreamContext,
-    records: &Budget,
-    checkpoints: &Checkpoints,
-    tracker: &Arc<Tracker>,
-) -> Result<Producer, Error> {
-    let topics = context.router.table().all();
-    let sizes = Sizes {
-        budget: records.limit(),
-        batch: topics.iter().filter_map(|t| t.max_message_bytes()).min(),
-    };
-    let transaction = match checkpoints {
-        Checkpoints::Store(_) => None,
-        Checkpoints::Transactions(leader) => Some(transaction::settings(
-            leader,
-            context.spec.pipeline.commit_interval,
-        )),
-    };
-    Producer::start(
-        &context.shared.kafka,
-        sizes,
-        transaction,
-        Arc::clone(tracker),
-        Arc::clone(&context.board),
-    )
-}
-
-/// Sees to it that the producer has its connection and its id by the time of the first record.
-fn settle(context: &StreamContext, producer: &Producer) {
-    let topics = context.router.table().all();
-    let Some(topic) = topics
-        .into_iter()
-        .find(|topic| topic.partitions().is_some())
-    else {
-        return;
-    };
-    producer.settle_beside(topic.name().to_owned());
 }
 
 /// Waits for the last acknowledgements, no longer than a graceful stop may take. But what was read
@@ -391,19 +309,6 @@ async fn drain(context: &StreamContext, pump: &mut Pump<'_>, end: &End) -> bool 
 async fn after_stop(context: &StreamContext, grace: Duration) {
     context.stop.cancelled().await;
     tokio::time::sleep(grace).await;
-}
-
-/// The position that a transaction has stored, if it is not the one known `before`.
-fn stored_since(checkpoints: &Checkpoints, before: Option<&Position>) -> Option<Position> {
-    let committed = checkpoints.committed();
-    committed.filter(|now| Some(*now) != before).cloned()
-}
-
-/// Waits for librdkafka's threads, which may take a moment.
-async fn purge(producer: Producer) -> Result<Faults, Error> {
-    tokio::task::spawn_blocking(move || producer.purge())
-        .await
-        .map_err(|error| panicked("producer", error))
 }
 
 fn panicked(task: &str, ended: JoinError) -> Error {
