@@ -5,7 +5,7 @@ use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use tailwater::change::event::Event;
 use tailwater::config::Topics;
-use tailwater::route::Router;
+use tailwater::route::{Route, Router};
 
 fn main() {
     divan::main();

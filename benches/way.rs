@@ -104,10 +104,8 @@ fn events_of_one_reply(bencher: Bencher<'_, '_>, text: usize) {
             let mut entry = tracker.open(seq);
             for raw in raw::walk(batch).expect("an array").map_while(Result::ok) {
                 let event = Event::parse(raw.as_document().unwrap_or(&[])).expect("an event");
-                let Ok(Route::Topic(topic)) = router.route(&event) else {
-                    continue;
-                };
-                black_box(topic);
+                let targets = router.route(&event);
+                assert_eq!(black_box(&targets).len(), 1);
                 let encoded = encoder.encode(&event, seq).expect("an event with a record");
                 let headers = encoded.headers();
                 let weight = black_box(encoded.record(c"database.changes", &headers)).weight();

@@ -3,6 +3,8 @@
 use super::json::{JsonMode, write_document};
 use crate::change::event::Event;
 use crate::change::position::Seq;
+use crate::kafka::produce::MAX_HEADERS;
+use crate::route::ListenerTag;
 
 /// The change's identity: the resume token's `_data`, the same on every redelivery.
 pub const ID: &str = "tw-id";
@@ -16,12 +18,22 @@ pub const NAMESPACE: &str = "tw-ns";
 pub const TIMESTAMP: &str = "tw-ts";
 /// The stream id.
 pub const STREAM: &str = "tw-stream";
+/// The `_id` of the listener that the record is for; not on records of the configuration's own topics.
+pub const LISTENER: &str = "tw-listener";
+/// The listener's `jobName`.
+pub const JOB: &str = "tw-job";
+/// The listener's `priority`, where it has one.
+pub const PRIORITY: &str = "tw-priority";
 
 /// What a tombstone's `tw-id` ends with: it is a record of its own beside the delete's.
 pub const TOMBSTONE_SUFFIX: &[u8] = b"-t";
 
-/// How many headers a record has at most.
-pub const COUNT: usize = 6;
+/// How many headers each record has at most.
+const COUNT: usize = 6;
+/// How many more a record for a listener has at most.
+const OF_LISTENER: usize = 3;
+/// One more is that of a replay.
+const _: () = assert!(COUNT + OF_LISTENER < MAX_HEADERS);
 
 /// The headers of one event, borrowed from it and from a [`Scratch`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +46,7 @@ pub struct Headers<'a> {
     namespace: &'a [u8],
     timestamp: &'a [u8],
     stream: &'a [u8],
+    listener: Option<&'a ListenerTag>,
 }
 
 impl<'a> Headers<'a> {
@@ -42,6 +55,21 @@ impl<'a> Headers<'a> {
     pub fn of_tombstone(self) -> Self {
         Self {
             is_tombstone: true,
+            ..self
+        }
+    }
+
+    /// The same headers for a listener. Its record's `tw-id`, which is one of its own, is written to `id`.
+    #[must_use]
+    pub fn of_listener(self, listener: &'a ListenerTag, id: &'a mut Vec<u8>) -> Self {
+        id.clear();
+        let own = self.tombstone_id.len() - TOMBSTONE_SUFFIX.len();
+        id.extend_from_slice(&self.tombstone_id[..own]);
+        write_listener(id, listener);
+        id.extend_from_slice(TOMBSTONE_SUFFIX);
+        Self {
+            tombstone_id: id,
+            listener: Some(listener),
             ..self
         }
     }
@@ -56,7 +84,7 @@ impl<'a> Headers<'a> {
         &self.tombstone_id[..self.tombstone_id.len() - suffix]
     }
 
-    /// Names and values, in a fixed order. A change without a time has no `tw-ts`.
+    /// Names and values that each record has, in a fixed order. A change without a time has no `tw-ts`.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &'a [u8])> {
         let all: [_; COUNT] = [
             (ID, self.id()),
@@ -68,6 +96,18 @@ impl<'a> Headers<'a> {
         ];
         all.into_iter()
             .filter(|(name, value)| *name != TIMESTAMP || !value.is_empty())
+    }
+
+    /// What a listener's record has beside them; none on records of the configuration's own topics.
+    pub fn of_target(&self) -> Option<impl Iterator<Item = (&'static str, &'a [u8])>> {
+        let listener = self.listener?;
+        let priority = listener.priority.as_deref();
+        let all: [_; OF_LISTENER] = [
+            Some((LISTENER, listener.id.as_bytes())),
+            Some((JOB, listener.job.as_bytes())),
+            priority.map(|priority| (PRIORITY, priority.as_bytes())),
+        ];
+        Some(all.into_iter().flatten())
     }
 }
 
@@ -106,8 +146,15 @@ impl Scratch {
             namespace: &text[seq_end..namespace_end],
             timestamp: &text[namespace_end..],
             stream: stream.as_bytes(),
+            listener: None,
         }
     }
+}
+
+/// Appends to the value of [`ID`] what tells a listener's record from the others of the event.
+pub fn write_listener(out: &mut Vec<u8>, listener: &ListenerTag) {
+    out.push(b'-');
+    out.extend_from_slice(listener.id.as_bytes());
 }
 
 /// Appends the value of [`ID`].

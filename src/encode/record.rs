@@ -7,6 +7,7 @@ use crate::encode::format::Format;
 use crate::encode::headers::Headers;
 use crate::encode::json::EncodeError;
 use crate::kafka::produce::{MAX_HEADERS, Record};
+use crate::route::ListenerTag;
 use std::ffi::CStr;
 
 /// Encodes the events of one stream.
@@ -88,11 +89,15 @@ impl<'a> HeaderList<'a> {
             list: [("", &[]); MAX_HEADERS],
             len: 0,
         };
-        for (slot, header) in collected.list.iter_mut().zip(headers) {
-            *slot = header;
-            collected.len += 1;
-        }
+        collected.extend(headers);
         collected
+    }
+
+    fn extend(&mut self, headers: impl Iterator<Item = (&'static str, &'a [u8])>) {
+        for (slot, header) in self.list[self.len..].iter_mut().zip(headers) {
+            *slot = header;
+            self.len += 1;
+        }
     }
 
     pub fn as_slice(&self) -> &[(&'a str, &'a [u8])] {
@@ -106,13 +111,22 @@ impl<'a> Encoded<'a> {
         self.replaced
     }
 
+    /// The same record for a listener, whose `tw-id` is written to `id`.
+    #[must_use]
+    pub fn of_listener(self, listener: &'a ListenerTag, id: &'a mut Vec<u8>) -> Self {
+        Self {
+            headers: self.headers.of_listener(listener, id),
+            ..self
+        }
+    }
+
     pub fn headers(&self) -> HeaderList<'a> {
-        HeaderList::collect(self.headers.iter())
+        list(self.headers)
     }
 
     /// The headers of the tombstone that follows a delete.
     pub fn tombstone_headers(&self) -> HeaderList<'a> {
-        HeaderList::collect(self.headers.of_tombstone().iter())
+        list(self.headers.of_tombstone())
     }
 
     pub fn record<'r>(&'r self, topic: &'r CStr, headers: &'r HeaderList<'r>) -> Record<'r> {
@@ -125,4 +139,13 @@ impl<'a> Encoded<'a> {
             headers: headers.as_slice(),
         }
     }
+}
+
+fn list(headers: Headers<'_>) -> HeaderList<'_> {
+    let mut list = HeaderList::collect(headers.iter());
+    // Seldom, and not worth asking for with each header.
+    if let Some(of_target) = headers.of_target() {
+        list.extend(of_target);
+    }
+    list
 }

@@ -1,6 +1,6 @@
 //! Envelope, key and headers of whole events.
 
-use super::headers::{self, Scratch};
+use super::headers::Scratch;
 use super::json::{JsonMode, Stats};
 use super::{envelope, key};
 use crate::change::event::Event;
@@ -244,7 +244,7 @@ fn headers_tell_identity_number_operation_namespace_time_and_stream() {
     let event = Event::parse(raw.as_bytes()).unwrap();
     let mut scratch = Scratch::default();
     let first = scratch.headers(&event, Seq(42), "watcher:dashboard");
-    let expected: [(&str, &[u8]); headers::COUNT] = [
+    let expected: [(&str, &[u8]); 6] = [
         ("tw-id", b"8265BC9FB6"),
         ("tw-seq", b"42"),
         ("tw-op", b"insert"),

@@ -7,18 +7,34 @@
 use crate::change::position::{Position, Seq};
 use std::collections::VecDeque;
 
-/// Names an entry; grows with each entry of one watermark.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct EntryId(u64);
+/// Names an entry of one watermark: the number of entries before it, which begins anew at 2^[`BITS`](Self::BITS).
+/// So many are never in flight at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct EntryId(u32);
 
 impl EntryId {
+    /// How many bits it takes.
+    pub const BITS: u32 = 27;
+    const MASK: u32 = (1 << Self::BITS) - 1;
+
     /// The id as it travels through a client library's opaque pointer.
     pub fn to_opaque(self) -> usize {
         self.0 as usize
     }
 
+    /// The id of the lowest [`BITS`](Self::BITS).
     pub fn from_opaque(opaque: usize) -> Self {
-        Self(opaque as u64)
+        Self(opaque as u32 & Self::MASK)
+    }
+
+    /// The id so many entries later.
+    fn later(self, entries: usize) -> Self {
+        Self(self.0.wrapping_add(entries as u32) & Self::MASK)
+    }
+
+    /// How many entries after `other` this one is.
+    fn behind(self, other: Self) -> usize {
+        (self.0.wrapping_sub(other.0) & Self::MASK) as usize
     }
 }
 
@@ -81,11 +97,18 @@ pub struct Unexpected {
 }
 
 /// A ring of entries and the newest position behind which all is resolved.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Watermark {
-    head: u64,
+    /// The oldest entry.
+    head: EntryId,
     entries: VecDeque<Entry>,
     newest: Option<Position>,
+}
+
+impl Default for Watermark {
+    fn default() -> Self {
+        Self::beginning_at(EntryId(0))
+    }
 }
 
 impl Watermark {
@@ -93,10 +116,18 @@ impl Watermark {
         Self::default()
     }
 
+    fn beginning_at(head: EntryId) -> Self {
+        Self {
+            head,
+            entries: VecDeque::new(),
+            newest: None,
+        }
+    }
+
     /// Opens the next entry, whose first event has the number `first`. It holds the head until it is
     /// sealed and resolved.
     pub fn open(&mut self, first: Seq) -> EntryId {
-        let id = EntryId(self.head + self.entries.len() as u64);
+        let id = self.head.later(self.entries.len());
         self.entries.push_back(Entry {
             first,
             changed_millis: None,
@@ -153,7 +184,8 @@ impl Watermark {
 
     /// Number of the entry's first event, while the entry is not yet behind the head.
     pub fn first_of(&self, id: EntryId) -> Option<Seq> {
-        self.entries.get(self.index(id)?).map(|entry| entry.first)
+        let entry = self.entries.get(id.behind(self.head));
+        entry.map(|entry| entry.first)
     }
 
     /// The newest position behind which everything is resolved, once.
@@ -171,13 +203,9 @@ impl Watermark {
         self.entries.is_empty()
     }
 
-    fn index(&self, id: EntryId) -> Option<usize> {
-        usize::try_from(id.0.checked_sub(self.head)?).ok()
-    }
-
     fn entry_mut(&mut self, id: EntryId) -> Option<&mut Entry> {
-        let index = self.index(id)?;
-        self.entries.get_mut(index)
+        // One that is behind the head counts as far ahead: it is not there either.
+        self.entries.get_mut(id.behind(self.head))
     }
 
     fn settle(&mut self, id: EntryId) -> Progress {
@@ -189,7 +217,7 @@ impl Watermark {
             _ => return progress,
         }
         while self.entries.front().is_some_and(Entry::is_resolved) {
-            self.head += 1;
+            self.head = self.head.later(1);
             progress.advanced = true;
             if let Some(Seal {
                 position: Some(position),

@@ -105,6 +105,25 @@ fn an_acknowledgement_too_many_is_refused_and_changes_nothing() {
 }
 
 #[test]
+fn numbers_of_entries_begin_anew_without_a_gap() {
+    let mut watermark = Watermark::beginning_at(EntryId(EntryId::MASK - 1));
+    let ids: Vec<_> = (0..4).map(|seq| watermark.open(Seq(seq))).collect();
+    assert_eq!(ids[2], EntryId(0));
+    for (seq, id) in (0..).zip(&ids) {
+        assert_eq!(watermark.first_of(*id), Some(Seq(seq)));
+        watermark.seal(*id, seal(1, seq)).unwrap();
+    }
+    for id in ids.iter().rev() {
+        assert_eq!(committed(&mut watermark), None);
+        watermark.resolve(*id, 1).unwrap();
+    }
+    assert_eq!(committed(&mut watermark), Some(3));
+    assert!(watermark.is_drained());
+    let late = watermark.resolve(ids[3], 1);
+    assert_eq!(late, Err(Unexpected { entry: ids[3] }));
+}
+
+#[test]
 fn a_position_put_back_does_not_hide_a_newer_one() {
     let mut watermark = Watermark::new();
     let first = watermark.open(Seq(1));

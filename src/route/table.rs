@@ -229,7 +229,11 @@ impl TopicTable {
         self.inner.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn intern(&self, name: &str, is_fixed: bool) -> Result<TopicId, RouteError> {
+    /// The topic of this name, which records may go to from now on. With `is_fixed` it is known without an event.
+    ///
+    /// # Errors
+    /// [`RouteError`] when no record may.
+    pub fn intern(&self, name: &str, is_fixed: bool) -> Result<TopicId, RouteError> {
         check(name)?;
         let metric_name = name.replace('.', "_");
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);

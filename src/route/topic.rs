@@ -3,7 +3,9 @@
 //! Routing an event of a namespace that was seen before allocates nothing, and with fixed names it
 //! looks nothing up.
 
+use super::Route;
 use super::table::{RouteError, Topic, TopicId, TopicTable};
+use super::target::{Target, Targets};
 use super::template::Template;
 use crate::change::event::{Event, Operation};
 use crate::change::namespace::Namespace;
@@ -11,15 +13,6 @@ use crate::config;
 use crate::error::{Code, Error};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-
-/// Where an event goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Route {
-    /// To this topic.
-    Topic(TopicId),
-    /// A DDL event while `KAFKA_TOPIC_DDL` is not set, or an `invalidate`: it makes no record.
-    Nowhere,
-}
 
 /// One template and what is known of it already.
 #[derive(Debug, Clone)]
@@ -157,7 +150,7 @@ impl Router {
                 };
                 let event = Event::about(operation, &of.database, collection);
                 if found.len() < most
-                    && let Ok(Route::Topic(id)) = self.route(&event)
+                    && let Some(Ok(id)) = self.topic_of(&event)
                     && !fixed.contains(&id)
                 {
                     found.insert(id);
@@ -167,41 +160,50 @@ impl Router {
         found.into_iter().map(|id| self.table.get(id)).collect()
     }
 
-    /// The topic of an event.
-    ///
-    /// # Errors
-    /// [`RouteError`]: this event can have no topic, which is for the record-error policy.
+    /// The topic of an event, or why it can have none, which is for the record-error policy. `None` for a DDL
+    /// event while `KAFKA_TOPIC_DDL` is not set, and for an `invalidate`: they make no record.
     #[inline]
-    pub fn route(&mut self, event: &Event<'_>) -> Result<Route, RouteError> {
+    fn topic_of(&mut self, event: &Event<'_>) -> Option<Result<TopicId, RouteError>> {
         let slot = match event.operation {
             Operation::Insert => &self.insert,
             Operation::Update => &self.update,
             Operation::Replace => &self.replace,
             Operation::Delete => &self.delete,
-            Operation::Invalidate => return Ok(Route::Nowhere),
+            Operation::Invalidate => return None,
             Operation::Drop | Operation::Rename | Operation::DropDatabase | Operation::Other => {
-                match &self.ddl {
-                    Some(slot) => slot,
-                    None => return Ok(Route::Nowhere),
-                }
+                self.ddl.as_ref()?
             }
         };
         let id = match slot.fixed {
             Some(id) => id,
-            None => resolve(&self.table, slot, &mut self.cache, &mut self.key, event)?,
+            None => match resolve(&self.table, slot, &mut self.cache, &mut self.key, event) {
+                Ok(id) => id,
+                Err(error) => return Some(Err(error)),
+            },
         };
         if self.letters.contains(&id) {
             let name = self.table.get(id).name().to_owned();
-            return Err(RouteError::TopicOfDeadLetters { name });
+            return Some(Err(RouteError::TopicOfDeadLetters { name }));
         }
-        Ok(Route::Topic(id))
+        Some(Ok(id))
+    }
+}
+
+impl Route for Router {
+    fn table(&self) -> &Arc<TopicTable> {
+        &self.table
     }
 
-    /// The dead-letter topic for an event; `None` where `KAFKA_DLQ_TOPIC` is not set.
-    ///
-    /// # Errors
-    /// [`RouteError`] when the template gives no topic for this event.
-    pub fn dead_letter(&mut self, event: &Event<'_>) -> Result<Option<TopicId>, RouteError> {
+    #[inline]
+    fn route(&mut self, event: &Event<'_>) -> Targets {
+        let mut targets = Targets::new();
+        if let Some(topic) = self.topic_of(event) {
+            targets.push(Target::of_configuration(topic));
+        }
+        targets
+    }
+
+    fn dead_letter(&mut self, event: &Event<'_>) -> Result<Option<TopicId>, RouteError> {
         match &self.dead_letter {
             None => Ok(None),
             Some(Slot {

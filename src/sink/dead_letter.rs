@@ -5,7 +5,7 @@ use crate::change::event::Event;
 use crate::change::position::Seq;
 use crate::error::{Code, Error};
 use crate::mongo::errors::SourceFault;
-use crate::route::{AFTER, BEFORE, OutOfTime};
+use crate::route::{AFTER, BEFORE, ListenerTag, OutOfTime};
 use rdkafka::error::RDKafkaErrorCode;
 
 /// Why an event can have no record.
@@ -80,21 +80,26 @@ const IN_TIME: &str = "set RECORD_TIMESTAMP=now, or raise the topic's";
 const LARGER: &str = "raise max.message.bytes of the topic (KAFKA_TOPIC_CONFIG for new ones), or set \
                       KAFKA_PROP_COMPRESSION_TYPE=zstd";
 
-/// An event and why it can have no record.
+/// An event and why it can have no record, or none for a listener.
 #[derive(Debug, Clone, Copy)]
 pub struct Refused<'a> {
     pub event: &'a Event<'a>,
     pub seq: Seq,
+    /// None for a record of the configuration's own topics.
+    pub listener: Option<&'a ListenerTag>,
     pub reason: &'a Reason,
 }
 
 impl Refused<'_> {
     /// The error that stops the process under `ON_RECORD_ERROR=stop`.
     pub fn error(&self) -> Error {
+        let to = self.listener.map_or_else(String::new, |listener| {
+            format!(" to the listener {} (job {})", listener.id, listener.job)
+        });
         Error::new(
             Code::RecordRefused,
             format!(
-                "an event of {}.{} ({}, tw-seq {}) cannot be delivered: {}; or choose ON_RECORD_ERROR=dlq or skip",
+                "an event of {}.{} ({}, tw-seq {}) cannot be delivered{to}: {}; or choose ON_RECORD_ERROR=dlq or skip",
                 self.event.database,
                 self.event.collection,
                 self.event.operation_name,
@@ -112,6 +117,7 @@ impl Refused<'_> {
             collection = self.event.collection,
             operation = self.event.operation_name,
             seq = self.seq.0,
+            listener = self.listener.map(|listener| &listener.id),
             reason = self.reason.name(),
             bytes = self.event.raw.len(),
             detail = self.reason.sentence(),

@@ -31,6 +31,8 @@ pub struct StoredDeadLetter {
     pub seq: Seq,
     pub operation: String,
     pub namespace: String,
+    /// The `_id` of the listener that the record was for; none for the configuration's own topics.
+    pub listener: Option<String>,
     /// A stable name: `too_large`, `refused_by_broker`, `no_topic`, `not_encodable`,
     /// `too_large_to_read`, `image_missing`.
     pub reason: String,
@@ -223,6 +225,7 @@ impl Assembly {
             seq,
             operation: header(headers::OPERATION).unwrap_or_default(),
             namespace: header(headers::NAMESPACE).unwrap_or_default(),
+            listener: header(headers::LISTENER),
             reason: header(REASON).unwrap_or_default(),
             written_millis: message.timestamp().to_millis(),
             partition: message.partition(),
@@ -295,6 +298,7 @@ mod tests {
             seq: Seq(7),
             operation: String::new(),
             namespace: String::new(),
+            listener: None,
             reason: String::new(),
             written_millis: None,
             partition: 0,

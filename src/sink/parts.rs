@@ -63,6 +63,9 @@ impl DeadLetter {
         let mut short = Vec::new();
         let mut id = Vec::new();
         headers::write_id(&mut id, event);
+        if let Some(listener) = refused.listener {
+            headers::write_listener(&mut id, listener);
+        }
         // JSON in any case.
         let mut id = String::from_utf8_lossy(&id).into_owned();
         let mut key = key_of(event);
@@ -82,6 +85,10 @@ impl DeadLetter {
             (REASON, refused.reason.name().to_owned()),
             (DETAIL, cut(refused.reason.sentence(), limit / 8)),
         ];
+        if let Some(listener) = refused.listener {
+            headers.push((headers::LISTENER, listener.id.clone()));
+            headers.push((headers::JOB, listener.job.clone()));
+        }
         if !short.is_empty() {
             headers.push((HASHED, short.join(",")));
         }
@@ -278,6 +285,7 @@ mod tests {
         let refused = Refused {
             event: &event,
             seq: Seq(1_795_238_189_187_462),
+            listener: None,
             reason: &reason,
         };
         DeadLetter::new(&refused, "dead", limit)
@@ -318,6 +326,7 @@ mod tests {
         let refused = Refused {
             event: &parsed,
             seq: Seq(7),
+            listener: None,
             reason: &reason,
         };
         let after = |times| DeadLetter::after_refusals(&refused, "dead", None, times);

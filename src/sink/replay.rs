@@ -8,7 +8,7 @@ use crate::encode::record::{Encoder, HeaderList};
 use crate::error::Error;
 use crate::kafka::client::{self, Kind};
 use crate::kafka::produce::{self, MAX_HEADERS};
-use crate::route::{Route, Router};
+use crate::route::{Route, Router, Target};
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
@@ -84,9 +84,16 @@ impl Replay {
             return Err(dead_letter.unreadable("its value is no change event"));
         };
         let refused = |why: String| Ok(Outcome::Refused { why });
-        let id = match self.router.route(&event) {
-            Ok(Route::Topic(id)) => id,
-            Ok(Route::Nowhere) => return Ok(Outcome::Nowhere),
+        let mut targets = self.router.route(&event).into_iter();
+        let target = targets.find(|target| is_for(target, dead_letter));
+        let Some(target) = target else {
+            return match &dead_letter.listener {
+                None => Ok(Outcome::Nowhere),
+                Some(listener) => refused(format!("no listener {listener} wants it")),
+            };
+        };
+        let id = match target.topic {
+            Ok(id) => id,
             Err(error) => return refused(error.to_string()),
         };
         let topic = self.router.table().get(id);
@@ -97,6 +104,11 @@ impl Replay {
         let encoded = match self.encoder.encode(&event, dead_letter.seq) {
             Ok(encoded) => encoded,
             Err(error) => return refused(error.to_string()),
+        };
+        let mut own_id = Vec::new();
+        let encoded = match &target.listener {
+            Some(listener) => encoded.of_listener(listener, &mut own_id),
+            None => encoded,
         };
         let now = jiff::Timestamp::now().as_millisecond().to_string();
         let own = HeaderList::default();
@@ -121,6 +133,15 @@ impl Replay {
             Err(error) => refused(client::describe(&error)),
         }
     }
+}
+
+/// Whether the dead letter is of the record for this target: those for others were delivered.
+fn is_for(target: &Target, dead_letter: &StoredDeadLetter) -> bool {
+    let listener = target
+        .listener
+        .as_ref()
+        .map(|listener| listener.id.as_str());
+    listener == dead_letter.listener.as_deref()
 }
 
 fn produce_one(

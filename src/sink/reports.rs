@@ -6,6 +6,7 @@ use crate::flow::tracker::Tracker;
 use crate::flow::watermark::EntryId;
 use crate::kafka::client;
 use crate::metrics::statistics::{Broker, Statistics};
+use crate::route::TargetId;
 use crate::status::Board;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -17,13 +18,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 
-/// Which event a record belongs to, packed into the delivery report's opaque: 40 bits of entry, 24 of
-/// the event's index in it.
+/// Which event a record belongs to and whom it is for, packed into the delivery report's opaque: the entry, the
+/// event's index in it, the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ticket {
     pub entry: EntryId,
     pub index: u32,
+    pub target: TargetId,
 }
+
+/// Bits of an event's index: more than `BATCH_SIZE` can be.
+const INDEX_BITS: u32 = 17;
+const _: () = assert!(EntryId::BITS + INDEX_BITS + TargetId::BITS == usize::BITS);
 
 /// The opaque of a checkpoint, which belongs to no event.
 pub(super) const CHECKPOINT: usize = usize::MAX;
@@ -33,13 +39,16 @@ pub(super) const GAPLESS: &str = "enable.gapless.guarantee";
 
 impl Ticket {
     pub(super) fn pack(self) -> usize {
-        (self.entry.to_opaque() << 24) | self.index as usize
+        let event = (self.entry.to_opaque() << INDEX_BITS) | self.index as usize;
+        (event << TargetId::BITS) | self.target.to_opaque()
     }
 
     fn unpack(opaque: usize) -> Self {
+        let event = opaque >> TargetId::BITS;
         Self {
-            entry: EntryId::from_opaque(opaque >> 24),
-            index: opaque as u32 & 0x00ff_ffff,
+            entry: EntryId::from_opaque(event >> INDEX_BITS),
+            index: event as u32 & ((1 << INDEX_BITS) - 1),
+            target: TargetId::from_opaque(opaque),
         }
     }
 }
@@ -47,8 +56,8 @@ impl Ticket {
 /// What went wrong with a producer, gathered until the pump looks.
 #[derive(Debug, Default, Clone)]
 pub struct Faults {
-    /// Events whose record was refused for what it is.
-    pub records: BTreeMap<Seq, RDKafkaErrorCode>,
+    /// Records that were refused for what they are, each by its event and whom it was for.
+    pub records: BTreeMap<(Seq, TargetId), RDKafkaErrorCode>,
     /// Whether the broker has said which records of a batch it refuses, and that the others are none of them.
     pub named: bool,
     /// The topics of those records: their limits may be others now.
@@ -163,7 +172,7 @@ impl ProducerContext for Reports {
                 if let Some(first) = self.tracker.first_of(ticket.entry) {
                     let seq = Seq(first.0 + u64::from(ticket.index));
                     self.break_with(|faults| {
-                        faults.records.insert(seq, code);
+                        faults.records.insert((seq, ticket.target), code);
                         faults.refusing.insert(message.topic().to_owned());
                     });
                 }
@@ -225,16 +234,38 @@ mod tests {
 
     #[test]
     fn a_ticket_survives_the_opaque_pointer() {
-        let ticket = Ticket {
-            entry: EntryId::from_opaque((1 << 40) - 1),
+        let largest = Ticket {
+            entry: EntryId::from_opaque(usize::MAX),
             // With one more it would be the opaque of a checkpoint.
-            index: (1 << 24) - 2,
+            index: (1 << INDEX_BITS) - 2,
+            target: TargetId::from_opaque(usize::MAX),
         };
-        assert_eq!(Ticket::unpack(ticket.pack()), ticket);
-        let ticket = Ticket {
+        let usual = Ticket {
             entry: EntryId::from_opaque(7),
-            index: 0,
+            index: 49,
+            target: TargetId::STATIC,
         };
-        assert_eq!(Ticket::unpack(ticket.pack()), ticket);
+        let of_listener = Ticket {
+            target: TargetId::of_listener(0).unwrap(),
+            ..usual
+        };
+        for ticket in [largest, usual, of_listener] {
+            assert_eq!(Ticket::unpack(ticket.pack()), ticket);
+            assert_ne!(ticket.pack(), CHECKPOINT);
+        }
+    }
+
+    #[test]
+    fn a_ticket_has_room_for_the_largest_batch() {
+        let servers = [
+            ("MONGODB_URI", "mongodb://127.0.0.1:1/shop"),
+            ("KAFKA_BROKERS", "127.0.0.1:1"),
+            ("KAFKA_DB_CHANGES_TOPIC", "changes"),
+        ];
+        let largest = ((1 << INDEX_BITS) - 1).to_string();
+        let too_large = servers
+            .into_iter()
+            .chain([("BATCH_SIZE", largest.as_str())]);
+        assert!(crate::config::Config::from_vars(too_large).is_err());
     }
 }

@@ -26,6 +26,8 @@ mod simulation_tests;
 pub mod start;
 mod stopping;
 pub mod streams;
+#[cfg(test)]
+mod targets_tests;
 pub mod waiting;
 
 use crate::checkpoint::committer::Checkpoints;
@@ -161,7 +163,7 @@ pub async fn supervise(
 /// Takes from a broken producer's reports what the next incarnation must know.
 fn learn(context: &StreamContext, hints: &mut ReplayHints, faults: &Faults) -> Result<(), Error> {
     hints.learn(faults)?;
-    if let Some((first, code)) = faults.records.first_key_value() {
+    if let Some(((first, _), code)) = faults.records.first_key_value() {
         tracing::warn!(
             records = faults.records.len(), first = first.0, %code,
             "kafka refused records; what was refused among others is sent again alone"
@@ -174,12 +176,12 @@ fn learn(context: &StreamContext, hints: &mut ReplayHints, faults: &Faults) -> R
         let mut topics = context.router.table().all();
         topics.retain(|topic| topic.name() == name);
         // Not the topic of checkpoints, which no choice spares.
-        if !topics.is_empty()
-            && context.spec.pipeline.on_missing_topic == OnMissingTopic::RecordError
-            && *code == RDKafkaErrorCode::TopicAuthorizationFailed
-        {
+        let is_refused = !topics.is_empty() && *code == RDKafkaErrorCode::TopicAuthorizationFailed;
+        if is_refused {
+            // For the records that do not wait for their topic.
             context.topics.refuse_writes(name);
-        } else {
+        }
+        if !is_refused || context.spec.pipeline.on_missing_topic == OnMissingTopic::Wait {
             // Until it takes a record: that it can be seen does not mean that it may be written.
             let what = Awaited::Topic(name.as_str().into());
             let why = format!("kafka refuses its records: {code}");

@@ -1,10 +1,14 @@
 //! The way out of the pump: records go to the producer within the byte budget, batches to the tracker.
 //! Exactly once, it also begins and commits the transactions that they are in.
 
+mod commit;
+mod reached;
+
+pub use reached::Reached;
+
 use super::produce::{Produce, Transact};
 use crate::change::event::Event;
-use crate::change::extra::Extra;
-use crate::change::position::{ClusterTime, Position, ResumeToken, Seq};
+use crate::change::position::{Position, Seq};
 use crate::config::Batching;
 use crate::error::Error;
 use crate::flow::batch::ClosedBy;
@@ -13,7 +17,7 @@ use crate::flow::budget::Budget;
 use crate::flow::tracker::Tracker;
 use crate::flow::watermark::{EntryId, Seal};
 use crate::kafka::produce::Record;
-use crate::route::Topic;
+use crate::route::{TargetId, Topic};
 use crate::sink::first::Firsts;
 use crate::sink::producer::{Producer, Ticket};
 use crate::sink::transaction::Uncommitted;
@@ -46,30 +50,6 @@ impl From<Uncommitted> for Blocked {
         }
     }
 }
-
-/// The last position taken up: what a batch that is closed now gives out.
-#[derive(Debug, Clone)]
-pub struct Reached {
-    pub seq: Seq,
-    pub token: Vec<u8>,
-    pub time_millis: Option<i64>,
-    /// Of the last event.
-    pub cluster_time: Option<ClusterTime>,
-    pub extra: Extra,
-}
-
-impl Reached {
-    fn behind(&mut self, event: &Event<'_>) {
-        self.token.clear();
-        self.token.extend_from_slice(event.token);
-        self.time_millis = event.timestamp_millis().or(self.time_millis);
-        self.cluster_time = event.cluster_time.or(self.cluster_time);
-    }
-}
-
-/// The largest resume token that is stored, in bytes: far below the 1 MiB that a record of a Kafka topic has
-/// by default, and far above the token of any usual key.
-const LARGEST_TOKEN: usize = 128 << 10;
 
 /// Sends records and closes batches, for one incarnation.
 pub struct Outlet<'a, P: Produce = Producer> {
@@ -112,20 +92,13 @@ impl<'a, P: Produce> Outlet<'a, P> {
         stop: CancellationToken,
         start: &Position,
     ) -> Self {
-        let reached = Reached {
-            seq: start.seq,
-            token: start.token.as_bytes().to_vec(),
-            time_millis: start.time_millis,
-            cluster_time: start.cluster_time,
-            extra: start.extra.clone(),
-        };
         Self {
             producer,
             tracker,
             budget,
             limits,
             stop,
-            reached,
+            reached: Reached::at(start),
             batch: None,
             is_lingering: false,
             is_behind: false,
@@ -176,7 +149,7 @@ impl<'a, P: Produce> Outlet<'a, P> {
         Ok(())
     }
 
-    /// Queues a record of the event that follows [`reached`](Self::reached), whose own time is
+    /// Queues a record for `target` of the event that follows [`reached`](Self::reached), whose own time is
     /// `change_millis`, waiting for the byte budget where that is used up.
     ///
     /// # Errors
@@ -184,6 +157,7 @@ impl<'a, P: Produce> Outlet<'a, P> {
     pub async fn send(
         &mut self,
         record: &Record<'_>,
+        target: TargetId,
         change_millis: Option<i64>,
     ) -> Result<(), Blocked> {
         let weight = record.weight();
@@ -204,6 +178,7 @@ impl<'a, P: Produce> Outlet<'a, P> {
             let ticket = Ticket {
                 entry,
                 index: fill.events,
+                target,
             };
             if fill.records == 0 {
                 self.board.metrics.sent(entry, change_millis);
@@ -261,33 +236,6 @@ impl<'a, P: Produce> Outlet<'a, P> {
         }
     }
 
-    /// Moves behind an event that the filter does not want: it has no number, so that a server which sends more
-    /// or fewer of them does not change those of the others.
-    pub fn leave_out(&mut self, event: &Event<'_>) {
-        self.reached.behind(event);
-        self.pass_reached();
-    }
-
-    /// Moves to a position behind the last event, in-band: committed only after what is before it.
-    pub fn pass(&mut self, token: &ResumeToken, time_millis: Option<i64>) {
-        if token.as_bytes() == self.reached.token {
-            return;
-        }
-        self.reached.token.clear();
-        self.reached.token.extend_from_slice(token.as_bytes());
-        self.reached.time_millis = time_millis.or(self.reached.time_millis);
-        self.pass_reached();
-    }
-
-    fn pass_reached(&mut self) {
-        // An open batch takes the position along when it is closed.
-        if self.batch.is_none()
-            && let Some(position) = self.position()
-        {
-            self.tracker.pass(position);
-        }
-    }
-
     /// Closes the open batch, if any. It gives out the last position whose event is complete, so that it
     /// may also be closed between the records of one event.
     pub fn seal(&mut self, by: ClosedBy) {
@@ -310,148 +258,6 @@ impl<'a, P: Produce> Outlet<'a, P> {
             position: self.position(),
         };
         self.tracker.seal(entry, seal);
-    }
-
-    /// Whether the position may be stored. A resume token holds the document's key, so that the token of one
-    /// event may be larger than a checkpoint can be; the next event or idle token is a commit point again.
-    fn has_room_in_a_checkpoint(&self) -> bool {
-        self.reached.token.len() <= LARGEST_TOKEN
-    }
-
-    /// None where it cannot be a commit point.
-    fn position(&self) -> Option<Position> {
-        if !self.has_room_in_a_checkpoint() {
-            return None;
-        }
-        let Reached {
-            seq,
-            time_millis,
-            cluster_time,
-            ref extra,
-            ..
-        } = self.reached;
-        ResumeToken::from_bytes(&self.reached.token).map(|token| Position {
-            token,
-            seq,
-            time_millis,
-            cluster_time,
-            extra: extra.clone(),
-        })
-    }
-
-    /// Closes the batch and waits until everything is acknowledged.
-    ///
-    /// # Errors
-    /// [`Blocked`] when that will not be.
-    pub async fn acknowledged(&mut self) -> Result<(), Blocked> {
-        self.seal(ClosedBy::Wait);
-        self.unless_ended(Awaited::Acknowledgements, self.tracker.drained())
-            .await?;
-        self.firsts.acknowledged();
-        Ok(())
-    }
-
-    /// Waits for `future` until it is time to commit: none then.
-    ///
-    /// # Errors
-    /// [`Blocked`] when it is time to end.
-    pub async fn unless_due<T>(
-        &self,
-        what: Awaited,
-        future: impl Future<Output = T>,
-    ) -> Result<Option<T>, Blocked> {
-        let Some(due) = self.due() else {
-            return self.unless_ended(what, future).await.map(Some);
-        };
-        let due = tokio::time::sleep_until(due);
-        self.unless_ended(what, async {
-            tokio::select! {
-                biased;
-                () = due => None,
-                done = future => Some(done),
-            }
-        })
-        .await
-    }
-
-    /// Commits the transaction when it has reached its length. Between two events, at least once a
-    /// no-op.
-    ///
-    /// # Errors
-    /// [`Blocked`] when it is time to end.
-    pub async fn commit_if_due(&mut self) -> Result<(), Blocked> {
-        match self.due() {
-            Some(due) if due <= Instant::now() => self.commit().await,
-            _ => Ok(()),
-        }
-    }
-
-    fn due(&self) -> Option<Instant> {
-        if self.is_within_event || !self.has_room_in_a_checkpoint() {
-            return None;
-        }
-        self.transactions.as_ref()?.due(&self.reached.token)
-    }
-
-    /// Commits the transaction with all that is before this position, if there is anything to commit.
-    ///
-    /// # Errors
-    /// [`Blocked`] when it is time to end.
-    pub async fn commit(&mut self) -> Result<(), Blocked> {
-        let is_commit_point = !self.is_within_event && self.has_room_in_a_checkpoint();
-        if self.is_worth_committing() && is_commit_point {
-            self.acknowledged().await?;
-            self.end_transaction().await?;
-        }
-        Ok(())
-    }
-
-    /// Waits for the last acknowledgements and commits them; whether that came about.
-    pub async fn finish(&mut self) -> bool {
-        self.seal(ClosedBy::Wait);
-        let drained = async {
-            tokio::select! {
-                biased;
-                () = self.tracker.drained() => true,
-                () = self.producer.broken() => false,
-            }
-        };
-        let waits = &self.board.waits;
-        let acknowledged = waits.on(Awaited::Acknowledgements, drained).await;
-        self.is_without_room =
-            acknowledged && !self.is_half_sent && !self.has_room_in_a_checkpoint();
-        if !acknowledged || !self.is_worth_committing() {
-            return acknowledged && !self.is_half_sent && self.has_room_in_a_checkpoint();
-        }
-        if self.is_within_event || !self.has_room_in_a_checkpoint() {
-            // Half an event must not be committed before a position that does not count it.
-            if let Some(transactions) = &mut self.transactions {
-                let waits = &self.board.waits;
-                waits.on(Awaited::Transaction, transactions.abandon()).await;
-            }
-            return !self.is_half_sent && self.has_room_in_a_checkpoint();
-        }
-        self.end_transaction().await.is_ok()
-    }
-
-    fn is_worth_committing(&self) -> bool {
-        self.transactions
-            .as_ref()
-            .is_some_and(|transactions| transactions.is_worth_committing(&self.reached.token))
-    }
-
-    async fn end_transaction(&mut self) -> Result<(), Blocked> {
-        // What is reached, since all before it is acknowledged.
-        let committable = self.tracker.take_committable();
-        if let (Some(transactions), Some(committable)) = (&mut self.transactions, committable) {
-            let began = Instant::now();
-            let commit = transactions.commit(committable);
-            let committed = self.board.waits.on(Awaited::Transaction, commit).await;
-            let metrics = &self.board.metrics;
-            metrics.checkpoint(committed.is_ok(), began.elapsed());
-            self.board.set_committed(committed?);
-        }
-        Ok(())
     }
 
     /// Waits for `future`, unless it is time to end. The pump has no other wait, so that each has a name.

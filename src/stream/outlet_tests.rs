@@ -1,7 +1,7 @@
 //! The outlet under the real pump: when batches close, what is waited for, and how it ends.
 
 use super::pump::End;
-use super::scripted::{BEGIN, Rig, Step, change, delete, reply};
+use super::scripted::{BEGIN, LISTENERS, Rig, STATIC, Step, change, delete, reply};
 use crate::flow::batch::Batching;
 use rdkafka::error::RDKafkaErrorCode;
 use std::time::Duration;
@@ -208,4 +208,45 @@ async fn a_stop_commits_the_open_transaction() {
     rig.producer.acknowledge_all();
     assert!(pump.finish().await);
     assert_eq!(commits(&rig), [2]);
+}
+
+const BOTH: u8 = STATIC | LISTENERS[0];
+
+#[tokio::test(start_paused = true)]
+async fn room_is_taken_for_each_record_of_an_event_and_a_stop_waits_for_all() {
+    let rig = Rig::listening([], &["jobs.a"], &[BOTH; 2]).within_bytes(1);
+    let mut run = rig.run();
+    run.reply([change(1, 1), change(2, 2)]).await;
+    assert_eq!(rig.producer.told(), ["insert 101"]);
+    assert_eq!(rig.waits(), ["budget"]);
+    rig.stop.cancel();
+    run.settle().await;
+    assert!(run.end().is_none(), "half of an event");
+    rig.producer.acknowledge(1);
+    assert_eq!(rig.committable(), Some(0), "the position before it");
+    run.settle().await;
+    assert_eq!(rig.producer.told(), ["insert 101", "insert 101 for a"]);
+    assert!(matches!(run.end(), Some(End::Stopped)));
+    let mut pump = run.pump();
+    rig.producer.acknowledge(1);
+    assert!(pump.finish().await);
+    assert_eq!(rig.committable(), Some(1));
+    assert_eq!(rig.budget.used(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transaction_is_not_committed_between_the_records_of_an_event() {
+    let mut rig = Rig::listening([], &["jobs.a"], &[BOTH; 2]).within_bytes(1);
+    rig.transactions = Some(Duration::from_millis(100));
+    let mut run = rig.run();
+    run.reply([change(1, 1), change(2, 2)]).await;
+    assert_eq!(rig.waits(), ["budget"], "for the listener's record");
+    run.after(200).await;
+    rig.producer.acknowledge(1);
+    run.settle().await;
+    assert!(commits(&rig).is_empty());
+    assert_eq!(rig.producer.told(), ["insert 101", "insert 101 for a"]);
+    rig.producer.acknowledge(1);
+    run.settle().await;
+    assert_eq!(commits(&rig), [1]);
 }

@@ -1,20 +1,21 @@
 //! The stage between source and sink: each event of a reply is routed, encoded and produced.
 
+mod event;
+mod records;
 mod refusal;
+mod topics;
 
 use super::hints::ReplayHints;
 use super::outlet::{Blocked, Outlet};
 use super::produce::Produce;
 use crate::change::event::{Event, Operation};
-use crate::change::position::Seq;
 use crate::config::{OnMissingTopic, OnRecordError, StreamSpec};
 use crate::encode::record::Encoder;
 use crate::error::{Code, Error};
 use crate::flow::batch::ClosedBy;
-use crate::kafka::produce::Record;
 use crate::metrics::events::EventCounts;
 use crate::mongo::errors::SourceFault;
-use crate::route::{Route, Router, Topic, TopicId};
+use crate::route::{Route, Router, Topic};
 use crate::sink::dead_letter::Reason;
 use crate::sink::producer::Producer;
 use crate::sink::topics::Topics;
@@ -54,9 +55,11 @@ impl From<Blocked> for End {
 }
 
 /// One incarnation's pump.
-pub struct Pump<'a, P: Produce = Producer> {
+pub struct Pump<'a, P: Produce = Producer, R: Route = Router> {
     encoder: Encoder,
-    router: Router,
+    /// The `tw-id` of a listener's record; used again.
+    own_id: Vec<u8>,
+    router: R,
     /// Says what is left out on this side.
     filter: Filter,
     /// The router's topics that are known to exist, by id.
@@ -78,9 +81,6 @@ pub struct Pump<'a, P: Produce = Producer> {
     told_operations: BTreeSet<String>,
 }
 
-/// How many unknown operations are told apart in the log.
-const MOST_TOLD: usize = 100;
-
 type Step<T = ()> = Result<T, End>;
 
 /// How often a long reply looks whether it is time to stop, in events.
@@ -92,16 +92,16 @@ const BEHIND_SECONDS: u32 = 2;
 
 /// What a pump shares with the rest of its stream.
 #[derive(Debug, Clone, Copy)]
-pub struct Parts<'a> {
+pub struct Parts<'a, R: Route = Router> {
     pub spec: &'a StreamSpec,
-    pub router: &'a Router,
+    pub router: &'a R,
     pub topics: &'a Topics,
     pub board: &'a Arc<Board>,
 }
 
-impl<'a, P: Produce> Pump<'a, P> {
+impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
     pub fn new(
-        parts: Parts<'a>,
+        parts: Parts<'a, R>,
         outlet: Outlet<'a, P>,
         hints: &'a ReplayHints,
         stop: CancellationToken,
@@ -109,6 +109,7 @@ impl<'a, P: Produce> Pump<'a, P> {
         let spec = parts.spec;
         Self {
             encoder: Encoder::of(spec),
+            own_id: Vec::new(),
             router: parts.router.clone(),
             filter: Filter::of(spec),
             ready: Vec::new(),
@@ -203,7 +204,8 @@ impl<'a, P: Produce> Pump<'a, P> {
             if self.filter.leaves_out(&event) {
                 self.leave_out(&event);
             } else {
-                self.refuse(&event, seq, Reason::Unreadable(fault)).await?;
+                let reason = Reason::Unreadable(fault);
+                self.refuse_whole(&event, seq, &reason).await?;
                 self.outlet.count(&event);
             }
         }
@@ -262,159 +264,6 @@ impl<'a, P: Produce> Pump<'a, P> {
             self.outlet.pass(&token, time.flatten());
         }
         Ok(())
-    }
-
-    async fn event(&mut self, event: &Event<'_>) -> Step {
-        if self.outlet.is_broken() {
-            return Err(End::Producer);
-        }
-        // Not among the events of the metrics either: names that are new each time would use up the labels.
-        if self.filter.leaves_out(event) {
-            self.leave_out(event);
-            return Ok(self.outlet.commit_if_due().await?);
-        }
-        self.counts.event(&self.board.metrics, event);
-        let time = event.timestamp_millis();
-        let in_hand = &self.board.in_hand_millis;
-        in_hand.store(time.unwrap_or(0), Ordering::Relaxed);
-        let seq = self.outlet.reached().seq.next();
-        if let Some(code) = self.hints.refused.get(&seq).copied() {
-            self.learn(event, seq, code);
-            self.refuse(event, seq, Reason::Broker(code)).await?;
-            // What is refused next must not bring its dead letter a second time.
-            self.outlet.acknowledged().await?;
-        } else if self.hints.suspects.contains(&seq) {
-            // With nothing else in flight, so that a refusal names its record.
-            self.outlet.acknowledged().await?;
-            self.take_up(event, seq).await?;
-            self.outlet.acknowledged().await?;
-        } else {
-            self.take_up(event, seq).await?;
-        }
-        if let Some(millis) = time {
-            self.board.last_seen_millis.store(millis, Ordering::Relaxed);
-        }
-        self.outlet.count(event);
-        Ok(self.outlet.commit_if_due().await?)
-    }
-
-    /// Passes over what the filter does not want: it takes no number.
-    fn leave_out(&mut self, event: &Event<'_>) {
-        self.board.passed.add(1);
-        if let Some(millis) = event.timestamp_millis() {
-            self.board.last_seen_millis.store(millis, Ordering::Relaxed);
-        }
-        self.outlet.leave_out(event);
-    }
-
-    async fn take_up(&mut self, event: &Event<'_>, seq: Seq) -> Step {
-        // What becomes of a document is not guessed at.
-        let outcome = match self.router.route(event) {
-            _ if event.is_unknown() && event.document_key.is_some() => Err(Reason::Unknown),
-            Ok(Route::Topic(id)) => self.produce(event, seq, id).await?,
-            Ok(Route::Nowhere) => {
-                self.pass_over(event);
-                Ok(())
-            }
-            Err(error) => Err(Reason::Topic(error.to_string())),
-        };
-        match outcome {
-            Ok(()) => Ok(()),
-            Err(reason) => self.refuse(event, seq, reason).await,
-        }
-    }
-
-    fn pass_over(&mut self, event: &Event<'_>) {
-        self.board.passed.add(1);
-        // The end of the stream is no change of a schema.
-        if event.operation == Operation::Invalidate {
-            return;
-        }
-        if event.is_unknown() && self.is_news(event.operation_name) {
-            tracing::warn!(
-                operation = event.operation_name,
-                database = event.database,
-                collection = event.collection,
-                "an event of an operation that is not known here has no record, and neither have those to \
-                 come; KAFKA_TOPIC_DDL gives them one"
-            );
-            return;
-        }
-        tracing::info!(
-            operation = event.operation_name,
-            database = event.database,
-            collection = event.collection,
-            "schema change without a record; KAFKA_TOPIC_DDL gives it one"
-        );
-    }
-
-    /// Whether nothing was said of this operation yet. So many names are remembered as a server can have.
-    fn is_news(&mut self, operation: &str) -> bool {
-        let is_news = !self.told_operations.contains(operation);
-        if is_news && self.told_operations.len() < MOST_TOLD {
-            self.told_operations.insert(operation.to_owned());
-        }
-        is_news
-    }
-
-    /// Encodes and queues the record, and the tombstone where there is one.
-    async fn produce(
-        &mut self,
-        event: &Event<'_>,
-        seq: Seq,
-        id: TopicId,
-    ) -> Step<Result<(), Reason>> {
-        let topic = match self.topic(id, self.on_missing_topic).await? {
-            Ok(topic) => topic,
-            Err(problem) => return Ok(Err(Reason::Topic(problem.to_string()))),
-        };
-        let encoded = match self.encoder.encode(event, seq) {
-            Ok(encoded) => encoded,
-            Err(error) => return Ok(Err(Reason::Encoding(error.to_string()))),
-        };
-        self.board.metrics.replaced(encoded.replaced());
-        let headers = encoded.headers();
-        let record = encoded.record(topic.c_name(), &headers);
-        if let Some(limit) = topic.max_message_bytes()
-            && record.wire_size() > limit
-            && !self.topics.may_compress()
-        {
-            return Ok(Err(Reason::TooLarge {
-                bytes: record.wire_size(),
-                limit,
-            }));
-        }
-        if let Some(broken) = topic.out_of_time(record.timestamp_millis) {
-            return Ok(Err(Reason::OutOfTime(broken)));
-        }
-        let time = event.timestamp_millis();
-        self.outlet.in_order(&topic, record.key).await?;
-        let sent = send(&mut self.outlet, &record, time).await?;
-        self.counts.record(record.payload_bytes());
-        if sent.is_err() || !self.tombstones || event.operation != Operation::Delete {
-            return Ok(sent);
-        }
-        let headers = encoded.tombstone_headers();
-        let tombstone = Record {
-            value: None,
-            headers: headers.as_slice(),
-            ..record
-        };
-        self.outlet.in_order(&topic, tombstone.key).await?;
-        self.counts.record(tombstone.payload_bytes());
-        send(&mut self.outlet, &tombstone, time).await
-    }
-}
-
-async fn send(
-    outlet: &mut Outlet<'_, impl Produce>,
-    record: &Record<'_>,
-    change_millis: Option<i64>,
-) -> Step<Result<(), Reason>> {
-    match outlet.send(record, change_millis).await {
-        Ok(()) => Ok(Ok(())),
-        Err(Blocked::Refused(code)) => Ok(Err(Reason::Broker(code))),
-        Err(blocked) => Err(blocked.into()),
     }
 }
 

@@ -8,6 +8,7 @@ use crate::change::position::Seq;
 use crate::error::Code;
 use crate::mongo::errors::SourceFault;
 use crate::retry::GivenUp;
+use crate::route::TargetId;
 use crate::source::reader::{Fault, Fetched};
 use bson::{Document, RawDocumentBuf, doc};
 use rdkafka::error::RDKafkaErrorCode;
@@ -83,7 +84,7 @@ async fn nothing_follows_the_first_record_to_a_partition_before_it_is_acknowledg
 #[tokio::test(start_paused = true)]
 async fn suspects_are_sent_with_nothing_else_in_flight() {
     let mut rig = Rig::new([]);
-    rig.hints.suspects = BTreeSet::from([Seq(102)]);
+    rig.hints.suspects = BTreeSet::from([(Seq(102), TargetId::STATIC)]);
     let mut run = rig.run();
     run.reply([change(1, 1), change(2, 2), change(3, 3)]).await;
     for sent in 1..3 {
@@ -131,7 +132,10 @@ async fn a_record_that_is_refused_stops_the_stream_otherwise_and_nothing_is_pass
 #[tokio::test(start_paused = true)]
 async fn what_the_broker_has_refused_alone_becomes_a_dead_letter_in_its_place() {
     let mut rig = Rig::new([("ON_RECORD_ERROR", "dlq"), ("KAFKA_DLQ_TOPIC", "dead")]);
-    rig.hints.refused = BTreeMap::from([(Seq(102), RDKafkaErrorCode::PolicyViolation)]);
+    rig.hints.refused = BTreeMap::from([(
+        (Seq(102), TargetId::STATIC),
+        RDKafkaErrorCode::PolicyViolation,
+    )]);
     let mut run = rig.run();
     run.reply([change(1, 1), change(2, 2), change(3, 3)]).await;
     let topics = || rig.producer.sent().into_iter().map(|sent| sent.topic);

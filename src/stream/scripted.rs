@@ -2,19 +2,21 @@
 
 mod events;
 mod producer;
+mod router;
 
 pub(super) use events::{change, delete, drop_collection, fragment, reply, token, unwanted};
 pub(super) use producer::{ScriptedProducer, Sent, Step};
+pub(super) use router::{LISTENERS, STATIC, ScriptedRouter, Wanted};
 
 use super::hints::ReplayHints;
 use super::outlet::Outlet;
 use super::pump::{End, Parts, Pump};
 use crate::change::extra::Extra;
 use crate::change::position::{Position, Seq};
-use crate::config::{Batching, Config, StreamSpec};
+use crate::config::{Batching, Config, OnRecordError, StreamSpec};
 use crate::flow::budget::Budget;
 use crate::flow::tracker::Tracker;
-use crate::route::Router;
+use crate::route::{Route, Router, Topic};
 use crate::sink::topics::Topics;
 use crate::source::reader::Fetched;
 use crate::status::{Board, board};
@@ -34,14 +36,19 @@ pub(super) const BEGIN: Seq = Seq(100);
 /// What the incarnations of a stream share.
 pub(super) struct ScriptedStream {
     spec: StreamSpec,
-    topics: Topics,
-    router: Router,
+    pub(super) topics: Topics,
+    router: ScriptedRouter,
     pub(super) board: Arc<Board>,
 }
 
 impl ScriptedStream {
-    /// With these variables set, beside the addresses of servers that are not there.
-    pub(super) fn new<const N: usize>(partitions: i32, variables: [(&str, &str); N]) -> Self {
+    /// With these variables set, beside the addresses of servers that are not there, and listeners that want
+    /// records in these topics.
+    pub(super) fn new<const N: usize>(
+        partitions: i32,
+        variables: [(&str, &str); N],
+        listeners: &[&str],
+    ) -> Self {
         let servers = [
             ("MONGODB_URI", "mongodb://127.0.0.1:1/shop"),
             ("KAFKA_BROKERS", "127.0.0.1:1"),
@@ -51,21 +58,40 @@ impl ScriptedStream {
         let mut config = loaded.expect("the variables are right").config;
         let spec = config.streams.remove(0);
         let router = Router::of(&spec.sink, &spec.resume).expect("the topics are right");
-        for topic in router.table().all() {
-            topic.learned(partitions, None);
-        }
-        Self {
+        let stream = Self {
             spec,
             topics: Topics::new(&config.kafka).expect("the properties are right"),
-            router,
+            router: ScriptedRouter::new(router, listeners),
             board: Arc::new(board()),
+        };
+        for topic in stream.router.table().all() {
+            topic.learned(partitions, None);
         }
+        stream
+    }
+
+    /// Whether a record that cannot be had becomes a dead letter.
+    pub(super) fn has_dead_letters(&self) -> bool {
+        self.spec.pipeline.on_record_error == OnRecordError::DeadLetter
+    }
+
+    /// A topic of one of its targets.
+    pub(super) fn topic(&self, name: &str) -> Arc<Topic> {
+        let mut all = self.router.table().all().into_iter();
+        all.find(|topic| topic.name() == name).expect("it is known")
+    }
+
+    /// Takes a topic away, which may not be written to when it is there again.
+    pub(super) fn forbid(&self, name: &str) {
+        self.topic(name).learned(0, None);
+        self.topics.refuse_writes(name);
     }
 }
 
 /// One incarnation of a stream, with its producer.
 pub(super) struct Rig {
-    stream: Arc<ScriptedStream>,
+    pub(super) stream: Arc<ScriptedStream>,
+    pub(super) router: ScriptedRouter,
     start: Position,
     pub(super) board: Arc<Board>,
     pub(super) budget: Arc<Budget>,
@@ -86,7 +112,24 @@ impl Rig {
 
     /// With so many bytes for records in flight.
     pub(super) fn within<const N: usize>(bytes: usize, variables: [(&str, &str); N]) -> Self {
-        let stream = Arc::new(ScriptedStream::new(PARTITIONS, variables));
+        let stream = ScriptedStream::new(PARTITIONS, variables, &[]);
+        Self::starting(&Arc::new(stream), bytes)
+    }
+
+    /// With listeners that want records in these topics, of the events that `wanted` gives them.
+    pub(super) fn listening<const N: usize>(
+        variables: [(&str, &str); N],
+        listeners: &[&str],
+        wanted: &[Wanted],
+    ) -> Self {
+        let stream = ScriptedStream::new(PARTITIONS, variables, listeners);
+        let mut rig = Self::starting(&Arc::new(stream), 1 << 20);
+        // Events are counted from 1.
+        rig.router.wanted = std::iter::once(&0).chain(wanted).copied().collect();
+        rig
+    }
+
+    fn starting(stream: &Arc<ScriptedStream>, bytes: usize) -> Self {
         let start = Position {
             token: token(0),
             seq: BEGIN,
@@ -94,7 +137,7 @@ impl Rig {
             cluster_time: None,
             extra: Extra::default(),
         };
-        Self::resuming(&stream, bytes, &start, ReplayHints::default())
+        Self::resuming(stream, bytes, &start, ReplayHints::default())
     }
 
     /// An incarnation that begins at a position.
@@ -108,6 +151,7 @@ impl Rig {
         let tracker = Tracker::new(Arc::clone(&budget));
         Self {
             stream: Arc::clone(stream),
+            router: stream.router.clone(),
             start: start.clone(),
             board: Arc::clone(&stream.board),
             budget,
@@ -120,7 +164,14 @@ impl Rig {
         }
     }
 
-    fn pump(&self) -> Pump<'_, ScriptedProducer> {
+    /// The same with so many bytes for records in flight.
+    pub(super) fn within_bytes(self, bytes: usize) -> Self {
+        let router = self.router;
+        let stream = Self::starting(&self.stream, bytes);
+        Self { router, ..stream }
+    }
+
+    fn pump(&self) -> ScriptedPump<'_> {
         let transactions = self.transactions;
         let outlet = Outlet::new(
             &self.producer,
@@ -134,7 +185,7 @@ impl Rig {
         );
         let parts = Parts {
             spec: &self.stream.spec,
-            router: &self.stream.router,
+            router: &self.router,
             topics: &self.stream.topics,
             board: &self.board,
         };
@@ -168,7 +219,9 @@ impl Rig {
     }
 }
 
-pub(super) type Ended<'a> = (End, Pump<'a, ScriptedProducer>);
+type ScriptedPump<'a> = Pump<'a, ScriptedProducer, ScriptedRouter>;
+
+pub(super) type Ended<'a> = (End, ScriptedPump<'a>);
 
 /// A pump at work. It goes on only when a test lets it, until it waits.
 pub(super) struct Run<'a> {
@@ -222,7 +275,7 @@ impl<'a> Run<'a> {
     }
 
     /// The pump after its end.
-    pub(super) fn pump(self) -> Pump<'a, ScriptedProducer> {
+    pub(super) fn pump(self) -> ScriptedPump<'a> {
         self.ended().1
     }
 }

@@ -11,6 +11,7 @@ mod out_of_time;
 mod record_errors;
 mod removed;
 mod rights;
+mod targets;
 mod topics;
 
 use crate::support::{Database, Kafka, PATIENCE, Record, eventually};

@@ -1,6 +1,6 @@
 use super::*;
 use crate::route::table::INTERNAL;
-use crate::route::{AFTER, BEFORE, MAX_TOPIC_LEN, TimeLimits};
+use crate::route::{AFTER, BEFORE, MAX_TOPIC_LEN, TargetId, TimeLimits};
 use bson::{Document, RawDocumentBuf, doc};
 use proptest::prelude::*;
 
@@ -37,11 +37,14 @@ fn raw(operation: &str, database: &str, collection: &str) -> RawDocumentBuf {
 
 fn route(router: &mut Router, operation: &str, db: &str, coll: &str) -> Result<String, RouteError> {
     let raw = raw(operation, db, coll);
-    let route = router.route(&Event::parse(raw.as_bytes()).unwrap())?;
-    Ok(match route {
-        Route::Topic(id) => router.table().get(id).name().to_owned(),
-        Route::Nowhere => "nowhere".into(),
-    })
+    let mut targets = router.route(&Event::parse(raw.as_bytes()).unwrap());
+    assert!(targets.len() <= 1);
+    let Some(target) = targets.pop() else {
+        return Ok("nowhere".into());
+    };
+    assert_eq!((target.id, &target.listener), (TargetId::STATIC, &None));
+    let id = target.topic.map_err(|error| *error)?;
+    Ok(router.table().get(id).name().to_owned())
 }
 
 #[test]

@@ -26,6 +26,18 @@ pub(in crate::stream) struct Sent {
     pub(in crate::stream) seq: Seq,
     /// What happened; `tombstone` for a record without a value.
     pub(in crate::stream) operation: String,
+    /// Whom it is for; empty for the configuration's own topics.
+    pub(in crate::stream) listener: String,
+    /// Names and values, all of them.
+    pub(in crate::stream) headers: Vec<(String, String)>,
+}
+
+impl Sent {
+    /// The value of a header.
+    pub(in crate::stream) fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str())
+    }
 }
 
 /// What the pump asks of the producer, in order.
@@ -91,11 +103,16 @@ impl ScriptedProducer {
         sent.collect()
     }
 
-    /// What was sent, as `operation seq`.
+    /// What was sent, as `operation seq`, and for a listener `operation seq for listener`.
     pub(in crate::stream) fn told(&self) -> Vec<String> {
-        let sent = self.sent().into_iter();
-        sent.map(|sent| format!("{} {}", sent.operation, sent.seq.0))
-            .collect()
+        let tell = |sent: Sent| {
+            let told = format!("{} {}", sent.operation, sent.seq.0);
+            match sent.listener.as_str() {
+                "" => told,
+                listener => format!("{told} for {listener}"),
+            }
+        };
+        self.sent().into_iter().map(tell).collect()
     }
 
     /// Acknowledges so many of the records that are on their way, the oldest first.
@@ -135,10 +152,14 @@ impl Produce for ScriptedProducer {
 
     fn send(&self, record: &Record<'_>, ticket: Ticket) -> Result<(), RDKafkaErrorCode> {
         self.script().answers.pop_front().unwrap_or(Ok(()))?;
+        let text = |value: &[u8]| String::from_utf8(value.to_vec()).expect("it is text");
+        let all = record.headers.iter();
+        let all: Vec<_> = all
+            .map(|(name, value)| ((*name).to_owned(), text(value)))
+            .collect();
         let header = |name: &str| {
-            let found = record.headers.iter().find(|(known, _)| *known == name);
-            let value = found.map(|(_, value)| std::str::from_utf8(value).expect("it is text"));
-            value.unwrap_or("").to_owned()
+            let found = all.iter().find(|(known, _)| known == name);
+            found.map_or_else(String::new, |(_, value)| value.clone())
         };
         self.step(Step::Send(Sent {
             ticket,
@@ -149,6 +170,8 @@ impl Produce for ScriptedProducer {
                 Some(_) => header(headers::OPERATION),
                 None => "tombstone".to_owned(),
             },
+            listener: header(headers::LISTENER),
+            headers: all,
         }));
         Ok(())
     }

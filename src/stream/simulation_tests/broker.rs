@@ -1,18 +1,17 @@
 //! One producer's records on their way, as brokers treat an idempotent producer's.
 
-use super::PARTITIONS;
 use super::dice::Dice;
-use super::history::{History, Record};
+use super::history::{History, LANES, Part, Record, lane_of, target_of};
 use crate::change::position::Seq;
 use crate::flow::tracker::Tracker;
 use crate::flow::watermark::EntryId;
-use crate::kafka::partition::partition_of;
+use crate::sink::parts::PART as DEAD_LETTER;
 use crate::sink::producer::{Faults, Ticket};
 use crate::stream::scripted::{Rig, ScriptedProducer, Sent};
 use rdkafka::error::RDKafkaErrorCode;
 use std::collections::VecDeque;
 
-/// What is written, by partition.
+/// What is written, by lane.
 pub(super) type Log = Vec<Vec<Record>>;
 
 /// What is between one producer and the log.
@@ -26,7 +25,7 @@ pub(super) struct Way {
     unacked: Vec<VecDeque<(EntryId, Record)>>,
     pub(super) acknowledged: Vec<Record>,
     /// Whether the partition knows the producer.
-    known: [bool; PARTITIONS],
+    known: [bool; LANES],
     pub(super) faults: Faults,
 }
 
@@ -35,10 +34,10 @@ impl Way {
         Self {
             begin,
             seen: 0,
-            queued: vec![VecDeque::new(); PARTITIONS],
-            unacked: vec![VecDeque::new(); PARTITIONS],
+            queued: vec![VecDeque::new(); LANES],
+            unacked: vec![VecDeque::new(); LANES],
             acknowledged: Vec::new(),
-            known: [false; PARTITIONS],
+            known: [false; LANES],
             faults: Faults::default(),
         }
     }
@@ -48,24 +47,28 @@ impl Way {
         let news = producer.sent().split_off(self.seen);
         self.seen += news.len();
         for sent in &news {
-            let partition = partition_of(&sent.key, PARTITIONS as i32) as usize;
-            let part = usize::from(sent.operation == "tombstone");
-            self.queued[partition].push_back((sent.ticket, (sent.seq, part)));
+            let part = match sent.header(DEAD_LETTER) {
+                Some(_) => Part::DeadLetter,
+                None if sent.operation == "tombstone" => Part::Tombstone,
+                None => Part::Record,
+            };
+            let record = (sent.seq, target_of(&sent.listener), part);
+            self.queued[lane_of(&sent.topic, &sent.key)].push_back((sent.ticket, record));
         }
         news
     }
 
     /// A broker takes a batch of some partition, or refuses it and breaks the producer.
     pub(super) fn produce(&mut self, rig: &Rig, history: &History, log: &mut Log, dice: &mut Dice) {
-        let partition = dice.up_to(PARTITIONS - 1);
-        let most = dice.up_to(3).min(self.queued[partition].len());
-        let batch: Vec<_> = self.queued[partition].drain(..most).collect();
-        let poison = |record: &&(Ticket, Record)| history.is_poison(record.1.0);
+        let lane = dice.up_to(LANES - 1);
+        let most = dice.up_to(3).min(self.queued[lane].len());
+        let batch: Vec<_> = self.queued[lane].drain(..most).collect();
+        let poison = |record: &&(Ticket, Record)| history.is_poison(record.1);
         if !batch.iter().any(|record| poison(&record)) {
-            self.known[partition] |= !batch.is_empty();
+            self.known[lane] |= !batch.is_empty();
             for (ticket, record) in batch {
-                log[partition].push(record);
-                self.unacked[partition].push_back((ticket.entry, record));
+                log[lane].push(record);
+                self.unacked[lane].push_back((ticket.entry, record));
             }
             return;
         }
@@ -77,24 +80,24 @@ impl Way {
         for refused in batch.iter().filter(|record| !named || poison(record)) {
             if let Some(first) = rig.tracker.first_of(refused.0.entry) {
                 let seq = Seq(first.0 + u64::from(refused.0.index));
-                self.faults.records.insert(seq, code);
+                self.faults.records.insert((seq, refused.0.target), code);
             }
         }
         self.faults.named |= named;
         // Behind the first batch of a producer that it does not know a partition takes any other.
-        let mut behind = std::mem::take(&mut self.queued[partition]);
-        if !self.known[partition] {
+        let mut behind = std::mem::take(&mut self.queued[lane]);
+        if !self.known[lane] {
             let passed = behind.drain(..).map(|(_, record)| record);
-            let passed = passed.take_while(|record| !history.is_poison(record.0));
-            log[partition].extend(passed);
+            let passed = passed.take_while(|record| !history.is_poison(*record));
+            log[lane].extend(passed);
         }
         rig.producer.break_down();
     }
 
     /// An acknowledgement of some partition arrives.
     pub(super) fn acknowledge(&mut self, tracker: &Tracker, dice: &mut Dice) {
-        let partition = dice.up_to(PARTITIONS - 1);
-        if let Some((entry, record)) = self.unacked[partition].pop_front() {
+        let lane = dice.up_to(LANES - 1);
+        if let Some((entry, record)) = self.unacked[lane].pop_front() {
             self.acknowledged.push(record);
             tracker.acked(entry, 1);
         }
@@ -107,7 +110,7 @@ impl Way {
             let sent = dice.up_to(queue.len());
             let records = queue.into_iter().map(|(_, record)| record).take(sent);
             records
-                .take_while(|record| !history.is_poison(record.0))
+                .take_while(|record| !history.is_poison(*record))
                 .collect()
         });
         left.collect()

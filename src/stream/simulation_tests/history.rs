@@ -1,34 +1,93 @@
 //! What the source holds, and what of it should come to Kafka.
 
-use super::PARTITIONS;
 use super::dice::Dice;
+use super::{GONE, LISTENERS_TOPICS, PARTITIONS};
 use crate::change::extra::Extra;
 use crate::change::position::{Position, ResumeToken, Seq};
 use crate::kafka::partition::partition_of;
 use crate::source::reader::Fetched;
-use crate::stream::scripted::{BEGIN, change, delete, drop_collection, fragment, reply, token};
+use crate::stream::scripted::{
+    BEGIN, Wanted, change, delete, drop_collection, fragment, reply, token,
+};
 use std::ops::Range;
 
 /// What happened at one place of the source's history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Happening {
-    Change(i32),
+    Change,
     /// With a tombstone.
-    Delete(i32),
+    Delete,
     /// A change that is sent in two fragments.
-    Split(i32),
-    /// A change that no broker takes, and that is skipped.
-    Poison(i32),
+    Split,
     /// An event without a record.
     Drop,
     /// No event, only a token.
     Idle,
 }
 
-/// A record: its event's number, and which of the event's records it is.
-pub(super) type Record = (Seq, usize);
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    happening: Happening,
+    document: i32,
+    /// Who wants a record of it.
+    wanted: Wanted,
+    /// Whose record no broker takes.
+    poison: Wanted,
+}
 
-pub(super) struct History(Vec<Happening>);
+/// Which of a target's records of one event it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Part {
+    Record,
+    Tombstone,
+    DeadLetter,
+}
+
+/// A record: its event's number, which target it is for, counted from the configuration's own topics, and which of
+/// the target's records it is.
+pub(super) type Record = (Seq, usize, Part);
+
+/// The configuration's own topics, and the listeners.
+const TARGETS: usize = 1 + LISTENERS_TOPICS.len();
+
+/// The topic of each target; that of the last cannot be had.
+const TOPICS: [&str; TARGETS] = [
+    "changes",
+    LISTENERS_TOPICS[0],
+    LISTENERS_TOPICS[1],
+    LISTENERS_TOPICS[2],
+];
+
+/// Topics with records: what is written to one partition of one of them is a lane.
+const WRITTEN: [&str; 3] = ["changes", "jobs.a", "dead"];
+pub(super) const LANES: usize = WRITTEN.len() * PARTITIONS;
+
+/// The lane of a record.
+pub(super) fn lane_of(topic: &str, key: &[u8]) -> usize {
+    let topic = WRITTEN.iter().position(|written| *written == topic);
+    let partition = partition_of(key, PARTITIONS as i32) as usize;
+    topic.expect("it takes records") * PARTITIONS + partition
+}
+
+/// Whether first occurrences on this lane are in order. Dead letters are in no order among each other: what is
+/// refused before it is sent does not wait for what only the broker refuses.
+pub(super) fn is_in_order(lane: usize) -> bool {
+    WRITTEN[lane / PARTITIONS] != "dead"
+}
+
+/// The target whose records have this `tw-listener`.
+pub(super) fn target_of(listener: &str) -> usize {
+    listener
+        .bytes()
+        .next()
+        .map_or(0, |name| usize::from(name - b'a') + 1)
+}
+
+pub(super) struct History {
+    places: Vec<Place>,
+    /// Whether a record that cannot be had becomes a dead letter; otherwise it is skipped.
+    has_dead_letters: bool,
+}
 
 /// How far a cursor has read: places, and whether the first fragment behind them.
 #[derive(Debug, Clone, Copy)]
@@ -45,24 +104,40 @@ impl Cursor {
 }
 
 impl History {
-    pub(super) fn random(dice: &mut Dice) -> Self {
-        let happening = |dice: &mut Dice| {
+    pub(super) fn random(dice: &mut Dice, has_dead_letters: bool) -> Self {
+        let place = |dice: &mut Dice| {
             let document = dice.roll(4) as i32;
-            match dice.roll(16) {
-                0..9 => Happening::Change(document),
-                9 | 10 => Happening::Delete(document),
-                11 | 12 => Happening::Split(document),
-                13 => Happening::Poison(document),
-                14 => Happening::Drop,
-                _ => Happening::Idle,
+            let any = |dice: &mut Dice| dice.roll(1 << TARGETS) as Wanted;
+            let (happening, wanted, poison) = match dice.roll(16) {
+                0..9 => (Happening::Change, any(dice), 0),
+                9 | 10 => (Happening::Delete, any(dice), 0),
+                11 | 12 => (Happening::Split, any(dice), 0),
+                13 => (Happening::Change, any(dice), any(dice)),
+                14 => (Happening::Drop, 0, 0),
+                _ => (Happening::Idle, 0, 0),
+            };
+            Place {
+                happening,
+                document,
+                wanted,
+                poison,
             }
         };
         let len = 4 + dice.up_to(12);
-        Self((0..len).map(|_| happening(dice)).collect())
+        Self {
+            places: (0..len).map(|_| place(dice)).collect(),
+            has_dead_letters,
+        }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.places.len()
+    }
+
+    /// Who wants each event, by its number.
+    pub(super) fn wanted(&self) -> impl Iterator<Item = Wanted> {
+        let wanted = self.places.iter().map(|place| place.wanted);
+        std::iter::once(0).chain(wanted)
     }
 
     /// The next reply of a cursor; none at the end.
@@ -71,16 +146,21 @@ impl History {
         let most = 1 + dice.up_to(3);
         while events.len() < most && cursor.place < self.len() {
             let number = cursor.place as u32 + 1;
-            let event = match self.0[cursor.place] {
-                Happening::Change(id) | Happening::Poison(id) => change(number, id),
-                Happening::Delete(id) => delete(number, id),
+            let Place {
+                happening,
+                document: id,
+                ..
+            } = self.places[cursor.place];
+            let event = match happening {
+                Happening::Change => change(number, id),
+                Happening::Delete => delete(number, id),
                 Happening::Drop => drop_collection(number),
-                Happening::Split(id) if !cursor.within => {
+                Happening::Split if !cursor.within => {
                     cursor.within = true;
                     events.push(fragment(number, id, 1));
                     continue;
                 }
-                Happening::Split(id) => fragment(number, id, 2),
+                Happening::Split => fragment(number, id, 2),
                 Happening::Idle => {
                     cursor.place += 1;
                     return Some(reply(&events, Some(number)));
@@ -127,35 +207,45 @@ impl History {
 
     /// Whether the event before this place was split.
     fn is_split(&self, place: usize) -> bool {
-        place > 0 && matches!(self.0[place - 1], Happening::Split(_))
+        place > 0 && self.places[place - 1].happening == Happening::Split
     }
 
     fn seq_at(&self, place: usize) -> Seq {
-        let happened = self.0[..place].iter();
-        let events = happened.filter(|happening| **happening != Happening::Idle);
+        let happened = self.places[..place].iter();
+        let events = happened.filter(|place| place.happening != Happening::Idle);
         Seq(BEGIN.0 + events.count() as u64)
     }
 
-    /// Whether a broker refuses the record of this event.
-    pub(super) fn is_poison(&self, seq: Seq) -> bool {
-        let poisons = self.0.iter().enumerate();
-        let mut poisons = poisons.filter(|(_, it)| matches!(it, Happening::Poison(_)));
-        poisons.any(|(place, _)| self.seq_at(place + 1) == seq)
+    /// Whether a broker refuses this record.
+    pub(super) fn is_poison(&self, (seq, target, part): Record) -> bool {
+        let is_event = |place: &usize| {
+            let happening = self.places[*place].happening;
+            happening != Happening::Idle && self.seq_at(place + 1) == seq
+        };
+        let place = (0..self.len()).find(is_event);
+        let poison = self.places[place.expect("it is of an event")].poison;
+        part != Part::DeadLetter && poison & (1 << target) != 0
     }
 
-    /// The records that come to a partition between two places.
-    pub(super) fn records(&self, places: Range<usize>, partition: usize) -> Vec<Record> {
+    /// The records that come to a lane between two places.
+    pub(super) fn records(&self, places: Range<usize>, lane: usize) -> Vec<Record> {
         let mut expected = Vec::new();
         for place in places {
-            let (id, records) = match &self.0[place] {
-                Happening::Change(id) | Happening::Split(id) => (*id, 1),
-                Happening::Delete(id) => (*id, 2),
-                Happening::Poison(_) | Happening::Drop | Happening::Idle => continue,
-            };
+            let of = self.places[place];
+            let id = of.document;
             let key = format!(r#"{{"database":"shop","collection":"orders","_id":{id}}}"#);
-            if partition_of(key.as_bytes(), PARTITIONS as i32) as usize == partition {
-                let seq = self.seq_at(place + 1);
-                expected.extend((0..records).map(|part| (seq, part)));
+            let seq = self.seq_at(place + 1);
+            for target in (0..TARGETS).filter(|target| of.wanted & (1 << target) != 0) {
+                let is_refused = TOPICS[target] == GONE || of.poison & (1 << target) != 0;
+                let (topic, parts): (_, &[Part]) = match of.happening {
+                    _ if is_refused && self.has_dead_letters => ("dead", &[Part::DeadLetter]),
+                    _ if is_refused => continue,
+                    Happening::Delete => (TOPICS[target], &[Part::Record, Part::Tombstone]),
+                    _ => (TOPICS[target], &[Part::Record]),
+                };
+                if lane_of(topic, key.as_bytes()) == lane {
+                    expected.extend(parts.iter().map(|part| (seq, target, *part)));
+                }
             }
         }
         expected

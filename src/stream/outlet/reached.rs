@@ -1,0 +1,97 @@
+//! How far the stream has been taken up: what a batch that is closed now gives out.
+
+use super::Outlet;
+use crate::change::event::Event;
+use crate::change::extra::Extra;
+use crate::change::position::{ClusterTime, Position, ResumeToken, Seq};
+use crate::stream::produce::Produce;
+
+/// The largest resume token that is stored, in bytes: far below the 1 MiB that a record of a Kafka topic has
+/// by default, and far above the token of any usual key.
+const LARGEST_TOKEN: usize = 128 << 10;
+
+/// The last position taken up: what a batch that is closed now gives out.
+#[derive(Debug, Clone)]
+pub struct Reached {
+    pub seq: Seq,
+    pub token: Vec<u8>,
+    pub time_millis: Option<i64>,
+    /// Of the last event.
+    pub cluster_time: Option<ClusterTime>,
+    pub extra: Extra,
+}
+
+impl Reached {
+    pub(super) fn at(start: &Position) -> Self {
+        Self {
+            seq: start.seq,
+            token: start.token.as_bytes().to_vec(),
+            time_millis: start.time_millis,
+            cluster_time: start.cluster_time,
+            extra: start.extra.clone(),
+        }
+    }
+
+    pub(super) fn behind(&mut self, event: &Event<'_>) {
+        self.token.clear();
+        self.token.extend_from_slice(event.token);
+        self.time_millis = event.timestamp_millis().or(self.time_millis);
+        self.cluster_time = event.cluster_time.or(self.cluster_time);
+    }
+}
+
+impl<P: Produce> Outlet<'_, P> {
+    /// Moves behind an event that the filter does not want: it has no number, so that a server which sends more
+    /// or fewer of them does not change those of the others.
+    pub fn leave_out(&mut self, event: &Event<'_>) {
+        self.reached.behind(event);
+        self.pass_reached();
+    }
+
+    /// Moves to a position behind the last event, in-band: committed only after what is before it.
+    pub fn pass(&mut self, token: &ResumeToken, time_millis: Option<i64>) {
+        if token.as_bytes() == self.reached.token {
+            return;
+        }
+        self.reached.token.clear();
+        self.reached.token.extend_from_slice(token.as_bytes());
+        self.reached.time_millis = time_millis.or(self.reached.time_millis);
+        self.pass_reached();
+    }
+
+    fn pass_reached(&mut self) {
+        // An open batch takes the position along when it is closed.
+        if self.batch.is_none()
+            && let Some(position) = self.position()
+        {
+            self.tracker.pass(position);
+        }
+    }
+
+    /// Whether the position may be stored. A resume token holds the document's key, so that the token of one
+    /// event may be larger than a checkpoint can be; the next event or idle token is a commit point again.
+    pub(super) fn has_room_in_a_checkpoint(&self) -> bool {
+        self.reached.token.len() <= LARGEST_TOKEN
+    }
+
+    /// None where it cannot be a commit point.
+    pub(super) fn position(&self) -> Option<Position> {
+        if !self.has_room_in_a_checkpoint() {
+            return None;
+        }
+        let Reached {
+            seq,
+            time_millis,
+            cluster_time,
+            ref extra,
+            ..
+        } = self.reached;
+        ResumeToken::from_bytes(&self.reached.token).map(|token| Position {
+            token,
+            seq,
+            time_millis,
+            cluster_time,
+            extra: extra.clone(),
+        })
+    }
+}

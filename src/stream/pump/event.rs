@@ -1,0 +1,77 @@
+//! One event: numbered, taken up or passed over, counted.
+
+use super::{End, Pump, Step};
+use crate::change::event::{Event, Operation};
+use crate::route::Route;
+use crate::stream::produce::Produce;
+use std::sync::atomic::Ordering;
+
+/// How many unknown operations are told apart in the log.
+const MOST_TOLD: usize = 100;
+
+impl<P: Produce, R: Route> Pump<'_, P, R> {
+    pub(super) async fn event(&mut self, event: &Event<'_>) -> Step {
+        if self.outlet.is_broken() {
+            return Err(End::Producer);
+        }
+        // Not among the events of the metrics either: names that are new each time would use up the labels.
+        if self.filter.leaves_out(event) {
+            self.leave_out(event);
+            return Ok(self.outlet.commit_if_due().await?);
+        }
+        self.counts.event(&self.board.metrics, event);
+        let time = event.timestamp_millis();
+        let in_hand = &self.board.in_hand_millis;
+        in_hand.store(time.unwrap_or(0), Ordering::Relaxed);
+        let seq = self.outlet.reached().seq.next();
+        self.take_up(event, seq).await?;
+        if let Some(millis) = time {
+            self.board.last_seen_millis.store(millis, Ordering::Relaxed);
+        }
+        self.outlet.count(event);
+        Ok(self.outlet.commit_if_due().await?)
+    }
+
+    /// Passes over what the filter does not want: it takes no number.
+    pub(super) fn leave_out(&mut self, event: &Event<'_>) {
+        self.board.passed.add(1);
+        if let Some(millis) = event.timestamp_millis() {
+            self.board.last_seen_millis.store(millis, Ordering::Relaxed);
+        }
+        self.outlet.leave_out(event);
+    }
+
+    /// Takes note of an event that makes no record.
+    pub(super) fn pass_over(&mut self, event: &Event<'_>) {
+        self.board.passed.add(1);
+        // A change that nobody wants is nothing to speak of; the end of the stream is no change of a schema.
+        if event.operation.is_document() || event.operation == Operation::Invalidate {
+            return;
+        }
+        if event.is_unknown() && self.is_news(event.operation_name) {
+            tracing::warn!(
+                operation = event.operation_name,
+                database = event.database,
+                collection = event.collection,
+                "an event of an operation that is not known here has no record, and neither have those to \
+                 come; KAFKA_TOPIC_DDL gives them one"
+            );
+            return;
+        }
+        tracing::info!(
+            operation = event.operation_name,
+            database = event.database,
+            collection = event.collection,
+            "schema change without a record; KAFKA_TOPIC_DDL gives it one"
+        );
+    }
+
+    /// Whether nothing was said of this operation yet. So many names are remembered as a server can have.
+    fn is_news(&mut self, operation: &str) -> bool {
+        let is_news = !self.told_operations.contains(operation);
+        if is_news && self.told_operations.len() < MOST_TOLD {
+            self.told_operations.insert(operation.to_owned());
+        }
+        is_news
+    }
+}

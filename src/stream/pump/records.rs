@@ -1,0 +1,221 @@
+//! From an event to its records: one for each target, each with a fate of its own.
+
+use super::{End, Pump, Step};
+use crate::change::event::{Event, Operation};
+use crate::change::position::Seq;
+use crate::config::OnMissingTopic;
+use crate::encode::record::Encoded;
+use crate::kafka::produce::Record;
+use crate::metrics::events::EventCounts;
+use crate::route::{Route, Target, TargetId, Targets, Topic};
+use crate::sink::dead_letter::{Reason, Refused};
+use crate::sink::topics::Topics;
+use crate::stream::hints::Known;
+use crate::stream::outlet::{Blocked, Outlet};
+use crate::stream::produce::Produce;
+
+/// The targets of an event whose records cannot be had, by their place among all, and why. Mostly empty.
+type Refusals = Vec<(usize, Reason)>;
+
+impl<P: Produce, R: Route> Pump<'_, P, R> {
+    /// Queues the records of an event, and treats those that cannot be had.
+    pub(super) async fn take_up(&mut self, event: &Event<'_>, seq: Seq) -> Step {
+        // What becomes of a document is not guessed at.
+        if event.is_unknown() && event.document_key.is_some() {
+            return self.refuse_whole(event, seq, &Reason::Unknown).await;
+        }
+        let targets = self.router.route(event);
+        if targets.is_empty() {
+            self.pass_over(event);
+            return Ok(());
+        }
+        let mut refusals = Refusals::new();
+        // All topics first: a stop that comes while one is waited for finds no half of an event.
+        for (place, target) in targets.iter().enumerate() {
+            if !self.is_ready(seq, target)
+                && let Err(reason) = self.prepare(event, seq, target).await?
+            {
+                refusals.push((place, reason));
+            }
+        }
+        self.deliver(event, seq, &targets, &mut refusals).await?;
+        // Behind what could be delivered, so that a dead letter's topic holds up nothing of the event.
+        for (place, reason) in &refusals {
+            let target = &targets[*place];
+            let refused = Refused {
+                event,
+                seq,
+                listener: target.listener.as_deref(),
+                reason,
+            };
+            self.refuse(refused, target.id).await?;
+            if self.hints.of((seq, target.id)) != Known::Nothing {
+                // What is refused next must not bring its dead letter a second time.
+                self.outlet.acknowledged().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a target's record can be sent as it is.
+    fn is_ready(&self, seq: Seq, target: &Target) -> bool {
+        let topic = target.topic.as_ref().ok();
+        let topic = topic.and_then(|id| self.ready.get(id.index()));
+        topic.is_some_and(|topic| topic.partitions().is_some())
+            && self.hints.of((seq, target.id)) == Known::Nothing
+    }
+
+    /// Sees to the topic of a target, or says why its record cannot be had.
+    async fn prepare(
+        &mut self,
+        event: &Event<'_>,
+        seq: Seq,
+        target: &Target,
+    ) -> Step<Result<(), Reason>> {
+        if let Known::Refused(code) = self.hints.of((seq, target.id)) {
+            self.learn(event, seq, target, code);
+            return Ok(Err(Reason::Broker(code)));
+        }
+        let id = match &target.topic {
+            Ok(id) => *id,
+            Err(error) => return Ok(Err(Reason::Topic(error.to_string()))),
+        };
+        let policy = match target.listener {
+            None => self.on_missing_topic,
+            // The stream does not wait for a topic that only a listener wants.
+            Some(_) => OnMissingTopic::RecordError,
+        };
+        let topic = self.topic(id, policy).await?;
+        let topic = topic.map_err(|problem| Reason::Topic(problem.to_string()));
+        Ok(topic.map(drop))
+    }
+
+    /// Encodes the event once, and queues the record of each target that is not refused already. Those that
+    /// cannot be sent are added to the refusals.
+    async fn deliver(
+        &mut self,
+        event: &Event<'_>,
+        seq: Seq,
+        targets: &Targets,
+        refusals: &mut Refusals,
+    ) -> Step {
+        if refusals.len() == targets.len() {
+            return Ok(());
+        }
+        let is_refused = |place: usize, refusals: &Refusals| {
+            let mut places = refusals.iter().map(|(place, _)| *place);
+            places.any(|refused| refused == place)
+        };
+        let encoded = match self.encoder.encode(event, seq) {
+            Ok(encoded) => encoded,
+            Err(error) => {
+                for place in 0..targets.len() {
+                    if !is_refused(place, refusals) {
+                        refusals.push((place, Reason::Encoding(error.to_string())));
+                    }
+                }
+                return Ok(());
+            }
+        };
+        self.board.metrics.replaced(encoded.replaced());
+        let mut sending = Sending {
+            outlet: &mut self.outlet,
+            counts: &mut self.counts,
+            topics: self.topics,
+            tombstones: self.tombstones,
+        };
+        for (place, target) in targets.iter().enumerate() {
+            let Ok(id) = target.topic else {
+                continue;
+            };
+            if is_refused(place, refusals) {
+                continue;
+            }
+            let topic = &self.ready[id.index()];
+            let of_listener;
+            let encoded = match &target.listener {
+                None => &encoded,
+                Some(listener) => {
+                    of_listener = encoded.of_listener(listener, &mut self.own_id);
+                    &of_listener
+                }
+            };
+            // With nothing else in flight, so that a refusal names its record.
+            let is_suspect = self.hints.of((seq, target.id)) == Known::Suspect;
+            if is_suspect {
+                sending.outlet.acknowledged().await?;
+            }
+            let sent = sending.send(event, encoded, topic, target.id).await?;
+            if is_suspect {
+                sending.outlet.acknowledged().await?;
+            }
+            if let Err(reason) = sent {
+                refusals.push((place, reason));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a record needs beside the encoder, from which it is borrowed.
+struct Sending<'w, 'a, P: Produce> {
+    outlet: &'w mut Outlet<'a, P>,
+    counts: &'w mut EventCounts,
+    topics: &'a Topics,
+    tombstones: bool,
+}
+
+impl<P: Produce> Sending<'_, '_, P> {
+    /// Queues the record, and the tombstone where there is one.
+    async fn send(
+        &mut self,
+        event: &Event<'_>,
+        encoded: &Encoded<'_>,
+        topic: &Topic,
+        target: TargetId,
+    ) -> Step<Result<(), Reason>> {
+        let headers = encoded.headers();
+        let record = encoded.record(topic.c_name(), &headers);
+        if let Some(limit) = topic.max_message_bytes()
+            && record.wire_size() > limit
+            && !self.topics.may_compress()
+        {
+            return Ok(Err(Reason::TooLarge {
+                bytes: record.wire_size(),
+                limit,
+            }));
+        }
+        if let Some(broken) = topic.out_of_time(record.timestamp_millis) {
+            return Ok(Err(Reason::OutOfTime(broken)));
+        }
+        let time = event.timestamp_millis();
+        self.outlet.in_order(topic, record.key).await?;
+        let sent = send(self.outlet, &record, target, time).await?;
+        self.counts.record(record.payload_bytes());
+        if sent.is_err() || !self.tombstones || event.operation != Operation::Delete {
+            return Ok(sent);
+        }
+        let headers = encoded.tombstone_headers();
+        let tombstone = Record {
+            value: None,
+            headers: headers.as_slice(),
+            ..record
+        };
+        self.outlet.in_order(topic, tombstone.key).await?;
+        self.counts.record(tombstone.payload_bytes());
+        send(self.outlet, &tombstone, target, time).await
+    }
+}
+
+pub(super) async fn send(
+    outlet: &mut Outlet<'_, impl Produce>,
+    record: &Record<'_>,
+    target: TargetId,
+    change_millis: Option<i64>,
+) -> Step<Result<(), Reason>> {
+    match outlet.send(record, target, change_millis).await {
+        Ok(()) => Ok(Ok(())),
+        Err(Blocked::Refused(code)) => Ok(Err(Reason::Broker(code))),
+        Err(blocked) => Err(End::from(blocked)),
+    }
+}
