@@ -473,7 +473,7 @@ async fn group_topics(registry: &str) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_without_rights_is_told_which_are_missing() {
-    let kafka = Kafka::with_acls(&["app"], &[]).await;
+    let kafka = Kafka::with_acls(&["app", "other"], &[]).await;
     // The topics are there: made by an administrator.
     let scene = Scene::on(&kafka);
     let one = scene.start("one", &["a"]).await;
@@ -482,43 +482,54 @@ async fn a_user_without_rights_is_told_which_are_missing() {
     let group = records.iter().find_map(|it| it.value["group"].as_str());
     let group = group.expect("it was told").to_owned();
 
-    let mut settings = scene.settings.clone();
-    settings.kafka = cluster(kafka.users_brokers());
-    settings.kafka.security_protocol = SecurityProtocol::SaslPlaintext;
-    settings.kafka.sasl = Some(Sasl {
-        mechanism: "PLAIN".into(),
-        username: "app".into(),
-        password: Secret::new("password-of-app"),
-    });
-    let registry = settings.topic.clone();
-    for (resource, operation, says) in [
+    let registry = scene.settings.topic.clone();
+    let read = (Resource::Topic(&registry), Operation::Read);
+    let read_group = (Resource::Topic(&group), Operation::Read);
+    let write = (Resource::Topic(&registry), Operation::Write);
+    let join = (Resource::Group(&group), Operation::Read);
+    let on = |topic: &str| format!("Describe, Read and Write on the topic {topic}");
+    let of_group = format!("Read on the group {group}");
+    let of_write = format!("needs Write on {registry}");
+    // In an order in which only one right is missed at a time, but for the topics, which are looked at first.
+    for (user, steps) in [
         (
-            Resource::Topic(&registry),
-            Operation::Read,
-            format!("Describe, Read and Write on the topic {registry}"),
+            "app",
+            vec![
+                (read, on(&registry)),
+                (read_group, on(&group)),
+                (write, String::new()),
+                (join, of_group),
+            ],
         ),
         (
-            Resource::Topic(&group),
-            Operation::Read,
-            format!("Describe, Read and Write on the topic {group}"),
-        ),
-        (
-            Resource::Topic(&registry),
-            Operation::Write,
-            "user needs Write on it".to_owned(),
-        ),
-        (
-            Resource::Group(&group),
-            Operation::Read,
-            format!("Read on the group {group}"),
+            "other",
+            vec![
+                (read, on(&registry)),
+                (read_group, on(&group)),
+                (join, String::new()),
+                (write, of_write),
+            ],
         ),
     ] {
-        let refused = refusal(&settings, &["a"]).await;
-        assert_eq!(refused.code, Code::SinkRefused, "{refused}");
-        assert!(refused.detail.contains(&says), "{refused}\nand not: {says}");
-        kafka.allow("app", resource, operation).await;
+        let mut settings = scene.settings.clone();
+        settings.kafka = cluster(kafka.users_brokers());
+        settings.kafka.security_protocol = SecurityProtocol::SaslPlaintext;
+        settings.kafka.sasl = Some(Sasl {
+            mechanism: "PLAIN".into(),
+            username: user.into(),
+            password: Secret::new(format!("password-of-{user}")),
+        });
+        for ((resource, operation), says) in steps {
+            if !says.is_empty() {
+                let refused = refusal(&settings, &["a"]).await;
+                assert_eq!(refused.code, Code::SinkRefused, "{refused}");
+                assert!(refused.detail.contains(&says), "{refused}\nand not: {says}");
+            }
+            kafka.allow(user, resource, operation).await;
+        }
+        let settings = Settings::Kafka(settings);
+        let one = Instance::start(settings, "one", &["a"], &scene.journal).await;
+        spread(&[&one], &[1]).await;
+        one.stop().await;
     }
-    let settings = Settings::Kafka(settings);
-    let one = Instance::start(settings, "one", &["a"], &scene.journal).await;
-    spread(&[&one], &[1]).await;
 }

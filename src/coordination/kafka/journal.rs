@@ -151,7 +151,7 @@ fn failed(topic: &str, error: &KafkaError, is_write: bool) -> Failed {
     let code = error.rdkafka_error_code();
     let mut told = client::error(format!("{attempt} the topic {topic}"), error);
     if code == Some(RDKafkaErrorCode::TopicAuthorizationFailed) {
-        told.detail += &format!("; the user needs {right} on it");
+        told.detail += &format!("; the user needs {right} on {topic}");
     }
     Failed {
         error: told,
@@ -206,6 +206,8 @@ fn reading(kafka: &Kafka, names: &Names) -> ClientConfig {
         .set("auto.offset.reset", "earliest")
         .set("enable.partition.eof", "false")
         .set("fetch.min.bytes", "1")
+        // A record is told at once; without one, a question every two seconds is enough.
+        .set("fetch.wait.max.ms", "2000")
         .set("reconnect.backoff.max.ms", topics::LONGEST_BACKOFF);
     config
 }
