@@ -6,6 +6,7 @@ use super::which::Which;
 use crate::coordination::Coordination;
 use crate::error::Error;
 use crate::log::event_id;
+use crate::stream::streams::Handle;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Query, State};
@@ -88,13 +89,34 @@ fn set_paused(context: &Context, which: &Which, is_paused: bool) -> Response {
     if context.controls.stop.is_cancelled() {
         return refused(StatusCode::CONFLICT, "it is stopping");
     }
-    for handle in which.all() {
+    if let Some(owner) = which.only().and_then(elsewhere) {
+        let why = format!("this stream runs on another instance: {owner}; ask that one");
+        return refused(StatusCode::CONFLICT, &why);
+    }
+    // Those of other instances are for those to pause.
+    let here = which
+        .all()
+        .iter()
+        .filter(|handle| elsewhere(handle).is_none());
+    for handle in here {
         if handle.set_paused(is_paused) {
             let stream = handle.spec.name();
             tracing::info!(stream, paused = is_paused, "asked for by an operator");
         }
     }
     done(json!({ "paused": is_paused })).into_response()
+}
+
+/// Who has a stream that this instance does not run.
+fn elsewhere(handle: &Handle) -> Option<String> {
+    if !handle.board.state().is_elsewhere() {
+        return None;
+    }
+    let owner = handle
+        .board
+        .ownership()
+        .and_then(|ownership| ownership.owner);
+    Some(owner.unwrap_or_else(|| "nobody has it now".to_owned()))
 }
 
 /// The query of [`stop`].
@@ -159,6 +181,6 @@ pub(super) async fn log_level(
     done(json!({ "level": level })).into_response()
 }
 
-fn done(data: Value) -> Json<Value> {
+pub(super) fn done(data: Value) -> Json<Value> {
     Json(json!({ "status": "success", "data": data }))
 }

@@ -5,6 +5,7 @@ mod errors;
 mod guard;
 mod health;
 mod listen;
+mod streams;
 mod which;
 
 pub use control::{Controls, Ended};
@@ -111,6 +112,8 @@ fn routes(context: Arc<Context>) -> Router {
         .route("/admin/pause", post(control::pause))
         .route("/admin/resume", post(control::resume))
         .route("/admin/stop", post(control::stop))
+        .route("/admin/streams/move", post(streams::move_to))
+        .route("/admin/streams/release", post(streams::release))
         .layer(middleware::from_fn_with_state(
             Arc::clone(&context),
             guard::changing,

@@ -8,8 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long `pause`, `resume` and `stop` wait for what they asked for.
-const PATIENCE: Duration = Duration::from_secs(60);
-const POLL: Duration = Duration::from_millis(100);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const POLL: Duration = Duration::from_millis(100);
 /// A call that stops is answered at the end, or by then.
 const HELD: Duration = Duration::from_secs(25);
 /// The exit code of an answer that is no.
@@ -120,8 +120,11 @@ impl Instance {
             if let Ok(live) = self.get(&live) {
                 let several = live["streams"].as_array();
                 let states: Vec<_> = several.map_or(vec![&live], |all| all.iter().collect());
+                let is_elsewhere =
+                    |live: &&Value| live["state"] == "standby" || live["state"] == "unowned";
                 let is_so = |live: &&Value| {
-                    (live["state"] == "paused") == is_paused && live["state"] != "draining"
+                    is_elsewhere(live)
+                        || ((live["state"] == "paused") == is_paused && live["state"] != "draining")
                 };
                 if states.iter().all(is_so) {
                     let is_cut_short = states.iter().any(|live| live["drained"] == false);
@@ -208,9 +211,18 @@ fn named<S: AsRef<str>>(streams: &[S]) -> String {
 /// The path of a call that is about one stream, or about all.
 pub(super) fn of_stream(path: &str, stream: Option<&str>) -> String {
     match stream {
-        Some(name) => format!("{path}?stream={}", escaped(name)),
+        Some(name) => query(path, &[("stream", name)]),
         None => path.to_owned(),
     }
+}
+
+/// The path of a call with these values in its query.
+pub(super) fn query(path: &str, values: &[(&str, &str)]) -> String {
+    let pairs: Vec<_> = values
+        .iter()
+        .map(|(name, value)| format!("{name}={}", escaped(value)))
+        .collect();
+    format!("{path}?{}", pairs.join("&"))
 }
 
 /// A name as it may stand in a query.
@@ -251,7 +263,7 @@ fn outcome(ended: &Value) -> Option<Result<String, Refusal>> {
     }))
 }
 
-fn not_yet() -> String {
+pub(super) fn not_yet() -> String {
     format!("not yet so after {} s", PATIENCE.as_secs())
 }
 

@@ -5,6 +5,7 @@ pub mod dlq;
 mod http;
 mod opening;
 mod status;
+pub mod streams;
 pub mod tail;
 pub mod token;
 
@@ -80,6 +81,8 @@ pub enum Command {
     Pause(StreamArg),
     /// Let paused or failed streams resume
     Resume(StreamArg),
+    /// Show which instance has which stream, or give one to another (COORDINATION)
+    Streams(streams::StreamsArgs),
     /// Let the instance running here drain and exit; wait, and leave with its exit code
     Stop,
     /// Change how much the instance running here logs
@@ -189,6 +192,7 @@ impl Command {
                 let stream = which.stream.as_deref();
                 Some(ask(|instance| instance.set_paused(false, stream)))
             }
+            Command::Streams(args) => Some(streams::answer(args)),
             Command::Stop => Some(ask(Instance::stop)),
             Command::LogLevel { level } => Some(ask(|instance| -> Result<String, String> {
                 let body = serde_json::json!({ "level": level }).to_string();

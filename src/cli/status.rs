@@ -1,6 +1,7 @@
 //! `tailwater status`: one screen of how the instance here is.
 
 use super::ask::{Instance, NO, of_stream};
+use super::streams::owner;
 use super::{Output, ask};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -25,7 +26,7 @@ pub(super) fn answer(stream: Option<&str>, output: Output) -> u8 {
     }
 }
 
-fn word(value: &Value) -> String {
+pub(super) fn word(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => "unknown".to_owned(),
@@ -62,6 +63,9 @@ fn several(health: &Value, status: &Value) -> String {
         "\n\n{:width$}  {:<10}  {:>8}  {:>10}  health",
         "stream", "state", "behind", "events/s"
     );
+    if names.iter().any(|stream| stream.get("owner").is_some()) {
+        out += ", owner";
+    }
     for (stream, status) in names.iter().zip(streams(status)) {
         let behind = status["lagMs"].as_f64().unwrap_or_default() / 1e3;
         let _ = write!(
@@ -72,6 +76,9 @@ fn several(health: &Value, status: &Value) -> String {
             word(&status["rate"]),
             head(stream)
         );
+        if let Some(owner) = owner(stream) {
+            let _ = write!(out, ", {owner}");
+        }
     }
     out
 }
@@ -85,6 +92,18 @@ fn text(health: &Value, status: &Value) -> String {
         word(stream),
         word(&health["state"])
     );
+    if let Some(owner) = owner(health) {
+        let _ = write!(out, "\nowner       {owner}");
+        if let Some(since) = health["ownedSince"].as_str() {
+            let _ = write!(out, " since {since}");
+        }
+        let _ = write!(
+            out,
+            ", epoch {}, {} hand-overs",
+            word(&health["epoch"]),
+            word(&health["handOvers"])
+        );
+    }
     let lag = status["lagMs"].as_f64().unwrap_or_default() / 1e3;
     let _ = write!(
         out,

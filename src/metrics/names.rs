@@ -136,6 +136,16 @@ metrics! {
         "1 when a broker is connected";
     CHECKPOINT_FAILING "tailwater_checkpoint_failing" Gauge &[],
         "1 while the checkpoint cannot be stored";
+    OWNED "tailwater_stream_owned" Gauge &[],
+        "1 while an instance has the stream, by what this one sees; with COORDINATION only, as the next four";
+    MINE "tailwater_stream_mine" Gauge &[],
+        "1 while this instance has the stream";
+    HAND_OVERS "tailwater_hand_overs_total" Counter &[],
+        "How often the stream went from one instance to another; the same on each instance";
+    EPOCH "tailwater_stream_epoch" Gauge &[],
+        "Grows each time an instance takes the stream";
+    HEARTBEAT_AGE "tailwater_owner_heartbeat_age_seconds" Gauge &[],
+        "Time since the last heartbeat of the stream's owner, by the clocks of whoever wrote it and of this machine";
     KAFKA_QUEUE_RECORDS "tailwater_kafka_client_queue_records" Gauge &[],
         "librdkafka: records in its queues or on the wire (every 2 s)";
     KAFKA_QUEUE_BYTES "tailwater_kafka_client_queue_bytes" Gauge &[],

@@ -1,5 +1,6 @@
 //! The page at `/metrics`: what was counted, and what the boards show at this moment.
 
+use super::owner::Ownership;
 use super::waiting::{Awaited, Wait};
 use super::{Board, State};
 use crate::flow::budget::Budget;
@@ -23,6 +24,7 @@ pub fn render(boards: &[Arc<Board>]) -> String {
     counts(&mut page);
     gauges(&mut page);
     checkpoint(&mut page);
+    owners(&mut page);
     kafka(&mut page);
     process(&mut page);
     page.text
@@ -109,6 +111,26 @@ fn checkpoint(page: &mut Page<'_>) {
     page.each(&names::CHECKPOINT_POSITION, |board| {
         let millis = board.committed()?.position.time_millis?;
         Some(millis as f64 / 1e3)
+    });
+}
+
+fn owners(page: &mut Page<'_>) {
+    fn seen<T>(board: &Board, value: impl FnOnce(Ownership) -> T) -> Option<T> {
+        board.ownership().map(value)
+    }
+    page.each(&names::OWNED, |board| {
+        seen(board, |seen| u8::from(seen.owner.is_some()))
+    });
+    page.each(&names::MINE, |board| {
+        seen(board, |seen| u8::from(seen.mine))
+    });
+    page.each(&names::HAND_OVERS, |board| {
+        seen(board, |seen| seen.hand_overs)
+    });
+    page.each(&names::EPOCH, |board| seen(board, |seen| seen.epoch));
+    page.each(&names::HEARTBEAT_AGE, |board| {
+        let at = seen(board, |seen| seen.last_heartbeat)??;
+        Some(at.elapsed().unwrap_or_default().as_secs_f64())
     });
 }
 

@@ -1,20 +1,34 @@
 //! An instance dies, each way that there is: another one carries on, and nothing is lost.
 
-use super::fleet::{BOTH, Fleet, active, name, owners, spread, subscriptions};
-use crate::support::Tailwater;
+use super::fleet::{BOTH, Fleet, active, name, owners, spread, subscriptions, with_times};
+use crate::support::{self, Direction, Kafka, PATIENCE, Proxy, Tailwater, eventually};
+use rustix::process::Signal;
+use serde_json::Value;
+use std::time::Duration;
 
 /// Two instances of one stream: the owner, and the one that stands by.
-async fn pair(fleet: &Fleet) -> (Tailwater, Tailwater) {
+async fn pair(fleet: &Fleet<'_>) -> (Tailwater, Tailwater) {
     let one = fleet.setup.start().await;
     spread(&[&one], &[1]).await;
     let two = fleet.setup.start().await;
     (one, two)
 }
 
+/// Which instance has written the checkpoint.
+async fn written_by(fleet: &Fleet<'_>) -> String {
+    let show = fleet.setup.clone();
+    let show = show.args(&["token", "show", "--output", "json"]);
+    let exit = show.run().await;
+    let shown: Value = serde_json::from_str(&exit.output).expect(&exit.output);
+    shown["instance"].as_str().unwrap().to_owned()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn another_instance_goes_on_when_the_owner_is_killed() {
     for delivery in BOTH {
         let mut fleet = Fleet::new(1, delivery).await;
+        // The shortest that are allowed.
+        fleet.setup = with_times(fleet.setup, [100, 500, 200]);
         let (mut one, two) = pair(&fleet).await;
         fleet.write();
         fleet.flows().await;
@@ -28,10 +42,129 @@ async fn another_instance_goes_on_when_the_owner_is_killed() {
         let row = &said["subscriptions"][0];
         assert_eq!(row["mine"], true, "{said:#}");
         assert_eq!(row["previousOwner"], first, "{said:#}");
-        assert_eq!(row["handOvers"], 1, "{said:#}");
         fleet.flows().await;
         let pause = fleet.assert_whole().await;
         println!("{delivery}: {pause:?} without a record after kill -9");
         two.stop().await;
     }
+}
+
+/// Longer than every time-out, so that it believes to own what it has lost.
+const FROZEN: Duration = Duration::from_secs(5);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_that_was_frozen_wakes_up_and_steps_down() {
+    for delivery in BOTH {
+        let mut fleet = Fleet::new(1, delivery).await;
+        let (mut one, two) = pair(&fleet).await;
+        fleet.write();
+        fleet.flows().await;
+        one.signal(Signal::STOP);
+        spread(&[&two], &[1]).await;
+        tokio::time::sleep(FROZEN).await;
+        one.signal(Signal::CONT);
+        spread(&[&one, &two], &[0, 1]).await;
+        eventually(PATIENCE, "it stands by", async || {
+            one.is_ready().await.then_some(())
+        })
+        .await;
+        fleet.flows().await;
+        assert_eq!(written_by(&fleet).await, name(&two).await);
+        let said = owners(&one).await;
+        assert_eq!(said[&fleet.id(0)], Some(name(&two).await));
+        assert_eq!(
+            subscriptions(&two).await["subscriptions"][0]["handOvers"],
+            1
+        );
+        let pause = fleet.assert_whole().await;
+        println!("{delivery}: {pause:?} without a record after SIGSTOP");
+        one.stop().await;
+        two.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_that_is_cut_off_is_replaced_and_stands_by_when_it_is_back() {
+    let mongo = support::mongo().await;
+    let (kafka, from_kafka) = Kafka::behind_proxy(&[]).await;
+    for (delivery, is_both) in [("at_least_once", false), ("exactly_once", true)] {
+        let from_mongo = Proxy::to(mongo.addr()).await;
+        let mut fleet = Fleet::over(mongo, &kafka, 1, delivery).await;
+        let through = fleet
+            .setup
+            .clone()
+            .env("MONGODB_URI", mongo.uri_through(&from_mongo, ""))
+            .env("KAFKA_BROKERS", from_kafka.addr())
+            .env("SHUTDOWN_TIMEOUT_MS", 1000);
+        let one = through.start().await;
+        spread(&[&one], &[1]).await;
+        let two = fleet.setup.start().await;
+        fleet.write();
+        fleet.flows().await;
+        from_mongo.half_open(Direction::Both);
+        if is_both {
+            from_kafka.half_open(Direction::Both);
+        }
+        spread(&[&one, &two], &[0, 1]).await;
+        fleet.flows().await;
+        eventually(PATIENCE, "it says what it waits for", async || {
+            let health = one.get("/health").await.json();
+            let reason = health["reason"].as_str()?.to_owned();
+            reason
+                .contains("what COORDINATION is kept in")
+                .then_some(())
+        })
+        .await;
+        from_mongo.heal();
+        from_kafka.heal();
+        eventually(PATIENCE, "it stands by", async || {
+            let health = one.get("/health").await;
+            (one.is_ready().await && health.status == 200).then_some(())
+        })
+        .await;
+        spread(&[&one, &two], &[0, 1]).await;
+        assert_eq!(written_by(&fleet).await, name(&two).await);
+        let pause = fleet.assert_whole().await;
+        println!("{delivery}: {pause:?} without a record after a cut, from both: {is_both}");
+        one.stop().await;
+        two.stop().await;
+    }
+}
+
+/// Its leases are good, so it keeps the stream; a person can give it away.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_that_is_cut_from_kafka_alone_keeps_the_stream_until_somebody_moves_it() {
+    let (kafka, from_kafka) = Kafka::behind_proxy(&[]).await;
+    let mut fleet = Fleet::over(support::mongo().await, &kafka, 1, "at_least_once").await;
+    let through = fleet
+        .setup
+        .clone()
+        .env("KAFKA_BROKERS", from_kafka.addr())
+        .env("SHUTDOWN_TIMEOUT_MS", 1000);
+    let one = through.start().await;
+    spread(&[&one], &[1]).await;
+    let two = fleet.setup.start().await;
+    fleet.write();
+    fleet.flows().await;
+    from_kafka.half_open(Direction::Both);
+    eventually(PATIENCE, "it is not well", async || {
+        let health = one.get("/health").await.json();
+        (health["status"] != "healthy").then_some(())
+    })
+    .await;
+    let owner = &owners(&two).await[&fleet.id(0)];
+    assert_eq!(*owner, Some(name(&one).await));
+    let ask = fleet
+        .setup
+        .clone()
+        .env("HTTP_ADDR", two.http_addr().unwrap());
+    let ask = ask.args(&["streams", "release", fleet.databases[0].name()]);
+    let exit = ask.run().await;
+    assert_eq!(exit.code, Some(0), "{}", exit.output);
+    spread(&[&two], &[1]).await;
+    fleet.flows().await;
+    from_kafka.heal();
+    spread(&[&one, &two], &[0, 1]).await;
+    fleet.assert_whole().await;
+    two.stop().await;
 }

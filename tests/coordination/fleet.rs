@@ -1,9 +1,9 @@
 //! Several real processes over the same streams, under writes.
 
-use crate::chaos::history::{Verdict, judge};
+use crate::chaos::history::{Verdict, judge, version};
 use crate::chaos::workload::{Workload, contents};
 use crate::support::{
-    self, Database, Kafka, Mongo, PATIENCE, Record, Setup, Tailwater, eventually, unique,
+    self, Database, Isolation, Kafka, Mongo, PATIENCE, Record, Setup, Tailwater, eventually, unique,
 };
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 pub const BOTH: [&str; 2] = ["at_least_once", "exactly_once"];
 
 /// Streams, who writes to them, and how an instance that carries them is set up.
-pub struct Fleet {
-    pub kafka: &'static Kafka,
+pub struct Fleet<'a> {
+    pub kafka: &'a Kafka,
     pub databases: Vec<Database>,
     pub setup: Setup,
     prefix: String,
@@ -22,14 +22,14 @@ pub struct Fleet {
     stop: CancellationToken,
 }
 
-impl Fleet {
+impl<'a> Fleet<'a> {
     /// So many streams, one written to each, over the servers that the tests share.
     pub async fn new(streams: usize, delivery: &str) -> Self {
-        Self::over(support::mongo().await, streams, delivery).await
+        let (mongo, kafka) = (support::mongo().await, support::kafka().await);
+        Self::over(mongo, kafka, streams, delivery).await
     }
 
-    pub async fn over(mongo: &Mongo, streams: usize, delivery: &str) -> Self {
-        let kafka = support::kafka().await;
+    pub async fn over(mongo: &Mongo, kafka: &'a Kafka, streams: usize, delivery: &str) -> Self {
         let mut databases = Vec::new();
         for _ in 0..streams {
             databases.push(mongo.database().await);
@@ -47,10 +47,9 @@ impl Fleet {
             .env("STREAMS", names.join(","))
             .env("DELIVERY", delivery)
             .env("COORDINATION", "mongodb")
-            .env("LEASE_DATABASE", &leases)
-            .env("LEASE_HEARTBEAT_MS", 100)
-            .env("LEASE_TIMEOUT_MS", 500)
-            .env("LEASE_POLL_MS", 200);
+            .env("LEASE_DATABASE", &leases);
+        // Fast, and slow enough for a machine that does other things too.
+        let setup = with_times(setup, [200, 2000, 400]);
         Self {
             kafka,
             databases,
@@ -84,14 +83,17 @@ impl Fleet {
     pub async fn flows(&self) {
         for (index, workload) in self.workloads.iter().enumerate() {
             let later = eventually(PATIENCE, "a later write", async || workload.later()).await;
-            let what = format!("a write of {} arrives", self.topic(index));
-            let is_there = |records: &[Record]| {
-                let last = records.last();
-                last.and_then(crate::chaos::history::version)
-                    .is_some_and(|version| version >= later)
-            };
             let topic = self.topic(index);
-            self.kafka.wait_until(&[&topic], &what, is_there).await;
+            let mut tail = self.kafka.tail(&[&topic], Isolation::ReadCommitted);
+            let arrives = async {
+                while let Some(record) = tail.recv().await {
+                    if version(&record).is_some_and(|version| version >= later) {
+                        return;
+                    }
+                }
+            };
+            let arrived = tokio::time::timeout(PATIENCE, arrives).await;
+            assert!(arrived.is_ok(), "no write arrives in {topic}");
         }
     }
 
@@ -111,8 +113,8 @@ impl Fleet {
                     true => kafka.committed_records(&[&topic]).await,
                     false => kafka.records(&[&topic]).await,
                 };
-                let mut versions = records.iter().filter_map(crate::chaos::history::version);
-                versions.any(|version| version == last).then_some(records)
+                let mut versions = records.iter().filter_map(version);
+                versions.any(|found| found == last).then_some(records)
             })
             .await;
             let verdict = judge(&written, &records, &contents(database).await);
@@ -121,6 +123,14 @@ impl Fleet {
         }
         longest
     }
+}
+
+/// Heartbeat, time-out and poll of the leases, in ms.
+pub fn with_times(setup: Setup, [heartbeat, timeout, poll]: [u64; 3]) -> Setup {
+    setup
+        .env("LEASE_HEARTBEAT_MS", heartbeat)
+        .env("LEASE_TIMEOUT_MS", timeout)
+        .env("LEASE_POLL_MS", poll)
 }
 
 fn assert_sound(verdict: &Verdict, is_exact: bool) {

@@ -1,12 +1,16 @@
 //! Several instances that agree on who runs what, over real servers.
 //!
-//! They are all in this process and run no streams: what is told and asked of [`Coordination`] is what a
-//! process would, and a journal says who ran what, and when.
+//! In [`mongodb`] and [`kafka`] they are all in this process and run no streams: what is told and asked of
+//! [`Coordination`] is what a process would, and a journal says who ran what, and when. In the others they are
+//! real processes, under writes ([`fleet`]).
 
 mod dying;
 mod fleet;
+mod handing_over;
 mod kafka;
 mod mongodb;
+mod spreading;
+mod store;
 
 use crate::support::{PATIENCE, eventually};
 use std::collections::{BTreeMap, BTreeSet};

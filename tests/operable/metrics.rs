@@ -88,7 +88,9 @@ async fn every_change_is_counted_by_collection_and_operation() {
 #[tokio::test]
 async fn every_metric_that_is_described_shows_up_and_no_other() {
     let (db, kafka) = (support::database().await, support::kafka().await);
-    let tailwater = Tailwater::on(&db, kafka).start().await;
+    let setup = Tailwater::on(&db, kafka).env("COORDINATION", "mongodb");
+    let setup = setup.env("LEASE_DATABASE", support::unique("leases"));
+    let tailwater = setup.start().await;
     db.documents("c").insert_one(doc! {"_id": 1}).await.unwrap();
 
     let described: BTreeSet<_> = names::ALL

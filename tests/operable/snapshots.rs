@@ -72,6 +72,8 @@ async fn the_help_of_every_command() {
         &["status"],
         &["pause"],
         &["resume"],
+        &["streams"],
+        &["streams", "move"],
         &["stop"],
         &["log-level"],
         &["token"],

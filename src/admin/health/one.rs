@@ -1,5 +1,6 @@
 //! The answers about one stream.
 
+use super::owners;
 use crate::config::Scope;
 use crate::status::health::Health;
 use crate::status::waiting::Wait;
@@ -97,6 +98,7 @@ pub(super) fn detailed(handle: &Handle, mut body: Value) -> Value {
         // Listeners come from a collection; none is configured.
         "listeners": { "state": "off" },
     });
+    owners::put(&mut body, board.ownership().as_ref());
     body["waiting"] = waiting(board);
     body["databases"] = databases(handle);
     body

@@ -1,0 +1,124 @@
+//! Many streams over several processes.
+
+use super::fleet::{Fleet, owners, spread, subscriptions};
+use crate::support::{PATIENCE, Tailwater, eventually};
+use std::collections::BTreeMap;
+
+/// How often all streams together went from one instance to another.
+async fn hand_overs(of: &Tailwater) -> u64 {
+    let said = subscriptions(of).await;
+    let rows = said["subscriptions"].as_array().cloned();
+    let counts = rows.into_iter().flatten();
+    counts.filter_map(|row| row["handOvers"].as_u64()).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twelve_streams_on_three_processes_spread_and_each_moves_once() {
+    let mut fleet = Fleet::new(12, "at_least_once").await;
+    let (mut one, mut two, mut three) = (
+        fleet.setup.spawn(),
+        fleet.setup.spawn(),
+        fleet.setup.spawn(),
+    );
+    for instance in [&mut one, &mut two, &mut three] {
+        instance.wait_ready().await;
+    }
+    spread(&[&one, &two, &three], &[4, 4, 4]).await;
+    fleet.write();
+    fleet.flows().await;
+    let before = hand_overs(&one).await;
+    two.kill9();
+    spread(&[&one, &three], &[6, 6]).await;
+    assert_eq!(hand_overs(&one).await - before, 4, "each once");
+    let again = fleet.setup.start().await;
+    spread(&[&one, &again, &three], &[4, 4, 4]).await;
+    assert_eq!(hand_overs(&one).await - before, 8, "each once");
+    fleet.flows().await;
+    // The same list on every instance.
+    eventually(PATIENCE, "all say the same", async || {
+        let said = [
+            owners(&one).await,
+            owners(&again).await,
+            owners(&three).await,
+        ];
+        (said[0] == said[1] && said[1] == said[2]).then_some(())
+    })
+    .await;
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for owner in owners(&one).await.into_values().flatten() {
+        *counts.entry(owner).or_default() += 1;
+    }
+    assert_eq!(counts.into_values().collect::<Vec<_>>(), [4, 4, 4]);
+    fleet.assert_whole().await;
+    for instance in [one, again, three] {
+        instance.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_are_added_and_taken_away_one_instance_after_the_other() {
+    let mut fleet = Fleet::new(3, "at_least_once").await;
+    let names: Vec<_> = fleet
+        .databases
+        .iter()
+        .map(|db| db.name().to_owned())
+        .collect();
+    let old = fleet.setup.clone().env("STREAMS", names[..2].join(","));
+    let new = fleet.setup.clone().env("STREAMS", names[1..].join(","));
+    let (one, two) = (old.start().await, old.start().await);
+    spread(&[&one, &two], &[1, 1]).await;
+    one.stop().await;
+    let one = new.start().await;
+    // The old one has what only it is configured for, the new one what is new.
+    let runs = async |of: &Tailwater, id: &str| {
+        let owner = owners(of).await.get(id).cloned().flatten();
+        owner.is_some()
+    };
+    eventually(PATIENCE, "all three run", async || {
+        for index in 0..3 {
+            if !runs(&one, &fleet.id(index)).await || !runs(&two, &fleet.id(index)).await {
+                return None;
+            }
+        }
+        Some(())
+    })
+    .await;
+    let said = subscriptions(&one).await;
+    let rows = said["subscriptions"].as_array().unwrap();
+    let foreign = rows
+        .iter()
+        .find(|row| row["stream"] == fleet.id(0).as_str());
+    assert_eq!(foreign.unwrap()["configured"], false, "{said:#}");
+    fleet.write();
+    fleet.flows().await;
+    two.stop().await;
+    let two = new.start().await;
+    spread(&[&one, &two], &[1, 1]).await;
+    // Nobody is configured for it, and it says who had it last.
+    let row = subscriptions(&two).await["subscriptions"].clone();
+    let row = row.as_array().unwrap();
+    let row = row
+        .iter()
+        .find(|row| row["stream"] == fleet.id(0).as_str())
+        .unwrap();
+    assert_eq!(
+        (&row["state"], row["owner"].is_null()),
+        (&"unowned".into(), true),
+        "{row:#}"
+    );
+    assert!(row["previousOwner"].is_string(), "{row:#}");
+    for instance in [one, two] {
+        assert!(
+            !instance.log().contains("code=\"fenced\""),
+            "{}",
+            instance.log()
+        );
+        instance.stop().await;
+    }
+    // What was written meanwhile is there for whoever runs it again.
+    let last = old.start().await;
+    let rest = new.start().await;
+    fleet.assert_whole().await;
+    last.stop().await;
+    rest.stop().await;
+}
