@@ -95,12 +95,17 @@ impl ScriptedProducer {
     }
 
     pub(in crate::stream) fn sent(&self) -> Vec<Sent> {
-        let steps = self.steps().into_iter();
-        let sent = steps.filter_map(|step| match step {
+        self.sent_since(0)
+    }
+
+    /// What was sent behind the first `count` records.
+    pub(in crate::stream) fn sent_since(&self, count: usize) -> Vec<Sent> {
+        let script = self.script();
+        let sent = script.steps.iter().filter_map(|step| match step {
             Step::Send(sent) => Some(sent),
             _ => None,
         });
-        sent.collect()
+        sent.skip(count).cloned().collect()
     }
 
     /// What was sent, as `operation seq`, and for a listener `operation seq for listener`.

@@ -44,7 +44,7 @@ impl Way {
 
     /// Takes up what the producer has been given since, and tells it.
     pub(super) fn collect(&mut self, producer: &ScriptedProducer) -> Vec<Sent> {
-        let news = producer.sent().split_off(self.seen);
+        let news = producer.sent_since(self.seen);
         self.seen += news.len();
         for sent in &news {
             let part = match sent.header(DEAD_LETTER) {
