@@ -6,6 +6,7 @@ use crate::config::{Kafka, TopicCreation};
 use crate::error::{Code, Error};
 use crate::kafka::client::{self, Kind, client_config};
 use crate::route::{AFTER, BEFORE, TimeLimits};
+use crate::tasks;
 use rdkafka::admin::AdminClient;
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -280,7 +281,7 @@ impl Cluster {
         ask: impl FnOnce(&Asked) -> T + Send + 'static,
     ) -> Result<T, KafkaError> {
         let consumer = Arc::clone(&self.consumer);
-        let asked = tokio::task::spawn_blocking(move || ask(&consumer)).await;
+        let asked = tasks::blocking("the topics", move || ask(&consumer)).await;
         asked.map_err(|_| KafkaError::Canceled)
     }
 }
