@@ -16,6 +16,9 @@ use std::time::Duration;
 /// How long the server waits for an event before it answers with an idle token.
 pub const MAX_AWAIT: Duration = Duration::from_secs(1);
 
+/// A read may take this long: the server's own wait for an event is part of it.
+pub const READ_PATIENCE: Duration = MAX_AWAIT.saturating_add(Duration::from_secs(30));
+
 /// From where a cursor reads.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Start {

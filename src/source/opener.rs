@@ -3,8 +3,7 @@
 
 use super::batch_size::BatchSize;
 use super::capabilities::{self, Learned};
-use super::cursor::{Cursor, Start};
-use super::reader::READ_PATIENCE;
+use super::cursor::{Cursor, READ_PATIENCE, Start};
 use super::watch::Watch;
 use crate::change::position::{ClusterTime, ResumeToken};
 use crate::error::{Code, Error};

@@ -5,12 +5,11 @@ mod closed;
 mod order;
 mod state;
 
-use super::batch_size::BatchSize;
 use super::capabilities::{self, Capability, Learned};
-use super::cursor::{Cursor, MAX_AWAIT};
+use super::cursor::{Cursor, READ_PATIENCE};
+use super::opener::Opener;
 use super::reply::Reply;
 use super::split::SplitError;
-use super::watch::Watch;
 use crate::change::event::NoEvent;
 use crate::change::position::Position;
 use crate::error::Error;
@@ -18,10 +17,8 @@ use crate::flow::budget::{Budget, Reservation};
 use crate::log::event_id;
 use crate::mongo::describe::{custom, describe};
 use crate::mongo::errors::{self, Phase, SourceFault, Stage};
-use crate::retry::{GivenUp, Retry};
-use crate::status::Board;
+use crate::retry::GivenUp;
 use crate::status::waiting::Awaited;
-use mongodb::Client;
 use mongodb::error::ErrorKind;
 use state::CursorState;
 use std::sync::Arc;
@@ -55,20 +52,14 @@ pub const READ_AHEAD: usize = 1;
 /// How long opening a cursor may take, before the connection is given up.
 const OPENING_PATIENCE: Duration = Duration::from_secs(30);
 
-/// A read may take this long: the server's own wait for an event is part of it.
-pub const READ_PATIENCE: Duration = MAX_AWAIT.saturating_add(Duration::from_secs(30));
-
 /// A cursor that has replied so often is no longer one that is closed at once.
 const SETTLED: u32 = 30;
 
 /// Reads one stream until it is told to stop or cannot go on.
 pub struct Reader {
-    pub client: Client,
-    pub watch: Watch,
-    pub retry: Retry,
-    pub batch_size: BatchSize,
+    /// How its cursors are opened, and the first one was.
+    pub opener: Opener,
     pub budget: Arc<Budget>,
-    pub board: Arc<Board>,
     pub replies: mpsc::Sender<Fetched>,
 }
 
@@ -96,14 +87,14 @@ impl Reader {
         stop: CancellationToken,
     ) {
         let mut state = CursorState::at(&position);
-        let mut delays = self.retry.delays();
+        let mut delays = self.opener.delays();
         loop {
             let left = match cursor.take() {
                 Some(cursor) => {
                     let before = state.last.clone();
                     let left = self.read(cursor, &mut state, &stop).await;
                     if state.last != before {
-                        delays = self.retry.delays();
+                        delays = self.opener.delays();
                     }
                     left
                 }
@@ -128,7 +119,7 @@ impl Reader {
                 Left::NotUnderstood(why) => {
                     // Without the user's stages nobody but the server takes a field away.
                     let is_removed = matches!(why, SplitError::NoEvent(NoEvent::Without(_)))
-                        && self.watch.has_user_stages();
+                        && self.opener.watch.has_user_stages();
                     let kind = match is_removed {
                         true => SourceFault::FieldsRemoved,
                         false => SourceFault::Malformed,
@@ -136,7 +127,7 @@ impl Reader {
                     (kind, custom(&why.to_string()))
                 }
                 Left::Failed(error) => {
-                    self.board.mongo_connected.set(false);
+                    self.opener.board.mongo_connected.set(false);
                     let kind = errors::classify(&error, state.phase);
                     let (kind, error) = if kind.is_of_one_event() {
                         match self.approach(kind, &mut state, &stop).await {
@@ -162,9 +153,9 @@ impl Reader {
                     // As a reply that is longer than the driver takes, from a server with no limit of its
                     // own: no outage, and nothing to wait for.
                     if matches!(error.kind.as_ref(), ErrorKind::InvalidResponse { .. })
-                        && self.batch_size.halve()
+                        && self.opener.batch_size.halve()
                     {
-                        let events = self.batch_size.events();
+                        let events = self.opener.batch_size.events();
                         tracing::debug!(
                             events,
                             error = describe(&error),
@@ -183,7 +174,7 @@ impl Reader {
                     let pause = tokio::time::sleep(delay);
                     tokio::select! {
                         () = stop.cancelled() => return,
-                        () = self.board.waits.on(Awaited::MongoDb, pause) => {}
+                        () = self.opener.board.waits.on(Awaited::MongoDb, pause) => {}
                     }
                 }
                 Err(given_up) => {
@@ -208,10 +199,10 @@ impl Reader {
         state: &mut CursorState,
     ) {
         let said = format!("{}{}", describe(error), kind.remedy());
-        self.board.source_error.set(said.as_str());
-        self.board.mongo_refuses.set(kind.is_of_the_user());
+        self.opener.board.source_error.set(said.as_str());
+        self.opener.board.mongo_refuses.set(kind.is_of_the_user());
         if state.interrupted.is_none() {
-            self.board.reconnects.add(1);
+            self.opener.board.reconnects.add(1);
         }
         let since = state
             .interrupted
@@ -260,12 +251,12 @@ impl Reader {
                 Asked::Answered(Ok(None)) => return state.closed(is_new),
                 Asked::Answered(Err(error)) => return Left::Failed(error),
                 Asked::TimedOut => {
-                    self.batch_size.halve();
+                    self.opener.batch_size.halve();
                     return Left::Failed(timed_out());
                 }
                 Asked::Stopped => return Left::Stopped,
             };
-            self.board.mongo_connected.set(true);
+            self.opener.board.mongo_connected.set(true);
             state.phase = Phase::Other;
             let mut reply = Reply::new(batch, Some(reservation));
             if is_new || state.opened_at.is_some() {
@@ -279,7 +270,7 @@ impl Reader {
                     return Left::NotUnderstood(why);
                 }
             };
-            self.board.mongo_refuses.set(false);
+            self.opener.board.mongo_refuses.set(false);
             if let Some((since, _)) = state.interrupted.take() {
                 let seconds = since.elapsed().as_secs();
                 tracing::info!(
@@ -291,21 +282,21 @@ impl Reader {
             is_new = false;
             expected = reply.len();
             if events > 0 {
-                self.board.metrics.replied(asked.elapsed());
+                self.opener.board.metrics.replied(asked.elapsed());
             }
             replied += 1;
             // Also a cursor that is about to be closed may reply once, with another token.
             if events > 0 || (replied > 1 && state.last != opened) || replied >= SETTLED {
                 state.closures = 0;
-                self.board.closed_again.set(false);
+                self.opener.board.closed_again.set(false);
             }
             let resize = if state.one_by_one > 0 {
                 state.one_by_one = state.one_by_one.saturating_sub(events as u32);
                 state.one_by_one == 0 && !state.in_split()
             } else {
-                self.batch_size.observe(events, reply.len()) && !state.in_split()
+                self.opener.batch_size.observe(events, reply.len()) && !state.in_split()
             };
-            self.board.replies.add(1);
+            self.opener.board.replies.add(1);
             if splits_anew && self.replies.send(Fetched::SplitAnew).await.is_err() {
                 return Left::Stopped;
             }
@@ -314,7 +305,7 @@ impl Reader {
             }
             if resize {
                 tracing::debug!(
-                    events = self.batch_size.events(),
+                    events = self.opener.batch_size.events(),
                     "reopening with another batch size"
                 );
                 return Left::Reopen { pause: false };
@@ -330,7 +321,7 @@ impl Reader {
         question: impl Future<Output = Result<T, mongodb::error::Error>>,
     ) -> Asked<T> {
         let asking = ask(stop, patience, question);
-        self.board.waits.on(Awaited::MongoDb, asking).await
+        self.opener.board.waits.on(Awaited::MongoDb, asking).await
     }
 
     async fn reopen(
@@ -338,26 +329,27 @@ impl Reader {
         state: &mut CursorState,
         stop: &CancellationToken,
     ) -> Result<Option<Cursor>, Left> {
-        if self.watch.capabilities.lacks(Capability::StartAfter) {
+        if self.opener.watch.capabilities.lacks(Capability::StartAfter) {
             state.pass_invalidate();
         }
         state.phase = state.opening_phase();
         let start = state.start();
         let opening = Cursor::open(
-            &self.client,
-            &self.watch,
+            &self.opener.client,
+            &self.opener.watch,
             &start,
             if state.one_by_one > 0 {
                 1
             } else {
-                self.batch_size.events()
+                self.opener.batch_size.events()
             },
             state.eager,
         );
         let (cursor, first) = match self.ask(stop, OPENING_PATIENCE, opening).await {
             Asked::Answered(Ok(opened)) => opened,
             Asked::Answered(Err(error)) => {
-                let learning = capabilities::learn(&self.client, &self.watch, &start, &error);
+                let learning =
+                    capabilities::learn(&self.opener.client, &self.opener.watch, &start, &error);
                 return Err(match learning.await {
                     Learned::Otherwise => Left::Reopen { pause: false },
                     Learned::Nothing | Learned::Missing(_) => Left::Failed(error),
@@ -366,7 +358,7 @@ impl Reader {
             Asked::TimedOut => return Err(Left::Failed(timed_out())),
             Asked::Stopped => return Ok(None),
         };
-        self.board.mongo_connected.set(true);
+        self.opener.board.mongo_connected.set(true);
         state.invalidated = false;
         if !state.eager {
             // The position is where it was: an empty first reply says nothing about what is behind it.
@@ -380,7 +372,7 @@ impl Reader {
             state.splits_anew |= splits_anew;
             return Err(Left::NotUnderstood(why));
         }
-        self.board.replies.add(1);
+        self.opener.board.replies.add(1);
         if splits_anew && self.replies.send(Fetched::SplitAnew).await.is_err() {
             return Ok(None);
         }

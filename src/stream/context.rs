@@ -16,6 +16,16 @@ pub struct StreamContext {
     pub opener: Opener,
     pub router: Router,
     pub topics: Topics,
-    pub board: Arc<Board>,
-    pub stop: CancellationToken,
+}
+
+impl StreamContext {
+    /// What is seen of the stream from outside.
+    pub fn board(&self) -> &Arc<Board> {
+        &self.opener.board
+    }
+
+    /// Asks the stream to stop.
+    pub fn stop(&self) -> &CancellationToken {
+        &self.opener.stop
+    }
 }

@@ -85,13 +85,13 @@ pub async fn resume_behind(
         .get_or_insert_with(|| position.clone())
         .clone();
     let mut delays = opener.delays();
-    let waits = &context.board.waits;
+    let waits = &context.board().waits;
     let mut is_lost_again = true;
     loop {
         if is_lost_again {
             recovery.begin();
             tokio::select! {
-                () = context.stop.cancelled() => return Ok(None),
+                () = context.stop().cancelled() => return Ok(None),
                 () = waits.on(Awaited::MongoDb, tokio::time::sleep(recovery.pause(opener.retry))) => {}
             }
         }
@@ -160,11 +160,11 @@ pub async fn resume_behind(
                 cause = error.detail,
                 "{told}"
             );
-            context.board.gaps.add(1);
+            context.board().gaps.add(1);
         } else {
             tracing::warn!(policy = name(policy), "the gap is longer: {missing}");
         }
-        context.board.source_error.set(told);
+        context.board().source_error.set(told);
         let gap = event(context, &token, &lost, to, policy)?;
         let position = Position {
             time_millis: Some(to),

@@ -99,7 +99,7 @@ impl<'a> Incarnation<'a> {
         let memory = &context.shared.memory;
         let (replies, records) = (memory.replies(), memory.records());
         let tracker = Tracker::new(Arc::clone(&records));
-        context.board.metrics.flow(&replies, &records, &tracker);
+        context.board().metrics.flow(&replies, &records, &tracker);
         let producer = producer::start(context, &records, &checkpoints, &tracker)?;
         producer::settle(context, &producer);
         let mut incarnation = Self {
@@ -130,8 +130,8 @@ impl<'a> Incarnation<'a> {
         };
         let known = leader.committed().cloned();
         let taken = tokio::select! {
-            () = self.context.stop.cancelled() => return Err(End::Stopped),
-            taken = self.context.board.waits.on(
+            () = self.context.stop().cancelled() => return Err(End::Stopped),
+            taken = self.context.board().waits.on(
                 Awaited::Transaction,
                 transaction::take_over(leader, &self.producer),
             ) => taken,
@@ -183,7 +183,7 @@ impl<'a> Incarnation<'a> {
                 let committer = Committer {
                     store,
                     tracker: Arc::clone(&tracker),
-                    board: Arc::clone(&context.board),
+                    board: Arc::clone(context.board()),
                     interval: context.spec.pipeline.commit_interval,
                     newest: position.clone(),
                     in_hand: None,
@@ -195,10 +195,10 @@ impl<'a> Incarnation<'a> {
             Checkpoints::Transactions(leader) => (Committing::none(), Some(leader)),
         };
         let topic = leader.as_ref().map(|leader| leader.topic().to_owned());
-        context.board.enter(State::Running);
+        context.board().enter(State::Running);
         context.opener.has_run.store(true, Ordering::Relaxed);
         // The pump stops with the stream, or when checkpoints can no longer be written.
-        let halt_pumping = context.stop.child_token();
+        let halt_pumping = context.stop().child_token();
         let interval = context.spec.pipeline.commit_interval;
         let outlet = Outlet::new(
             &producer,
@@ -208,7 +208,7 @@ impl<'a> Incarnation<'a> {
             Arc::clone(&tracker),
             records,
             context.spec.pipeline.batching,
-            Arc::clone(&context.board),
+            Arc::clone(context.board()),
             halt_pumping.clone(),
             &position,
         );
@@ -216,11 +216,11 @@ impl<'a> Incarnation<'a> {
             spec: &context.spec,
             router: &context.router,
             topics: &context.topics,
-            board: &context.board,
+            board: context.board(),
         };
         let mut pump = Pump::new(parts, outlet, hints, halt_pumping.clone());
         let watching = progress::Watch {
-            board: &context.board,
+            board: context.board(),
             topics: &context.topics,
             router: &context.router,
             producer: &producer,
@@ -290,12 +290,12 @@ impl<'a> Incarnation<'a> {
 /// Waits for the last acknowledgements, no longer than a graceful stop may take. But what was read
 /// before history was lost can never be read again: that waits for Kafka.
 async fn drain(context: &StreamContext, pump: &mut Pump<'_>, end: &End) -> bool {
-    context.board.enter(State::Draining);
+    context.board().enter(State::Draining);
     let is_last_chance = matches!(end, End::Source(fault) if fault.kind.is_of_history())
         && context.spec.pipeline.on_history_lost != OnHistoryLost::Stop;
     let limit = async {
         if is_last_chance {
-            context.stop.cancelled().await;
+            context.stop().cancelled().await;
         }
         tokio::time::sleep(context.shared.shutdown_timeout).await;
     };
@@ -307,7 +307,7 @@ async fn drain(context: &StreamContext, pump: &mut Pump<'_>, end: &End) -> bool 
 
 /// Waits until the stream was asked to stop, and then for `grace`.
 async fn after_stop(context: &StreamContext, grace: Duration) {
-    context.stop.cancelled().await;
+    context.stop().cancelled().await;
     tokio::time::sleep(grace).await;
 }
 

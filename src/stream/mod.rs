@@ -101,7 +101,7 @@ pub async fn supervise(
         let lost = match end {
             End::Stopped => {
                 return outstanding
-                    .stop(&context.board, checkpoints, &position)
+                    .stop(context.board(), checkpoints, &position)
                     .await;
             }
             End::Failed(error) => return Err(error),
@@ -111,12 +111,12 @@ pub async fn supervise(
                 hints.forget(position.seq);
                 learn(context, &mut hints, &faults)?;
                 tokio::select! {
-                    () = context.stop.cancelled() => return outstanding.stop(&context.board, checkpoints, &position).await,
-                    () = context.board.waits.on(Awaited::Kafka, look_again(context, &faults)) => None,
+                    () = context.stop().cancelled() => return outstanding.stop(context.board(), checkpoints, &position).await,
+                    () = context.board().waits.on(Awaited::Kafka, look_again(context, &faults)) => None,
                 }
             }
         };
-        context.board.enter(State::Recovering);
+        context.board().enter(State::Recovering);
         let last = position.clone();
         let opened = match lost {
             Some(error) => history::resume_behind(context, &mut recovery, &position, error).await?,
@@ -135,7 +135,7 @@ pub async fn supervise(
                     Duration::ZERO
                 };
                 tokio::select! {
-                    () = context.stop.cancelled() => return outstanding.stop(&context.board, checkpoints, &last).await,
+                    () = context.stop().cancelled() => return outstanding.stop(context.board(), checkpoints, &last).await,
                     () = tokio::time::sleep(delay.min(LONGEST_PAUSE)) => {}
                 }
                 let start = Start::behind(&position);
@@ -155,7 +155,7 @@ pub async fn supervise(
         };
         match opened {
             Some(opened) => next = (opened, checkpoints),
-            None => return outstanding.stop(&context.board, checkpoints, &last).await,
+            None => return outstanding.stop(context.board(), checkpoints, &last).await,
         }
     }
 }
@@ -172,7 +172,7 @@ fn learn(context: &StreamContext, hints: &mut ReplayHints, faults: &Faults) -> R
     for (name, code) in &faults.topics {
         tracing::warn!(topic = name, %code, "the topic is missing or forbidden");
         let note = format!("topic {name} is missing, or this user may not write to it");
-        context.board.sink_error.set(note);
+        context.board().sink_error.set(note);
         let mut topics = context.router.table().all();
         topics.retain(|topic| topic.name() == name);
         // Not the topic of checkpoints, which no choice spares.
@@ -185,7 +185,7 @@ fn learn(context: &StreamContext, hints: &mut ReplayHints, faults: &Faults) -> R
             // Until it takes a record: that it can be seen does not mean that it may be written.
             let what = Awaited::Topic(name.as_str().into());
             let why = format!("kafka refuses its records: {code}");
-            context.board.waits.trouble(what, why);
+            context.board().waits.trouble(what, why);
         }
         for topic in topics {
             topic.learned(0, None);
@@ -194,12 +194,12 @@ fn learn(context: &StreamContext, hints: &mut ReplayHints, faults: &Faults) -> R
     if let Some(error) = &faults.fatal {
         let why = crate::kafka::client::describe(error);
         tracing::warn!(error = why, "the kafka producer is built anew");
-        context.board.sink_error.set(why.as_str());
-        context.board.waits.trouble(Awaited::Producer, why);
+        context.board().sink_error.set(why.as_str());
+        context.board().waits.trouble(Awaited::Producer, why);
     } else if faults.dropped {
         let why = "records were dropped";
         tracing::warn!("{why}; the kafka producer is built anew");
-        context.board.waits.trouble(Awaited::Producer, why.into());
+        context.board().waits.trouble(Awaited::Producer, why.into());
     }
     Ok(())
 }

@@ -127,8 +127,6 @@ pub async fn open(
         opener,
         router,
         topics,
-        board,
-        stop,
     };
     Ok(opened.map(|opened| (context, opened, store)))
 }

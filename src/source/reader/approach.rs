@@ -28,11 +28,11 @@ impl Reader {
                 fault = ?kind,
                 "the server cannot send an event; its neighbours are read one at a time"
             );
-            state.one_by_one = self.batch_size.events().max(1);
+            state.one_by_one = self.opener.batch_size.events().max(1);
             return Ok(true);
         }
-        let (without_images, start) = (self.watch.without_images(), state.start());
-        let opening = Cursor::open(&self.client, &without_images, &start, 1, false);
+        let (without_images, start) = (self.opener.watch.without_images(), state.start());
+        let opening = Cursor::open(&self.opener.client, &without_images, &start, 1, false);
         let (mut cursor, _) = match self.ask(stop, OPENING_PATIENCE, opening).await {
             Asked::Answered(opened) => opened?,
             Asked::TimedOut => return Err(Some(timed_out())),

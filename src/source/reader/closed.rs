@@ -31,7 +31,7 @@ impl Reader {
         state: &mut CursorState,
         stop: &CancellationToken,
     ) -> bool {
-        self.board.closed_again.set(true);
+        self.opener.board.closed_again.set(true);
         let found = self.find_drop(state, stop).await;
         match found {
             Some(time) => {
@@ -51,7 +51,7 @@ impl Reader {
                 let text = "the server closes the change stream again and again without an event, and no drop \
                             of the database is found that would end it";
                 tracing::warn!("{text}");
-                self.board.source_error.set(text);
+                self.opener.board.source_error.set(text);
             }
             None => {}
         }
@@ -78,8 +78,8 @@ impl Reader {
         stop: &CancellationToken,
     ) -> Result<Option<ClusterTime>, mongodb::error::Error> {
         // Asked for events with its first reply: see [`CursorState::eager`].
-        let watch = self.watch.drops();
-        let opening = Cursor::open(&self.client, &watch, &start, 1, true);
+        let watch = self.opener.watch.drops();
+        let opening = Cursor::open(&self.opener.client, &watch, &start, 1, true);
         let (mut cursor, mut reply) = match self.ask(stop, OPENING_PATIENCE, opening).await {
             Asked::Answered(opened) => opened?,
             Asked::TimedOut => return Err(timed_out()),

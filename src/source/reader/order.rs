@@ -19,7 +19,7 @@ impl Reader {
         state: &mut CursorState,
         stop: &CancellationToken,
     ) -> Result<(), Option<SourceFault>> {
-        let locating = async { Ok(locate(&self.client, state.begins_at()).await) };
+        let locating = async { Ok(locate(&self.opener.client, state.begins_at()).await) };
         let located = match self.ask(stop, OPENING_PATIENCE, locating).await {
             Asked::Answered(located) => located.unwrap_or(Located::Unknown),
             // The connection is dead: another one will tell.
@@ -50,7 +50,7 @@ impl Reader {
         }
         let repeated = reply.leave_out_until(&state.last);
         if repeated > 0 {
-            self.board.went_back.add(repeated as u64);
+            self.opener.board.went_back.add(repeated as u64);
             tracing::warn!(
                 events = repeated,
                 "the change stream went back after it was opened again; what was read before is left out"
@@ -69,11 +69,11 @@ impl Reader {
     ) -> Result<usize, SplitError> {
         let advanced = state.advance(reply)?;
         if advanced.went_back {
-            self.board.went_back.add(1);
+            self.opener.board.went_back.add(1);
             if state.tells_back() {
                 tracing::warn!(
                     event_id = event_id::TOKEN_WENT_BACK,
-                    times = self.board.went_back.get(),
+                    times = self.opener.board.went_back.get(),
                     "the server sent a post-batch resume token that is before what was read; it is left out"
                 );
             }

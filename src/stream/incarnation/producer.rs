@@ -34,7 +34,7 @@ pub(super) fn start(
         sizes,
         transaction,
         Arc::clone(tracker),
-        Arc::clone(&context.board),
+        Arc::clone(context.board()),
     )
 }
 

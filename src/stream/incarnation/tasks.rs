@@ -31,14 +31,10 @@ impl Reading {
         position: &Position,
     ) -> (Self, mpsc::Receiver<Fetched>) {
         let (sender, replies) = mpsc::channel::<Fetched>(READ_AHEAD);
-        let halt = context.stop.child_token();
+        let halt = context.stop().child_token();
         let reader = Reader {
-            client: context.opener.client.clone(),
-            watch: context.opener.watch.clone(),
-            retry: context.opener.retry,
-            batch_size: context.opener.batch_size.clone(),
+            opener: context.opener.clone(),
             budget,
-            board: Arc::clone(&context.board),
             replies: sender,
         };
         let task = tasks::spawn(reader.run(cursor, position.clone(), halt.clone()));
