@@ -32,7 +32,7 @@ async fn the_last_one_wins(store: &str) {
     insert(&db, 5..10).await;
     let Exit { code, output } = first.wait_exit(PATIENCE).await;
     assert_eq!(code, Some(7), "{output}");
-    let by = format!("/{})", second.pid());
+    let by = format!("/{}-", second.pid());
     assert!(output.contains(&by), "not told that it was {by}:\n{output}");
     insert(&db, 10..15).await;
     let records = kafka
