@@ -1,6 +1,6 @@
 //! An instance dies, each way that there is: another one carries on, and nothing is lost.
 
-use super::fleet::{BOTH, Fleet, active, name, owners, spread, subscriptions, with_times};
+use super::fleet::{Fleet, Kind, active, name, owners, spread, subscriptions, with_times};
 use crate::support::{self, Direction, Kafka, PATIENCE, Proxy, Tailwater, eventually};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -25,8 +25,8 @@ async fn written_by(fleet: &Fleet<'_>) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_instance_goes_on_when_the_owner_is_killed() {
-    for delivery in BOTH {
-        let mut fleet = Fleet::new(1, delivery).await;
+    for (kind, delivery) in Kind::with_both() {
+        let mut fleet = Fleet::new(1, delivery).await.by(kind);
         // The shortest that are allowed.
         fleet.setup = with_times(fleet.setup, [100, 500, 200]);
         let (mut one, two) = pair(&fleet).await;
@@ -44,7 +44,7 @@ async fn another_instance_goes_on_when_the_owner_is_killed() {
         assert_eq!(row["previousOwner"], first, "{said:#}");
         fleet.flows().await;
         let pause = fleet.assert_whole().await;
-        println!("{delivery}: {pause:?} without a record after kill -9");
+        println!("{kind:?} {delivery}: {pause:?} without a record after kill -9");
         two.stop().await;
     }
 }
@@ -54,8 +54,8 @@ const FROZEN: Duration = Duration::from_secs(5);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_owner_that_was_frozen_wakes_up_and_steps_down() {
-    for delivery in BOTH {
-        let mut fleet = Fleet::new(1, delivery).await;
+    for (kind, delivery) in Kind::with_both() {
+        let mut fleet = Fleet::new(1, delivery).await.by(kind);
         let (mut one, two) = pair(&fleet).await;
         fleet.write();
         fleet.flows().await;
@@ -77,7 +77,7 @@ async fn an_owner_that_was_frozen_wakes_up_and_steps_down() {
             1
         );
         let pause = fleet.assert_whole().await;
-        println!("{delivery}: {pause:?} without a record after SIGSTOP");
+        println!("{kind:?} {delivery}: {pause:?} without a record after SIGSTOP");
         one.stop().await;
         two.stop().await;
     }

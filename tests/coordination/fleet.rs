@@ -12,6 +12,21 @@ use tokio_util::sync::CancellationToken;
 
 pub const BOTH: [&str; 2] = ["at_least_once", "exactly_once"];
 
+/// How the instances come to agree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Leases,
+    Group,
+}
+
+impl Kind {
+    /// Each kind with each delivery.
+    pub fn with_both() -> impl Iterator<Item = (Self, &'static str)> {
+        let kinds = [Self::Leases, Self::Group].into_iter();
+        kinds.flat_map(|kind| BOTH.map(|delivery| (kind, delivery)))
+    }
+}
+
 /// Streams, who writes to them, and how an instance that carries them is set up.
 pub struct Fleet<'a> {
     pub kafka: &'a Kafka,
@@ -59,6 +74,27 @@ impl<'a> Fleet<'a> {
             workloads: Vec::new(),
             stop: CancellationToken::new(),
         }
+    }
+
+    /// Its instances agree by this.
+    #[must_use]
+    pub fn by(mut self, kind: Kind) -> Self {
+        if kind == Kind::Group {
+            let leases = [
+                "LEASE_DATABASE",
+                "LEASE_HEARTBEAT_MS",
+                "LEASE_TIMEOUT_MS",
+                "LEASE_POLL_MS",
+            ];
+            for name in leases {
+                self.setup = self.setup.without(name);
+            }
+            let topic = format!("{}.instances", self.prefix);
+            let setup = self.setup.env("COORDINATION", "kafka");
+            let setup = setup.env("COORDINATION_TOPIC", topic);
+            self.setup = setup.env("KAFKA_SESSION_TIMEOUT_MS", 2000);
+        }
+        self
     }
 
     /// Begins to write; before that nothing is carried.

@@ -1,6 +1,6 @@
 //! Streams are given from one instance to another on purpose.
 
-use super::fleet::{BOTH, Fleet, name, owners, spread, subscriptions};
+use super::fleet::{Fleet, Kind, name, owners, spread, subscriptions};
 use crate::support::{self, Exit, PATIENCE, Tailwater, eventually};
 use bson::{Document, doc};
 use rustix::process::Signal;
@@ -15,18 +15,23 @@ async fn ask(fleet: &Fleet<'_>, of: &Tailwater, args: &[&str]) -> Exit {
 /// What is handed over waits for no lease to expire.
 const EXPIRY: Duration = Duration::from_secs(30);
 
-/// Leases that would be waited for, should somebody wait.
-async fn fleet(streams: usize, delivery: &str) -> Fleet<'static> {
+/// Time-outs that would be waited for, should somebody wait.
+async fn fleet(kind: Kind, streams: usize, delivery: &str) -> Fleet<'static> {
     let mut fleet = Fleet::new(streams, delivery).await;
     for times in ["LEASE_HEARTBEAT_MS", "LEASE_TIMEOUT_MS", "LEASE_POLL_MS"] {
         fleet.setup = fleet.setup.without(times);
+    }
+    let mut fleet = fleet.by(kind);
+    if kind == Kind::Group {
+        let session = EXPIRY.as_millis();
+        fleet.setup = fleet.setup.env("KAFKA_SESSION_TIMEOUT_MS", session);
     }
     fleet
 }
 
 async fn hand_over(times: usize) {
-    for delivery in BOTH {
-        let mut fleet = fleet(1, delivery).await;
+    for (kind, delivery) in Kind::with_both() {
+        let mut fleet = fleet(kind, 1, delivery).await;
         let stream = fleet.databases[0].name().to_owned();
         let one = fleet.setup.start().await;
         spread(&[&one], &[1]).await;
@@ -54,7 +59,9 @@ async fn hand_over(times: usize) {
             "{listed}"
         );
         let pause = fleet.assert_whole().await;
-        println!("{delivery}: {pause:?} without a record, the longest of {times} hand-overs");
+        println!(
+            "{kind:?} {delivery}: {pause:?} without a record, the longest of {times} hand-overs"
+        );
         assert!(pause < EXPIRY, "{pause:?}");
         one.stop().await;
         two.stop().await;
@@ -75,8 +82,8 @@ async fn twenty_hand_overs() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_that_is_stopped_gives_its_streams_away_and_exits_with_0() {
-    for delivery in BOTH {
-        let mut fleet = fleet(3, delivery).await;
+    for (kind, delivery) in Kind::with_both() {
+        let mut fleet = fleet(kind, 3, delivery).await;
         let one = fleet.setup.start().await;
         spread(&[&one], &[3]).await;
         let two = fleet.setup.start().await;
@@ -91,9 +98,12 @@ async fn an_instance_that_is_stopped_gives_its_streams_away_and_exits_with_0() {
         let ids: Vec<_> = (0..3).map(|index| fleet.id(index)).collect();
         let setup = fleet.setup.clone();
         let pause = fleet.assert_whole().await;
-        println!("{delivery}: {pause:?} without a record, the longest of a rolling stop");
+        println!("{kind:?} {delivery}: {pause:?} without a record, the longest of a rolling stop");
         assert!(pause < EXPIRY, "{pause:?}");
         two.stop().await;
+        if kind != Kind::Leases {
+            continue;
+        }
         let client = support::mongo().await.client().await;
         let leases = client.database(&setup.vars()["LEASE_DATABASE"]);
         let leases = leases.collection::<Document>("leases");

@@ -42,16 +42,20 @@ impl Member {
             false => !self.registry.is_silent(id, 1),
         });
         let known = owner.and_then(|id| self.registry.instances.get(id));
-        // The record is written a moment after the claim.
-        let is_described = record.owner.as_deref() == owner;
+        // The record is written a moment after the claim: it will say one more.
+        let is_described = owner.is_none() || record.owner.as_deref() == owner;
+        let is_handed_over = !is_described && record.owner.is_some();
         let last = record.owner.filter(|last| owner != Some(last));
         StreamView {
             owner: owner.map(str::to_owned),
             mine: owner == Some(self.me.as_str()),
-            since: record.since.map(system).filter(|_| is_described),
-            epoch: record.epoch,
+            since: record
+                .since
+                .map(system)
+                .filter(|_| is_described && owner.is_some()),
+            epoch: record.epoch + u64::from(!is_described),
             last_heartbeat: known.and_then(|known| known.record.last_heartbeat.map(system)),
-            hand_overs: record.hand_overs,
+            hand_overs: record.hand_overs + u64::from(is_handed_over),
             previous: last.or(record.previous),
             moving_to: self.moving_to(stream, owner),
         }
