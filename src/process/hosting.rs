@@ -92,7 +92,7 @@ impl<'a> Hosting<'a> {
         if !self.manner.is_shared {
             return;
         }
-        self.streams.forget_ended(self.shared);
+        self.streams.forget_ended();
         let able = self.streams.able();
         if able != self.able {
             self.able = able.clone();
@@ -145,9 +145,12 @@ impl<'a> Hosting<'a> {
 
     /// Gives the streams away, each after its last commit, and stops those that nobody takes.
     async fn leave(mut self) -> Result<(), Error> {
+        let grace = self.shared.grace.clone();
+        grace.end_all();
         let coordination = self.coordination.clone();
         let mut left = async move { coordination.leave().await }.boxed();
-        let limit = Instant::now() + self.shared.shutdown_timeout;
+        // What is not given away by then is stopped all at once, and has the rest of the time for it.
+        let limit = Instant::now() + grace.left() / 2;
         if self.until_left(&mut left, limit).await {
             return self.streams.stop_all().await;
         }

@@ -20,6 +20,7 @@ use crate::source::{Filter, preflight};
 use crate::status::waiting::Awaited;
 use crate::status::{Board, State, line, stall};
 use crate::stream::ahead;
+use crate::stream::grace::Grace;
 use crate::stream::shared::Shared;
 use crate::stream::streams::{Manner, Streams};
 use crate::stream::waiting::retrying;
@@ -120,7 +121,7 @@ async fn run_streams(
             config.max_in_flight_bytes,
             config.streams.len(),
         )),
-        shutdown_timeout: config.shutdown_timeout,
+        grace: Grace::new(config.shutdown_timeout),
         instance: instance(),
     };
     let joined = tokio::select! {

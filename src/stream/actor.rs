@@ -2,7 +2,7 @@
 
 use super::context::StreamContext;
 use super::shared::Shared;
-use super::{start, supervise};
+use super::{incarnation, start, supervise};
 use crate::checkpoint::committer::{self, Checkpoints};
 use crate::config::StreamSpec;
 use crate::error::{Code, Error};
@@ -134,7 +134,10 @@ async fn carry(
         ended = supervise(&context, opened, checkpoints).boxed() => ended?,
         never = watch_topics(&context) => match never {},
     };
-    let closing = tokio::time::timeout(context.shared.shutdown_timeout, checkpoints.close());
+    let closing = tokio::time::timeout(
+        context.shared.grace.left().max(incarnation::LAST_COMMIT),
+        checkpoints.close(),
+    );
     closing
         .await
         .unwrap_or_else(|_elapsed| Err(committer::not_in_time()))?;

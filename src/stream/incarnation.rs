@@ -30,7 +30,7 @@ use tasks::{Committing, Reading};
 use tokio::task::JoinError;
 
 /// The least that the last checkpoint of a stop is given, when the drain has used up its time.
-const LAST_COMMIT: Duration = Duration::from_secs(2);
+pub(super) const LAST_COMMIT: Duration = Duration::from_secs(2);
 
 /// How an incarnation ended.
 pub struct Outcome {
@@ -227,7 +227,7 @@ impl<'a> Incarnation<'a> {
             checkpoints: topic.as_deref(),
         };
         // What is still waited for then is given up: the stream should end.
-        let mut overdue = std::pin::pin!(after_stop(context, context.shared.shutdown_timeout));
+        let mut overdue = std::pin::pin!(after_stop(context, || context.shared.grace.left()));
         let mut is_overdue = false;
         let end = {
             // A panic ends it as an error does: what is before it is drained and committed.
@@ -261,13 +261,8 @@ impl<'a> Incarnation<'a> {
         drop(pump);
         reading.halt();
         // A stop does not wait for a store that is away: what is given up on is as after a crash.
-        let left = context
-            .shared
-            .shutdown_timeout
-            .saturating_sub(began.elapsed());
-        let committed = committing
-            .finish(after_stop(context, left.max(LAST_COMMIT)))
-            .await;
+        let left = || context.shared.grace.left_since(began).max(LAST_COMMIT);
+        let committed = committing.finish(after_stop(context, left)).await;
         let faults = producer::purge(producer).await?;
         let settled = Settled::of(leader, committed, &faults, stored_before, position)?;
         reading.ended().await?;
@@ -297,7 +292,7 @@ async fn drain(context: &StreamContext, pump: &mut Pump<'_>, end: &End) -> bool 
         if is_last_chance {
             context.stop().cancelled().await;
         }
-        tokio::time::sleep(context.shared.shutdown_timeout).await;
+        tokio::time::sleep(context.shared.grace.left()).await;
     };
     tokio::select! {
         drained = pump.finish() => drained,
@@ -306,9 +301,9 @@ async fn drain(context: &StreamContext, pump: &mut Pump<'_>, end: &End) -> bool 
 }
 
 /// Waits until the stream was asked to stop, and then for `grace`.
-async fn after_stop(context: &StreamContext, grace: Duration) {
+async fn after_stop(context: &StreamContext, grace: impl FnOnce() -> Duration) {
     context.stop().cancelled().await;
-    tokio::time::sleep(grace).await;
+    tokio::time::sleep(grace()).await;
 }
 
 fn panicked(task: &str, ended: JoinError) -> Error {

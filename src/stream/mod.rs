@@ -7,6 +7,7 @@
 pub mod actor;
 pub mod ahead;
 pub mod context;
+pub mod grace;
 mod hints;
 pub mod history;
 pub mod incarnation;

@@ -1,11 +1,11 @@
 //! What the streams of a process share.
 
+use super::grace::Grace;
 use crate::config::{Kafka, Mongo};
 use crate::flow::budget::Memory;
 use crate::sink::topics::Cluster;
 use mongodb::Client;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Connections, settings and memory that are the process's, not one stream's.
 #[derive(Clone)]
@@ -18,8 +18,8 @@ pub struct Shared {
     pub cluster: Arc<Cluster>,
     /// `MAX_IN_FLIGHT_BYTES`, for all streams.
     pub memory: Arc<Memory>,
-    /// `SHUTDOWN_TIMEOUT_MS`: how long a graceful stop may take.
-    pub shutdown_timeout: Duration,
+    /// How long a graceful stop may take.
+    pub grace: Grace,
     /// A name for this process, which the one that takes over its streams is told of.
     pub instance: String,
 }

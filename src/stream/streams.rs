@@ -25,6 +25,9 @@ const RESTART: Retry = Retry {
     most: 0,
 };
 
+/// How often an instance that stands by looks whether it could still take a stream.
+const LOOK_AGAIN: Duration = Duration::from_secs(300);
+
 /// A stream that ran for so long has recovered from what ended it the last time.
 const RECOVERED: Duration = Duration::from_secs(300);
 
@@ -39,6 +42,8 @@ pub struct Handle {
     life: watch::Sender<Life>,
     /// It could run here, as far as is known.
     is_able: AtomicBool,
+    /// Wakes the task that looks whether it could run here.
+    look_again: Notify,
     /// Told of each change of `life`, and when the checks have passed.
     changed: Arc<Notify>,
 }
@@ -61,8 +66,10 @@ enum Life {
     Running,
     /// It cannot run, until somebody tells it to try again.
     Failed(Error),
-    /// It cannot run, and no task tries.
+    /// It could not run, as far as was seen.
     Unable(Error),
+    /// It was the only one, and the process ends with it.
+    Over(Error),
     /// Another instance has claimed it.
     Fenced,
     /// Its last run did not end as it should.
@@ -78,6 +85,7 @@ impl Handle {
             desired: watch::Sender::new(Desired::Run),
             life: watch::Sender::new(Life::Idle),
             is_able: AtomicBool::new(false),
+            look_again: Notify::new(),
             changed,
         }
     }
@@ -133,7 +141,12 @@ impl Handle {
             is_stopped
         });
         let span = self.board.span.clone();
+        let handle = Arc::clone(self);
         let live = Arc::clone(self).live(shared.clone(), manner);
+        let live = async move {
+            live.await;
+            handle.look_again.notify_one();
+        };
         tokio::spawn(live.instrument(span));
     }
 
@@ -146,21 +159,27 @@ impl Handle {
         });
     }
 
-    /// Looks whether the stream could run here, until it can or a look has refused for good; runs nothing.
+    /// Looks whether the stream could run here, again and again while it does not; runs nothing.
     async fn look(self: Arc<Self>, shared: Shared) {
         let mut delays = RESTART.delays();
         loop {
             let look = start::look(&self.spec, &shared, &self.board);
             let looked = caught("the look at a stream", look.boxed()).await.flatten();
             let error = looked.err();
-            if !self.note_look(error.as_ref()) {
-                return;
+            let is_noted = self.note_look(error.as_ref());
+            let pause = match &error {
+                None => {
+                    delays = RESTART.delays();
+                    Some(LOOK_AGAIN)
+                }
+                Some(error) => delays.next().filter(|_| error.code.may_pass()),
+            };
+            if let Some(error) = error.filter(|_| is_noted) {
+                self.say(&error);
             }
-            let Some(error) = error else { return };
-            self.say(&error);
-            match delays.next().filter(|_| error.code.may_pass()) {
-                Some(pause) => tokio::time::sleep(pause).await,
-                None => return,
+            tokio::select! {
+                () = self.look_again.notified() => {}
+                () = sleep(pause.filter(|_| is_noted)) => {}
             }
         }
     }
@@ -192,13 +211,17 @@ impl Handle {
 
     /// Makes it idle where its task has ended so; whether it had.
     fn forget(&self, is_so: impl Fn(&Life) -> bool) -> bool {
-        self.life.send_if_modified(|life| {
+        let is_forgotten = self.life.send_if_modified(|life| {
             let is_so = is_so(life);
             if is_so {
                 *life = Life::Idle;
             }
             is_so
-        })
+        });
+        if is_forgotten {
+            self.look_again.notify_one();
+        }
+        is_forgotten
     }
 
     /// Runs the stream until it is stopped. Where it is not alone, it outlives its faults.
@@ -236,7 +259,7 @@ impl Handle {
                 Err(error) => error,
             };
             if manner.is_alone {
-                self.enter(Life::Unable(error));
+                self.enter(Life::Over(error));
                 return;
             }
             self.say(&error);
@@ -436,18 +459,16 @@ impl Streams {
 
     /// Lets streams be started again that have ended here, as they should or not: they are another instance's,
     /// and what was not committed was read again by that one. Looks at each whether it could be taken back.
-    pub fn forget_ended(&self, shared: &Shared) {
+    pub fn forget_ended(&self) {
         for handle in self.all() {
-            if handle.forget(|life| matches!(life, Life::Ended(_))) {
-                let span = handle.board.span.clone();
-                tokio::spawn(handle.look(shared.clone()).instrument(span));
-            }
+            handle.forget(|life| matches!(life, Life::Ended(_)));
         }
     }
 
     /// Whether no stream is left that can run.
     pub fn none_can_run(&self) -> bool {
-        let failed = |life: &Life| matches!(life, Life::Failed(_) | Life::Unable(_));
+        let failed =
+            |life: &Life| matches!(life, Life::Failed(_) | Life::Unable(_) | Life::Over(_));
         self.all()
             .iter()
             .all(|handle| failed(&handle.life.borrow()))
@@ -468,9 +489,10 @@ impl Streams {
             // The sender is in `handle`.
             let _ = life.wait_for(|life| !matches!(life, Life::Running)).await;
             let ended = match &*life.borrow() {
-                Life::Failed(error) | Life::Unable(error) | Life::Ended(error) => {
-                    Some(error.clone())
-                }
+                Life::Failed(error)
+                | Life::Unable(error)
+                | Life::Over(error)
+                | Life::Ended(error) => Some(error.clone()),
                 Life::Idle | Life::Running | Life::Fenced => None,
             };
             if let (Ok(()), Some(error)) = (&first, ended) {
