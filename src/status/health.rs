@@ -183,4 +183,19 @@ mod tests {
         board.enter(State::Disabled);
         assert_eq!(board.health(), Health::Healthy);
     }
+
+    #[test]
+    fn an_instance_that_stands_by_is_ready_and_well_and_one_without_an_owner_is_neither_for_long() {
+        let board = crate::status::board();
+        board.leave_to_others(State::Standby);
+        assert!(!board.is_ready(), "nobody has looked at the servers");
+        board.mongo_connected.set(true);
+        board.kafka_connected.set(true);
+        assert!(board.is_ready());
+        assert_eq!(board.health(), Health::Healthy);
+        board.enter(State::Unowned);
+        assert!(!board.is_ready() && board.is_on_its_way());
+        assert_eq!(board.health(), Health::Healthy, "a hand-over");
+        assert_eq!(board.lag(), std::time::Duration::ZERO);
+    }
 }

@@ -157,6 +157,18 @@ fn images_can_be_given_by_digest_and_the_page_names_each_parameter() {
     }
 }
 
+/// Two replicas without coordination would fence each other for ever.
+#[test]
+fn the_manifests_with_two_instances_coordinate_them() {
+    let manifest = read("config/kubernetes/tailwater.yaml");
+    assert_eq!(manifest_value(&manifest, "replicas"), Some("2"));
+    assert!(manifest.contains("{ name: COORDINATION, value: kafka }"));
+    assert!(manifest.contains("kind: PodDisruptionBudget"));
+    let compose = read("docker-compose.yml");
+    assert!(compose.contains("COORDINATION: ${COORDINATION:-kafka}"));
+    assert!(compose.contains("profiles: [standby]"));
+}
+
 #[test]
 fn no_example_token_of_ours_is_taken() {
     let manifest = read("config/kubernetes/tailwater.yaml");
