@@ -168,3 +168,27 @@ async fn an_owner_that_is_cut_from_kafka_alone_keeps_the_stream_until_somebody_m
     fleet.assert_whole().await;
     two.stop().await;
 }
+
+/// It knows nothing of leases, so it wins at first; but nobody fights over the stream.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_that_claims_the_stream_is_fenced_once_and_nobody_fights() {
+    let mut fleet = Fleet::new(1, "at_least_once").await;
+    let (one, two) = pair(&fleet).await;
+    fleet.write();
+    fleet.flows().await;
+    let stranger = fleet.setup.clone().env("COORDINATION", "none");
+    let mut stranger = stranger.spawn();
+    let exit = stranger.wait_exit(PATIENCE).await;
+    assert_eq!(exit.code, Some(7), "{}", exit.output);
+    fleet.flows().await;
+    let row = subscriptions(&two).await["subscriptions"][0].clone();
+    assert!(row["handOvers"].as_u64().unwrap() <= 2, "{row:#}");
+    let logs = [one.log(), two.log()];
+    let fenced = logs
+        .iter()
+        .map(|log| log.matches("code=\"fenced\"").count());
+    assert_eq!(fenced.sum::<usize>(), 1, "{}", logs.join("\n---\n"));
+    fleet.assert_whole().await;
+    one.stop().await;
+    two.stop().await;
+}
