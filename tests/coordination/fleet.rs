@@ -92,7 +92,10 @@ impl<'a> Fleet<'a> {
             let topic = format!("{}.instances", self.prefix);
             let setup = self.setup.env("COORDINATION", "kafka");
             let setup = setup.env("COORDINATION_TOPIC", topic);
-            self.setup = setup.env("KAFKA_SESSION_TIMEOUT_MS", 2000);
+            self.setup = match setup.vars().contains_key("KAFKA_SESSION_TIMEOUT_MS") {
+                true => setup,
+                false => setup.env("KAFKA_SESSION_TIMEOUT_MS", 2000),
+            };
         }
         self
     }

@@ -1,6 +1,6 @@
 //! Many streams over several processes.
 
-use super::fleet::{Fleet, Kind, owners, spread, subscriptions};
+use super::fleet::{Fleet, Kind, owners, spread, subscriptions, with_times};
 use crate::support::{PATIENCE, Tailwater, eventually};
 use std::collections::BTreeMap;
 
@@ -29,7 +29,14 @@ async fn twelve_streams_on_three_processes_spread_and_each_moves_once() {
 }
 
 async fn spread_twelve(kind: Kind) {
-    let mut fleet = Fleet::new(12, "at_least_once").await.by(kind);
+    let mut fleet = Fleet::new(12, "at_least_once").await;
+    // What it counts is only so while nobody loses a lease because the machine is slow.
+    let setup = with_times(fleet.setup, [500, 6000, 1000]);
+    fleet.setup = match kind {
+        Kind::Leases => setup,
+        Kind::Group => setup.env("KAFKA_SESSION_TIMEOUT_MS", 6000),
+    };
+    let mut fleet = fleet.by(kind);
     let (mut one, mut two, mut three) = (
         fleet.setup.spawn(),
         fleet.setup.spawn(),
