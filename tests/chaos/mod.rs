@@ -5,7 +5,7 @@
 //! doing).
 
 pub mod history;
-mod plan;
+pub(crate) mod plan;
 pub mod workload;
 
 use crate::support::{

@@ -57,7 +57,7 @@ async fn of_two_instances_the_last_one_wins_and_the_first_says_so() {
         "{}",
         exit.output
     );
-    let by = format!("/{})", second.pid());
+    let by = format!("/{}-", second.pid());
     assert!(exit.output.contains(&by), "{}", exit.output);
 
     let written = load.stop().await;

@@ -1,27 +1,27 @@
 //! What a stop and a crash of the process leave behind, in every stream.
 
 use super::{Streams, ids};
-use crate::support::{self, Tailwater};
+use crate::support;
 use bson::doc;
 use std::collections::BTreeSet;
 
 const DATABASES: usize = 10;
 const COUNT: i32 = 150;
 
-/// Writes to all databases side by side.
-fn write(streams: &Streams) -> Vec<tokio::task::JoinHandle<()>> {
+/// Writes so many documents to each database, side by side.
+pub(super) fn write(streams: &Streams, count: i32) -> Vec<tokio::task::JoinHandle<()>> {
     let writer = |index: usize| {
         let users = streams.databases[index].documents("users");
         tokio::spawn(async move {
-            for id in 0..COUNT {
+            for id in 0..count {
                 users.insert_one(doc! {"_id": id}).await.unwrap();
             }
         })
     };
-    (0..DATABASES).map(writer).collect()
+    (0..streams.databases.len()).map(writer).collect()
 }
 
-async fn nothing_is_lost_or_reordered(delivery: &str) {
+async fn kills_of_the_process(delivery: &str) {
     let kafka = support::kafka().await;
     let streams = Streams::new(kafka, DATABASES).await;
     let setup = streams
@@ -31,7 +31,7 @@ async fn nothing_is_lost_or_reordered(delivery: &str) {
         .env("KAFKA_TOPIC_PARTITIONS", 1)
         .env("COMMIT_INTERVAL_MS", 50);
     let mut tailwater = setup.start().await;
-    let writers = write(&streams);
+    let writers = write(&streams, COUNT);
     for seen in [20, 60, 100] {
         // Wherever each of the streams is then.
         kafka.wait_for_records(&[&streams.topic(3)], seen).await;
@@ -49,19 +49,20 @@ async fn nothing_is_lost_or_reordered(delivery: &str) {
         };
         kafka.wait_until(&[&topic], "all of them", is_whole).await;
     }
-    check(tailwater, &streams, delivery).await;
+    tailwater.stop().await;
+    nothing_lost_or_reordered(&streams, COUNT, delivery).await;
 }
 
-async fn check(tailwater: Tailwater, streams: &Streams, delivery: &str) {
-    tailwater.stop().await;
+/// Each database's topic has all of its documents in order, for a consumer that leaves out what it has seen; and exactly
+/// once for every consumer.
+pub(super) async fn nothing_lost_or_reordered(streams: &Streams, count: i32, delivery: &str) {
     let kafka = support::kafka().await;
-    for index in 0..DATABASES {
+    for index in 0..streams.databases.len() {
         let topic = streams.topic(index);
         let records = match delivery {
             "exactly_once" => kafka.committed_records(&[&topic]).await,
             _ => kafka.records(&[&topic]).await,
         };
-        // As a consumer that leaves out what it has seen.
         let mut last = 0;
         let mut fresh = Vec::new();
         for record in &records {
@@ -71,22 +72,22 @@ async fn check(tailwater: Tailwater, streams: &Streams, delivery: &str) {
                 fresh.push(record.clone());
             }
         }
-        let every: Vec<_> = (0..i64::from(COUNT)).collect();
+        let every: Vec<_> = (0..i64::from(count)).collect();
         assert_eq!(ids(&fresh), every, "{topic}");
         if delivery == "exactly_once" {
-            assert_eq!(records.len(), COUNT as usize, "repeated: {topic}");
+            assert_eq!(records.len(), count as usize, "repeated: {topic}");
         }
     }
 }
 
 #[tokio::test]
 async fn kills_lose_and_reorder_nothing_in_any_stream_at_least_once() {
-    nothing_is_lost_or_reordered("at_least_once").await;
+    kills_of_the_process("at_least_once").await;
 }
 
 #[tokio::test]
 async fn kills_lose_reorder_and_repeat_nothing_in_any_stream_exactly_once() {
-    nothing_is_lost_or_reordered("exactly_once").await;
+    kills_of_the_process("exactly_once").await;
 }
 
 /// The id of a single stream over a database is that of the stream of the same name.

@@ -3,6 +3,7 @@
 mod crash;
 mod isolation;
 mod operators;
+mod restarts;
 
 use crate::support::{self, Database, Kafka, Record, Setup, unique};
 use bson::doc;
