@@ -24,7 +24,7 @@ use crate::status::waiting::{Awaited, Waits};
 pub use cluster::Cluster;
 use cluster::{Creation, Limits, State};
 use futures_util::StreamExt;
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -378,16 +378,20 @@ impl Topics {
         }
     }
 
-    /// The first of these that the brokers say does not exist; none where they do not answer.
-    pub async fn missing(&self, names: impl Iterator<Item = &str>) -> Option<String> {
+    /// The first of these that the brokers say does not exist.
+    ///
+    /// # Errors
+    /// When they do not answer.
+    pub async fn missing(
+        &self,
+        names: impl Iterator<Item = &str>,
+    ) -> Result<Option<String>, KafkaError> {
         for name in names {
-            match self.cluster.look(name).await {
-                Ok(State::Missing) => return Some(name.to_owned()),
-                Ok(_) => {}
-                Err(_) => return None,
+            if self.cluster.look(name).await? == State::Missing {
+                return Ok(Some(name.to_owned()));
             }
         }
-        None
+        Ok(None)
     }
 
     /// Looks again at topics in use, as limits and partitions change while running, and returns a
