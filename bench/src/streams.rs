@@ -53,7 +53,8 @@ pub async fn run(settings: &Settings) -> Fallible {
 }
 
 fn start(settings: &Settings, count: usize, log: &Path) -> Fallible<Measured> {
-    let unique = subject::unique();
+    // What a topic's name may have, a database's may not.
+    let unique = subject::unique().replace('.', "_");
     let names: Vec<_> = (0..count)
         .map(|index| format!("s{unique}_{index}"))
         .collect();
