@@ -5,3 +5,4 @@ pub mod client;
 pub mod partition;
 pub mod produce;
 pub mod rights;
+pub mod topic;

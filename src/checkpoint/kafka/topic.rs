@@ -6,15 +6,13 @@ use crate::config::Kafka;
 use crate::error::{Code, Error};
 use crate::kafka::client::{self, Kind, Logging};
 use crate::kafka::partition::partition_of;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use crate::kafka::topic::{self, METADATA_TIMEOUT};
+use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::client::Client;
 use rdkafka::config::FromClientConfigAndContext;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
-/// Partitions of a topic that we make: streams are spread over them, and with `COORDINATION=kafka` so
-/// are instances. Fixed, since a stream's place depends on it.
+/// Partitions of a topic that we make: streams are spread over them. Fixed, since a stream's place depends on it.
 const PARTITIONS: i32 = 16;
 
 /// Only closed segments are compacted. A commit a second fills a mebibyte, the least that brokers
@@ -27,9 +25,6 @@ const SETTINGS: [(&str, &str); 4] = [
     ("segment.ms", "600000"),
     ("min.cleanable.dirty.ratio", "0.1"),
 ];
-
-const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
-const CREATION_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The checkpoint topic and how many partitions it has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,7 +86,9 @@ impl Topic {
                 Some(topic) => topic,
                 None => {
                     runtime.block_on(Self::create(&admin, &kafka, &name))?;
-                    Self::await_leaders(&admin, &name)?
+                    topic::await_new(&format!("checkpoint topic {name}"), || {
+                        Self::find(admin.inner(), &name)
+                    })?
                 }
             };
             runtime.block_on(topic.check_policy(&admin))?;
@@ -104,43 +101,12 @@ impl Topic {
 
     /// The topic as it is; `None` when it does not exist.
     pub(super) fn find(client: &Client<Logging>, name: &str) -> Result<Option<Self>, Error> {
-        let failed =
-            |error: &KafkaError| client::error(format!("looking for the topic {name}"), error);
-        let metadata = client
-            .fetch_metadata(Some(name), METADATA_TIMEOUT)
-            .map_err(|error| failed(&error))?;
-        let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == name) else {
-            return Err(failed(&KafkaError::MetadataFetch(
-                RDKafkaErrorCode::UnknownTopic,
-            )));
-        };
-        if let Some(error) = topic.error() {
-            let code = RDKafkaErrorCode::from(error);
-            return match code {
-                RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => {
-                    Ok(None)
-                }
-                code => Err(failed(&KafkaError::MetadataFetch(code))),
-            };
-        }
-        if topic
-            .partitions()
-            .iter()
-            .any(|partition| partition.leader() < 0)
-        {
-            return Err(failed(&KafkaError::MetadataFetch(
-                RDKafkaErrorCode::LeaderNotAvailable,
-            )));
-        }
-        match i32::try_from(topic.partitions().len()) {
-            Ok(partitions) if partitions > 0 => Ok(Some(Self {
-                name: name.to_owned(),
-                partitions,
-            })),
-            _ => Err(failed(&KafkaError::MetadataFetch(
-                RDKafkaErrorCode::LeaderNotAvailable,
-            ))),
-        }
+        let found = topic::partitions(client, name)
+            .map_err(|error| client::error(format!("looking for the topic {name}"), &error))?;
+        Ok(found.map(|partitions| Self {
+            name: name.to_owned(),
+            partitions,
+        }))
     }
 
     async fn create(admin: &AdminClient<Logging>, kafka: &Kafka, name: &str) -> Result<(), Error> {
@@ -176,54 +142,19 @@ impl Topic {
         options: AdminOptions,
     ) -> Result<bool, Error> {
         if !kafka.creation.enabled {
-            let settings: Vec<_> = SETTINGS.iter().map(|(k, v)| format!("{k}={v}")).collect();
             return Err(Error::new(
                 Code::SinkRefused,
                 format!(
                     "the checkpoint topic {name} does not exist and KAFKA_CREATE_TOPICS is false: \
                      create it with {PARTITIONS} partitions and {}",
-                    settings.join(", ")
+                    topic::listed(&SETTINGS)
                 ),
             ));
         }
-        // -1 leaves it to the broker.
-        let replication = TopicReplication::Fixed(kafka.creation.replication.unwrap_or(-1));
-        let mut wanted = NewTopic::new(name, PARTITIONS, replication);
-        for (setting, value) in SETTINGS {
-            wanted = wanted.set(setting, value);
-        }
-        let options = options.operation_timeout(Some(CREATION_TIMEOUT));
-        let failed = |error: &KafkaError| {
-            client::error(format!("creating the checkpoint topic {name}"), error)
-        };
-        let results = admin
-            .create_topics([&wanted], &options)
-            .await
-            .map_err(|error| failed(&error))?;
-        match results.into_iter().next() {
-            Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) | None => Ok(false),
-            Some(Err((_, code))) => Err(failed(&KafkaError::AdminOp(code))),
-            Some(Ok(_)) => Ok(true),
-        }
-    }
-
-    /// A new topic becomes known and gets its leaders a little later.
-    fn await_leaders(admin: &AdminClient<Logging>, name: &str) -> Result<Self, Error> {
-        let deadline = Instant::now() + CREATION_TIMEOUT;
-        loop {
-            let problem = match Self::find(admin.inner(), name) {
-                Ok(Some(topic)) => return Ok(topic),
-                Ok(None) => Error::new(
-                    Code::SinkUnavailable,
-                    format!("the new checkpoint topic {name} does not show up"),
-                ),
-                Err(error) => error,
-            };
-            if Instant::now() >= deadline || problem.code != Code::SinkUnavailable {
-                return Err(problem);
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        let wanted = (name, PARTITIONS);
+        let asked = topic::create(admin, &kafka.creation, wanted, &SETTINGS, options).await;
+        asked
+            .map_err(|error| client::error(format!("creating the checkpoint topic {name}"), &error))
     }
 
     /// Without compaction old checkpoints pile up; with deletion, the only one is lost some day.

@@ -4,15 +4,12 @@ use super::names::Names;
 use crate::config::Kafka;
 use crate::error::{Code, Error};
 use crate::kafka::client::{self, Kind, Logging};
+use crate::kafka::topic;
 use crate::tasks;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use std::time::{Duration, Instant};
 use tracing::info;
-
-const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
-const CREATION_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a client waits at most before it tries again to reach a broker, in milliseconds. librdkafka's
 /// usual ten seconds are as long as a session.
@@ -98,20 +95,8 @@ impl Wanted {
             return Err(Error::new(Code::SinkRefused, self.absent()));
         }
         runtime.block_on(self.create(admin, kafka))?;
-        let deadline = Instant::now() + CREATION_TIMEOUT;
-        loop {
-            match self.find(admin) {
-                Ok(Some(partitions)) => return self.check(partitions),
-                Err(error) if error.code != Code::SinkUnavailable => return Err(error),
-                Err(error) if Instant::now() >= deadline => return Err(error),
-                Ok(None) if Instant::now() >= deadline => {
-                    let sentence = format!("the new topic {} does not show up", self.name);
-                    return Err(Error::new(Code::SinkUnavailable, sentence));
-                }
-                // A new topic becomes known a little later.
-                Ok(None) | Err(_) => std::thread::sleep(Duration::from_millis(20)),
-            }
-        }
+        let what = format!("topic {}", self.name);
+        self.check(topic::await_new(&what, || self.find(admin))?)
     }
 
     /// How many partitions it has; none where it does not exist.
@@ -123,27 +108,7 @@ impl Wanted {
             }
             error
         };
-        let metadata = admin
-            .inner()
-            .fetch_metadata(Some(&self.name), METADATA_TIMEOUT)
-            .map_err(|error| failed(&error))?;
-        let of = |code| failed(&KafkaError::MetadataFetch(code));
-        let mut topics = metadata.topics().iter();
-        let Some(topic) = topics.find(|topic| topic.name() == self.name) else {
-            return Err(of(RDKafkaErrorCode::UnknownTopic));
-        };
-        match topic.error().map(RDKafkaErrorCode::from) {
-            None => {}
-            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
-                return Ok(None);
-            }
-            Some(code) => return Err(of(code)),
-        }
-        let mut partitions = topic.partitions().iter();
-        if topic.partitions().is_empty() || partitions.any(|partition| partition.leader() < 0) {
-            return Err(of(RDKafkaErrorCode::LeaderNotAvailable));
-        }
-        Ok(i32::try_from(topic.partitions().len()).ok())
+        topic::partitions(admin.inner(), &self.name).map_err(|error| failed(&error))
     }
 
     fn check(&self, partitions: i32) -> Result<(), Error> {
@@ -162,13 +127,6 @@ impl Wanted {
     }
 
     async fn create(&self, admin: &AdminClient<Logging>, kafka: &Kafka) -> Result<(), Error> {
-        // -1 leaves it to the broker.
-        let replication = TopicReplication::Fixed(kafka.creation.replication.unwrap_or(-1));
-        let mut topic = NewTopic::new(&self.name, self.partitions, replication);
-        for (setting, value) in self.settings {
-            topic = topic.set(setting, value);
-        }
-        let options = AdminOptions::new().operation_timeout(Some(CREATION_TIMEOUT));
         let failed = |error: &KafkaError| {
             let mut error = client::error(format!("creating the topic {}", self.name), error);
             if error.code == Code::SinkRefused {
@@ -176,17 +134,14 @@ impl Wanted {
             }
             error
         };
-        let results = admin.create_topics([&topic], &options).await;
-        match results.map_err(|error| failed(&error))?.into_iter().next() {
-            // Another instance was faster.
-            Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) | None => Ok(()),
-            Some(Err((_, code))) => Err(failed(&KafkaError::AdminOp(code))),
-            Some(Ok(_)) => {
-                let (topic, partitions) = (&self.name, self.partitions);
-                info!(topic, partitions, "created a topic of the coordination");
-                Ok(())
-            }
+        let wanted = (self.name.as_str(), self.partitions);
+        let options = AdminOptions::new();
+        let asked = topic::create(admin, &kafka.creation, wanted, self.settings, options).await;
+        if asked.map_err(|error| failed(&error))? {
+            let (topic, partitions) = wanted;
+            info!(topic, partitions, "created a topic of the coordination");
         }
+        Ok(())
     }
 
     fn absent(&self) -> String {
@@ -201,14 +156,9 @@ impl Wanted {
         let Self {
             name, partitions, ..
         } = self;
-        let settings = self
-            .settings
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"));
-        let settings: Vec<_> = settings.collect();
-        let with = match settings.is_empty() {
-            true => String::new(),
-            false => format!(" and {}", settings.join(", ")),
+        let with = match self.settings {
+            [] => String::new(),
+            settings => format!(" and {}", topic::listed(settings)),
         };
         format!("create {name} with partitions={partitions}{with}")
     }

@@ -1,0 +1,95 @@
+//! Tailwater's own topics, those that records do not go to: looked at, made, waited for.
+
+use super::client::Logging;
+use crate::config::TopicCreation;
+use crate::error::{Code, Error};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::Client;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use std::time::{Duration, Instant};
+
+/// How long the brokers may take to describe a topic.
+pub const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
+const CREATION_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How many partitions a topic has, each with a leader; `None` where it does not exist. Blocks.
+///
+/// # Errors
+/// When the brokers cannot say now, or will not.
+pub fn partitions(client: &Client<Logging>, name: &str) -> Result<Option<i32>, KafkaError> {
+    let metadata = client.fetch_metadata(Some(name), METADATA_TIMEOUT)?;
+    let mut topics = metadata.topics().iter();
+    let Some(topic) = topics.find(|topic| topic.name() == name) else {
+        return Err(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopic));
+    };
+    match topic.error().map(RDKafkaErrorCode::from) {
+        None => {}
+        Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
+            return Ok(None);
+        }
+        Some(code) => return Err(KafkaError::MetadataFetch(code)),
+    }
+    let has_leaders = topic.partitions().iter().all(|it| it.leader() >= 0);
+    match i32::try_from(topic.partitions().len()) {
+        Ok(count) if count > 0 && has_leaders => Ok(Some(count)),
+        _ => Err(KafkaError::MetadataFetch(
+            RDKafkaErrorCode::LeaderNotAvailable,
+        )),
+    }
+}
+
+/// Makes a topic; whether it was made, and not by somebody who was faster.
+///
+/// # Errors
+/// Why the brokers do not make it.
+pub async fn create(
+    admin: &AdminClient<Logging>,
+    creation: &TopicCreation,
+    (name, partitions): (&str, i32),
+    settings: &[(&str, &str)],
+    options: AdminOptions,
+) -> Result<bool, KafkaError> {
+    // -1 leaves it to the broker.
+    let replication = TopicReplication::Fixed(creation.replication.unwrap_or(-1));
+    let mut topic = NewTopic::new(name, partitions, replication);
+    for (setting, value) in settings {
+        topic = topic.set(setting, value);
+    }
+    let options = options.operation_timeout(Some(CREATION_TIMEOUT));
+    let results = admin.create_topics([&topic], &options).await?;
+    match results.into_iter().next() {
+        Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) | None => Ok(false),
+        Some(Err((_, code))) => Err(KafkaError::AdminOp(code)),
+        Some(Ok(_)) => Ok(true),
+    }
+}
+
+/// Waits for a new topic: it becomes known and gets its leaders a little later. Blocks.
+///
+/// # Errors
+/// What `find` gives, and [`Code::SinkUnavailable`] where it is not found in time.
+pub fn await_new<T>(what: &str, find: impl Fn() -> Result<Option<T>, Error>) -> Result<T, Error> {
+    let deadline = Instant::now() + CREATION_TIMEOUT;
+    loop {
+        let problem = match find() {
+            Ok(Some(topic)) => return Ok(topic),
+            Ok(None) => {
+                let sentence = format!("the new {what} does not show up");
+                Error::new(Code::SinkUnavailable, sentence)
+            }
+            Err(error) => error,
+        };
+        if Instant::now() >= deadline || problem.code != Code::SinkUnavailable {
+            return Err(problem);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Settings of a topic, as they are given to whoever is to make it by hand.
+pub fn listed(settings: &[(&str, &str)]) -> String {
+    let settings = settings
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"));
+    settings.collect::<Vec<_>>().join(", ")
+}
