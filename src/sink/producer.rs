@@ -33,11 +33,7 @@ const PROPAGATION_MS: &str = "10000";
 /// How long the reports of what is purged may take.
 const LAST_REPORTS: Duration = Duration::from_secs(1);
 /// How often the events thread looks whether it should end: seldom enough for a hundred of them.
-///
-/// The `rdkafka` crate waits for whole milliseconds and turns round without a pause for what is left of the last one:
-/// with a hundred streams at rest, that took more than half a core. So the wait is a little longer than whole ones, by
-/// less than it takes to wake up.
-const POLL: Duration = Duration::from_micros(100_050);
+const POLL: Duration = client::poll_wait(100);
 
 /// How much a producer may hold and send.
 #[derive(Debug, Clone, Copy)]
