@@ -15,11 +15,13 @@
 mod dice;
 mod kafka;
 pub mod mongodb;
+mod publisher;
 mod settings;
 mod silence;
 pub mod view;
 
 pub use crate::config::LeaseTimes;
+pub(crate) use publisher::Publisher;
 pub use settings::{GroupSettings, LeaseSettings, Settings};
 pub use view::{InstanceView, StreamView, View};
 
@@ -91,16 +93,11 @@ impl Coordination {
         instance: String,
         streams: BTreeSet<String>,
     ) -> Result<Self, Error> {
-        let name = Arc::from(instance.as_str());
-        let handle = match settings {
-            Settings::None => Self::alone(instance, streams),
-            Settings::MongoDb(settings) => mongodb::start(settings, instance, streams).await?,
-            Settings::Kafka(settings) => kafka::start(settings, instance, streams).await?,
-        };
-        Ok(Self {
-            instance: name,
-            ..handle
-        })
+        match settings {
+            Settings::None => Ok(Self::alone(instance, streams)),
+            Settings::MongoDb(settings) => mongodb::start(settings, instance, streams).await,
+            Settings::Kafka(settings) => kafka::start(settings, instance, streams).await,
+        }
     }
 
     /// What the others call this instance.
@@ -108,20 +105,17 @@ impl Coordination {
         &self.instance
     }
 
-    pub(crate) fn of(
-        wanted: watch::Receiver<Wanted>,
-        view: watch::Receiver<View>,
-    ) -> (Self, mpsc::Receiver<Command>) {
+    /// A handle, and what stands behind it.
+    pub(crate) fn of(instance: &str) -> (Self, Publisher, mpsc::Receiver<Command>) {
         let (commands, received) = mpsc::channel(COMMANDS);
-        (
-            Self {
-                instance: Arc::default(),
-                wanted,
-                view,
-                commands,
-            },
-            received,
-        )
+        let publisher = Publisher::new(instance.to_owned());
+        let handle = Self {
+            instance: instance.into(),
+            wanted: publisher.watch_wanted(),
+            view: publisher.watch_view(),
+            commands,
+        };
+        (handle, publisher, received)
     }
 
     /// Everything runs here, until the end.
@@ -140,28 +134,24 @@ impl Coordination {
             };
             view.streams.insert(stream.clone(), owned);
         }
+        let (handle, publisher, mut commands) = Self::of(&instance);
         view.instances.insert(instance, own);
-        let (wanted, watched) = watch::channel(Wanted {
-            version: 1,
-            streams,
-        });
-        let (shown, view) = watch::channel(view);
-        let (handle, mut commands) = Self::of(watched, view);
+        publisher.show(view, None);
+        let version = 1;
+        publisher.set(Wanted { version, streams });
         tokio::spawn(async move {
-            // It never changes, and does not end before the handle.
-            let _shown = shown;
             let mut leaving: Option<oneshot::Sender<()>> = None;
             while let Some(command) = commands.recv().await {
                 match command {
                     Command::Running { version, streams } => {
-                        if streams.is_empty() && version == wanted.borrow().version {
+                        if streams.is_empty() && version == publisher.version() {
                             leaving.take().map(|answer| answer.send(()));
                         }
                     }
                     Command::Leave { answer } => {
-                        wanted.send_modify(|wanted| {
-                            wanted.version += 1;
-                            wanted.streams.clear();
+                        publisher.set(Wanted {
+                            version: publisher.version() + 1,
+                            streams: BTreeSet::new(),
                         });
                         leaving = Some(answer);
                     }
@@ -173,7 +163,7 @@ impl Coordination {
                     }
                     Command::CanRun { .. } => {}
                     Command::Fenced { answer, .. } => {
-                        let _ = answer.send(wanted.borrow().version);
+                        let _ = answer.send(publisher.version());
                     }
                 }
             }

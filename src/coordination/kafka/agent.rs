@@ -1,17 +1,18 @@
 //! Connects the member with Kafka, the clock and the handle.
 
-use super::group::{self, Group, Said};
-use super::journal::{Failed, Journal};
+use super::group::{self, Group};
+use super::heard::{Failed, Heard};
+use super::journal::Journal;
 use super::member::{Member, Times};
 use super::names::Names;
 use super::record::Entry;
 use super::topics;
-use crate::coordination::{Command, Coordination, GroupSettings, View, Wanted};
+use crate::coordination::{Command, Coordination, GroupSettings, Publisher};
 use crate::error::{Code, Error};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, oneshot, watch as channel};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
@@ -24,15 +25,6 @@ const STARTING: Duration = Duration::from_secs(30);
 
 /// How long the last record of an instance that leaves may take.
 const SIGNING_OFF: Duration = Duration::from_secs(2);
-
-/// What comes from Kafka.
-#[derive(Debug)]
-pub enum Heard {
-    /// A record of the registry.
-    Read(Entry),
-    Registry(Failed),
-    Group(Said),
-}
 
 /// Registers this instance, joins the group, and begins to decide.
 pub async fn start(
@@ -50,28 +42,18 @@ pub async fn start(
     let (tell, heard) = mpsc::channel(HEARD);
     let journal = Journal::open(kafka, &names, *session, tell.clone())?;
     let group = group::join(kafka, &names, *session, tell)?;
-    let (wanted, watched) = channel::channel(Wanted::default());
-    let (view, viewed) = channel::channel(View::default());
-    let (handle, commands) = Coordination::of(watched, viewed);
+    let (handle, publisher, commands) = Coordination::of(&me);
     let times = Times::of(*session);
-    let member = Member::new(
-        me.clone(),
-        names.group.clone(),
-        streams,
-        times,
-        Timestamp::now(),
-    );
+    let member = Member::new(me, names.group.clone(), streams, times, Timestamp::now());
     let mut agent = Agent {
         member,
         settings,
         names,
-        me,
         origin: Instant::now(),
         journal,
         group: Some(group),
         heard,
-        wanted,
-        view,
+        publisher,
         away: None,
         mending: None,
         leaving: None,
@@ -86,15 +68,13 @@ struct Agent {
     member: Member,
     settings: GroupSettings,
     names: Names,
-    me: String,
     /// All times are since then.
     origin: Instant,
     journal: Journal,
     /// None once this instance leaves.
     group: Option<Group>,
     heard: mpsc::Receiver<Heard>,
-    wanted: channel::Sender<Wanted>,
-    view: channel::Sender<View>,
+    publisher: Publisher,
     /// Why Kafka did not do the last thing that it was asked for; none where it did.
     away: Option<String>,
     /// A topic that was deleted is being made again.
@@ -131,12 +111,13 @@ impl Agent {
                 }
             };
             let failed = match &heard {
-                Some(Heard::Group(Said::Assigned(_))) => {
+                Some(Heard::Assigned(_)) => {
                     is_member = true;
                     None
                 }
-                Some(Heard::Group(Said::Failed(failed))) => Some(failed.error.clone()),
-                Some(Heard::Registry(failed)) => Some(failed.error.clone()),
+                Some(Heard::Failed(failed) | Heard::Unwritten(failed)) => {
+                    Some(failed.error.clone())
+                }
                 _ => None,
             };
             match failed {
@@ -148,9 +129,9 @@ impl Agent {
                 self.hear(heard);
             }
         }
-        self.view.send_replace(self.member.view(self.now()));
+        self.show();
         info!(
-            instance = self.me,
+            instance = self.publisher.instance(),
             group = self.names.group,
             registry = self.names.registry,
             "a consumer group says which streams run here"
@@ -187,35 +168,23 @@ impl Agent {
         }
     }
 
+    fn show(&self) {
+        let view = self.member.view(self.now());
+        self.publisher.show(view, self.away.as_ref());
+    }
+
     /// Publishes and writes what is due.
     fn act(&mut self) {
         // First of all: what may not run any more is not wanted any more.
         self.publish();
         self.write_what_is_due();
         self.publish();
-        let mut view = self.member.view(self.now());
-        view.unreachable.clone_from(&self.away);
-        self.view.send_if_modified(|shown| {
-            let is_new = *shown != view;
-            *shown = view;
-            is_new
-        });
+        self.show();
     }
 
     fn publish(&mut self) {
-        let Some(wanted) = self.member.publish(self.now()) else {
-            return;
-        };
-        let before = self.wanted.send_replace(wanted.clone()).streams;
-        for stream in wanted.streams.difference(&before) {
-            info!(
-                stream,
-                instance = self.me,
-                "the stream runs here from now on"
-            );
-        }
-        for stream in before.difference(&wanted.streams) {
-            info!(stream, instance = self.me, "the stream runs here no more");
+        if let Some(wanted) = self.member.publish(self.now()) {
+            self.publisher.want(wanted);
         }
     }
 
@@ -237,27 +206,24 @@ impl Agent {
                 self.member.read(entry, now);
                 self.back();
             }
-            Heard::Registry(failed) => {
-                self.away(&failed.error);
-                if failed.is_missing {
-                    self.mend();
-                }
-                if failed.is_write {
-                    self.member.write_failed(now);
-                    let asking = std::mem::take(&mut self.asking);
-                    for answer in asking.into_values().flatten() {
-                        let _ = answer.send(Err(failed.error.clone()));
-                    }
+            Heard::Unwritten(failed) => {
+                self.failed(&failed);
+                self.member.write_failed(now);
+                let asking = std::mem::take(&mut self.asking);
+                for answer in asking.into_values().flatten() {
+                    let _ = answer.send(Err(failed.error.clone()));
                 }
             }
-            Heard::Group(Said::Assigned(streams)) => self.member.assigned(streams),
-            Heard::Group(Said::Revoked(streams)) => self.member.revoked(&streams),
-            Heard::Group(Said::Failed(failed)) => {
-                self.away(&failed.error);
-                if failed.is_missing {
-                    self.mend();
-                }
-            }
+            Heard::Assigned(streams) => self.member.assigned(streams),
+            Heard::Revoked(streams) => self.member.revoked(&streams),
+            Heard::Failed(failed) => self.failed(&failed),
+        }
+    }
+
+    fn failed(&mut self, failed: &Failed) {
+        self.away(&failed.error);
+        if failed.is_missing {
+            self.mend();
         }
     }
 
@@ -294,7 +260,7 @@ impl Agent {
             Command::Fenced { stream, answer } => {
                 self.member.fenced(&stream, now);
                 self.publish();
-                let _ = answer.send(self.wanted.borrow().version);
+                let _ = answer.send(self.publisher.version());
             }
             Command::Leave { answer } => {
                 self.member.leave(now);
@@ -343,7 +309,7 @@ impl Agent {
 
     /// Removes this instance from the registry; the others wait for it no more.
     async fn sign_off(&mut self) {
-        let last = Entry::Instance(self.me.clone(), None);
+        let last = Entry::Instance(self.publisher.instance().to_owned(), None);
         if let Err(failed) = self.journal.write(&last) {
             warn!(error = %failed.error, "this instance could not be signed off");
             return;

@@ -4,12 +4,12 @@
 //! What is taken back is given up at once. The registry, not the group, makes the next owner wait until
 //! the stream has been drained, so that the group never waits for a stream.
 
-use super::agent::Heard;
+use super::heard::{Failed, Heard, Listening};
 use super::names::Names;
 use super::topics;
 use crate::config::Kafka;
 use crate::error::{Code, Error};
-use crate::kafka::client::{self, Kind};
+use crate::kafka::client::{self, Kind, Logging};
 use rdkafka::bindings::rd_kafka_resp_err_t as Answer;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
@@ -17,40 +17,14 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tracing::Span;
 
 /// How long one poll waits at most: what is told to the thread is seen after that.
-const POLL: Duration = Duration::from_millis(200);
+const POLL: Duration = client::poll_wait(200);
 
-/// Why being a member did not work.
-#[derive(Debug)]
-pub struct Failed {
-    pub error: Error,
-    /// The group's topic is not there any more.
-    pub is_missing: bool,
-}
-
-/// What the group says. Partitions are given as their streams.
-#[derive(Debug)]
-pub enum Said {
-    Assigned(BTreeSet<String>),
-    Revoked(BTreeSet<String>),
-    Failed(Failed),
-}
-
-/// A member of the group. Dropping it leaves the group.
-#[derive(Debug)]
-pub struct Group(Arc<AtomicBool>);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
+/// A member of the group. Dropping it leaves the group, so that the others need not wait for the end of the session.
+pub type Group = Listening;
 
 /// Joins the group.
 ///
@@ -65,7 +39,7 @@ pub fn join(
     let context = Context {
         names: names.clone(),
         heard: heard.clone(),
-        span: Span::current(),
+        logging: Logging::default(),
     };
     let config = config(kafka, &names.group, session);
     let consumer = BaseConsumer::from_config_and_context(&config, context)
@@ -76,30 +50,15 @@ pub fn join(
     consumer
         .subscribe(&[&names.group])
         .map_err(|error| failed(&error))?;
-    let stop = Arc::new(AtomicBool::new(false));
-    let (told, group) = (Arc::clone(&stop), names.group.clone());
-    let span = Span::current();
-    let run = move || {
-        span.in_scope(|| {
-            while !told.load(Ordering::Relaxed) && !heard.is_closed() {
-                if let Some(Err(error)) = consumer.poll(POLL) {
-                    let said = Said::Failed(Failed {
-                        is_missing: topics::is_missing(&error),
-                        error: explain(&group, session, &error),
-                    });
-                    let _ = heard.blocking_send(Heard::Group(said));
-                }
-            }
-            // Leaves the group, so that the others need not wait for the end of the session.
-            drop(consumer);
-        });
-    };
-    let thread = std::thread::Builder::new().name("streams-group".to_owned());
-    thread.spawn(run).map_err(|error| {
-        let code = Code::of_system(&error, Code::Internal);
-        Error::new(code, "no thread for the group of streams").because(error)
-    })?;
-    Ok(Group(stop))
+    let group = names.group.clone();
+    Listening::start("streams-group", heard, move |heard| {
+        if let Some(Err(error)) = consumer.poll(POLL) {
+            let _ = heard.blocking_send(Heard::Failed(Failed {
+                is_missing: topics::is_missing(&error),
+                error: explain(&group, session, &error),
+            }));
+        }
+    })
 }
 
 fn config(kafka: &Kafka, group: &str, session: Duration) -> ClientConfig {
@@ -176,7 +135,7 @@ fn explain(group: &str, session: Duration, error: &KafkaError) -> Error {
 struct Context {
     names: Names,
     heard: mpsc::Sender<Heard>,
-    span: Span,
+    logging: Logging,
 }
 
 impl Context {
@@ -208,11 +167,11 @@ impl Context {
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.span.in_scope(|| client::log(level, facility, message));
+        self.logging.log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.span.in_scope(|| client::log_error(&error, reason));
+        self.logging.error(error, reason);
     }
 }
 
@@ -226,17 +185,17 @@ impl ConsumerContext for Context {
         let streams = self.streams(partitions);
         let (done, said) = match answer {
             Answer::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
-                (Self::take(consumer, partitions), Said::Assigned(streams))
+                (Self::take(consumer, partitions), Heard::Assigned(streams))
             }
             _ => (
                 consumer.incremental_unassign(partitions),
-                Said::Revoked(streams),
+                Heard::Revoked(streams),
             ),
         };
         if let Err(error) = done {
             client::log_error(&error, "answering the group");
         }
-        let _ = self.heard.blocking_send(Heard::Group(said));
+        let _ = self.heard.blocking_send(said);
     }
 }
 

@@ -3,12 +3,12 @@
 //! What was written counts when it is read again: that is when its place among the records of the others is
 //! known, and it shows that all before it have been read.
 
-use super::agent::Heard;
+use super::heard::{Failed, Heard, Listening};
 use super::names::Names;
 use super::record::{self, Entry};
 use super::topics;
 use crate::config::Kafka;
-use crate::error::{Code, Error};
+use crate::error::Error;
 use crate::kafka::client::{self, Kind, Logging};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
@@ -17,34 +17,20 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{BaseRecord, ProducerContext, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tracing::Span;
 
-const POLL: Duration = Duration::from_millis(200);
-
-/// What went wrong with the topic.
-#[derive(Debug)]
-pub struct Failed {
-    pub error: Error,
-    /// The topic is not there any more.
-    pub is_missing: bool,
-    /// Of writing: nothing that is on its way will arrive.
-    pub is_write: bool,
-}
+const POLL: Duration = client::poll_wait(200);
 
 /// Both ends of the topic.
 pub struct Journal {
     producer: Option<ThreadedProducer<Reports>>,
     names: Names,
-    stop: Arc<AtomicBool>,
+    _reading: Listening,
 }
 
 impl Drop for Journal {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
         // It waits for its thread.
         if let Some(producer) = self.producer.take()
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
@@ -68,7 +54,7 @@ impl Journal {
         let reports = Reports {
             topic: names.registry.clone(),
             heard: heard.clone(),
-            span: Span::current(),
+            logging: Logging::default(),
         };
         let failed = |error: &KafkaError| {
             client::error("creating a client for the registry of instances", error)
@@ -83,25 +69,14 @@ impl Journal {
         from.add_partition_offset(&names.registry, 0, Offset::Beginning)
             .and_then(|()| reader.assign(&from))
             .map_err(|error| failed(&error))?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let (told, read, span) = (Arc::clone(&stop), names.clone(), Span::current());
-        let run = move || {
-            span.in_scope(|| {
-                while !told.load(Ordering::Relaxed) && !heard.is_closed() {
-                    read_one(&reader, &read, &heard);
-                }
-                drop(reader);
-            });
-        };
-        let thread = std::thread::Builder::new().name("streams-registry".to_owned());
-        thread.spawn(run).map_err(|error| {
-            let code = Code::of_system(&error, Code::Internal);
-            Error::new(code, "no thread for the registry of instances").because(error)
+        let read = names.clone();
+        let reading = Listening::start("streams-registry", heard, move |heard| {
+            read_one(&reader, &read, heard);
         })?;
         Ok(Self {
             producer: Some(producer),
             names: names.clone(),
-            stop,
+            _reading: reading,
         })
     }
 
@@ -138,7 +113,7 @@ fn read_one(reader: &BaseConsumer<Logging>, names: &Names, heard: &mpsc::Sender<
         // It is in no group.
         Some(Err(error))
             if error.rdkafka_error_code() == Some(RDKafkaErrorCode::GroupAuthorizationFailed) => {}
-        Some(Err(error)) => heard(Heard::Registry(failed(&names.registry, &error, false))),
+        Some(Err(error)) => heard(Heard::Failed(failed(&names.registry, &error, false))),
         None => {}
     }
 }
@@ -156,7 +131,6 @@ fn failed(topic: &str, error: &KafkaError, is_write: bool) -> Failed {
     Failed {
         error: told,
         is_missing: topics::is_missing(error),
-        is_write,
     }
 }
 
@@ -216,16 +190,16 @@ fn reading(kafka: &Kafka, names: &Names) -> ClientConfig {
 struct Reports {
     topic: String,
     heard: mpsc::Sender<Heard>,
-    span: Span,
+    logging: Logging,
 }
 
 impl ClientContext for Reports {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.span.in_scope(|| client::log(level, facility, message));
+        self.logging.log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.span.in_scope(|| client::log_error(&error, reason));
+        self.logging.error(error, reason);
     }
 }
 
@@ -236,7 +210,7 @@ impl ProducerContext for Reports {
         if let Err((error, _)) = report {
             let failed = failed(&self.topic, error, true);
             // Where there is no room the member finds it out by time.
-            let _ = self.heard.try_send(Heard::Registry(failed));
+            let _ = self.heard.try_send(Heard::Unwritten(failed));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Kafka's consumer group assigns the streams; a compacted topic, the *registry*, says who has them.
 //!
 //! - [`names`] is what the group and the topics are called, [`topics`] makes them.
-//! - [`group`] hears what is assigned. [`journal`] reads and writes the registry, [`record`] is what its
+//! - [`group`] hears what is assigned ([`heard`] is what can be). [`journal`] reads and writes the registry, [`record`] is what its
 //!   records say; people may read them (`docs/coordination.md` tells what happens when they change or
 //!   delete them).
 //! - [`member`] decides, by what [`registry`] knows, and [`shown`] says it to people. All three are pure,
@@ -10,6 +10,7 @@
 
 mod agent;
 mod group;
+mod heard;
 mod journal;
 mod member;
 mod names;

@@ -7,14 +7,14 @@ use super::lease::{Found, Outcome, Peer, Write};
 use super::member::Member;
 use super::store::Store;
 use super::watch::{self, Heard};
-use crate::coordination::{Command, Coordination, LeaseSettings, LeaseTimes, View, Wanted};
+use crate::coordination::{Command, Coordination, LeaseSettings, LeaseTimes, Publisher};
 use crate::error::{Code, Error};
 use crate::mongo::describe::{custom, describe};
 use ::mongodb::error::Error as MongoError;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, oneshot, watch as channel};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
@@ -28,17 +28,13 @@ pub async fn start(
     streams: BTreeSet<String>,
 ) -> Result<Coordination, Error> {
     let store = Arc::new(Store::new(&settings, me.clone()));
-    let (wanted, watched) = channel::channel(Wanted::default());
-    let (view, viewed) = channel::channel(View::default());
-    let (handle, commands) = Coordination::of(watched, viewed);
+    let (handle, publisher, commands) = Coordination::of(&me);
     let mut agent = Agent {
         member: Member::new(me.clone(), streams, settings.times),
         store,
-        me,
         origin: Instant::now(),
         times: settings.times,
-        wanted,
-        view,
+        publisher,
         tasks: JoinSet::new(),
         told: None,
         is_beating: false,
@@ -89,12 +85,10 @@ const MOST_REFUSED: u32 = 3;
 struct Agent {
     member: Member,
     store: Arc<Store>,
-    me: String,
     /// All times are since then.
     origin: Instant,
     times: LeaseTimes,
-    wanted: channel::Sender<Wanted>,
-    view: channel::Sender<View>,
+    publisher: Publisher,
     tasks: JoinSet<Ended>,
     /// What the registration says: which streams can run here, and whether we leave.
     told: Option<(BTreeSet<String>, bool)>,
@@ -145,9 +139,9 @@ impl Agent {
         self.member.changed(ended);
         self.beat_at = sent + self.times.heartbeat;
         self.poll_at = started + self.times.poll;
-        self.view.send_replace(self.member.view());
+        self.show();
         info!(
-            instance = self.me,
+            instance = self.publisher.instance(),
             database = self.store.database().name(),
             "leases say which streams run here"
         );
@@ -188,6 +182,11 @@ impl Agent {
         }
     }
 
+    fn show(&self) {
+        let view = self.member.view();
+        self.publisher.show(view, self.away.as_ref());
+    }
+
     /// Publishes and asks for what is due.
     fn act(&mut self) {
         let now = self.now();
@@ -207,29 +206,12 @@ impl Agent {
         if !self.is_reading && is_due && now >= self.read_not_before {
             self.read(now);
         }
-        let mut view = self.member.view();
-        view.unreachable.clone_from(&self.away);
-        self.view.send_if_modified(|shown| {
-            let is_new = *shown != view;
-            *shown = view;
-            is_new
-        });
+        self.show();
     }
 
     fn publish(&mut self, now: Duration) {
-        let Some(wanted) = self.member.publish(now) else {
-            return;
-        };
-        let before = self.wanted.send_replace(wanted.clone()).streams;
-        for stream in wanted.streams.difference(&before) {
-            info!(
-                stream,
-                instance = self.me,
-                "the stream runs here from now on"
-            );
-        }
-        for stream in before.difference(&wanted.streams) {
-            info!(stream, instance = self.me, "the stream runs here no more");
+        if let Some(wanted) = self.member.publish(now) {
+            self.publisher.want(wanted);
         }
     }
 
@@ -250,7 +232,7 @@ impl Agent {
 
     fn peer(&self) -> Peer {
         Peer {
-            id: self.me.clone(),
+            id: self.publisher.instance().to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             streams: self.member.able(),
             leaving: self.member.is_leaving(),
@@ -394,7 +376,7 @@ impl Agent {
             Command::Fenced { stream, answer } => {
                 self.member.fenced(&stream, now);
                 self.publish(now);
-                let _ = answer.send(self.wanted.borrow().version);
+                let _ = answer.send(self.publisher.version());
             }
             Command::Leave { answer } => {
                 self.member.leave();
