@@ -2,8 +2,8 @@
 
 use crate::coordination::{Coordination, View, Wanted};
 use crate::error::Error;
+use crate::status::Board;
 use crate::status::waiting::{Awaited, Waiting};
-use crate::status::{Board, State};
 use crate::stream::shared::Shared;
 use crate::stream::streams::{Manner, Streams};
 use futures_util::FutureExt;
@@ -127,11 +127,9 @@ impl<'a> Hosting<'a> {
             let seen = view.streams.get(id).cloned().unwrap_or_default();
             let is_here = running.contains(id) || !self.able.contains(id);
             if !is_here {
-                let state = match seen.owner {
-                    Some(_) => State::Standby,
-                    None => State::Unowned,
-                };
-                board.span.in_scope(|| board.leave_to_others(state));
+                board
+                    .span
+                    .in_scope(|| board.leave_to_others(seen.elsewhere()));
             }
             waits.for_owner(
                 id,

@@ -1,5 +1,6 @@
 //! Which instance has a stream, where several share the streams.
 
+use super::State;
 use std::time::SystemTime;
 
 /// As it was last seen. Times are of whoever wrote them, and are only shown.
@@ -20,4 +21,14 @@ pub struct Ownership {
     pub previous: Option<String>,
     /// Which instance it is on its way to.
     pub moving_to: Option<String>,
+}
+
+impl Ownership {
+    /// The state of the stream on every instance but its owner.
+    pub fn elsewhere(&self) -> State {
+        match self.owner {
+            Some(_) => State::Standby,
+            None => State::Unowned,
+        }
+    }
 }

@@ -2,7 +2,6 @@
 
 use super::one::time;
 use crate::coordination::{Coordination, InstanceView};
-use crate::status::State;
 use crate::status::owner::Ownership;
 use serde_json::{Value, json};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -44,11 +43,8 @@ pub(super) fn put_others(body: &mut Value, coordination: &Coordination, is_one: 
         if is_one || list.iter().any(|row| row["stream"] == *stream) {
             continue;
         }
-        let state = match ownership.owner {
-            Some(_) => State::Standby,
-            None => State::Unowned,
-        };
-        let mut row = json!({ "stream": stream, "state": state.name(), "configured": false });
+        let state = ownership.elsewhere().name();
+        let mut row = json!({ "stream": stream, "state": state, "configured": false });
         put(&mut row, Some(ownership));
         list.push(row);
     }
