@@ -8,6 +8,7 @@ pub mod actor;
 pub mod ahead;
 pub mod context;
 pub mod grace;
+mod handle;
 mod hints;
 pub mod history;
 pub mod incarnation;
