@@ -1,16 +1,26 @@
 //! An instance dies, each way that there is: another one carries on, and nothing is lost.
 
-use super::fleet::{Fleet, Kind, active, name, owners, spread, subscriptions, with_times};
-use crate::support::{self, Direction, Kafka, PATIENCE, Proxy, Tailwater, eventually};
+use super::fleet::{
+    Fleet, Kind, active, name, owners, says_that_it_waits, spread, subscriptions, with_times,
+};
+use crate::support::{self, Direction, Kafka, PATIENCE, Proxy, Setup, Tailwater, eventually};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::time::Duration;
 
-/// Two instances of one stream: the owner, and the one that stands by.
-async fn pair(fleet: &Fleet<'_>) -> (Tailwater, Tailwater) {
-    let one = fleet.setup.start().await;
+/// Two instances of one stream, which is written to: the owner, and the one that stands by.
+async fn pair(fleet: &mut Fleet<'_>) -> (Tailwater, Tailwater) {
+    let owner = fleet.setup.clone();
+    pair_of(&owner, fleet).await
+}
+
+/// As [`pair`], with an owner that is set up in its own way.
+async fn pair_of(owner: &Setup, fleet: &mut Fleet<'_>) -> (Tailwater, Tailwater) {
+    let one = owner.start().await;
     spread(&[&one], &[1]).await;
     let two = fleet.setup.start().await;
+    fleet.write();
+    fleet.flows().await;
     (one, two)
 }
 
@@ -29,9 +39,7 @@ async fn another_instance_goes_on_when_the_owner_is_killed() {
         let mut fleet = Fleet::new(1, delivery).await.by(kind);
         // The shortest that are allowed.
         fleet.setup = with_times(fleet.setup, [100, 500, 200]);
-        let (mut one, two) = pair(&fleet).await;
-        fleet.write();
-        fleet.flows().await;
+        let (mut one, two) = pair(&mut fleet).await;
         assert_eq!(active(&two).await, 0, "it is ready, and runs nothing");
         let first = name(&one).await;
         assert_eq!(owners(&two).await[&fleet.id(0)], Some(first.clone()));
@@ -56,9 +64,7 @@ const FROZEN: Duration = Duration::from_secs(5);
 async fn an_owner_that_was_frozen_wakes_up_and_steps_down() {
     for (kind, delivery) in Kind::with_both() {
         let mut fleet = Fleet::new(1, delivery).await.by(kind);
-        let (mut one, two) = pair(&fleet).await;
-        fleet.write();
-        fleet.flows().await;
+        let (mut one, two) = pair(&mut fleet).await;
         one.signal(Signal::STOP);
         spread(&[&two], &[1]).await;
         tokio::time::sleep(FROZEN).await;
@@ -96,25 +102,14 @@ async fn an_owner_that_is_cut_off_is_replaced_and_stands_by_when_it_is_back() {
             .env("MONGODB_URI", mongo.uri_through(&from_mongo, ""))
             .env("KAFKA_BROKERS", from_kafka.addr())
             .env("SHUTDOWN_TIMEOUT_MS", 1000);
-        let one = through.start().await;
-        spread(&[&one], &[1]).await;
-        let two = fleet.setup.start().await;
-        fleet.write();
-        fleet.flows().await;
+        let (one, two) = pair_of(&through, &mut fleet).await;
         from_mongo.half_open(Direction::Both);
         if is_both {
             from_kafka.half_open(Direction::Both);
         }
         spread(&[&one, &two], &[0, 1]).await;
         fleet.flows().await;
-        eventually(PATIENCE, "it says what it waits for", async || {
-            let health = one.get("/health").await.json();
-            let reason = health["reason"].as_str()?.to_owned();
-            reason
-                .contains("what COORDINATION is kept in")
-                .then_some(())
-        })
-        .await;
+        says_that_it_waits(&one).await;
         from_mongo.heal();
         from_kafka.heal();
         eventually(PATIENCE, "it stands by", async || {
@@ -141,11 +136,7 @@ async fn an_owner_that_is_cut_from_kafka_alone_keeps_the_stream_until_somebody_m
         .clone()
         .env("KAFKA_BROKERS", from_kafka.addr())
         .env("SHUTDOWN_TIMEOUT_MS", 1000);
-    let one = through.start().await;
-    spread(&[&one], &[1]).await;
-    let two = fleet.setup.start().await;
-    fleet.write();
-    fleet.flows().await;
+    let (one, two) = pair_of(&through, &mut fleet).await;
     from_kafka.half_open(Direction::Both);
     eventually(PATIENCE, "it is not well", async || {
         let health = one.get("/health").await.json();
@@ -173,9 +164,7 @@ async fn an_owner_that_is_cut_from_kafka_alone_keeps_the_stream_until_somebody_m
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stranger_that_claims_the_stream_is_fenced_once_and_nobody_fights() {
     let mut fleet = Fleet::new(1, "at_least_once").await;
-    let (one, two) = pair(&fleet).await;
-    fleet.write();
-    fleet.flows().await;
+    let (one, two) = pair(&mut fleet).await;
     let stranger = fleet.setup.clone().env("COORDINATION", "none");
     let mut stranger = stranger.spawn();
     let exit = stranger.wait_exit(PATIENCE).await;

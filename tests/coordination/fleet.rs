@@ -218,6 +218,18 @@ pub async fn active(tailwater: &Tailwater) -> u64 {
         .unwrap_or(0)
 }
 
+/// Waits until an instance tells that it cannot reach what the instances agree by.
+pub async fn says_that_it_waits(instance: &Tailwater) {
+    eventually(PATIENCE, "it says what it waits for", async || {
+        let health = instance.get("/health").await.json();
+        let reason = health["reason"].as_str()?.to_owned();
+        reason
+            .contains("what COORDINATION is kept in")
+            .then_some(())
+    })
+    .await;
+}
+
 /// Waits until the instances run so many streams each.
 pub async fn spread(instances: &[&Tailwater], expected: &[u64]) {
     let what = format!("{expected:?} streams each");

@@ -1,12 +1,10 @@
 //! A consumer group in Kafka, and the registry of instances.
 
-use super::{Instance, Journal, TWELVE, spread};
-use crate::support::{
-    Direction, Kafka, Operation, PATIENCE, Record, Resource, eventually, kafka, unique,
-};
-use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
-use tailwater::config::{Kafka as Settled, Sasl, Secret, SecurityProtocol, TopicCreation};
+use super::alike::{self, Freezable, Scene as _};
+use super::{Instance, Journal, spread};
+use crate::support::{Kafka, Operation, PATIENCE, Record, Resource, eventually, kafka, unique};
+use std::time::Duration;
+use tailwater::config::{Config, Kafka as Settled, Sasl, Secret, SecurityProtocol};
 use tailwater::coordination::{Coordination, GroupSettings, Settings};
 use tailwater::error::{Code, Error};
 
@@ -35,103 +33,38 @@ impl Scene {
         }
     }
 
-    async fn start(&self, name: &str, streams: &[&str]) -> Instance {
-        let settings = Settings::Kafka(self.settings.clone());
-        Instance::start(settings, name, streams, &self.journal).await
-    }
-
     fn key(&self, kind: &str, id: &str) -> String {
         format!("{}/{kind}/{id}", self.settings.kafka.client_id)
     }
 }
 
-fn cluster(brokers: &str) -> Settled {
-    Settled {
-        brokers: brokers.to_owned(),
-        client_id: "app".to_owned(),
-        creation: TopicCreation {
-            enabled: true,
-            partitions: None,
-            replication: None,
-            config: Vec::new(),
-        },
-        security_protocol: SecurityProtocol::Plaintext,
-        sasl: None,
-        ssl_ca_location: None,
-        properties: Vec::new(),
-        dry_run: false,
+impl alike::Scene for Scene {
+    fn settings(&self) -> Settings {
+        Settings::Kafka(self.settings.clone())
     }
+
+    fn journal(&self) -> &Journal {
+        &self.journal
+    }
+}
+
+fn cluster(brokers: &str) -> Settled {
+    let loaded = Config::from_vars([
+        ("MONGODB_URI", "mongodb://127.0.0.1:1/none"),
+        ("KAFKA_BROKERS", brokers),
+        ("KAFKA_CLIENT_ID", "app"),
+    ]);
+    loaded.unwrap().config.kafka
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn twelve_streams_spread_evenly_and_each_moves_once() {
-    let scene = Scene::new().await;
-    let (one, two, three) = tokio::join!(
-        scene.start("one", &TWELVE),
-        scene.start("two", &TWELVE),
-        scene.start("three", &TWELVE)
-    );
-    spread(&[&one, &two, &three], &[4, 4, 4]).await;
-    let before = scene.journal.count();
-
-    let killed = Instant::now();
-    two.kill().await;
-    spread(&[&one, &three], &[6, 6]).await;
-    println!(
-        "taken over {:?} after the kill, session {SESSION:?}",
-        killed.elapsed()
-    );
-    assert_eq!(scene.journal.count() - before, 4, "each once");
-
-    let before = scene.journal.count();
-    let again = scene.start("again", &TWELVE).await;
-    spread(&[&one, &again, &three], &[4, 4, 4]).await;
-    assert_eq!(scene.journal.count() - before, 4, "each once");
-    scene.journal.assert_one_at_a_time();
-
-    // All of them see the same, whoever owns what.
-    let view = eventually(PATIENCE, "a view of all instances", async || {
-        let view = one.coordination.view().borrow().clone();
-        let mut streams = view.streams.values();
-        let is_whole = streams.all(|stream| stream.since.is_some() && stream.owner.is_some());
-        (view.instances.len() == 3 && is_whole).then_some(view)
-    })
-    .await;
-    assert_eq!(view.streams.len(), 12);
-    for stream in view.streams.values() {
-        assert_eq!(stream.mine, stream.owner.as_deref() == Some("one"));
-        assert!(stream.last_heartbeat.is_some());
-        assert_eq!(stream.epoch, stream.hand_overs + 1);
-    }
-    assert_eq!(view.instances["again"].streams.len(), 4);
+    alike::twelve_streams_spread(&Scene::new().await, SESSION).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_leaves_gives_its_streams_away_after_they_have_stopped() {
-    let scene = Scene::new().await;
-    let streams = ["a", "b", "c", "d"];
-    let one = scene.start("one", &streams).await;
-    spread(&[&one], &[4]).await;
-    let two = scene.start("two", &streams).await;
-    spread(&[&one, &two], &[2, 2]).await;
-    let before = Instant::now();
-    one.stop().await;
-    println!("left within {:?}", before.elapsed());
-    spread(&[&two], &[4]).await;
-    scene.journal.assert_one_at_a_time();
-    println!(
-        "longest pause of a planned hand-over: {:?}",
-        scene.journal.longest_gap()
-    );
-    assert_eq!(scene.journal.count(), 8);
-    // It has signed off: nobody waits for it.
-    let view = two.coordination.view();
-    eventually(PATIENCE, "only one instance", async || {
-        (view.borrow().instances.keys().eq(["two"])).then_some(())
-    })
-    .await;
-    assert_eq!(view.borrow().streams["a"].previous.as_deref(), Some("one"));
-    two.stop().await;
+    alike::one_leaves(&Scene::new().await).await.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -157,34 +90,12 @@ async fn a_person_moves_a_stream_and_it_stays() {
     .await;
     scene.journal.assert_one_at_a_time();
 
-    let refused = |error: Result<(), tailwater::error::Error>| error.unwrap_err().detail;
-    let said = refused(one.coordination.move_to(&stream, "three").await);
-    assert!(said.contains("there are one, two"), "{said}");
-    let said = refused(one.coordination.move_to("c", "two").await);
-    assert!(said.contains("there is no stream c"), "{said}");
-    two.stop().await;
-    spread(&[&one], &[2]).await;
-    eventually(PATIENCE, "the other one is gone", async || {
-        (one.coordination.view().borrow().instances.len() == 1).then_some(())
-    })
-    .await;
-    let said = refused(one.coordination.release(&stream).await);
-    assert!(said.contains("no other instance"), "{said}");
+    alike::what_cannot_be_moved(one, two, &stream).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_somebody_claims_from_outside_goes_to_another_instance() {
-    let scene = Scene::new().await;
-    let one = scene.start("one", &["a"]).await;
-    spread(&[&one], &[1]).await;
-    let two = scene.start("two", &["a"]).await;
-    eventually(PATIENCE, "each knows the other", async || {
-        (one.coordination.view().borrow().instances.len() == 2).then_some(())
-    })
-    .await;
-    one.coordination.fenced("a").await;
-    spread(&[&one, &two], &[0, 1]).await;
-    assert_eq!(scene.journal.count(), 2);
+    alike::claimed_from_outside(&Scene::new().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -200,17 +111,7 @@ async fn streams_differ_during_a_rolling_change_and_each_runs_once() {
     scene.journal.assert_one_at_a_time();
     assert_eq!(scene.journal.count(), 4);
     // Nobody is configured for it, and everybody sees that.
-    let view = new.coordination.view();
-    eventually(
-        PATIENCE,
-        "the stream without a process is unowned",
-        async || {
-            let view = view.borrow();
-            let stream = &view.streams["a"];
-            (stream.owner.is_none() && stream.previous.as_deref() == Some("old")).then_some(())
-        },
-    )
-    .await;
+    alike::is_left_behind_by_old("a", &new).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -271,43 +172,13 @@ async fn records_that_a_person_deletes_are_written_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_owner_wakes_up_and_wants_nothing() {
     let scene = Scene::new().await;
-    // A runtime of one thread, which can be frozen as a process is. What librdkafka does goes on: so the
-    // group keeps the assignment, and only the registry tells that nobody is there.
-    let (tell, told) = std::sync::mpsc::sync_channel::<Duration>(1);
-    let (show, shown) = std::sync::mpsc::sync_channel::<BTreeSet<String>>(1);
-    let settings = Settings::Kafka(scene.settings.clone());
-    let frozen = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        runtime.block_on(async move {
-            let streams = BTreeSet::from(["a".to_owned()]);
-            let coordination = Coordination::start(settings, "one".into(), streams);
-            let coordination = coordination.await.unwrap();
-            let mut wanted = coordination.wanted();
-            let owns = wanted.wait_for(|wanted| !wanted.streams.is_empty()).await;
-            let version = owns.unwrap().version;
-            let running = BTreeSet::from(["a".to_owned()]);
-            coordination.running(version, running).await;
-            show.send(wanted.borrow().streams.clone()).unwrap();
-            std::thread::sleep(told.recv().unwrap());
-            // Whatever comes first in this runtime now comes after this.
-            tokio::task::yield_now().await;
-            let _ = wanted.changed().await;
-            show.send(wanted.borrow().streams.clone()).unwrap();
-        });
-    });
-    assert_eq!(shown.recv().unwrap().len(), 1);
+    // What librdkafka does goes on: so the group keeps the assignment, and only the registry tells that nobody
+    // is there.
+    let frozen = Freezable::start(std::future::ready(scene.settings()));
     let two = scene.start("two", &["a"]).await;
     // Nothing is assigned to it: a person has to say that it shall have the stream.
     two.coordination.move_to("a", "two").await.unwrap();
-    tell.send(SESSION * 3).unwrap();
-    spread(&[&two], &[1]).await;
-    let woken = tokio::task::spawn_blocking(move || shown.recv().unwrap()).await;
-    assert_eq!(woken.unwrap(), BTreeSet::new());
-    frozen.join().unwrap();
-    assert_eq!(two.running().len(), 1);
+    frozen.freeze(SESSION * 3, &two).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -316,19 +187,7 @@ async fn an_owner_that_is_cut_off_stops_by_itself_before_another_one_takes_over(
     let scene = Scene::on(&kafka);
     let mut settings = scene.settings.clone();
     settings.kafka = cluster(&proxy.addr().to_string());
-    let settings = Settings::Kafka(settings);
-    let one = Instance::start(settings, "one", &["a", "b"], &scene.journal).await;
-    spread(&[&one], &[2]).await;
-    let two = scene.start("two", &["a", "b"]).await;
-    spread(&[&one, &two], &[1, 1]).await;
-    proxy.half_open(Direction::Both);
-    spread(&[&one, &two], &[0, 2]).await;
-    scene.journal.assert_one_at_a_time();
-    let view = one.coordination.view();
-    assert!(view.borrow().streams.values().all(|stream| !stream.mine));
-    proxy.heal();
-    spread(&[&one, &two], &[1, 1]).await;
-    scene.journal.assert_one_at_a_time();
+    alike::cut_off(&scene, Settings::Kafka(settings), &proxy).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

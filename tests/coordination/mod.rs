@@ -1,9 +1,10 @@
 //! Several instances that agree on who runs what, over real servers.
 //!
-//! In [`mongodb`] and [`kafka`] they are all in this process and run no streams: what is told and asked of
+//! In [`mongodb`] and [`kafka`], and in what these have in common ([`alike`]), they are all in this process and run no streams: what is told and asked of
 //! [`Coordination`] is what a process would, and a journal says who ran what, and when. In the others they are
 //! real processes, under writes ([`fleet`]).
 
+mod alike;
 mod dying;
 mod fleet;
 mod handing_over;

@@ -1,11 +1,12 @@
 //! Leases in MongoDB.
 
-use super::{Instance, Journal, TWELVE, spread};
-use crate::support::{Direction, Mongo, PATIENCE, eventually, mongo, unique};
+use super::alike::{self, Freezable, Scene as _};
+use super::{Journal, spread};
+use crate::support::{Mongo, PATIENCE, eventually, mongo, unique};
 use bson::{Bson, Document, doc};
 use mongodb::Collection;
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tailwater::coordination::{Coordination, LeaseSettings, LeaseTimes, Settings};
 use tailwater::error::Code;
 
@@ -45,20 +46,12 @@ impl Scene {
         }
     }
 
-    fn settings(&self) -> Settings {
-        self.settings_through(self.client.clone())
-    }
-
     fn settings_through(&self, client: mongodb::Client) -> Settings {
         Settings::MongoDb(LeaseSettings {
             client,
             database: self.database.clone(),
             times: self.times,
         })
-    }
-
-    async fn start(&self, name: &str, streams: &[&str]) -> Instance {
-        Instance::start(self.settings(), name, streams, &self.journal).await
     }
 
     fn leases(&self) -> Collection<Document> {
@@ -76,73 +69,25 @@ impl Scene {
     }
 }
 
+impl alike::Scene for Scene {
+    fn settings(&self) -> Settings {
+        self.settings_through(self.client.clone())
+    }
+
+    fn journal(&self) -> &Journal {
+        &self.journal
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn twelve_streams_spread_evenly_and_each_moves_once() {
-    let scene = Scene::new().await;
-    let (one, two, three) = tokio::join!(
-        scene.start("one", &TWELVE),
-        scene.start("two", &TWELVE),
-        scene.start("three", &TWELVE)
-    );
-    spread(&[&one, &two, &three], &[4, 4, 4]).await;
-    let before = scene.journal.count();
-
-    let killed = Instant::now();
-    two.kill().await;
-    spread(&[&one, &three], &[6, 6]).await;
-    println!(
-        "taken over {:?} after the kill, expiry {:?}",
-        killed.elapsed(),
-        TIMES.timeout
-    );
-    assert_eq!(scene.journal.count() - before, 4, "each once");
-
-    let before = scene.journal.count();
-    let again = scene.start("again", &TWELVE).await;
-    spread(&[&one, &again, &three], &[4, 4, 4]).await;
-    assert_eq!(scene.journal.count() - before, 4, "each once");
-    scene.journal.assert_one_at_a_time();
-
-    // All of them see the same, whoever owns what.
-    let view = eventually(PATIENCE, "a view of all instances", async || {
-        let view = one.coordination.view().borrow().clone();
-        let mut streams = view.streams.values();
-        let is_whole = streams.all(|stream| stream.since.is_some() && stream.owner.is_some());
-        (view.instances.len() == 3 && is_whole).then_some(view)
-    })
-    .await;
-    assert_eq!(view.streams.len(), 12);
-    for stream in view.streams.values() {
-        assert_eq!(stream.mine, stream.owner.as_deref() == Some("one"));
-        assert!(stream.last_heartbeat.is_some());
-        assert_eq!(stream.epoch, stream.hand_overs + 1);
-    }
-    assert_eq!(view.instances["again"].streams.len(), 4);
+    alike::twelve_streams_spread(&Scene::new().await, TIMES.timeout).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_leaves_gives_its_streams_away_after_they_have_stopped() {
     let scene = Scene::new().await;
-    let streams = ["a", "b", "c", "d"];
-    let one = scene.start("one", &streams).await;
-    spread(&[&one], &[4]).await;
-    let two = scene.start("two", &streams).await;
-    spread(&[&one, &two], &[2, 2]).await;
-    one.stop().await;
-    spread(&[&two], &[4]).await;
-    scene.journal.assert_one_at_a_time();
-    println!(
-        "longest pause of a planned hand-over: {:?}",
-        scene.journal.longest_gap()
-    );
-    assert_eq!(scene.journal.count(), 8);
-    // It has signed off: nobody waits for it.
-    let view = two.coordination.view();
-    eventually(PATIENCE, "only one instance", async || {
-        (view.borrow().instances.keys().eq(["two"])).then_some(())
-    })
-    .await;
-    assert_eq!(view.borrow().streams["a"].previous.as_deref(), Some("one"));
+    let two = alike::one_leaves(&scene).await;
     // The last one leaves everything unowned, and says who had it.
     two.stop().await;
     let lease = scene.lease("a").await;
@@ -179,18 +124,7 @@ async fn an_owner_that_is_cut_off_stops_by_itself_before_another_one_takes_over(
     let through = mongo.uri_through(&proxy, "admin");
     let through = mongodb::Client::with_uri_str(through).await.unwrap();
     let settings = scene.settings_through(through);
-    let one = Instance::start(settings, "one", &["a", "b"], &scene.journal).await;
-    spread(&[&one], &[2]).await;
-    let two = scene.start("two", &["a", "b"]).await;
-    spread(&[&one, &two], &[1, 1]).await;
-    proxy.half_open(Direction::Both);
-    spread(&[&one, &two], &[0, 2]).await;
-    scene.journal.assert_one_at_a_time();
-    let view = one.coordination.view();
-    assert!(view.borrow().streams.values().all(|stream| !stream.mine));
-    proxy.heal();
-    spread(&[&one, &two], &[1, 1]).await;
-    scene.journal.assert_one_at_a_time();
+    alike::cut_off(&scene, settings, &proxy).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -216,49 +150,18 @@ async fn a_restart_of_the_database_moves_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_owner_wakes_up_and_wants_nothing() {
     let scene = Scene::new().await;
-    // A runtime of one thread, which can be frozen as a process is.
-    let (tell, told) = std::sync::mpsc::sync_channel::<Duration>(1);
-    let (show, shown) = std::sync::mpsc::sync_channel::<BTreeSet<String>>(1);
     let uri = mongo().await.uri().to_owned();
     let (database, times) = (scene.database.clone(), scene.times);
-    let frozen = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        runtime.block_on(async move {
-            let client = mongodb::Client::with_uri_str(uri).await.unwrap();
-            let settings = Settings::MongoDb(LeaseSettings {
-                client,
-                database,
-                times,
-            });
-            let streams = BTreeSet::from(["a".to_owned()]);
-            let coordination = Coordination::start(settings, "one".into(), streams)
-                .await
-                .unwrap();
-            let mut wanted = coordination.wanted();
-            let owns = wanted.wait_for(|wanted| !wanted.streams.is_empty()).await;
-            let version = owns.unwrap().version;
-            coordination
-                .running(version, BTreeSet::from(["a".to_owned()]))
-                .await;
-            show.send(wanted.borrow().streams.clone()).unwrap();
-            std::thread::sleep(told.recv().unwrap());
-            // Whatever comes first in this runtime now comes after this.
-            tokio::task::yield_now().await;
-            let _ = wanted.changed().await;
-            show.send(wanted.borrow().streams.clone()).unwrap();
-        });
+    let frozen = Freezable::start(async move {
+        let client = mongodb::Client::with_uri_str(uri).await.unwrap();
+        Settings::MongoDb(LeaseSettings {
+            client,
+            database,
+            times,
+        })
     });
-    assert_eq!(shown.recv().unwrap().len(), 1);
     let two = scene.start("two", &["a"]).await;
-    tell.send(TIMES.timeout * 3).unwrap();
-    spread(&[&two], &[1]).await;
-    let woken = tokio::task::spawn_blocking(move || shown.recv().unwrap()).await;
-    assert_eq!(woken.unwrap(), BTreeSet::new());
-    frozen.join().unwrap();
-    assert_eq!(two.running().len(), 1);
+    frozen.freeze(TIMES.timeout * 3, &two).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -285,19 +188,7 @@ async fn a_person_moves_a_stream_and_it_stays() {
     })
     .await;
 
-    let refused = |error: Result<(), tailwater::error::Error>| error.unwrap_err().detail;
-    let said = refused(one.coordination.move_to(&stream, "three").await);
-    assert!(said.contains("there are one, two"), "{said}");
-    let said = refused(one.coordination.move_to("c", "two").await);
-    assert!(said.contains("there is no stream c"), "{said}");
-    two.stop().await;
-    spread(&[&one], &[2]).await;
-    eventually(PATIENCE, "the other one is gone", async || {
-        (one.coordination.view().borrow().instances.len() == 1).then_some(())
-    })
-    .await;
-    let said = refused(one.coordination.release(&stream).await);
-    assert!(said.contains("no other instance"), "{said}");
+    alike::what_cannot_be_moved(one, two, &stream).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -369,17 +260,7 @@ async fn a_lease_that_a_person_changes_is_obeyed_or_made_anew() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_somebody_claims_from_outside_goes_to_another_instance() {
-    let scene = Scene::new().await;
-    let one = scene.start("one", &["a"]).await;
-    spread(&[&one], &[1]).await;
-    let two = scene.start("two", &["a"]).await;
-    eventually(PATIENCE, "each knows the other", async || {
-        (one.coordination.view().borrow().instances.len() == 2).then_some(())
-    })
-    .await;
-    one.coordination.fenced("a").await;
-    spread(&[&one, &two], &[0, 1]).await;
-    assert_eq!(scene.journal.count(), 2);
+    alike::claimed_from_outside(&Scene::new().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -397,17 +278,7 @@ async fn streams_differ_during_a_rolling_change_and_each_runs_once() {
     spread(&[&new], &[2]).await;
     scene.journal.assert_one_at_a_time();
     // Nobody is configured for it, and everybody sees that.
-    let view = new.coordination.view();
-    eventually(
-        PATIENCE,
-        "the stream without a process is unowned",
-        async || {
-            let view = view.borrow();
-            let stream = &view.streams["a"];
-            (stream.owner.is_none() && stream.previous.as_deref() == Some("old")).then_some(())
-        },
-    )
-    .await;
+    alike::is_left_behind_by_old("a", &new).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,6 @@
 //! What the coordination is kept in: away, or refused.
 
-use super::fleet::{Fleet, active, spread};
+use super::fleet::{Fleet, active, owners, says_that_it_waits, spread};
 use crate::support::{self, Mongo, PATIENCE, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -33,17 +33,10 @@ async fn a_restart_of_the_database_moves_nothing_and_is_told() {
     spread(&[&one, &two], &[1, 1]).await;
     fleet.write();
     fleet.flows().await;
-    let before = super::fleet::owners(&one).await;
+    let before = owners(&one).await;
     mongo.kill9();
     for instance in [&one, &two] {
-        eventually(PATIENCE, "it says what it waits for", async || {
-            let health = instance.get("/health").await.json();
-            let reason = health["reason"].as_str()?.to_owned();
-            reason
-                .contains("what COORDINATION is kept in")
-                .then_some(())
-        })
-        .await;
+        says_that_it_waits(instance).await;
         eventually(
             PATIENCE,
             "nothing runs that nobody can confirm",
@@ -54,7 +47,7 @@ async fn a_restart_of_the_database_moves_nothing_and_is_told() {
     mongo.restart().await;
     spread(&[&one, &two], &[1, 1]).await;
     fleet.flows().await;
-    assert_eq!(super::fleet::owners(&one).await, before);
+    assert_eq!(owners(&one).await, before);
     fleet.assert_whole().await;
     one.stop().await;
     two.stop().await;

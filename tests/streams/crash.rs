@@ -24,12 +24,7 @@ pub(super) fn write(streams: &Streams, count: i32) -> Vec<tokio::task::JoinHandl
 async fn kills_of_the_process(delivery: &str) {
     let kafka = support::kafka().await;
     let streams = Streams::new(kafka, DATABASES).await;
-    let setup = streams
-        .setup
-        .clone()
-        .env("DELIVERY", delivery)
-        .env("KAFKA_TOPIC_PARTITIONS", 1)
-        .env("COMMIT_INTERVAL_MS", 50);
+    let setup = streams.under_writes(delivery);
     let mut tailwater = setup.start().await;
     let writers = write(&streams, COUNT);
     for seen in [20, 60, 100] {
@@ -38,19 +33,29 @@ async fn kills_of_the_process(delivery: &str) {
         tailwater.kill9();
         tailwater = setup.start().await;
     }
+    arrived(&streams, writers, COUNT).await;
+    tailwater.stop().await;
+    nothing_lost_or_reordered(&streams, COUNT, delivery).await;
+}
+
+/// Waits until all that is written has arrived, whatever was repeated.
+pub(super) async fn arrived(
+    streams: &Streams,
+    writers: Vec<tokio::task::JoinHandle<()>>,
+    count: i32,
+) {
     for writer in writers {
         writer.await.unwrap();
     }
-    for index in 0..DATABASES {
+    for index in 0..streams.databases.len() {
         let topic = streams.topic(index);
         let is_whole = |records: &[crate::support::Record]| {
             let seen: BTreeSet<_> = ids(records).into_iter().collect();
-            seen.len() == COUNT as usize
+            seen.len() == count as usize
         };
+        let kafka = support::kafka().await;
         kafka.wait_until(&[&topic], "all of them", is_whole).await;
     }
-    tailwater.stop().await;
-    nothing_lost_or_reordered(&streams, COUNT, delivery).await;
 }
 
 /// Each database's topic has all of its documents in order, for a consumer that leaves out what it has seen; and exactly

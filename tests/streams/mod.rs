@@ -37,6 +37,15 @@ impl Streams {
         }
     }
 
+    /// With often committed, small topics, in which the order shows.
+    fn under_writes(&self, delivery: &str) -> Setup {
+        self.setup
+            .clone()
+            .env("DELIVERY", delivery)
+            .env("KAFKA_TOPIC_PARTITIONS", 1)
+            .env("COMMIT_INTERVAL_MS", 50)
+    }
+
     fn name(&self, index: usize) -> &str {
         self.databases[index].name()
     }

@@ -1,10 +1,9 @@
 //! Streams that are stopped and started again at any time, while the others run.
 
-use super::crash::{nothing_lost_or_reordered, write};
-use super::{Streams, ids};
+use super::Streams;
+use super::crash::{arrived, nothing_lost_or_reordered, write};
 use crate::chaos::plan::Dice;
 use crate::support::{self, http};
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 const DATABASES: usize = 5;
@@ -14,12 +13,7 @@ const COMMANDS: usize = 100;
 async fn a_hundred_starts_and_stops(delivery: &str, seed: u64) {
     let kafka = support::kafka().await;
     let streams = Streams::new(kafka, DATABASES).await;
-    let setup = streams
-        .setup
-        .clone()
-        .env("DELIVERY", delivery)
-        .env("KAFKA_TOPIC_PARTITIONS", 1)
-        .env("COMMIT_INTERVAL_MS", 50);
+    let setup = streams.under_writes(delivery);
     let tailwater = setup.start().await;
     let addr = tailwater.http_addr().unwrap();
     let writers = write(&streams, COUNT);
@@ -37,19 +31,7 @@ async fn a_hundred_starts_and_stops(delivery: &str, seed: u64) {
     }
     let reply = http::post(addr, "/admin/resume", "", "").await.unwrap();
     assert_eq!(reply.status, 200, "seed {seed}: {}", reply.body);
-    for writer in writers {
-        writer.await.unwrap();
-    }
-    for index in 0..DATABASES {
-        let is_whole = |records: &[support::Record]| {
-            let seen: BTreeSet<_> = ids(records).into_iter().collect();
-            seen.len() == COUNT as usize
-        };
-        let what = format!("all of stream {index} (seed {seed})");
-        kafka
-            .wait_until(&[&streams.topic(index)], &what, is_whole)
-            .await;
-    }
+    arrived(&streams, writers, COUNT).await;
     let exit = tailwater.stop().await;
     assert_eq!(exit.code, Some(0), "seed {seed}: {}", exit.output);
     nothing_lost_or_reordered(&streams, COUNT, delivery).await;
