@@ -12,6 +12,7 @@ pub mod encode;
 pub mod error;
 pub mod flow;
 pub mod kafka;
+pub mod listener;
 pub mod log;
 pub mod metrics;
 pub mod mongo;

@@ -18,6 +18,7 @@ mod documents;
 mod failures;
 mod filtering;
 mod internal;
+mod listener_filters;
 mod operable;
 mod operations;
 mod preflight;

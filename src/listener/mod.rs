@@ -1,0 +1,3 @@
+//! What a listener wants of a stream.
+
+pub mod filter;
