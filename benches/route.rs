@@ -47,7 +47,7 @@ fn topic_of_500_collections(bencher: Bencher<'_, '_>, template: &str) {
         .counter(ItemsCount::new(events.len()))
         .bench_local(move || {
             for event in &events {
-                let _ = black_box(router.route(black_box(event)));
+                let _ = black_box(router.route(black_box(event), true));
             }
         });
 }

@@ -104,7 +104,7 @@ fn events_of_one_reply(bencher: Bencher<'_, '_>, text: usize) {
             let mut entry = tracker.open(seq);
             for raw in raw::walk(batch).expect("an array").map_while(Result::ok) {
                 let event = Event::parse(raw.as_document().unwrap_or(&[])).expect("an event");
-                let targets = router.route(&event);
+                let targets = router.route(&event, true);
                 assert_eq!(black_box(&targets).len(), 1);
                 let encoded = encoder.encode(&event, seq).expect("an event with a record");
                 let headers = encoded.headers();

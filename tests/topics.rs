@@ -284,7 +284,7 @@ async fn of_many_topics_a_refused_one_stops_no_other() {
             database: "shop".into(),
             collection: collection.into(),
         });
-    let of = Router::of(&config.streams[0].sink, &config.streams[0].resume)
+    let of = Router::of(&config.streams[0])
         .unwrap()
         .topics_of(&collections, &["insert"], 100);
     let made = Ahead {

@@ -12,6 +12,9 @@ use std::sync::Arc;
 pub struct Extra(Option<Arc<Document>>);
 
 impl Extra {
+    /// The part that holds the listeners in force.
+    pub const LISTENERS: &'static str = "listeners";
+
     pub fn is_empty(&self) -> bool {
         self.0.is_none()
     }

@@ -6,3 +6,9 @@ pub struct Namespace {
     pub database: String,
     pub collection: String,
 }
+
+impl std::fmt::Display for Namespace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.database, self.collection)
+    }
+}

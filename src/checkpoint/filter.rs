@@ -24,6 +24,12 @@ pub(crate) struct Summary {
     pub(crate) without: Vec<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) expanded: bool,
+    /// Where the listeners are; they change what takes a number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) listeners: Option<String>,
+    /// Whether the configuration's own topics get records, too; of a stream with listeners.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) beside_topics: Option<bool>,
     /// A hash: the stages themselves may hold values that belong in no checkpoint and no log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) pipeline: Option<String>,
@@ -122,6 +128,16 @@ pub(crate) fn describe_change(stored: &Filter, current: &Filter) -> Option<Filte
         }
         (true, false) => changes.push("expanded events are no longer shown".into()),
         _ => {}
+    }
+    if (&old.listeners, old.beside_topics) != (&new.listeners, new.beside_topics) {
+        changes.push(match (&old.listeners, &new.listeners) {
+            (_, None) => "there are no listeners any more".into(),
+            (None, Some(at)) => format!("listeners are now in {at}"),
+            (Some(_), Some(at)) => {
+                format!("listeners are in {at}, and other topics get records beside them or not")
+            }
+        });
+        adds = true;
     }
     if old.pipeline != new.pipeline {
         changes.push("CHANGE_STREAM_PIPELINE is another".into());

@@ -2,6 +2,7 @@
 
 use super::{Checkpoint, Claim, CommitError, Connections, Location, Record, StoreContext};
 use super::{commit, file, kafka, mongodb, read};
+use crate::change::extra::Extra;
 use crate::change::position::{Position, ResumeToken, Seq};
 use crate::config::ResumeBackend;
 use crate::error::{Code, Error};
@@ -211,6 +212,21 @@ impl Store {
         self.write(&Record::from(checkpoint)).await
     }
 
+    /// Stores what the committed position holds beside its token, read anew. The position itself stays.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit); [`CommitError::Failed`] where the stream has no checkpoint.
+    pub async fn amend(&mut self, extra: Extra) -> Result<(), CommitError> {
+        let Some(committed) = self.committed.clone() else {
+            return Err(CommitError::Failed(Error::new(
+                Code::Internal,
+                "a stream without a checkpoint has nothing to be amended",
+            )));
+        };
+        let checkpoint = self.checkpoint(Position { extra, ..committed });
+        self.write(&Record::from(checkpoint)).await
+    }
+
     /// For an operator: begins a new incarnation of the stream at `token`, which may lie behind the committed one.
     ///
     /// # Errors
@@ -218,7 +234,11 @@ impl Store {
     pub async fn set(&mut self, token: ResumeToken) -> Result<Checkpoint, CommitError> {
         let seq = Seq::renewed(self.committed.as_ref().map(|position| position.seq));
         let time_millis = token.cluster_time().map(|time| time.millis());
-        let extra = self.committed.as_ref().map(|found| found.extra.clone());
+        // Which listeners were in force there is not known: they are read anew.
+        let extra = self
+            .committed
+            .as_ref()
+            .map(|found| found.extra.with(Extra::LISTENERS, None));
         let checkpoint = self.checkpoint(Position {
             cluster_time: token.cluster_time(),
             token,

@@ -233,25 +233,10 @@ impl Environment {
                 sentence: "cannot be read".into(),
             }),
         }
-        for (name, harmless) in NOT_YET {
-            if let Some(entry) = entries.remove(name)
-                && !entry.value.trim().eq_ignore_ascii_case(harmless)
-            {
-                self.problems.push(Problem {
-                    variable: name.to_owned(),
-                    given: Some(quote(&entry.value)),
-                    sentence: "this version cannot do that yet; unset it".into(),
-                });
-            }
-        }
         let unknown: BTreeSet<String> = entries.into_keys().collect();
         self.warnings.extend(typo::warnings(&unknown));
     }
 }
-
-/// Variables of what is not built yet, with the value that asks for nothing: who sets them
-/// counts on what they do, so that ignoring them would be wrong.
-const NOT_YET: [(&str, &str); 1] = [("LISTENERS_COLLECTION", "")];
 
 fn is_empty(name: &str, value: &str) -> bool {
     value.is_empty() || (value.trim().is_empty() && !is_secret(name))

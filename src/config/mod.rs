@@ -8,6 +8,7 @@ mod env;
 mod file;
 mod kafka;
 mod librdkafka;
+mod listeners;
 mod mongo;
 mod needs;
 mod patterns;
@@ -34,6 +35,7 @@ pub use env::Origin;
 pub use kafka::{
     Delivery, Kafka, RecordTimestamp, Sasl, SecurityProtocol, Sink, TopicCreation, Topics,
 };
+pub use listeners::{Bootstrap, Listeners};
 pub use mongo::{FullDocument, Mongo, PreImages, Scope, Source, StartAt};
 pub use pipeline::{
     DEPLOYMENT_DATABASE, JsonMode, OnHistoryLost, OnMissingTopic, OnRecordError, Pipeline, Resume,

@@ -1,6 +1,6 @@
 //! The source's settings: where the deployment is, and what a stream of it watches.
 
-use super::Secret;
+use super::{Listeners, Secret};
 use crate::change::position::ResumeToken;
 use crate::retry::Retry;
 
@@ -41,8 +41,23 @@ pub struct Source {
     /// `SHOW_EXPANDED_EVENTS` (server 6.0+).
     pub show_expanded_events: bool,
     pub start_at: StartAt,
+    /// `LISTENERS_COLLECTION`: routes that change while the stream runs.
+    pub listeners: Option<Listeners>,
     /// `SOURCE_BATCH_BYTES`: about how many bytes one reply should hold.
     pub batch_bytes: usize,
+}
+
+impl Source {
+    /// The one database that is watched, where listeners are in another: such a stream is one of the deployment,
+    /// and sees of it no more than the two.
+    pub fn only(&self) -> Option<&str> {
+        match (&self.scope, &self.listeners) {
+            (Scope::Database(watched), Some(listeners)) if listeners.at.database != *watched => {
+                Some(watched)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// What is watched.

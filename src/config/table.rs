@@ -2,7 +2,7 @@
 
 use super::variable::Fallback::{Required, Value, Words};
 use super::variable::Group::{
-    Checkpoints, Coordination, Flow, Kafka, Operations, Records, Source, Topics,
+    Checkpoints, Coordination, Flow, Kafka, Listeners, Operations, Records, Source, Topics,
 };
 use super::variable::{Form, Unit, Variable};
 use serde::Deserialize;
@@ -252,6 +252,16 @@ variables! {
     LEASE_POLL_MS lease_poll_ms: Coordination, millis(200, 600_000), Value("15000"),
         "15000",
         "With COORDINATION=mongodb: how often the leases are read where no change is heard of.";
+
+    LISTENERS_COLLECTION listeners_collection: Listeners, Form::Text("a collection as database.collection"), Words("no listeners"),
+        "airank.listeners",
+        "The collection of listeners: routes that users add, change and remove while the stream runs. The topics of the configuration get records beside theirs only where one of them is set.";
+    LISTENERS_TOPICS listeners_topics: Listeners, NAMES, Value("jobs.*"),
+        "jobs.*,tenants.*.jobs.*",
+        "The topics that listeners may name.";
+    LISTENERS_BOOTSTRAP listeners_bootstrap: Listeners, Form::Path("the path of a JSON or Extended JSON file"), Words("none"),
+        "/etc/tailwater/listeners.json",
+        "A file with listeners that are created at the start where they are missing; those that are there stay as they are.";
 
     ENABLE_CHANGE_STREAMS enable_change_streams: Operations, Form::Flag, Value("true"),
         "false",

@@ -68,11 +68,12 @@ pub enum Group {
     Flow,
     Checkpoints,
     Coordination,
+    Listeners,
     Operations,
 }
 
 impl Group {
-    pub const ALL: [Group; 8] = [
+    pub const ALL: [Group; 9] = [
         Group::Source,
         Group::Kafka,
         Group::Topics,
@@ -80,6 +81,7 @@ impl Group {
         Group::Flow,
         Group::Checkpoints,
         Group::Coordination,
+        Group::Listeners,
         Group::Operations,
     ];
 
@@ -92,6 +94,7 @@ impl Group {
             Group::Flow => "Batches, memory, failures",
             Group::Checkpoints => "Checkpoints",
             Group::Coordination => "Several instances",
+            Group::Listeners => "Listeners",
             Group::Operations => "Operations",
         }
     }

@@ -1,3 +1,21 @@
-//! What a listener wants of a stream.
+//! Listeners: routes that users keep in a collection and change while a stream runs.
+//!
+//! A listener is a document. Its changes come down the same stream as the data, so that each takes effect
+//! exactly at its own place among them. What is in force at a position is part of the position.
 
+mod compiled;
+mod definition;
+pub mod document;
 pub mod filter;
+mod index;
+mod operations;
+pub mod router;
+mod set;
+mod settings;
+
+pub use compiled::Admission;
+pub use definition::{Definition, Problem};
+pub use operations::Operations;
+pub use router::ListenerRouter;
+pub use set::Set;
+pub use settings::Settings;

@@ -26,6 +26,8 @@ events! {
     HISTORY_LOST "history_lost";
     RECORD_SKIPPED "record_skipped";
     RECORD_DEAD_LETTERED "record_dead_lettered";
+    LISTENER_REFUSED "listener_refused";
+    LISTENERS_READ "listeners_read";
     PRODUCER_RESTARTED "producer_restarted";
     LOG_LEVEL_CHANGED "log_level_changed";
     STOPPING "stopping";

@@ -13,18 +13,49 @@ pub use topic::Router;
 use crate::change::event::Event;
 use std::sync::Arc;
 
-/// What says which records an event makes. The [`Router`] is the only one outside of tests, and known when it is
-/// compiled: a call costs what it cost without this.
+/// What says which records an event makes. Outside of tests there is one, known when it is compiled: a call costs
+/// what it cost without this.
 pub trait Route: Clone {
     /// The topics, for the sink.
     fn table(&self) -> &Arc<TopicTable>;
 
-    /// The records that `event` makes; none where nobody wants it.
-    fn route(&mut self, event: &Event<'_>) -> Targets;
+    /// Whether a listener wants the event's namespace and operation: then it takes a number, whatever the filters
+    /// of listeners say of its document.
+    fn wants(&self, _event: &Event<'_>) -> bool {
+        false
+    }
+
+    /// The records that `event` makes; none where nobody wants it. Whether the configuration wants it is known
+    /// already.
+    fn route(&mut self, event: &Event<'_>, by_configuration: bool) -> Targets;
+
+    /// As [`route`](Self::route), for an event that is only looked at ahead.
+    fn look(&mut self, event: &Event<'_>, by_configuration: bool) -> Targets {
+        self.route(event, by_configuration)
+    }
 
     /// The dead-letter topic for an event; `None` where `KAFKA_DLQ_TOPIC` is not set.
     ///
     /// # Errors
     /// [`RouteError`] when the template gives no topic for this event.
     fn dead_letter(&mut self, event: &Event<'_>) -> Result<Option<TopicId>, RouteError>;
+
+    /// Whether the event is a change of the listeners themselves.
+    fn changes_with(&self, _event: &Event<'_>) -> bool {
+        false
+    }
+
+    /// Applies a change of the listeners: from here on they are in force as it says. What a position behind it
+    /// holds of them, where that is another than before.
+    fn change(&mut self, _event: &Event<'_>) -> Option<bson::Bson> {
+        None
+    }
+
+    /// Takes note that a record was sent, of a change at this time.
+    fn sent(&self, _target: TargetId, _time_millis: Option<i64>) {}
+
+    /// Takes note that a listener cannot have a record, and why; whether that is news.
+    fn refused(&self, _target: TargetId, _reason: &str) -> bool {
+        false
+    }
 }

@@ -37,6 +37,10 @@ pub enum RouteError {
     TopicReserved { name: String },
     #[error("topic `{name}` holds dead letters and takes no other records")]
     TopicOfDeadLetters { name: String },
+    #[error(
+        "topic `{name}` is not allowed by LISTENERS_TOPICS; name another topic, or add it there"
+    )]
+    TopicNotAllowed { name: String },
     #[error("topic `{name}` is Kafka's own and takes no records")]
     TopicInternal { name: String },
 }

@@ -90,9 +90,23 @@ impl Template {
         })
     }
 
+    /// The name of a template without placeholders.
+    pub fn fixed_text(&self) -> String {
+        self.render(None)
+    }
+
+    /// The name with `*` for each placeholder.
+    pub fn with_wildcards(&self) -> String {
+        let text = |part: &Part| match part {
+            Part::Literal(literal) => literal.clone(),
+            Part::Field(_) => "*".to_owned(),
+        };
+        self.parts.iter().map(text).collect()
+    }
+
     /// The topic's name, with `_` for each character that Kafka does not allow; not yet checked.
     /// Without an event only the fixed text is there.
-    pub(super) fn render(&self, event: Option<&Event<'_>>) -> String {
+    pub fn render(&self, event: Option<&Event<'_>>) -> String {
         let mut name = String::new();
         for part in &self.parts {
             let text = match (part, event) {

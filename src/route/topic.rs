@@ -24,15 +24,29 @@ struct Slot {
     tag: char,
 }
 
-/// Gives each event its topic. A clone has a cache of its own and shares the table.
+/// The templates of the configuration's own topics.
 #[derive(Debug, Clone)]
-pub struct Router {
-    table: Arc<TopicTable>,
+struct Slots {
     insert: Slot,
     update: Slot,
     replace: Slot,
     delete: Slot,
     ddl: Option<Slot>,
+}
+
+impl Slots {
+    fn all(&self) -> impl Iterator<Item = &Slot> {
+        let always = [&self.insert, &self.update, &self.replace, &self.delete];
+        always.into_iter().chain(&self.ddl)
+    }
+}
+
+/// Gives each event its topic. A clone has a cache of its own and shares the table.
+#[derive(Debug, Clone)]
+pub struct Router {
+    table: Arc<TopicTable>,
+    /// Those of changes; none where only listeners get records.
+    slots: Option<Slots>,
     dead_letter: Option<Slot>,
     /// Topics of dead letters: their readers expect no changes.
     letters: Vec<TopicId>,
@@ -51,12 +65,34 @@ impl Router {
     ///
     /// # Errors
     /// As [`new`](Self::new).
-    pub fn of(sink: &config::Sink, resume: &config::Resume) -> Result<Self, Error> {
-        let reserved = match &resume.backend {
+    pub fn of(stream: &config::StreamSpec) -> Result<Self, Error> {
+        let reserved = match &stream.resume.backend {
             config::ResumeBackend::Kafka { topic } => Some(topic.as_str()),
             config::ResumeBackend::MongoDb { .. } | config::ResumeBackend::File { .. } => None,
         };
-        Self::new(&sink.topics, reserved.as_slice())
+        let listeners = stream.source.listeners.as_ref();
+        match listeners.is_none_or(|listeners| listeners.beside_topics) {
+            true => Self::new(&stream.sink.topics, reserved.as_slice()),
+            false => Self::without_topics(&stream.sink.topics, reserved.as_slice()),
+        }
+    }
+
+    /// Of a stream with listeners alone: no event has a topic by the configuration, but for dead letters.
+    fn without_topics(topics: &config::Topics, reserved: &[&str]) -> Result<Self, Error> {
+        let table = Arc::new(TopicTable::reserving(reserved));
+        let dead_letter = topics.dead_letter.as_deref();
+        let dead_letter = dead_letter.map(|text| compile(&table, 'x', text));
+        let dead_letter = dead_letter
+            .transpose()
+            .map_err(|problem| Error::new(Code::Config, format!("KAFKA_DLQ_TOPIC: {problem}")))?;
+        Ok(Self {
+            table,
+            slots: None,
+            letters: dead_letter.iter().filter_map(|slot| slot.fixed).collect(),
+            dead_letter,
+            cache: HashMap::default(),
+            key: String::new(),
+        })
     }
 
     /// Gives no event the topic `letters`, which dead letters are read from.
@@ -100,11 +136,13 @@ impl Router {
             (Some(insert), Some(update), Some(replace), Some(delete)) if problems.is_empty() => {
                 Ok(Self {
                     table,
-                    insert,
-                    update,
-                    replace,
-                    delete,
-                    ddl,
+                    slots: Some(Slots {
+                        insert,
+                        update,
+                        replace,
+                        delete,
+                        ddl,
+                    }),
                     letters: dead_letter.iter().filter_map(|slot| slot.fixed).collect(),
                     dead_letter,
                     cache: HashMap::default(),
@@ -122,11 +160,9 @@ impl Router {
 
     /// Whether some topics are known only when their first event comes.
     pub fn has_templates(&self) -> bool {
-        let always = [&self.insert, &self.update, &self.replace, &self.delete];
-        let optional = self.ddl.iter().chain(&self.dead_letter);
-        always
-            .into_iter()
-            .chain(optional)
+        let slots = self.slots.iter().flat_map(Slots::all);
+        slots
+            .chain(&self.dead_letter)
             .any(|slot| slot.fixed.is_none())
     }
 
@@ -138,8 +174,7 @@ impl Router {
         operations: &[&str],
         most: usize,
     ) -> Vec<Arc<Topic>> {
-        let always = [&self.insert, &self.update, &self.replace, &self.delete];
-        let slots = always.into_iter().chain(&self.ddl);
+        let slots = self.slots.iter().flat_map(Slots::all);
         let fixed: BTreeSet<_> = slots.filter_map(|slot| slot.fixed).collect();
         let mut found = BTreeSet::new();
         for of in collections {
@@ -160,18 +195,37 @@ impl Router {
         found.into_iter().map(|id| self.table.get(id)).collect()
     }
 
+    /// The topic of this name, for a listener.
+    ///
+    /// # Errors
+    /// [`RouteError`] when no record may go there.
+    pub fn topic_named(&self, name: &str) -> Result<TopicId, RouteError> {
+        if name.starts_with("__") {
+            let name = name.to_owned();
+            return Err(RouteError::TopicInternal { name });
+        }
+        let id = self.table.intern(name, false)?;
+        match self.letters.contains(&id) {
+            true => Err(RouteError::TopicOfDeadLetters {
+                name: name.to_owned(),
+            }),
+            false => Ok(id),
+        }
+    }
+
     /// The topic of an event, or why it can have none, which is for the record-error policy. `None` for a DDL
     /// event while `KAFKA_TOPIC_DDL` is not set, and for an `invalidate`: they make no record.
     #[inline]
     fn topic_of(&mut self, event: &Event<'_>) -> Option<Result<TopicId, RouteError>> {
+        let slots = self.slots.as_ref()?;
         let slot = match event.operation {
-            Operation::Insert => &self.insert,
-            Operation::Update => &self.update,
-            Operation::Replace => &self.replace,
-            Operation::Delete => &self.delete,
+            Operation::Insert => &slots.insert,
+            Operation::Update => &slots.update,
+            Operation::Replace => &slots.replace,
+            Operation::Delete => &slots.delete,
             Operation::Invalidate => return None,
             Operation::Drop | Operation::Rename | Operation::DropDatabase | Operation::Other => {
-                self.ddl.as_ref()?
+                slots.ddl.as_ref()?
             }
         };
         let id = match slot.fixed {
@@ -195,9 +249,9 @@ impl Route for Router {
     }
 
     #[inline]
-    fn route(&mut self, event: &Event<'_>) -> Targets {
+    fn route(&mut self, event: &Event<'_>, by_configuration: bool) -> Targets {
         let mut targets = Targets::new();
-        if let Some(topic) = self.topic_of(event) {
+        if by_configuration && let Some(topic) = self.topic_of(event) {
             targets.push(Target::of_configuration(topic));
         }
         targets

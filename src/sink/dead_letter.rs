@@ -44,7 +44,7 @@ impl Reason {
         }
     }
 
-    pub(super) fn sentence(&self) -> String {
+    pub fn sentence(&self) -> String {
         match self {
             Self::Broker(RDKafkaErrorCode::MessageSizeTooLarge) => {
                 format!("the broker refuses it as too large; {LARGER}")

@@ -66,7 +66,7 @@ impl Replay {
             .create_with_context(LastReport::default())
             .map_err(|error| client::error("starting the kafka producer", &error))?;
         Ok(Self {
-            router: Router::of(&stream.sink, &stream.resume)?.reserving(dead_letters),
+            router: Router::of(stream)?.reserving(dead_letters),
             topics: Topics::new(kafka)?,
             encoder: Encoder::of(stream),
             producer,
@@ -84,7 +84,7 @@ impl Replay {
             return Err(dead_letter.unreadable("its value is no change event"));
         };
         let refused = |why: String| Ok(Outcome::Refused { why });
-        let mut targets = self.router.route(&event).into_iter();
+        let mut targets = self.router.route(&event, true).into_iter();
         let target = targets.find(|target| is_for(target, dead_letter));
         let Some(target) = target else {
             return match &dead_letter.listener {

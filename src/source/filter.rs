@@ -6,9 +6,11 @@
 //! own collections never count, and a rename is wanted when either of its names is.
 
 use super::internal;
+use super::listeners;
 use super::pattern::{self, Pattern};
 use super::user_stages;
 use crate::change::event::{Event, Operation};
+use crate::change::namespace::Namespace;
 use crate::change::raw;
 use crate::config::{Resume, ResumeBackend, Scope, Source, StreamSpec};
 use bson::{Bson, Document, doc};
@@ -40,6 +42,10 @@ pub struct Filter {
     /// Collections of the servers' own that are watched by name; no part of what the server is asked.
     pub(super) internal: BTreeSet<Namespaces>,
     pub(super) user_pipeline: Vec<Document>,
+    /// Where the listeners are, and whether the configuration's own topics get records beside them.
+    pub(super) listeners: Option<(Namespace, bool)>,
+    /// The database, where the stream is of the deployment only for the sake of listeners that are elsewhere.
+    pub(super) only: Option<String>,
 }
 
 /// A pattern of namespaces; `database` is `None` when the stream is of one database.
@@ -99,9 +105,20 @@ pub fn own_collections(resume: &Resume) -> Vec<(String, String)> {
 }
 
 impl Filter {
-    /// The filter of a stream.
+    /// The filter of a stream: what its own topics get.
     pub fn of(stream: &StreamSpec) -> Self {
         Self::new(&stream.source, &own_collections(&stream.resume))
+    }
+
+    /// What listeners may have of a stream, and what the server is asked for where there are some: all that is not
+    /// excluded. Without listeners as [`of`](Self::of).
+    pub fn of_listeners(stream: &StreamSpec) -> Self {
+        let mut source = stream.source.clone();
+        if source.listeners.is_some() {
+            source.watch.clear();
+            source.operations.clear();
+        }
+        Self::new(&source, &own_collections(&stream.resume))
     }
 
     /// Compiles the lists. `own` are the collections, as (database, collection), that Tailwater
@@ -114,8 +131,11 @@ impl Filter {
                 (Some(patterns), Namespaces::of_namespace)
             }
         };
+        let of_listeners = source.listeners.as_ref().map(|listeners| &listeners.at);
+        let of_listeners = of_listeners.map(|at| (at.database.clone(), at.collection.clone()));
         let own = own
             .iter()
+            .chain(&of_listeners)
             .filter_map(|(database, collection)| match &source.scope {
                 // A `*` in such a name would exclude too much, which beats feeding on itself.
                 Scope::Database(watched) => {
@@ -145,6 +165,11 @@ impl Filter {
             expanded: source.show_expanded_events,
             internal: internal::named(source, parse),
             user_pipeline: source.user_pipeline.clone(),
+            listeners: source
+                .listeners
+                .as_ref()
+                .map(|listeners| (listeners.at.clone(), listeners.beside_topics)),
+            only: source.only().map(str::to_owned),
         };
         filter.reduce();
         filter
@@ -205,6 +230,9 @@ impl Filter {
 
     /// Whether a stream of the deployment looks at this database at all.
     pub(super) fn watches_database(&self, database: &str) -> bool {
+        if let Some(only) = &self.only {
+            return only == database;
+        }
         self.databases.as_ref().is_none_or(|patterns| {
             !INTERNAL.contains(&database)
                 && !self.is_of_leases(database)
@@ -250,6 +278,12 @@ impl Filter {
         }
     }
 
+    /// Whether an event of a stream that listeners change is for this filter: the server sends more by then.
+    #[inline]
+    pub fn takes(&self, event: &Event<'_>) -> bool {
+        self.matches(event) && !self.leaves_out(event)
+    }
+
     /// The stages after `$changeStream`: the filter, then the user's own.
     ///
     /// None where all of one database is wanted: servers leave `system.*` out of such a stream by
@@ -260,7 +294,9 @@ impl Filter {
             return self.own_stages();
         }
         let mut stages = vec![doc! {"$match": self.condition()}];
-        stages.extend(self.user_pipeline.iter().map(user_stages::mended));
+        let at = self.listeners.as_ref().map(|(at, _)| at);
+        let user_stages = self.user_pipeline.iter();
+        stages.extend(user_stages.map(|stage| user_stages::mended(stage, at)));
         stages
     }
 
@@ -275,12 +311,28 @@ impl Filter {
     /// Whether every collection of one database is wanted.
     fn is_everything(&self) -> bool {
         self.databases.is_none()
+            && self.listeners.is_none()
             && self.watch.is_empty()
             && self.exclude.is_empty()
             && self.own.is_empty()
     }
 
+    /// What the server is asked for: what is wanted, and all changes of listeners.
     fn condition(&self) -> Document {
+        let mut wanted = self.wanted();
+        let Some((at, _)) = &self.listeners else {
+            return wanted;
+        };
+        if let Some(only) = &self.only {
+            let into = doc! {"operationType": "rename", "to.db": only};
+            wanted = doc! {"$and": [{"$or": [{"ns.db": only}, into]}, wanted]};
+        }
+        let mut branches = vec![wanted];
+        branches.extend(listeners::changes(at));
+        doc! {"$or": branches}
+    }
+
+    fn wanted(&self) -> Document {
         let mut condition = Document::new();
         if !self.unwanted.is_empty() {
             let unwanted: Vec<&str> = self.unwanted.iter().copied().collect();

@@ -29,6 +29,8 @@ impl Filter {
             own: texts(&self.own),
             without: self.unwanted.iter().map(|op| (*op).to_owned()).collect(),
             expanded: self.expanded,
+            listeners: self.listeners.as_ref().map(|(at, _)| at.to_string()),
+            beside_topics: self.listeners.as_ref().map(|(_, beside)| *beside),
             pipeline: (!self.user_pipeline.is_empty()).then(|| pipeline.hex()),
         };
         // Strings, lists and a flag always serialize.

@@ -9,6 +9,7 @@ pub mod filter;
 pub mod fingerprint;
 pub mod headroom;
 mod internal;
+pub mod listeners;
 pub mod locate;
 pub mod opener;
 pub mod oplog;

@@ -3,6 +3,8 @@
 //!
 //! What a stage may do to the fields that an event must bring is refused or allowed by `config::stages`.
 
+use super::listeners;
+use crate::change::namespace::Namespace;
 use bson::{Bson, Document, doc};
 
 /// Events that must come whatever the user's stages ask for: behind an `invalidate` the stream is opened
@@ -13,17 +15,23 @@ const ALWAYS: [&str; 4] = ["invalidate", "drop", "rename", "dropDatabase"];
 const KEPT: [&str; 3] = ["clusterTime", "wallTime", "to"];
 
 /// A stage of the user's, mended where it would hide one of the events that must come.
-pub(super) fn mended(stage: &Document) -> Document {
+pub(super) fn mended(stage: &Document, listeners: Option<&Namespace>) -> Document {
     let Some((name, body)) = stage.iter().next() else {
         return stage.clone();
     };
     let always = doc! {"operationType": {"$in": ALWAYS.to_vec()}};
     match (name.as_str(), body) {
         ("$match", Bson::Document(condition)) => {
-            doc! {"$match": {"$or": [always, condition.clone()]}}
+            let mut branches = vec![always];
+            branches.extend(listeners.map(listeners::own_events));
+            branches.push(condition.clone());
+            doc! {"$match": {"$or": branches}}
         }
         ("$redact", expression) => {
-            let is_always = doc! {"$in": ["$operationType", ALWAYS.to_vec()]};
+            let mut is_always = doc! {"$in": ["$operationType", ALWAYS.to_vec()]};
+            if let Some(at) = listeners {
+                is_always = doc! {"$or": [is_always, listeners::is_own_event(at)]};
+            }
             doc! {"$redact": {"$cond": [is_always, "$$KEEP", expression.clone()]}}
         }
         ("$project", Bson::Document(fields)) if lists_what_stays(fields) => {
@@ -76,6 +84,10 @@ fn keeping(fields: &Document, value: impl Fn(&str) -> Bson) -> Document {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn mended(stage: &Document) -> Document {
+        super::mended(stage, None)
+    }
 
     #[test]
     fn stages_that_drop_events_let_those_through_that_must_come() {

@@ -3,6 +3,8 @@
 use super::Filter;
 use super::capabilities::{Capabilities, Capability};
 use super::cursor::Start;
+use super::listeners;
+use crate::change::namespace::Namespace;
 use crate::config::{FullDocument, PreImages, Scope, Source, StreamSpec};
 use bson::{Bson, Document, doc};
 use std::sync::Arc;
@@ -20,6 +22,8 @@ pub struct Watch {
     pub capabilities: Arc<Capabilities>,
     /// Whether events over 16 MiB come in fragments, where the server can (`$changeStreamSplitLargeEvent`).
     pub splits: bool,
+    /// Where the listeners are, whose changes must always come whole.
+    pub listeners: Option<Namespace>,
     /// The same events with little more than token and key, to get past one that cannot be sent whole.
     pub without_images: WithoutImages,
 }
@@ -37,11 +41,11 @@ pub struct WithoutImages {
 impl Watch {
     /// What a stream asks for.
     pub fn of(stream: &StreamSpec) -> Self {
-        let (source, filter) = (&stream.source, Filter::of(stream));
+        let (source, filter) = (&stream.source, Filter::of_listeners(stream));
         Self {
             database: match &source.scope {
-                Scope::Database(name) => Some(name.clone()),
-                Scope::Deployment { .. } => None,
+                Scope::Database(name) if source.only().is_none() => Some(name.clone()),
+                Scope::Database(_) | Scope::Deployment { .. } => None,
             },
             options: change_stream_options(source, Images::Configured),
             stages: filter.stages(),
@@ -51,6 +55,10 @@ impl Watch {
                 options: change_stream_options(source, Images::Without),
                 stages: filter.own_stages(),
             },
+            listeners: source
+                .listeners
+                .as_ref()
+                .map(|listeners| listeners.at.clone()),
         }
     }
 
@@ -99,7 +107,10 @@ impl Watch {
     /// What to watch to learn an event's token and key alone.
     pub fn without_images(&self) -> Self {
         let mut stages = self.without_images.stages.clone();
-        stages.push(doc! { "$unset": "updateDescription" });
+        stages.push(match &self.listeners {
+            None => doc! { "$unset": "updateDescription" },
+            Some(at) => listeners::without_description(at),
+        });
         Self {
             database: self.database.clone(),
             options: self.without_images.options.clone(),
@@ -107,6 +118,7 @@ impl Watch {
             capabilities: Arc::clone(&self.capabilities),
             splits: false,
             without_images: self.without_images.clone(),
+            listeners: self.listeners.clone(),
         }
     }
 
@@ -157,7 +169,7 @@ pub fn change_stream_options(source: &Source, images: Images) -> Document {
     if source.show_expanded_events {
         options.insert("showExpandedEvents", true);
     }
-    if matches!(source.scope, Scope::Deployment { .. }) {
+    if matches!(source.scope, Scope::Deployment { .. }) || source.only().is_some() {
         options.insert("allChangesForCluster", true);
     }
     options
@@ -177,6 +189,7 @@ mod tests {
             capabilities: Arc::default(),
             splits: true,
             without_images: WithoutImages::default(),
+            listeners: None,
         };
         let command = watch.command(&Start::After(ResumeToken::from_data("82")), 0);
         let pipeline = command.get_array("pipeline").unwrap();

@@ -3,6 +3,7 @@
 pub mod exposition;
 pub mod health;
 pub mod line;
+pub mod listeners;
 pub mod owner;
 pub mod stall;
 mod values;
@@ -94,6 +95,8 @@ pub struct Board {
     /// Every line of the log that is about the stream is written within it.
     pub span: tracing::Span,
     state: Mutex<State>,
+    /// The listeners of the stream; empty without `LISTENERS_COLLECTION`.
+    pub listeners: Arc<listeners::Statuses>,
     /// `run --dry-run`: what is counted as delivered and stored went nowhere.
     pub dry_run: Flag,
     /// The last pause did not wait for all acknowledgements: some records come again.
@@ -172,6 +175,7 @@ impl Board {
             started: Instant::now(),
             started_millis: now_millis(),
             namespace: namespace.to_owned(),
+            listeners: Arc::default(),
             state: Mutex::new(State::Starting),
             dry_run: Flag::default(),
             cut_short: Flag::default(),

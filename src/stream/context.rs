@@ -2,7 +2,7 @@
 
 use super::shared::Shared;
 use crate::config::StreamSpec;
-use crate::route::Router;
+use crate::listener::ListenerRouter;
 use crate::sink::topics::Topics;
 use crate::source::opener::Opener;
 use crate::status::Board;
@@ -14,7 +14,7 @@ pub struct StreamContext {
     pub spec: StreamSpec,
     pub shared: Shared,
     pub opener: Opener,
-    pub router: Router,
+    pub router: ListenerRouter,
     pub topics: Topics,
 }
 

@@ -5,6 +5,7 @@
 //! position behind the gap is committed only with that record's acknowledgement.
 
 use super::context::StreamContext;
+use super::listening;
 use super::start::Opened;
 use crate::change::position::{Position, ResumeToken, Seq};
 use crate::config::OnHistoryLost;
@@ -174,7 +175,11 @@ pub async fn resume_behind(
             },
             seq: Seq::renewed(Some(lost.seq)),
             token,
-            extra: lost.extra.clone(),
+            extra: match &context.spec.source.listeners {
+                None => lost.extra.clone(),
+                // Their changes within the gap are lost, too.
+                Some(listeners) => listening::read(opener, listeners, &lost.extra).await?,
+            },
         };
         return Ok(Some(Opened {
             cursor,

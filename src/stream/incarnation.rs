@@ -212,9 +212,10 @@ impl<'a> Incarnation<'a> {
             halt_pumping.clone(),
             &position,
         );
+        let router = context.router.at(&position.extra)?;
         let parts = Parts {
             spec: &context.spec,
-            router: &context.router,
+            router: &router,
             topics: &context.topics,
             board: context.board(),
         };

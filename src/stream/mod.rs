@@ -12,6 +12,7 @@ mod handle;
 mod hints;
 pub mod history;
 pub mod incarnation;
+mod listening;
 pub mod outlet;
 #[cfg(test)]
 mod outlet_tests;

@@ -6,7 +6,7 @@
 //! never look for another one (seen with librdkafka 2.12: it asked for its producer id just when it replaced the
 //! bootstrap broker).
 
-use crate::route::Router;
+use crate::listener::ListenerRouter;
 use crate::sink::producer::Producer;
 use crate::sink::topics::Topics;
 use crate::status::Board;
@@ -57,7 +57,7 @@ impl Client {
 pub struct Watch<'a> {
     pub board: &'a Board,
     pub topics: &'a Topics,
-    pub router: &'a Router,
+    pub router: &'a ListenerRouter,
     pub producer: &'a Producer,
     /// The topic that its transactions end in.
     pub checkpoints: Option<&'a str>,

@@ -13,9 +13,10 @@ use crate::config::{OnMissingTopic, OnRecordError, StreamSpec};
 use crate::encode::record::Encoder;
 use crate::error::{Code, Error};
 use crate::flow::batch::ClosedBy;
+use crate::listener::ListenerRouter;
 use crate::metrics::events::EventCounts;
 use crate::mongo::errors::SourceFault;
-use crate::route::{Route, Router, Topic};
+use crate::route::{Route, Topic};
 use crate::sink::dead_letter::Reason;
 use crate::sink::producer::Producer;
 use crate::sink::topics::Topics;
@@ -55,13 +56,17 @@ impl From<Blocked> for End {
 }
 
 /// One incarnation's pump.
-pub struct Pump<'a, P: Produce = Producer, R: Route = Router> {
+pub struct Pump<'a, P: Produce = Producer, R: Route = ListenerRouter> {
     encoder: Encoder,
     /// The `tw-id` of a listener's record; used again.
     own_id: Vec<u8>,
     router: R,
     /// Says what is left out on this side.
     filter: Filter,
+    /// Says what listeners may want; none without listeners.
+    reach: Option<Filter>,
+    /// Whether the configuration's own topics get records where there are listeners.
+    beside_topics: bool,
     /// The router's topics that are known to exist, by id.
     ready: Vec<Arc<Topic>>,
     topics: &'a Topics,
@@ -92,7 +97,7 @@ const BEHIND_SECONDS: u32 = 2;
 
 /// What a pump shares with the rest of its stream.
 #[derive(Debug, Clone, Copy)]
-pub struct Parts<'a, R: Route = Router> {
+pub struct Parts<'a, R: Route = ListenerRouter> {
     pub spec: &'a StreamSpec,
     pub router: &'a R,
     pub topics: &'a Topics,
@@ -107,11 +112,14 @@ impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
         stop: CancellationToken,
     ) -> Self {
         let spec = parts.spec;
+        let listeners = spec.source.listeners.as_ref();
         Self {
             encoder: Encoder::of(spec),
             own_id: Vec::new(),
             router: parts.router.clone(),
             filter: Filter::of(spec),
+            reach: listeners.map(|_| Filter::of_listeners(spec)),
+            beside_topics: listeners.is_none_or(|listeners| listeners.beside_topics),
             ready: Vec::new(),
             topics: parts.topics,
             outlet,
@@ -201,7 +209,7 @@ impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
             let event = Event::parse(raw.map_err(malformed)?).map_err(malformed)?;
             let seq = self.outlet.reached().seq.next();
             self.board.events.add(1);
-            if self.filter.leaves_out(&event) {
+            if self.takes_change(&event) || self.wanted(&event).is_none() {
                 self.leave_out(&event);
             } else {
                 let reason = Reason::Unreadable(fault);

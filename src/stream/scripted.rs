@@ -57,7 +57,7 @@ impl ScriptedStream {
         let loaded = Config::from_vars(servers.into_iter().chain(variables));
         let mut config = loaded.expect("the variables are right").config;
         let spec = config.streams.remove(0);
-        let router = Router::of(&spec.sink, &spec.resume).expect("the topics are right");
+        let router = Router::of(&spec).expect("the topics are right");
         let stream = Self {
             spec,
             topics: Topics::new(&config.kafka).expect("the properties are right"),

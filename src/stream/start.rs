@@ -3,6 +3,7 @@
 
 use super::ahead;
 use super::context::StreamContext;
+use super::listening;
 use super::shared::Shared;
 use super::waiting::{Wait, both, pause_before_retry, retrying};
 use crate::change::extra::Extra;
@@ -10,12 +11,12 @@ use crate::change::position::{ClusterTime, Position, ResumeToken, Seq};
 use crate::checkpoint::{self, Checkpoint, Connections, Decision, Location, Store, StoreContext};
 use crate::config::{StartAt, StreamSpec};
 use crate::error::{Code, Error};
+use crate::listener::ListenerRouter;
 use crate::log::event_id;
 use crate::mongo::errors::SourceFault;
 use crate::mongo::identity;
 use crate::preflight::Report;
 use crate::retry::Retry;
-use crate::route::Router;
 use crate::sink::topics::Topics;
 use crate::source::batch_size::BatchSize;
 use crate::source::cursor::{Cursor, Start};
@@ -52,7 +53,7 @@ pub async fn open(
     board: Arc<Board>,
     stop: CancellationToken,
 ) -> Result<Option<(StreamContext, Opened, Store)>, Error> {
-    let mut router = Router::of(&spec.sink, &spec.resume)?;
+    let mut router = listening::router(&spec, &board)?;
     let topics = Topics::through(Arc::clone(&shared.cluster), &shared.kafka);
     let retry = shared.mongo.retry;
     // Neither end waits for the other, and the checkpoint's connections wait for none.
@@ -86,7 +87,7 @@ pub async fn open(
     let waiting = [board.waits.begin(Awaited::Checkpoint)];
     let opening = retrying(retry, &waiting, || claiming().boxed());
     // The one is as long on its way as the other, when there is nothing to be made.
-    let making = ahead::make(&spec, &shared.client, &mut router, &topics);
+    let making = ahead::make(&spec, &shared.client, router.configured(), &topics);
     let (opened, ()) = Box::pin(async { tokio::join!(opening, making) }).await;
     drop(waiting);
     let (mut store, checkpoint) = opened?;
@@ -105,7 +106,7 @@ pub async fn open(
         stop: stop.clone(),
         has_run: Arc::new(AtomicBool::new(false)),
     };
-    let opened = match checkpoint {
+    let mut opened = match checkpoint {
         Some(checkpoint) => resume(&opener, &claimant, checkpoint).await?,
         None => {
             begin(
@@ -117,6 +118,10 @@ pub async fn open(
             .await?
         }
     };
+    if let Some(opened) = &mut opened {
+        let listeners = spec.source.listeners.as_ref();
+        listening::begin(&opener, listeners, &mut opened.position, &mut store).await?;
+    }
     board.checkpoint_loaded.set(true);
     if let Some(capabilities) = opener.watch.capabilities.describe() {
         tracing::info!("{capabilities}");
@@ -137,7 +142,7 @@ pub async fn open(
 /// # Errors
 /// What is permanent, or was not over within `RECONNECT_MAX_RETRIES`.
 pub async fn look(spec: &StreamSpec, shared: &Shared, board: &Board) -> Result<(), Error> {
-    let router = Router::of(&spec.sink, &spec.resume)?;
+    let router = listening::router(spec, board)?;
     let topics = Topics::through(Arc::clone(&shared.cluster), &shared.kafka);
     let source = source_ready(shared, spec, board);
     let sink = sink_ready(&topics, &router, shared.mongo.retry, board);
@@ -168,7 +173,7 @@ async fn source_ready(shared: &Shared, spec: &StreamSpec, board: &Board) -> Resu
 /// Waits until Kafka can take the records.
 async fn sink_ready(
     topics: &Topics,
-    router: &Router,
+    router: &ListenerRouter,
     retry: Retry,
     board: &Board,
 ) -> Result<(), Error> {

@@ -13,7 +13,8 @@ pub(super) const ALL_DATABASES: &[(&str, &str)] = &[("MONGODB_URI", "mongodb://h
 pub(super) const SEVERAL: &[(&str, &str)] =
     &[("MONGODB_URI", "mongodb://h"), ("WATCH_DATABASES", "a,b")];
 pub(super) const IN_MONGODB: &[(&str, &str)] = &[("RESUME_STORE", "mongodb")];
-pub(super) const LEASES: &[(&str, &str)] = &[("COORDINATION", "mongodb")];
+pub(super) const LISTENING: &[(&str, &str)] = &[("LISTENERS_COLLECTION", "airank.listeners")];
+const LEASES: &[(&str, &str)] = &[("COORDINATION", "mongodb")];
 pub(super) const IN_A_FILE: &[(&str, &str)] = &[("RESUME_STORE", "file")];
 pub(super) const LOG_IN: &[(&str, &str)] = &[
     ("KAFKA_SECURITY_PROTOCOL", "sasl_ssl"),
@@ -170,5 +171,11 @@ pub(super) const WRONG: &[Wrong] = &[
     ("LEASE_HEARTBEAT_MS", LEASES, "15000", "less than half of LEASE_TIMEOUT_MS (30000)"),
     ("LEASE_TIMEOUT_MS", NONE, "499", "give a whole number from 500 to 3600000 ms"),
     ("LEASE_POLL_MS", LEASES, "30001", "at most LEASE_TIMEOUT_MS (30000)"),
-    ("LISTENERS_COLLECTION", NONE, "a.b", "cannot do that yet"),
+    ("LISTENERS_COLLECTION", NONE, "listeners", "names no database"),
+    ("LISTENERS_COLLECTION", NONE, "admin.listeners", "own databases"),
+    ("LISTENERS_COLLECTION", NONE, "a.system.views", "no collection that listeners can be kept in"),
+    ("LISTENERS_TOPICS", LISTENING, "jobs *", "Kafka allows no ' '"),
+    ("LISTENERS_BOOTSTRAP", LISTENING, "/no/such/file", "no such file"),
+    ("CHANGE_STREAM_PIPELINE", LISTENING, r#"[{"$project":{"fullDocument":1,"operationType":1,"ns":1,"documentKey":1}}]"#, "only $match and $redact"),
+    ("START_AT", LISTENING, "2099-01-01T00:00:00Z", "changes of listeners until then"),
 ];

@@ -2,6 +2,7 @@
 
 mod coordination;
 mod flow;
+mod listeners;
 mod operations;
 mod sink;
 mod source;
@@ -26,7 +27,8 @@ pub(super) fn build(
     let uri = source::uri(&mut check);
     let entries = entries(&mut check, uri.as_ref());
     let mongo = source::mongo(&mut check, uri);
-    let all = source::build(&mut check, entries[0].scope.clone());
+    let mut all = source::build(&mut check, entries[0].scope.clone());
+    all.listeners = listeners::listeners(&mut check, &all);
     let max_in_flight_bytes = check.bytes(&table::MAX_IN_FLIGHT_BYTES);
     let pipeline = flow::pipeline(&mut check, all.batch_bytes, max_in_flight_bytes);
     let kafka = sink::kafka(&mut check, max_in_flight_bytes);

@@ -13,6 +13,7 @@ mod bits;
 mod bounds;
 mod compile;
 mod error;
+pub mod key;
 mod number;
 mod operand;
 mod order;

@@ -45,7 +45,7 @@ impl From<&Element<'_>> for Operand {
 }
 
 impl Operand {
-    fn element(&self) -> Element<'_> {
+    pub(super) fn element(&self) -> Element<'_> {
         Element {
             kind: self.kind,
             name: b"",

@@ -70,6 +70,11 @@ impl Path {
         self.first.name.as_bytes()
     }
 
+    /// The name, where it is only one.
+    pub(super) fn only(&self) -> Option<&str> {
+        self.rest.is_empty().then_some(&*self.first.name)
+    }
+
     /// Whether `accept` takes one of the values that the path leads to. `None` is a field that is missing.
     pub(super) fn leads_to(
         &self,

@@ -37,7 +37,7 @@ fn raw(operation: &str, database: &str, collection: &str) -> RawDocumentBuf {
 
 fn route(router: &mut Router, operation: &str, db: &str, coll: &str) -> Result<String, RouteError> {
     let raw = raw(operation, db, coll);
-    let mut targets = router.route(&Event::parse(raw.as_bytes()).unwrap());
+    let mut targets = router.route(&Event::parse(raw.as_bytes()).unwrap(), true);
     assert!(targets.len() <= 1);
     let Some(target) = targets.pop() else {
         return Ok("nowhere".into());

@@ -301,10 +301,7 @@ mod tests {
         ];
         let config = config(&names);
         let topics = Topics::new(&config.kafka).unwrap();
-        let all = Router::of(&config.streams[0].sink, &config.streams[0].resume)
-            .unwrap()
-            .table()
-            .all();
+        let all = Router::of(&config.streams[0]).unwrap().table().all();
         let there = |names: &[&str]| {
             let state = |name: &&str| ((*name).to_owned(), State::Ready { partitions: 1 });
             names.iter().map(state).collect::<HashMap<_, _>>()

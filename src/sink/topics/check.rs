@@ -32,7 +32,7 @@ pub async fn check(
         Ok(topics) => topics,
         Err(error) => return refused(error),
     };
-    let mut router = match Router::of(&stream.sink, &stream.resume) {
+    let mut router = match Router::of(stream) {
         Ok(router) => router,
         Err(error) => return refused(error),
     };

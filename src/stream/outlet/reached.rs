@@ -4,7 +4,9 @@ use super::Outlet;
 use crate::change::event::Event;
 use crate::change::extra::Extra;
 use crate::change::position::{ClusterTime, Position, ResumeToken, Seq};
+use crate::flow::batch::ClosedBy;
 use crate::stream::produce::Produce;
+use bson::Bson;
 
 /// The largest resume token that is stored, in bytes: far below the 1 MiB that a record of a Kafka topic has
 /// by default, and far above the token of any usual key.
@@ -46,6 +48,13 @@ impl<P: Produce> Outlet<'_, P> {
     pub fn leave_out(&mut self, event: &Event<'_>) {
         self.reached.behind(event);
         self.pass_reached();
+    }
+
+    /// From the next event on, positions hold this part.
+    pub fn reach_with(&mut self, part: &str, value: Bson) {
+        // What is open ends before it.
+        self.seal(ClosedBy::Wait);
+        self.reached.extra = self.reached.extra.with(part, Some(value));
     }
 
     /// Moves to a position behind the last event, in-band: committed only after what is before it.

@@ -2,6 +2,7 @@
 
 use super::{End, Pump, Step};
 use crate::change::event::{Event, Operation};
+use crate::change::extra::Extra;
 use crate::route::Route;
 use crate::stream::produce::Produce;
 use std::sync::atomic::Ordering;
@@ -15,21 +16,46 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
             return Err(End::Producer);
         }
         // Not among the events of the metrics either: names that are new each time would use up the labels.
-        if self.filter.leaves_out(event) {
+        let wanted = match self.takes_change(event) {
+            true => None,
+            false => self.wanted(event),
+        };
+        let Some(by_configuration) = wanted else {
             self.leave_out(event);
             return Ok(self.outlet.commit_if_due().await?);
-        }
+        };
         self.counts.event(&self.board.metrics, event);
         let time = event.timestamp_millis();
         let in_hand = &self.board.in_hand_millis;
         in_hand.store(time.unwrap_or(0), Ordering::Relaxed);
         let seq = self.outlet.reached().seq.next();
-        self.take_up(event, seq).await?;
+        self.take_up(event, seq, by_configuration).await?;
         if let Some(millis) = time {
             self.board.last_seen_millis.store(millis, Ordering::Relaxed);
         }
         self.outlet.count(event);
         Ok(self.outlet.commit_if_due().await?)
+    }
+
+    /// Whether the event takes a number, and then whether it does so by the configuration, or for listeners alone.
+    pub(super) fn wanted(&self, event: &Event<'_>) -> Option<bool> {
+        let Some(reach) = &self.reach else {
+            return (!self.filter.leaves_out(event)).then_some(true);
+        };
+        let by_configuration = self.beside_topics && self.filter.takes(event);
+        let is_wanted = by_configuration || (self.router.wants(event) && reach.takes(event));
+        is_wanted.then_some(by_configuration)
+    }
+
+    /// Applies a change of the listeners, and says whether the event is nothing but that.
+    pub(super) fn takes_change(&mut self, event: &Event<'_>) -> bool {
+        if !self.router.changes_with(event) {
+            return false;
+        }
+        if let Some(listeners) = self.router.change(event) {
+            self.outlet.reach_with(Extra::LISTENERS, listeners);
+        }
+        event.operation != Operation::DropDatabase
     }
 
     /// Passes over what the filter does not want: it takes no number.

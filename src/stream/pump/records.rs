@@ -3,9 +3,10 @@
 use super::{End, Pump, Step};
 use crate::change::event::{Event, Operation};
 use crate::change::position::Seq;
-use crate::config::OnMissingTopic;
+use crate::config::{OnMissingTopic, OnRecordError};
 use crate::encode::record::Encoded;
 use crate::kafka::produce::Record;
+use crate::log::event_id;
 use crate::metrics::events::EventCounts;
 use crate::route::{Route, Target, TargetId, Targets, Topic};
 use crate::sink::dead_letter::{Reason, Refused};
@@ -19,12 +20,17 @@ type Refusals = Vec<(usize, Reason)>;
 
 impl<P: Produce, R: Route> Pump<'_, P, R> {
     /// Queues the records of an event, and treats those that cannot be had.
-    pub(super) async fn take_up(&mut self, event: &Event<'_>, seq: Seq) -> Step {
+    pub(super) async fn take_up(
+        &mut self,
+        event: &Event<'_>,
+        seq: Seq,
+        by_configuration: bool,
+    ) -> Step {
         // What becomes of a document is not guessed at.
         if event.is_unknown() && event.document_key.is_some() {
             return self.refuse_whole(event, seq, &Reason::Unknown).await;
         }
-        let targets = self.router.route(event);
+        let targets = self.router.route(event, by_configuration);
         if targets.is_empty() {
             self.pass_over(event);
             return Ok(());
@@ -42,6 +48,9 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
         // Behind what could be delivered, so that a dead letter's topic holds up nothing of the event.
         for (place, reason) in &refusals {
             let target = &targets[*place];
+            if self.is_of_listener(target, reason) {
+                continue;
+            }
             let refused = Refused {
                 event,
                 seq,
@@ -149,11 +158,32 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
             if is_suspect {
                 sending.outlet.acknowledged().await?;
             }
-            if let Err(reason) = sent {
-                refusals.push((place, reason));
+            match sent {
+                Ok(()) => self.router.sent(target.id, event.timestamp_millis()),
+                Err(reason) => refusals.push((place, reason)),
             }
         }
         Ok(())
+    }
+
+    /// Whether a listener alone is to blame for a record that cannot be had, since it names a topic that cannot.
+    /// The listener is invalid as long as that lasts, and the stream does not stop for it: whoever writes listeners
+    /// could stop it otherwise.
+    fn is_of_listener(&self, target: &Target, reason: &Reason) -> bool {
+        let Some(listener) = &target.listener else {
+            return false;
+        };
+        let said = reason.sentence();
+        if self.router.refused(target.id, &said) {
+            tracing::warn!(
+                event_id = event_id::LISTENER_REFUSED,
+                listener = listener.id,
+                job = listener.job,
+                reason = said,
+                "a listener's record cannot be had; it has none as long as that lasts"
+            );
+        }
+        matches!(reason, Reason::Topic(_)) && self.on_record_error == OnRecordError::Stop
     }
 }
 

@@ -63,11 +63,11 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
             if let Ok(event) = Event::parse(raw)
                 && event.split.is_none()
                 && !event.is_unknown()
-                && !self.filter.leaves_out(&event)
+                && let Some(by_configuration) = self.wanted(&event)
             {
                 for id in self
                     .router
-                    .route(&event)
+                    .look(&event, by_configuration)
                     .iter()
                     .flat_map(|target| &target.topic)
                 {

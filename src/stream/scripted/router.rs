@@ -60,12 +60,10 @@ impl Route for ScriptedRouter {
         self.router.table()
     }
 
-    fn route(&mut self, event: &Event<'_>) -> Targets {
+    fn route(&mut self, event: &Event<'_>, by_configuration: bool) -> Targets {
         let wanted = self.wanted(event);
-        let mut targets = match wanted & STATIC {
-            0 => Targets::new(),
-            _ => self.router.route(event),
-        };
+        let by_configuration = by_configuration && wanted & STATIC != 0;
+        let mut targets = self.router.route(event, by_configuration);
         for (number, listener) in (0..).zip(&self.listeners) {
             if wanted & (2 << number) != 0 {
                 targets.push(Target {

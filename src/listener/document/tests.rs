@@ -1,0 +1,135 @@
+use super::*;
+use bson::{RawDocumentBuf, doc};
+
+fn listener() -> Document {
+    doc! {
+        "_id": 1, "collection": "batches", "jobName": "process", "isActive": true,
+        "operationType": ["insert", "update"],
+        "filter": {"status": "received", "customer.country": "DE", "size": {"$gt": 5}},
+    }
+}
+
+/// What an update of this description makes of the listener.
+fn updated(description: Document) -> Change {
+    let event = doc! {
+        "_id": {"_data": "82"}, "operationType": "update", "documentKey": {"_id": 1},
+        "updateDescription": description,
+    };
+    let raw = RawDocumentBuf::try_from(&event).unwrap();
+    change(Some(&listener()), &Event::parse(raw.as_bytes()).unwrap())
+}
+
+fn with(change: impl FnOnce(&mut Document)) -> Change {
+    let mut document = listener();
+    change(&mut document);
+    Change::Put(document)
+}
+
+fn fields(fields: Document) -> Document {
+    doc! {"updatedFields": fields, "removedFields": [], "truncatedArrays": []}
+}
+
+#[test]
+fn an_update_is_applied_from_its_description() {
+    assert_eq!(
+        updated(fields(doc! {"isActive": false})),
+        with(|it| {
+            it.insert("isActive", false);
+        })
+    );
+    assert_eq!(
+        updated(fields(doc! {"filter.size.$gt": 9, "filter.new.part": 1})),
+        with(|it| {
+            let filter = it.get_document_mut("filter").unwrap();
+            filter.get_document_mut("size").unwrap().insert("$gt", 9);
+            filter.insert("new", doc! {"part": 1});
+        })
+    );
+    assert_eq!(
+        updated(fields(
+            doc! {"operationType.1": "delete", "operationType.3": "drop"}
+        )),
+        with(|it| {
+            let list = it.get_array_mut("operationType").unwrap();
+            list[1] = "delete".into();
+            list.extend([Bson::Null, "drop".into()]);
+        })
+    );
+    assert_eq!(
+        updated(doc! {"removedFields": ["filter.status", "jobName"], "updatedFields": {}}),
+        with(|it| {
+            it.remove("jobName");
+            it.get_document_mut("filter").unwrap().remove("status");
+        })
+    );
+    assert_eq!(
+        updated(doc! {"truncatedArrays": [{"field": "operationType", "newSize": 1}]}),
+        with(|it| it.get_array_mut("operationType").unwrap().truncate(1))
+    );
+}
+
+/// A filter's own names hold dots: what is there is taken for what is meant, unless the server says.
+#[test]
+fn a_name_with_dots_is_found() {
+    assert_eq!(
+        updated(fields(doc! {"filter.customer.country": "AT"})),
+        with(|it| {
+            let filter = it.get_document_mut("filter").unwrap();
+            filter.insert("customer.country", "AT");
+        })
+    );
+    assert_eq!(
+        updated(doc! {"removedFields": ["filter.customer.country"]}),
+        with(|it| {
+            it.get_document_mut("filter")
+                .unwrap()
+                .remove("customer.country");
+        })
+    );
+    let told = doc! {
+        "updatedFields": {"filter.customer.country": "AT"},
+        "disambiguatedPaths": {"filter.customer.country": ["filter", "customer", "country"]},
+    };
+    assert_eq!(
+        updated(told),
+        with(|it| {
+            let filter = it.get_document_mut("filter").unwrap();
+            filter.insert("customer", doc! {"country": "AT"});
+        })
+    );
+}
+
+#[test]
+fn what_does_not_count_changes_nothing() {
+    for description in [
+        fields(doc! {"status.streams.main.matched": 7, "lockInfo": {"instanceId": "a"}}),
+        fields(doc! {"metadata.description": "x", "updatedAt": bson::DateTime::now()}),
+        fields(doc! {"isActive": true}),
+        doc! {"removedFields": ["metadata", "createdAt"]},
+        doc! {},
+    ] {
+        assert_eq!(
+            updated(description.clone()),
+            Change::Nothing,
+            "{description}"
+        );
+    }
+}
+
+#[test]
+fn only_what_counts_is_held_and_too_much_is_not() {
+    let document = doc! {"_id": 1, "jobName": "a", "metadata": {"secret": 1}, "status": {}};
+    assert_eq!(held(&document), doc! {"_id": 1, "jobName": "a"});
+    let large = held(&doc! {"_id": 1, "filter": {"a": "x".repeat(LARGEST)}});
+    assert!(is_too_large(&large));
+    assert_eq!(large.get("_id"), Some(&Bson::Int32(1)));
+}
+
+#[test]
+fn an_id_is_shown_as_people_write_it() {
+    let id = bson::oid::ObjectId::new();
+    assert_eq!(id_text(&id.into()), id.to_hex());
+    assert_eq!(id_text(&"mine".into()), "mine");
+    assert_eq!(id_text(&7.into()), "7");
+    assert_eq!(id_text(&doc! {"a": 1}.into()), r#"{"a":1}"#);
+}

@@ -1,0 +1,179 @@
+//! The targets of an event where listeners are in force: theirs, and the configuration's own topics beside them.
+
+use super::compiled::{Admission, Compiled};
+use super::set::Set;
+use crate::change::event::{Event, Operation};
+use crate::change::extra::Extra;
+use crate::config::Listeners;
+use crate::error::Error;
+use crate::route::{Route, RouteError, Router, TargetId, Targets, TopicId, TopicTable};
+use crate::status::listeners::Statuses;
+use bson::Bson;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The numbers of listeners, which stay the same as long as the process runs: what is known of single records
+/// outlives a producer.
+#[derive(Debug, Default)]
+pub(super) struct Numbers(Mutex<HashMap<String, u32>>);
+
+impl Numbers {
+    /// The target of a listener; none when there were too many.
+    pub(super) fn target(&self, name: &str) -> Option<TargetId> {
+        let mut numbers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = u32::try_from(numbers.len()).ok()?;
+        TargetId::of_listener(*numbers.entry(name.to_owned()).or_insert(next))
+    }
+}
+
+/// Gives each event its targets. Without `LISTENERS_COLLECTION` it is the [`Router`] of the configuration.
+#[derive(Debug, Clone)]
+pub struct ListenerRouter {
+    router: Router,
+    listening: Option<Listening>,
+}
+
+#[derive(Debug, Clone)]
+struct Listening {
+    settings: Arc<Listeners>,
+    set: Set,
+    compiled: Compiled,
+}
+
+impl ListenerRouter {
+    /// Without listeners.
+    pub fn without(router: Router) -> Self {
+        Self {
+            router,
+            listening: None,
+        }
+    }
+
+    /// With the listeners that `settings` tell of, none of which is in force before [`at`](Self::at). What a
+    /// listener may have of the stream is for `admission` to say.
+    pub fn with(
+        router: Router,
+        settings: Listeners,
+        admission: Admission,
+        statuses: Arc<Statuses>,
+    ) -> Self {
+        let settings = Arc::new(settings);
+        let at = settings.at.to_string();
+        Self {
+            listening: Some(Listening {
+                set: Set::found(&at, &[]),
+                compiled: Compiled::new(Arc::clone(&settings), statuses, admission),
+                settings,
+            }),
+            router,
+        }
+    }
+
+    /// The topics, for the sink.
+    pub fn table(&self) -> &Arc<TopicTable> {
+        self.router.table()
+    }
+
+    /// The router of the configuration's own topics.
+    pub fn configured(&mut self) -> &mut Router {
+        &mut self.router
+    }
+
+    fn count(&mut self, is_counting: bool) {
+        if let Some(listening) = &mut self.listening {
+            listening.compiled.is_counting = is_counting;
+        }
+    }
+
+    /// The same with the listeners that are in force at a position.
+    ///
+    /// # Errors
+    /// [`CheckpointFailed`](crate::error::Code::CheckpointFailed) where they cannot be read.
+    pub fn at(&self, extra: &Extra) -> Result<Self, Error> {
+        let mut router = self.clone();
+        if let Some(listening) = &mut router.listening
+            && let Some(set) = Set::of(extra)?
+        {
+            listening.set = set;
+            listening.compiled.all(&listening.set, &router.router);
+        }
+        Ok(router)
+    }
+}
+
+impl Route for ListenerRouter {
+    fn table(&self) -> &Arc<TopicTable> {
+        self.router.table()
+    }
+
+    #[inline]
+    fn wants(&self, event: &Event<'_>) -> bool {
+        let listening = self.listening.as_ref();
+        listening.is_some_and(|listening| listening.compiled.wants(event))
+    }
+
+    #[inline]
+    fn route(&mut self, event: &Event<'_>, by_configuration: bool) -> Targets {
+        let Some(listening) = &mut self.listening else {
+            return self.router.route(event, by_configuration);
+        };
+        let by_configuration = by_configuration && listening.settings.beside_topics;
+        let mut targets = match by_configuration {
+            true => self.router.route(event, true),
+            false => Targets::new(),
+        };
+        listening.compiled.route(&self.router, event, &mut targets);
+        targets
+    }
+
+    fn look(&mut self, event: &Event<'_>, by_configuration: bool) -> Targets {
+        self.count(false);
+        let targets = self.route(event, by_configuration);
+        self.count(true);
+        targets
+    }
+
+    fn dead_letter(&mut self, event: &Event<'_>) -> Result<Option<TopicId>, RouteError> {
+        self.router.dead_letter(event)
+    }
+
+    fn changes_with(&self, event: &Event<'_>) -> bool {
+        let Some(listening) = &self.listening else {
+            return false;
+        };
+        let at = &listening.settings.at;
+        match event.operation {
+            Operation::DropDatabase => event.database == at.database,
+            _ => listening.settings.are_in(event.database, event.collection),
+        }
+    }
+
+    fn change(&mut self, event: &Event<'_>) -> Option<Bson> {
+        let listening = self.listening.as_mut()?;
+        match event.operation {
+            Operation::Drop | Operation::DropDatabase | Operation::Rename => {
+                listening.set.clear();
+                listening.compiled.all(&listening.set, &self.router);
+            }
+            _ => {
+                let id = listening.set.apply(event)?;
+                listening.compiled.one(&id, &listening.set, &self.router);
+            }
+        }
+        Some(listening.set.to_bson())
+    }
+
+    fn sent(&self, target: TargetId, time_millis: Option<i64>) {
+        if let Some(listening) = &self.listening {
+            listening.compiled.sent(target, time_millis);
+        }
+    }
+
+    fn refused(&self, target: TargetId, reason: &str) -> bool {
+        let listening = self.listening.as_ref();
+        listening.is_some_and(|listening| listening.compiled.refused(target, reason))
+    }
+}
+
+#[cfg(test)]
+mod tests;

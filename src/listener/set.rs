@@ -1,0 +1,157 @@
+//! The listeners at one position of a stream: their documents as they were there.
+
+use super::document::{self, Change, held};
+use crate::change::event::Event;
+use crate::change::extra::Extra;
+use crate::change::raw;
+use crate::error::{Code, Error};
+use bson::{Bson, Document, doc};
+use std::collections::BTreeMap;
+
+/// What all documents of a set may have together, in bytes of BSON: a checkpoint in MongoDB is one document of
+/// 16 MiB at most.
+const MOST: usize = 8 << 20;
+
+/// The field of a held document for which there was no room.
+const NO_ROOM: &str = "noRoom";
+
+/// An `_id`: its type, and its bytes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Id(Vec<u8>);
+
+impl Id {
+    fn of(element: &raw::Element<'_>) -> Self {
+        let mut bytes = vec![element.kind as u8];
+        bytes.extend_from_slice(element.value);
+        Self(bytes)
+    }
+
+    fn of_bson(id: &Bson) -> Option<Self> {
+        let bytes = doc! {"v": id}.to_vec().ok()?;
+        let element = raw::find(&bytes, "v").ok()??;
+        Some(Self::of(&element))
+    }
+}
+
+/// The documents of all listeners, and of the settings of databases.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Set {
+    /// The collection, as `database.collection`.
+    at: String,
+    documents: BTreeMap<Id, Document>,
+    bytes: usize,
+}
+
+impl Set {
+    /// What was found in the collection. A read that ends behind a position finds more than was there at it; what
+    /// the stream brings since then is applied to it all the same, and leads to the same in the end.
+    pub fn found(at: &str, documents: &[Document]) -> Self {
+        let mut set = Self {
+            at: at.to_owned(),
+            documents: BTreeMap::new(),
+            bytes: 0,
+        };
+        for document in documents {
+            if let Some(id) = document.get("_id").and_then(Id::of_bson) {
+                set.put(id, held(document));
+            }
+        }
+        set
+    }
+
+    /// The set of a position; none where it has none.
+    ///
+    /// # Errors
+    /// [`Code::CheckpointFailed`] where it cannot be read.
+    pub fn of(extra: &Extra) -> Result<Option<Self>, Error> {
+        let Some(part) = extra.get(Extra::LISTENERS) else {
+            return Ok(None);
+        };
+        Self::read(part).map(Some).ok_or_else(|| {
+            Error::new(
+                Code::CheckpointFailed,
+                "the checkpoint's listeners cannot be read; restore it, or remove it to make this a first start",
+            )
+        })
+    }
+
+    fn read(part: &Bson) -> Option<Self> {
+        let part = part.as_document()?;
+        let documents = part.get_array("set").ok()?.iter();
+        let documents: Option<Vec<_>> = documents.map(|each| each.as_document().cloned()).collect();
+        let mut set = Self::found(part.get_str("collection").ok()?, &[]);
+        for document in documents? {
+            set.put(Id::of_bson(document.get("_id")?)?, document);
+        }
+        Some(set)
+    }
+
+    /// As a part of a position.
+    pub fn to_bson(&self) -> Bson {
+        let documents: Vec<_> = self.documents.values().cloned().map(Bson::from).collect();
+        doc! {"collection": &self.at, "set": documents}.into()
+    }
+
+    /// The collection that it was read from, as `database.collection`.
+    pub fn at(&self) -> &str {
+        &self.at
+    }
+
+    /// Applies an event of the collection; the id of the document that has changed, if one has.
+    pub fn apply(&mut self, event: &Event<'_>) -> Option<Id> {
+        let id = Id::of(&event.document_id()?);
+        match document::change(self.documents.get(&id), event) {
+            Change::Nothing => return None,
+            Change::Removed => self.remove(&id),
+            Change::Put(document) => self.put(id.clone(), document),
+        }
+        Some(id)
+    }
+
+    /// Removes all: the collection was dropped.
+    pub fn clear(&mut self) {
+        self.documents.clear();
+        self.bytes = 0;
+    }
+
+    fn remove(&mut self, id: &Id) {
+        if let Some(document) = self.documents.remove(id) {
+            self.bytes -= size(&document);
+        }
+    }
+
+    fn put(&mut self, id: Id, document: Document) {
+        self.remove(&id);
+        let document = match self.bytes + size(&document) > MOST {
+            false => document,
+            true => {
+                let mut marked = Document::new();
+                marked.extend(document.get("_id").map(|id| ("_id".to_owned(), id.clone())));
+                marked.insert(NO_ROOM, true);
+                marked
+            }
+        };
+        self.bytes += size(&document);
+        self.documents.insert(id, document);
+    }
+
+    pub fn documents(&self) -> impl Iterator<Item = (&Id, &Document)> {
+        self.documents.iter()
+    }
+
+    pub fn document(&self, id: &Id) -> Option<&Document> {
+        self.documents.get(id)
+    }
+
+    /// Whether there was no room for a held document.
+    pub fn has_no_room(document: &Document) -> bool {
+        document.contains_key(NO_ROOM)
+    }
+}
+
+fn size(document: &Document) -> usize {
+    document.to_vec().map_or(0, |bytes| bytes.len())
+}
+
+#[cfg(test)]
+mod tests;

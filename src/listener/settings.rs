@@ -1,0 +1,69 @@
+//! Settings of a database, kept in the same collection: `{kind: "database", …}`.
+
+use super::definition::{Problem, Reading};
+use super::operations::Operations;
+use bson::Document;
+
+/// What the `database` of the defaults is.
+pub const DEFAULTS: &str = "*";
+
+/// What holds for all listeners in one database, or in all that have none of their own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The database, or [`DEFAULTS`].
+    pub database: String,
+    /// When false, no listener gets anything of this database.
+    pub enabled: Option<bool>,
+    /// The operations of listeners that name none.
+    pub operations: Option<Operations>,
+    /// What stands before each topic.
+    pub topic_prefix: Option<String>,
+    /// The priority of listeners that have none.
+    pub priority: Option<String>,
+}
+
+impl Settings {
+    /// Reads a document of this kind.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn read(document: &Document) -> Result<Self, Vec<Problem>> {
+        let mut reading = Reading::of(document);
+        let settings = Self {
+            database: reading.required_text(
+                "database",
+                "give a database's name, or \"*\" for the defaults",
+            ),
+            enabled: reading.flag("enabled"),
+            operations: reading.operations(),
+            topic_prefix: reading.text("topicPrefix"),
+            priority: reading.priority(),
+        };
+        let illegal = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
+        if let Some(prefix) = &settings.topic_prefix
+            && let Some(c) = prefix.chars().find(|c| illegal(*c))
+        {
+            reading.wrong(
+                "topicPrefix",
+                format!("Kafka allows no {c:?} in a topic's name; use letters, digits, ., _ and -"),
+            );
+        }
+        reading.done(settings)
+    }
+
+    /// What holds where these come before `defaults`.
+    #[must_use]
+    pub fn over(&self, defaults: Option<&Self>) -> Self {
+        let of = |get: fn(&Self) -> &Option<String>| {
+            let own = get(self).clone();
+            own.or_else(|| defaults.and_then(|defaults| get(defaults).clone()))
+        };
+        Self {
+            database: self.database.clone(),
+            enabled: self.enabled.or_else(|| defaults?.enabled),
+            operations: self.operations.or_else(|| defaults?.operations),
+            topic_prefix: of(|settings| &settings.topic_prefix),
+            priority: of(|settings| &settings.priority),
+        }
+    }
+}
