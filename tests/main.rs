@@ -19,6 +19,7 @@ mod failures;
 mod filtering;
 mod internal;
 mod listener_filters;
+mod listeners;
 mod operable;
 mod operations;
 mod preflight;

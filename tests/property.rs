@@ -3,7 +3,7 @@
 //!
 //! `TAILWATER_TEST_SEED` repeats a run's writes; how the writers interleave is the server's affair.
 
-use crate::support::{self, Database, Record, Tailwater};
+use crate::support::{self, Database, Random, Record, Tailwater};
 use bson::{Bson, Document, doc};
 use futures_util::future::join_all;
 use serde_json::Value;
@@ -15,26 +15,7 @@ const IDS: u64 = 12;
 const WRITERS: u64 = 4;
 const WRITES: usize = 120;
 
-/// `SplitMix64`: the same numbers for the same seed, on every machine.
-struct Random(u64);
-
 impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
-    }
-
-    fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
-        from[self.below(from.len() as u64) as usize]
-    }
-
     fn id(&mut self) -> Document {
         doc! {"_id": self.below(IDS) as i32}
     }

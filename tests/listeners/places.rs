@@ -1,0 +1,175 @@
+//! Each change takes effect at its own place in the stream.
+
+use super::{ids, listener, listening, records, topic};
+use crate::support::{self, PATIENCE, eventually};
+use bson::doc;
+
+#[tokio::test]
+async fn a_change_takes_effect_at_its_own_place() {
+    let (db, kafka) = (support::database().await, support::kafka().await);
+    let (data, listeners) = (db.documents("batches"), db.documents("listeners"));
+    let mut process = listening(&db, kafka).start().await;
+    let put = async |from: i64, to: i64| {
+        for id in from..to {
+            let status = if id % 2 == 0 { "received" } else { "done" };
+            data.insert_one(doc! {"_id": id, "status": status})
+                .await
+                .unwrap();
+        }
+    };
+    put(0, 10).await;
+    listeners
+        .insert_one(listener(
+            &db,
+            "even",
+            "batches",
+            doc! {"status": "received"},
+        ))
+        .await
+        .unwrap();
+    put(10, 20).await;
+    let widen = doc! {"$set": {"filter": {}}};
+    listeners
+        .update_one(doc! {"_id": "even"}, widen)
+        .await
+        .unwrap();
+    put(20, 25).await;
+    let disable = doc! {"$set": {"isActive": false}};
+    listeners
+        .update_one(doc! {"_id": "even"}, disable)
+        .await
+        .unwrap();
+    put(25, 30).await;
+    let enable = doc! {"$set": {"isActive": true, "filter.status": "done"}};
+    listeners
+        .update_one(doc! {"_id": "even"}, enable)
+        .await
+        .unwrap();
+    put(30, 35).await;
+    listeners.delete_one(doc! {"_id": "even"}).await.unwrap();
+    put(35, 40).await;
+    listeners
+        .insert_one(listener(&db, "last", "batches", doc! {}))
+        .await
+        .unwrap();
+    put(40, 41).await;
+
+    records(&db, kafka, "last", 1).await;
+    let of = records(&db, kafka, "even", 1).await;
+    assert_eq!(ids(&of), [10, 12, 14, 16, 18, 20, 21, 22, 23, 24, 31, 33]);
+    assert_eq!(of[0].header("tw-listener"), "even");
+    assert_eq!(of[0].header("tw-job"), "even");
+    assert!(of[0].header("tw-id").ends_with("-even"));
+    // Nobody else gets anything: the configuration's own topics are not even made.
+    assert_eq!(kafka.partitions(&topic(&db, "other")).await, None);
+    process.wait_for_event("listeners_read").await;
+    process.stop().await;
+}
+
+/// What was in force at the checkpoint is in force again after a kill, whatever the collection holds by then.
+#[tokio::test]
+async fn after_a_kill_each_event_meets_the_listeners_of_its_place() {
+    for store in ["kafka", "mongodb", "file"] {
+        let (db, kafka) = (support::database().await, support::kafka().await);
+        let (data, listeners) = (db.documents("batches"), db.documents("listeners"));
+        let setup = listening(&db, kafka).env("RESUME_STORE", store);
+        let mut process = setup.start().await;
+        for id in ["gone", "kept"] {
+            let document = listener(&db, id, "batches", doc! {});
+            listeners.insert_one(document).await.unwrap();
+        }
+        data.insert_one(doc! {"_id": 1}).await.unwrap();
+        records(&db, kafka, "gone", 1).await;
+        records(&db, kafka, "kept", 1).await;
+        process.kill9();
+        // All that happens now is of a time when nobody looks.
+        data.insert_one(doc! {"_id": 2}).await.unwrap();
+        listeners.delete_one(doc! {"_id": "gone"}).await.unwrap();
+        data.insert_one(doc! {"_id": 3}).await.unwrap();
+        let document = listener(&db, "new", "batches", doc! {});
+        listeners.insert_one(document).await.unwrap();
+        data.insert_one(doc! {"_id": 4}).await.unwrap();
+
+        let process = setup.start().await;
+        records(&db, kafka, "new", 1).await;
+        let what = format!("all records of the others ({store})");
+        eventually(PATIENCE, &what, async || {
+            let gone = ids(&records(&db, kafka, "gone", 1).await);
+            let kept = ids(&records(&db, kafka, "kept", 1).await);
+            (gone == [1, 2] && kept == [1, 2, 3, 4]).then_some(())
+        })
+        .await;
+        assert_eq!(ids(&records(&db, kafka, "new", 1).await), [4]);
+        process.stop().await;
+    }
+}
+
+/// Listeners in another database: the stream is of the deployment then, and carries no more than before.
+#[tokio::test]
+async fn listeners_may_be_in_another_database() {
+    let (db, kafka) = (support::database().await, support::kafka().await);
+    let elsewhere = support::database().await;
+    let stranger = support::database().await;
+    let listeners = elsewhere.documents("listeners");
+    let setup = listening(&db, kafka).env(
+        "LISTENERS_COLLECTION",
+        format!("{}.listeners", elsewhere.name()),
+    );
+    let process = setup.start().await;
+    let mut document = listener(&db, "all", "batches", doc! {});
+    listeners.insert_one(document.clone()).await.unwrap();
+    document.insert("_id", "lost");
+    document.insert("jobName", "lost");
+    document.insert("database", stranger.name());
+    listeners.insert_one(document).await.unwrap();
+    for (id, database) in [(1, &db), (2, &elsewhere), (3, &stranger), (4, &db)] {
+        let batches = database.documents("batches");
+        batches.insert_one(doc! {"_id": id}).await.unwrap();
+    }
+    let records = records(&db, kafka, "all", 2).await;
+    assert_eq!(ids(&records), [1, 4]);
+    process.stop().await;
+}
+
+/// Beside the configuration's own topics, which get what they got before.
+#[tokio::test]
+async fn listeners_beside_the_configured_topics() {
+    let (db, kafka) = (support::database().await, support::kafka().await);
+    let changes = db.topic("changes");
+    let without = listening(&db, kafka)
+        .env("KAFKA_DB_CHANGES_TOPIC", &changes)
+        .env("WATCH_COLLECTIONS", "batches")
+        .without("LISTENERS_COLLECTION");
+    let process = without.start().await;
+    let batches = db.documents("batches");
+    batches.insert_one(doc! {"_id": 1}).await.unwrap();
+    kafka.wait_for_records(&[&changes], 1).await;
+    process.stop().await;
+
+    // Turned on, and off again: the same checkpoint.
+    let with = without
+        .clone()
+        .env("LISTENERS_COLLECTION", format!("{}.listeners", db.name()));
+    let process = with.start().await;
+    let document = listener(&db, "others", "others", doc! {});
+    db.documents("listeners")
+        .insert_one(document)
+        .await
+        .unwrap();
+    db.documents("others")
+        .insert_one(doc! {"_id": 2})
+        .await
+        .unwrap();
+    batches.insert_one(doc! {"_id": 3}).await.unwrap();
+    assert_eq!(ids(&records(&db, kafka, "others", 1).await), [2]);
+    assert_eq!(ids(&kafka.wait_for_records(&[&changes], 2).await), [1, 3]);
+    process.stop().await;
+
+    let process = without.start().await;
+    batches.insert_one(doc! {"_id": 4}).await.unwrap();
+    assert_eq!(
+        ids(&kafka.wait_for_records(&[&changes], 3).await),
+        [1, 3, 4]
+    );
+    process.stop().await;
+}
