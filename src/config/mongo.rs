@@ -48,6 +48,16 @@ pub struct Source {
 }
 
 impl Source {
+    /// What the stream is opened on: the watched database or databases, with that of the listeners.
+    pub fn opened(&self) -> Scope {
+        match (self.only(), &self.listeners) {
+            (Some(only), Some(listeners)) => Scope::Deployment {
+                databases: vec![only.to_owned(), listeners.at.database.clone()],
+            },
+            _ => self.scope.clone(),
+        }
+    }
+
     /// The one database that is watched, where listeners are in another: such a stream is one of the deployment,
     /// and sees of it no more than the two.
     pub fn only(&self) -> Option<&str> {

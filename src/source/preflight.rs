@@ -65,7 +65,8 @@ async fn look(
     stream: &StreamSpec,
     report: &mut Report,
 ) -> Option<Server> {
-    let server = match reach::server(client, mongo, &stream.source.scope).await {
+    let opened = stream.source.opened();
+    let server = match reach::server(client, mongo, &opened).await {
         Ok(server) => server,
         Err(finding) => {
             report.push(finding);
@@ -75,7 +76,7 @@ async fn look(
     report.push(Finding::ok("mongodb.reachable", server.describe()));
     report.push(version(&server));
     let filter = Filter::of(stream);
-    let privileges = within(privileges(client, mongo, stream, &filter)).await;
+    let privileges = within(privileges(client, mongo, stream, &opened)).await;
     let may_read = privileges
         .as_ref()
         .is_none_or(|f| f.severity != Severity::Error);
@@ -122,18 +123,12 @@ async fn capabilities(client: &Client, stream: &StreamSpec) -> Option<Finding> {
 }
 
 /// Opens the very stream the run would, and closes it again.
-async fn privileges(
-    client: &Client,
-    mongo: &Mongo,
-    stream: &StreamSpec,
-    filter: &Filter,
-) -> Finding {
+async fn privileges(client: &Client, mongo: &Mongo, stream: &StreamSpec, scope: &Scope) -> Finding {
     const NAME: &str = "mongodb.privileges";
     let options = change_stream_options(&stream.source, Images::Configured);
     // A stream that starts now, whatever the checkpoint says: only the privilege is in question.
     let mut pipeline = vec![doc! {"$changeStream": options}];
-    pipeline.extend(filter.stages());
-    let scope = &stream.source.scope;
+    pipeline.extend(Filter::of_listeners(stream).stages());
     let database = watched(client, scope);
     let command = doc! {"aggregate": 1, "pipeline": pipeline, "cursor": {"batchSize": 0}};
     match database.run_command(command).await {
