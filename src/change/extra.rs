@@ -19,6 +19,15 @@ impl Extra {
         self.0.is_none()
     }
 
+    /// Whether the two are one and the same, and not only alike.
+    pub fn is(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Some(ours), Some(theirs)) => Arc::ptr_eq(ours, theirs),
+            (None, None) => true,
+            _ => false,
+        }
+    }
+
     /// The part of this name.
     pub fn get(&self, part: &str) -> Option<&Bson> {
         self.0.as_ref()?.get(part)

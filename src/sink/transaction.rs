@@ -148,22 +148,24 @@ impl<'a> Transactions<'a> {
         self.begin()?;
         let checkpoint = self.leader.prepare(&committable);
         let checkpoint = checkpoint.map_err(Uncommitted::Failed)?;
-        let stored = &checkpoint.record;
-        let topic = CString::new(stored.topic.as_str()).map_err(|error| {
-            let error = Error::new(Code::Internal, "the checkpoint topic's name").because(error);
-            Uncommitted::Failed(error)
-        })?;
-        let record = Record {
-            topic: &topic,
-            partition: Some(stored.partition),
-            key: &stored.key,
-            value: Some(&stored.value),
-            timestamp_millis: 0,
-            headers: &[],
-        };
-        self.producer
-            .send_checkpoint(&record)
-            .map_err(|code| self.broken(KafkaError::MessageProduction(code)))?;
+        for stored in &checkpoint.records.all {
+            let topic = CString::new(stored.topic.as_str()).map_err(|error| {
+                let error =
+                    Error::new(Code::Internal, "the checkpoint topic's name").because(error);
+                Uncommitted::Failed(error)
+            })?;
+            let record = Record {
+                topic: &topic,
+                partition: Some(stored.partition),
+                key: &stored.key,
+                value: stored.value.as_deref(),
+                timestamp_millis: 0,
+                headers: &[],
+            };
+            self.producer
+                .send_checkpoint(&record)
+                .map_err(|code| self.broken(KafkaError::MessageProduction(code)))?;
+        }
         let deadline = Instant::now() + self.interval + TIMEOUT_MARGIN;
         let inner = self.producer.client();
         let committed = blocking(move || {

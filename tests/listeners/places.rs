@@ -173,3 +173,54 @@ async fn listeners_beside_the_configured_topics() {
     );
     process.stop().await;
 }
+
+/// A record of Kafka holds a megabyte: listeners are stored one by one, beside the position.
+#[tokio::test]
+async fn more_listeners_than_a_record_could_hold_survive_a_kill() {
+    let (db, kafka) = (support::database().await, support::kafka().await);
+    let (data, listeners) = (db.documents("batches"), db.documents("listeners"));
+    let setup = listening(&db, kafka).env("DELIVERY", "exactly_once");
+    let mut process = setup.start().await;
+    let many = (0..300).map(|number| {
+        let id = format!("many-{number}");
+        let filter = doc! {"status": format!("{number}"), "$comment": "x".repeat(8 << 10)};
+        let mut document = listener(&db, &id, "batches", filter);
+        document.insert("topic", topic(&db, "many"));
+        document
+    });
+    listeners.insert_many(many).await.unwrap();
+    listeners.delete_one(doc! {"_id": "many-7"}).await.unwrap();
+    let put = async |id: i64, status: &str| {
+        data.insert_one(doc! {"_id": id, "status": status})
+            .await
+            .unwrap();
+    };
+    put(1, "299").await;
+    records(&db, kafka, "many", 1).await;
+    process.kill9();
+    put(2, "7").await;
+    listeners
+        .delete_many(doc! {"_id": {"$ne": "many-5"}})
+        .await
+        .unwrap();
+    put(3, "6").await;
+    put(4, "5").await;
+    let process = setup.start().await;
+    let of = eventually(PATIENCE, "the last record", async || {
+        let of = kafka.committed_records(&[&topic(&db, "many")]).await;
+        (ids(&of).contains(&4)).then_some(of)
+    })
+    .await;
+    assert_eq!(ids(&of), [1, 4]);
+    assert_eq!(of[1].header("tw-listener"), "many-5");
+    process.stop().await;
+    // What is stored is one listener: the next start has no more to read.
+    let process = setup.start().await;
+    put(5, "5").await;
+    eventually(PATIENCE, "a record after the restart", async || {
+        let of = kafka.committed_records(&[&topic(&db, "many")]).await;
+        (of.len() == 3).then_some(())
+    })
+    .await;
+    process.stop().await;
+}

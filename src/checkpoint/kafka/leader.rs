@@ -1,8 +1,9 @@
 //! The right to write a stream's checkpoints, for a sink that writes them in its own transactions.
 
+use super::listeners::Stored;
 use super::producer::{Outcome, Prepared};
 use super::read::OpenTransactions;
-use super::topic::CheckpointRecord;
+use super::topic::CheckpointRecords;
 use super::{
     QUERY_PATIENCE, Topic, blocking, confirmed, dispose, is_gone, successor, transactional_id,
     transient,
@@ -25,6 +26,8 @@ pub struct Leader {
     topic: Topic,
     claim: Claim,
     committed: Option<Position>,
+    /// The listeners that are known to be stored.
+    listeners: Option<Stored>,
     is_in_doubt: bool,
     /// A producer of ours has ended: whatever ended it may have met the checkpoint topic as well.
     is_used: bool,
@@ -36,21 +39,23 @@ pub struct Leader {
 #[derive(Debug)]
 pub struct PreparedCheckpoint {
     position: Position,
-    pub record: CheckpointRecord,
+    pub records: CheckpointRecords,
 }
 
 impl Leader {
-    pub(in crate::checkpoint) fn new(
+    pub(super) fn new(
         kafka: Kafka,
         topic: Topic,
         claim: Claim,
         committed: Option<Position>,
+        listeners: Option<Stored>,
     ) -> Self {
         Self {
             kafka,
             topic,
             claim,
             committed,
+            listeners,
             is_in_doubt: false,
             is_used: false,
             is_removed: false,
@@ -124,6 +129,7 @@ impl Leader {
     pub async fn after_init(&mut self) -> Result<(), CommitError> {
         let open = OpenTransactions::Await;
         let found = confirmed(&self.kafka, &self.topic, &self.claim, open).await?;
+        self.listeners = Stored::of(found.as_ref());
         match found.and_then(|record| record.position) {
             Some(position) => {
                 self.committed = Some(position);
@@ -152,14 +158,15 @@ impl Leader {
             return Ok(());
         }
         let record = self.claim.checkpoint(committed);
-        let record = self.topic.record(&Record::from(record));
-        let record = record.map_err(CommitError::Failed)?;
+        // All of it anew: what is left of it there is not known.
+        let records = self.topic.records(&Record::from(record), None);
+        let records = records.map_err(CommitError::Failed)?;
         let prepared = Prepared::new(&self.kafka, &self.claim.stream).map_err(transient)?;
         let topic = self.topic.name().to_owned();
         let (producer, outcome) = blocking(move || {
             prepared.settle(&topic, QUERY_PATIENCE);
             let producer = prepared.take_over()?;
-            let outcome = producer.transaction(&record);
+            let outcome = producer.transaction(&records.all);
             Ok((producer, outcome))
         })
         .await
@@ -185,13 +192,15 @@ impl Leader {
     pub fn prepare(&self, committable: &Committable) -> Result<PreparedCheckpoint, Error> {
         let position = commit::admit(self.committed.as_ref(), committable.position())?;
         let checkpoint = self.claim.checkpoint(position.clone());
-        let record = self.topic.record(&Record::from(checkpoint))?;
-        Ok(PreparedCheckpoint { position, record })
+        let record = Record::from(checkpoint);
+        let records = self.topic.records(&record, self.listeners.as_ref())?;
+        Ok(PreparedCheckpoint { position, records })
     }
 
     /// Takes note that the transaction with this checkpoint is committed, and says where it is.
     pub fn stored(&mut self, checkpoint: PreparedCheckpoint) -> &Position {
         self.is_removed = false;
+        self.listeners = checkpoint.records.stored;
         self.committed.insert(checkpoint.position)
     }
 }

@@ -12,6 +12,7 @@
 
 mod clients;
 mod leader;
+mod listeners;
 mod producer;
 mod read;
 mod rights;
@@ -20,13 +21,14 @@ mod topic;
 pub(super) use clients::Clients;
 pub use leader::Leader;
 pub(super) use rights::check;
-pub use topic::{CheckpointRecord, Topic};
+pub use topic::{CheckpointRecord, CheckpointRecords, Topic};
 
 use super::{Claim, CommitError, LAST_LOOK, Record, StoreContext};
 use crate::change::position::Position;
 use crate::config::Kafka;
 use crate::error::{Code, Error};
 use crate::tasks;
+use listeners::Stored;
 use producer::{Outcome, Prepared, Producer};
 use rdkafka::consumer::Consumer;
 
@@ -136,6 +138,8 @@ pub(super) struct Store {
     claim: Claim,
     /// `None` after an error that it did not survive.
     producer: Option<Producer>,
+    /// The listeners that are known to be stored; none where that is not known.
+    stored: Option<Stored>,
 }
 
 impl Store {
@@ -175,7 +179,7 @@ impl Store {
             })
             .await??
         };
-        let Some((producer, claim, previous)) = claimed else {
+        let Some((producer, claim, previous, stored)) = claimed else {
             return Err(CommitError::Fenced { by: None }.into());
         };
         let store = Self {
@@ -183,6 +187,7 @@ impl Store {
             topic,
             claim: claim.clone(),
             producer: Some(producer),
+            stored,
         };
         Ok((store, claim, previous))
     }
@@ -194,16 +199,18 @@ impl Store {
         };
         // Dropped while this waits, the store has no producer and confirms who leads before its next
         // write: what became of this one does not matter then.
-        let record = self.topic.record(record).map_err(CommitError::Failed)?;
-        let (producer, outcome) = blocking(move || {
-            let outcome = producer.transaction(&record);
-            (producer, outcome)
+        let records = self.topic.records(record, self.stored.as_ref());
+        let records = records.map_err(CommitError::Failed)?;
+        let (producer, outcome, stored) = blocking(move || {
+            let outcome = producer.transaction(&records.all);
+            (producer, outcome, records.stored)
         })
         .await
         .map_err(CommitError::Failed)?;
         match outcome {
             Outcome::Committed => {
                 self.producer = Some(producer);
+                self.stored = stored;
                 Ok(())
             }
             // Also where this one could go on: who makes the next one looks whether the topic is still there.
@@ -255,16 +262,15 @@ impl Store {
         .await
         .map_err(CommitError::Failed)?
         .map_err(transient)?;
-        self.confirm().await?;
+        let found = self.confirm().await?;
+        self.stored = Stored::of(found.as_ref());
         info!(stream = %self.claim.stream, "the checkpoint's producer was made anew");
         Ok(producer)
     }
 
-    async fn confirm(&self) -> Result<(), CommitError> {
+    async fn confirm(&self) -> Result<Option<Record>, CommitError> {
         let open = OpenTransactions::Await;
-        confirmed(&self.kafka, &self.topic, &self.claim, open)
-            .await
-            .map(|_| ())
+        confirmed(&self.kafka, &self.topic, &self.claim, open).await
     }
 
     /// Ends the producer of checkpoints and gives on the right to write them.
@@ -272,7 +278,7 @@ impl Store {
         if let Some(producer) = self.producer {
             dispose(producer).await;
         }
-        Leader::new(self.kafka, self.topic, self.claim, committed)
+        Leader::new(self.kafka, self.topic, self.claim, committed, self.stored)
     }
 
     pub(super) async fn close(self) {
@@ -282,6 +288,9 @@ impl Store {
     }
 }
 
+/// A claim that was made, what it found, and which listeners are stored since.
+type Claimed = (Producer, Claim, Option<Record>, Option<Stored>);
+
 /// One attempt to claim: `None` when it was fenced and nobody shows up who did it, so that trying
 /// again is right. The instance started last shall win.
 fn claim(
@@ -290,14 +299,15 @@ fn claim(
     topic: &Topic,
     stream: &str,
     context: &StoreContext,
-) -> Result<Option<(Producer, Claim, Option<Record>)>, Error> {
+) -> Result<Option<Claimed>, Error> {
     let producer = prepared.take_over()?;
     let previous = reader.latest(stream, OpenTransactions::Await)?;
     context.check(previous.as_ref())?;
     let claim = Claim::after(previous.as_ref(), stream, context);
-    let record = topic.record(&Record::claimed(previous.as_ref(), &claim))?;
-    match producer.transaction(&record) {
-        Outcome::Committed => Ok(Some((producer, claim, previous))),
+    let stored = Stored::of(previous.as_ref());
+    let records = topic.records(&Record::claimed(previous.as_ref(), &claim), stored.as_ref())?;
+    match producer.transaction(&records.all) {
+        Outcome::Committed => Ok(Some((producer, claim, previous, records.stored))),
         Outcome::Aborted(error) | Outcome::Broken(error) => Err(error),
         Outcome::Fenced => {
             // Whoever was a moment later read the same predecessor and claims the same epoch.

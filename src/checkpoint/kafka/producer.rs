@@ -1,4 +1,4 @@
-//! The small transactional producer of checkpoints: one record per transaction.
+//! The small transactional producer of checkpoints: one checkpoint per transaction.
 
 use super::topic::CheckpointRecord;
 use super::transactional_id;
@@ -85,25 +85,24 @@ impl fmt::Debug for Producer {
 }
 
 impl Producer {
-    /// Writes one record in a transaction of its own. Blocks until its fate is known, or for
+    /// Writes a checkpoint's records in a transaction of their own. Blocks until its fate is known, or for
     /// [`COMMIT_TIMEOUT`] and what aborting takes.
-    pub(super) fn transaction(&self, record: &CheckpointRecord) -> Outcome {
-        match self.try_transaction(record) {
+    pub(super) fn transaction(&self, records: &[CheckpointRecord]) -> Outcome {
+        match self.try_transaction(records) {
             Ok(()) => Outcome::Committed,
             Err(error) => self.give_up(&error),
         }
     }
 
-    fn try_transaction(&self, record: &CheckpointRecord) -> Result<(), KafkaError> {
+    fn try_transaction(&self, records: &[CheckpointRecord]) -> Result<(), KafkaError> {
         self.0.begin_transaction()?;
-        self.0
-            .send(
-                BaseRecord::to(&record.topic)
-                    .partition(record.partition)
-                    .key(&record.key)
-                    .payload(&record.value),
-            )
-            .map_err(|(error, _)| error)?;
+        for record in records {
+            let mut sent = BaseRecord::<Vec<u8>, Vec<u8>>::to(&record.topic)
+                .partition(record.partition)
+                .key(&record.key);
+            sent.payload = record.value.as_ref();
+            self.0.send(sent).map_err(|(error, _)| error)?;
+        }
         let deadline = Instant::now() + COMMIT_TIMEOUT;
         self.await_delivery(deadline);
         loop {

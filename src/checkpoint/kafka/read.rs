@@ -4,6 +4,7 @@
 //! stream, and what lies behind it is hidden. So the end of the partition is asked of a client that
 //! reads uncommitted, and it counts as read only when the stable part reaches that far.
 
+use super::listeners::{self, Gathering, is_of};
 use super::topic::Topic;
 use crate::change::position::Seq;
 use crate::checkpoint::{Record, codec};
@@ -112,9 +113,10 @@ impl Reader {
         let (low, end) = self.stable_range(partition, open, deadline)?;
         let mut until = end;
         let mut window = FIRST_WINDOW;
+        let (mut found, mut gathering) = (None, None);
         while until > low {
             let from = end.saturating_sub(window).max(low);
-            let mut newest = None;
+            let mut newest: HashMap<Vec<u8>, Option<Vec<u8>>> = HashMap::new();
             self.visit(
                 &[Stretch {
                     partition,
@@ -123,19 +125,36 @@ impl Reader {
                 }],
                 deadline,
                 |message| {
-                    if message.key() == Some(stream.as_bytes()) {
-                        newest = Some(message.payload().map(<[u8]>::to_vec));
+                    if let Some(key) = message.key().filter(|key| is_of(stream, key)) {
+                        newest.insert(key.to_vec(), message.payload().map(<[u8]>::to_vec));
                     }
                 },
             )?;
-            match newest {
-                Some(Some(value)) => return self.decode(partition, &value).map(Some),
+            if let (None, Some(value)) = (&found, newest.remove(stream.as_bytes())) {
                 // Removed by somebody: that is the newest fact about this stream.
-                Some(None) => return Ok(None),
-                None => {}
+                let Some(value) = value else {
+                    return Ok(None);
+                };
+                let record = self.decode(partition, &value)?;
+                gathering = Gathering::of(&record);
+                found = Some(record);
+            }
+            // A listener is written in the transaction of a position, before it.
+            for (key, value) in newest {
+                gathering
+                    .iter_mut()
+                    .for_each(|it| it.take(&key, value.as_deref()));
+            }
+            if let Some(record) = &mut found
+                && gathering.as_ref().is_none_or(Gathering::is_complete)
+            {
+                return self.gathered(record, gathering, partition).map(Some);
             }
             until = from;
             window = window.saturating_mul(8);
+        }
+        if let Some(record) = &mut found {
+            return self.gathered(record, gathering, partition).map(Some);
         }
         let found = self.misplaced(stream, partition)?;
         // Asked without waiting, it is asked again.
@@ -153,18 +172,49 @@ impl Reader {
         Ok(found)
     }
 
+    /// The record with its listeners.
+    fn gathered(
+        &self,
+        record: &mut Record,
+        gathering: Option<Gathering>,
+        partition: i32,
+    ) -> Result<Record, Error> {
+        if let Some(gathering) = gathering {
+            gathering.finish(record, &self.place(partition))?;
+        }
+        Ok(record.clone())
+    }
+
     /// The number of partitions may have been changed since the stream was last seen: then its
     /// checkpoint is where it was. Asked only of a stream that has none where it belongs.
     fn misplaced(&self, stream: &str, home: i32) -> Result<Option<Record>, Error> {
-        let mut found: Option<Record> = None;
-        for ((partition, key), value) in self.newest_values(|partition| partition != home)? {
+        let mut found: Option<(i32, Record)> = None;
+        let values = self.newest_values(|partition| partition != home)?;
+        for ((partition, key), value) in &values {
             if key == stream.as_bytes() {
-                let record = self.decode(partition, &value)?;
+                let record = self.decode(*partition, value)?;
                 found = found
-                    .filter(|found| age(found) > age(&record))
-                    .or(Some(record));
+                    .filter(|(_, found)| age(found) > age(&record))
+                    .or(Some((*partition, record)));
             }
         }
+        let found = match found {
+            None => None,
+            Some((partition, mut record)) => {
+                let mut gathering = Gathering::of(&record);
+                for ((of, key), value) in &values {
+                    if *of == partition {
+                        gathering
+                            .iter_mut()
+                            .for_each(|it| it.take(key, Some(value)));
+                    }
+                }
+                let mut record = self.gathered(&mut record, gathering, partition)?;
+                // On the partition that it moves to, none of its listeners is stored.
+                listeners::forget_generation(&mut record);
+                Some(record)
+            }
+        };
         if let Some(found) = &found {
             warn!(
                 stream,
@@ -181,7 +231,10 @@ impl Reader {
     /// The newest record of each stream. One that cannot be decoded is left out, with a warning.
     pub(super) fn all(&self) -> Result<Vec<Record>, Error> {
         let mut newest: HashMap<String, Record> = HashMap::new();
-        for ((partition, _), value) in self.newest_values(|_| true)? {
+        for ((partition, key), value) in self.newest_values(|_| true)? {
+            if listeners::is_of_listener(&key) {
+                continue;
+            }
             match self.decode(partition, &value) {
                 Ok(record) => {
                     // One stream can be on two partitions: see `misplaced`.
@@ -223,8 +276,11 @@ impl Reader {
     }
 
     fn decode(&self, partition: i32, value: &[u8]) -> Result<Record, Error> {
-        let place = format!("Kafka topic {}, partition {partition}", self.topic.name());
-        codec::decode(value, &place)
+        codec::decode(value, &self.place(partition))
+    }
+
+    fn place(&self, partition: i32) -> String {
+        format!("Kafka topic {}, partition {partition}", self.topic.name())
     }
 
     /// The first offset of a partition and the end of what is to be read of it.
@@ -243,7 +299,8 @@ impl Reader {
         loop {
             let (low, stable) = self.watermarks(&self.committed, partition)?;
             if stable >= end {
-                return Ok((low, end));
+                // It is never within a transaction, as the end may have been.
+                return Ok((low, stable));
             }
             self.check(deadline, "an open transaction hides the newest checkpoints")?;
             if !told && begun.elapsed() > Duration::from_secs(1) {

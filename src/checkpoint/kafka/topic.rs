@@ -1,5 +1,6 @@
 //! The checkpoint topic: made when missing, checked when found.
 
+use super::listeners::{self, Stored};
 use super::{Record, blocking};
 use crate::checkpoint::codec;
 use crate::config::Kafka;
@@ -38,10 +39,19 @@ pub struct Topic {
 pub struct CheckpointRecord {
     pub topic: String,
     pub partition: i32,
-    /// The stream id.
+    /// The stream id; for a listener with its own behind it.
     pub key: Vec<u8>,
-    /// JSON, see `docs/checkpoints.md`.
-    pub value: Vec<u8>,
+    /// JSON, see `docs/checkpoints.md`; none for a listener that is gone.
+    pub value: Option<Vec<u8>>,
+}
+
+/// What is produced, in one transaction, to store a checkpoint.
+#[derive(Debug)]
+pub struct CheckpointRecords {
+    /// The listeners that are not stored as they are; the position last.
+    pub all: Vec<CheckpointRecord>,
+    /// Which listeners are stored then.
+    pub(super) stored: Option<Stored>,
 }
 
 impl Topic {
@@ -205,16 +215,29 @@ impl Topic {
         partition_of(stream.as_bytes(), self.partitions)
     }
 
-    /// What is to be produced to store `record`.
+    /// What is to be produced to store `record`, where these listeners are known to be stored.
     ///
     /// # Errors
     /// [`Code::Internal`] for a token that is no valid BSON.
-    pub fn record(&self, record: &Record) -> Result<CheckpointRecord, Error> {
-        Ok(CheckpointRecord {
+    pub(super) fn records(
+        &self,
+        record: &Record,
+        stored: Option<&Stored>,
+    ) -> Result<CheckpointRecords, Error> {
+        let packed = listeners::pack(record, stored);
+        let partition = self.partition_of(&record.stream);
+        let position = codec::encode(&packed.record, Some(self.partitions))?;
+        let position = (record.stream.clone().into_bytes(), Some(position));
+        let all = packed.entries.into_iter().chain([position]);
+        let all = all.map(|(key, value)| CheckpointRecord {
             topic: self.name.clone(),
-            partition: self.partition_of(&record.stream),
-            key: record.stream.clone().into_bytes(),
-            value: codec::encode(record, Some(self.partitions))?,
+            partition,
+            key,
+            value,
+        });
+        Ok(CheckpointRecords {
+            all: all.collect(),
+            stored: packed.stored,
         })
     }
 }

@@ -17,10 +17,14 @@ const ELSEWHERE: &str =
 /// The fields of form 2 alone.
 const OF_SECOND: [&str; 3] = ["version", "resumeToken", "extra"];
 
-/// The update that makes a document of the claim hold `fields`, and nothing of another form.
-pub(super) fn update(fields: Document) -> Document {
+/// The update that makes a document of the claim hold `fields`, and nothing of another form. What is extra may be
+/// large, and is left as it is where it `is_stored` already.
+pub(super) fn update(mut fields: Document, is_stored: bool) -> Document {
     let absent = OF_SECOND.iter().filter(|name| !fields.contains_key(**name));
     let absent: Document = absent.map(|name| ((*name).to_owned(), "".into())).collect();
+    if is_stored {
+        fields.remove("extra");
+    }
     let mut update = doc! { "$set": fields };
     if !absent.is_empty() {
         update.insert("$unset", absent);

@@ -7,6 +7,7 @@ mod rights;
 
 use super::form::Form;
 use super::{Claim, CommitError, LAST_LOOK, Location, Record, StoreContext};
+use crate::change::extra::Extra;
 use crate::config::{Mongo, ResumeBackend};
 use crate::error::{Code, Error};
 use crate::mongo::codes::{DUPLICATE_KEY, NAMESPACE_NOT_FOUND, server_code};
@@ -188,6 +189,8 @@ impl Collection {
 pub(super) struct Store {
     collection: Collection,
     claim: Claim,
+    /// What is extra in the document, where that is known.
+    stored: Option<Extra>,
 }
 
 impl Store {
@@ -220,6 +223,7 @@ impl Store {
         let store = Self {
             collection,
             claim: claim.clone(),
+            stored: None,
         };
         Ok((store, claim, previous))
     }
@@ -276,7 +280,11 @@ impl Store {
         self.collection.place()
     }
 
-    pub(super) async fn write(&self, record: &Record) -> Result<(), CommitError> {
+    pub(super) async fn write(&mut self, record: &Record) -> Result<(), CommitError> {
+        let extra = record.position.as_ref().map(|position| &position.extra);
+        let is_stored = extra
+            .zip(self.stored.take())
+            .is_some_and(|(new, stored)| new.is(&stored));
         let fields = encode(record).map_err(CommitError::Failed)?;
         let seq = fields.get("seq").cloned().unwrap_or(Bson::Null);
         let mut ours = doc! {
@@ -294,13 +302,14 @@ impl Store {
         let updated = self
             .collection
             .inner
-            .update_one(ours, update(fields.clone()))
+            .update_one(ours, update(fields.clone(), is_stored))
             .await
             .map_err(|error| self.commit_error(&error))?;
-        if updated.matched_count == 1 {
-            return Ok(());
+        if updated.matched_count != 1 {
+            self.not_ours(fields).await?;
         }
-        self.not_ours(fields).await
+        self.stored = extra.cloned();
+        Ok(())
     }
 
     /// The write found no document of our claim: says why.
