@@ -3,5 +3,6 @@
 pub mod event;
 pub mod extra;
 pub mod namespace;
+pub mod operations;
 pub mod position;
 pub mod raw;

@@ -4,13 +4,13 @@ use super::definition::{Definition, Problem};
 use super::document::{LONGEST_ID, id_text};
 use super::filter::Filter;
 use super::index::{Entry, Index};
-use super::operations::Operations;
 use super::router::Numbers;
 use super::set::{Id, Set};
 use super::settings::{DEFAULTS, Settings};
 use crate::change::event::{Event, Operation};
+use crate::change::operations::Operations;
 use crate::config::Listeners;
-use crate::route::{ListenerTag, RouteError, Router, Target, TargetId, Targets, TopicId};
+use crate::route::{Interest, ListenerTag, RouteError, Router, Target, TargetId, Targets, TopicId};
 use crate::status::listeners::{Defined, State, Status, Statuses};
 use bson::{Bson, Document, RawDocument};
 use foldhash::fast::RandomState;
@@ -348,6 +348,22 @@ impl Compiled {
         }
         let settings = self.in_database(event.database);
         settings.is_enabled && self.index.wants(event, settings.operations)
+    }
+
+    /// What the active listeners want, whatever the database.
+    pub(super) fn interest(&self) -> Interest {
+        let by_settings = self.databases.values().chain([&self.defaults]);
+        let by_settings = by_settings.fold(Operations::default(), |all, settings| {
+            all.and(settings.operations)
+        });
+        let mut collections = BTreeMap::<String, Operations>::new();
+        for listener in &self.active {
+            let definition = &listener.definition;
+            let wanted = collections.entry(definition.collection.clone());
+            let wanted = wanted.or_default();
+            *wanted = wanted.and(definition.operations.unwrap_or(by_settings));
+        }
+        Interest::of(collections)
     }
 
     /// Adds the targets of those that want the event.

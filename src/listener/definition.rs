@@ -2,7 +2,7 @@
 
 use super::document;
 use super::filter::Filter;
-use super::operations::Operations;
+use crate::change::operations::Operations;
 use crate::route::Template;
 use bson::{Bson, Document, RawDocumentBuf, doc};
 use std::fmt;

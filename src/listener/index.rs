@@ -5,8 +5,8 @@
 //! values lead to. What is found is still decided by the whole filter.
 
 use super::filter::key::Key;
-use super::operations::Operations;
 use crate::change::event::{Event, Operation};
+use crate::change::operations::Operations;
 use crate::change::raw;
 use foldhash::fast::RandomState;
 use smallvec::SmallVec;

@@ -8,14 +8,12 @@ mod definition;
 pub mod document;
 pub mod filter;
 mod index;
-mod operations;
 pub mod router;
 mod set;
 mod settings;
 
 pub use compiled::Admission;
 pub use definition::{Definition, Problem};
-pub use operations::Operations;
 pub use router::ListenerRouter;
 pub use set::Set;
 pub use settings::Settings;

@@ -6,7 +6,7 @@ use crate::change::event::{Event, Operation};
 use crate::change::extra::Extra;
 use crate::config::Listeners;
 use crate::error::Error;
-use crate::route::{Route, RouteError, Router, TargetId, Targets, TopicId, TopicTable};
+use crate::route::{Interest, Route, RouteError, Router, TargetId, Targets, TopicId, TopicTable};
 use crate::status::listeners::Statuses;
 use bson::Bson;
 use std::collections::HashMap;
@@ -161,6 +161,13 @@ impl Route for ListenerRouter {
             }
         }
         Some(listening.set.to_bson())
+    }
+
+    fn interest(&self) -> Interest {
+        match &self.listening {
+            None => Interest::Everything,
+            Some(listening) => listening.compiled.interest(),
+        }
     }
 
     fn sent(&self, target: TargetId, time_millis: Option<i64>) {

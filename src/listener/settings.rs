@@ -1,7 +1,7 @@
 //! Settings of a database, kept in the same collection: `{kind: "database", …}`.
 
 use super::definition::{Problem, Reading};
-use super::operations::Operations;
+use crate::change::operations::Operations;
 use bson::Document;
 
 /// What the `database` of the defaults is.

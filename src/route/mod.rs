@@ -1,10 +1,12 @@
 //! From an event to its records: whom they are for, and their topics.
 
+pub mod interest;
 mod table;
 pub mod target;
 mod template;
 pub mod topic;
 
+pub use interest::Interest;
 pub use table::{AFTER, BEFORE, OutOfTime, RouteError, TimeLimits, Topic, TopicId, TopicTable};
 pub use target::{ListenerTag, Target, TargetId, Targets};
 pub use template::{MAX_TOPIC_LEN, Template};
@@ -49,6 +51,11 @@ pub trait Route: Clone {
     /// holds of them, where that is another than before.
     fn change(&mut self, _event: &Event<'_>) -> Option<bson::Bson> {
         None
+    }
+
+    /// What listeners want of the stream now.
+    fn interest(&self) -> Interest {
+        Interest::Everything
     }
 
     /// Takes note that a record was sent, of a change at this time.

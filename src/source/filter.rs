@@ -319,17 +319,23 @@ impl Filter {
 
     /// What the server is asked for: what is wanted, and all changes of listeners.
     fn condition(&self) -> Document {
-        let mut wanted = self.wanted();
         let Some((at, _)) = &self.listeners else {
-            return wanted;
+            return self.wanted();
         };
-        if let Some(only) = &self.only {
-            let into = doc! {"operationType": "rename", "to.db": only};
-            wanted = doc! {"$and": [{"$or": [{"ns.db": only}, into]}, wanted]};
-        }
-        let mut branches = vec![wanted];
+        let mut branches = vec![self.scoped()];
         branches.extend(listeners::changes(at));
         doc! {"$or": branches}
+    }
+
+    /// What is wanted, of a stream that is of the deployment only for the listeners' sake as well.
+    pub(super) fn scoped(&self) -> Document {
+        match &self.only {
+            None => self.wanted(),
+            Some(only) => {
+                let into = doc! {"operationType": "rename", "to.db": only};
+                doc! {"$and": [{"$or": [{"ns.db": only}, into]}, self.wanted()]}
+            }
+        }
     }
 
     fn wanted(&self) -> Document {

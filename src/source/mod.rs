@@ -1,6 +1,7 @@
 //! The change stream: what is watched and whether it can be, one cursor for the database, raw
 //! replies in stream order, and what the server's errors mean.
 
+mod asked;
 pub mod batch_size;
 pub mod capabilities;
 pub mod collections;

@@ -3,6 +3,7 @@
 mod approach;
 mod closed;
 mod order;
+mod request;
 mod state;
 
 use super::capabilities::{self, Capability, Learned};
@@ -20,10 +21,11 @@ use crate::mongo::errors::{self, Phase, SourceFault, Stage};
 use crate::retry::GivenUp;
 use crate::status::waiting::Awaited;
 use mongodb::error::ErrorKind;
+pub use request::Request;
 use state::CursorState;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 /// What goes down the channel, in stream order.
@@ -33,6 +35,8 @@ pub enum Fetched {
     Refused(Reply, SourceFault),
     /// Fragments that were sent without the rest of their event come again, from the first.
     SplitAnew,
+    /// What follows was asked for by the request of this number: nothing of before comes any more.
+    Reopened(u64),
     /// The stream cannot go on; everything before this was sent.
     Failed(Fault),
 }
@@ -61,6 +65,8 @@ pub struct Reader {
     pub opener: Opener,
     pub budget: Arc<Budget>,
     pub replies: mpsc::Sender<Fetched>,
+    /// What is to be read from now on, where that changes while the stream runs.
+    pub requests: watch::Receiver<Option<Request>>,
 }
 
 /// Why a cursor was left.
@@ -72,6 +78,8 @@ enum Left {
     /// The server closes one cursor after the other, and none brings anything.
     ClosedAgain,
     Failed(mongodb::error::Error),
+    /// Another position and other stages are asked for.
+    Requested,
     /// A reply is not what a change stream sends.
     NotUnderstood(SplitError),
     /// Nobody wants more.
@@ -88,11 +96,21 @@ impl Reader {
     ) {
         let mut state = CursorState::at(&position);
         let mut delays = self.opener.delays();
+        let mut requests = self.requests.clone();
         loop {
+            if let Some(request) = request::newest(&mut requests) {
+                cursor = None;
+                state = CursorState::at(&request.position);
+                self.opener.watch.ask(&request.interest);
+                let reopened = Fetched::Reopened(request.number);
+                if self.replies.send(reopened).await.is_err() {
+                    return;
+                }
+            }
             let left = match cursor.take() {
                 Some(cursor) => {
                     let before = state.last.clone();
-                    let left = self.read(cursor, &mut state, &stop).await;
+                    let left = self.read(cursor, &mut state, &stop, &mut requests).await;
                     if state.last != before {
                         delays = self.opener.delays();
                     }
@@ -110,6 +128,7 @@ impl Reader {
             let is_failure = matches!(left, Left::Failed(_) | Left::NotUnderstood(_));
             let (kind, error) = match left {
                 Left::Stopped => return,
+                Left::Requested => continue,
                 Left::Reopen { pause: false } => continue,
                 Left::Reopen { pause: true } => closed_again(),
                 Left::ClosedAgain => match self.pass_hidden_end(&mut state, &stop).await {
@@ -235,6 +254,7 @@ impl Reader {
         mut cursor: Cursor,
         state: &mut CursorState,
         stop: &CancellationToken,
+        requests: &mut watch::Receiver<Option<Request>>,
     ) -> Left {
         let mut expected = 0;
         let mut is_new = true;
@@ -243,10 +263,15 @@ impl Reader {
             // Before the reply is asked for: it is in memory as soon as it comes.
             let reservation = tokio::select! {
                 () = stop.cancelled() => return Left::Stopped,
+                () = request::made(requests) => return Left::Requested,
                 taken = Reservation::take(&self.budget, expected) => taken,
             };
             let asked = Instant::now();
-            let batch = match self.ask(stop, READ_PATIENCE, cursor.next()).await {
+            let answer = tokio::select! {
+                () = request::made(requests) => return Left::Requested,
+                answer = self.ask(stop, READ_PATIENCE, cursor.next()) => answer,
+            };
+            let batch = match answer {
                 Asked::Answered(Ok(Some(batch))) => batch,
                 Asked::Answered(Ok(None)) => return state.closed(is_new),
                 Asked::Answered(Err(error)) => return Left::Failed(error),

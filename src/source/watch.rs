@@ -1,11 +1,13 @@
 //! What a stream asks the server for, in the server's words.
 
 use super::Filter;
+use super::asked::Asked;
 use super::capabilities::{Capabilities, Capability};
 use super::cursor::Start;
 use super::listeners;
 use crate::change::namespace::Namespace;
 use crate::config::{FullDocument, PreImages, Scope, Source, StreamSpec};
+use crate::route::Interest;
 use bson::{Bson, Document, doc};
 use std::sync::Arc;
 
@@ -24,6 +26,8 @@ pub struct Watch {
     pub splits: bool,
     /// Where the listeners are, whose changes must always come whole.
     pub listeners: Option<Namespace>,
+    /// How the stages follow from what listeners want; none without listeners.
+    pub(super) asked: Option<Arc<Asked>>,
     /// The same events with little more than token and key, to get past one that cannot be sent whole.
     pub without_images: WithoutImages,
 }
@@ -59,6 +63,7 @@ impl Watch {
                 .listeners
                 .as_ref()
                 .map(|listeners| listeners.at.clone()),
+            asked: Asked::of(stream).map(Arc::new),
         }
     }
 
@@ -119,6 +124,14 @@ impl Watch {
             splits: false,
             without_images: self.without_images.clone(),
             listeners: self.listeners.clone(),
+            asked: None,
+        }
+    }
+
+    /// Asks for what listeners want, and no more.
+    pub fn ask(&mut self, interest: &Interest) {
+        if let Some(asked) = &self.asked {
+            (self.without_images.stages, self.stages) = asked.stages(interest);
         }
     }
 
@@ -190,6 +203,7 @@ mod tests {
             splits: true,
             without_images: WithoutImages::default(),
             listeners: None,
+            asked: None,
         };
         let command = watch.command(&Start::After(ResumeToken::from_data("82")), 0);
         let pipeline = command.get_array("pipeline").unwrap();

@@ -1,7 +1,10 @@
 //! What the parts of one stream share, from its start to its end.
 
+use super::listening;
 use super::shared::Shared;
+use crate::change::position::Position;
 use crate::config::StreamSpec;
+use crate::error::Error;
 use crate::listener::ListenerRouter;
 use crate::sink::topics::Topics;
 use crate::source::opener::Opener;
@@ -19,6 +22,14 @@ pub struct StreamContext {
 }
 
 impl StreamContext {
+    /// The opener, for what listeners want at a position. By itself it asks for everything.
+    ///
+    /// # Errors
+    /// Where the position's listeners cannot be read.
+    pub fn opener_at(&self, position: &Position) -> Result<Opener, Error> {
+        listening::opener_at(&self.opener, &self.router, position)
+    }
+
     /// What is seen of the stream from outside.
     pub fn board(&self) -> &Arc<Board> {
         &self.opener.board

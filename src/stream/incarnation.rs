@@ -17,6 +17,7 @@ use crate::error::{Code, Error};
 use crate::flow::budget::Budget;
 use crate::flow::tracker::Tracker;
 use crate::panics::caught;
+use crate::route::Route;
 use crate::sink::producer::{Faults, Producer};
 use crate::sink::transaction::{self, Transactions};
 use crate::source::cursor::Cursor;
@@ -177,7 +178,14 @@ impl<'a> Incarnation<'a> {
             stored_before,
             position,
         } = self;
-        let (reading, fetched) = Reading::start(context, replies, cursor, &position);
+        let router = context.router.at(&position.extra)?;
+        let (reading, fetched) = Reading::start(
+            context,
+            replies,
+            cursor,
+            &position,
+            &Route::interest(&router),
+        );
         let (mut committing, mut leader) = match checkpoints {
             Checkpoints::Store(store) => {
                 let committer = Committer {
@@ -212,12 +220,12 @@ impl<'a> Incarnation<'a> {
             halt_pumping.clone(),
             &position,
         );
-        let router = context.router.at(&position.extra)?;
         let parts = Parts {
             spec: &context.spec,
             router: &router,
             topics: &context.topics,
             board: context.board(),
+            requests: reading.requests(),
         };
         let mut pump = Pump::new(parts, outlet, hints, halt_pumping.clone());
         let watching = progress::Watch {

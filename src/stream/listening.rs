@@ -8,7 +8,7 @@ use crate::config::{Listeners, Scope, StreamSpec};
 use crate::error::Error;
 use crate::listener::{Admission, Definition, ListenerRouter, Set};
 use crate::log::event_id;
-use crate::route::Router;
+use crate::route::{Route, Router};
 use crate::source::Filter;
 use crate::source::listeners::collection;
 use crate::source::opener::Opener;
@@ -63,8 +63,25 @@ fn admission(spec: &StreamSpec) -> Admission {
     }))
 }
 
+/// The opener, for what listeners want at a position.
+///
+/// # Errors
+/// Where the position's listeners cannot be read.
+pub fn opener_at(
+    opener: &Opener,
+    router: &ListenerRouter,
+    position: &Position,
+) -> Result<Opener, Error> {
+    let mut opener = opener.clone();
+    if Set::of(&position.extra)?.is_some() {
+        opener.watch.ask(&router.at(&position.extra)?.interest());
+    }
+    Ok(opener)
+}
+
 /// Sees to it that a position where a stream begins holds the listeners in force there, and that they are stored
-/// before an event is read: a restart from the same position must give its events the same records.
+/// before an event is read: a restart from the same position must give its events the same records. Whether they
+/// were read anew.
 ///
 /// # Errors
 /// What is permanent, or was not over within `RECONNECT_MAX_RETRIES`.
@@ -73,16 +90,16 @@ pub async fn begin(
     listeners: Option<&Listeners>,
     position: &mut Position,
     store: &mut Store,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let Some(listeners) = listeners else {
         // They would be of an older time when they are wanted again.
         position.extra = position.extra.with(Extra::LISTENERS, None);
-        return Ok(());
+        return Ok(false);
     };
     if let Some(set) = Set::of(&position.extra)?
         && set.at() == listeners.at.to_string()
     {
-        return Ok(());
+        return Ok(false);
     }
     position.extra = read(opener, listeners, &position.extra).await?;
     let mut delays = opener.delays();
@@ -90,7 +107,7 @@ pub async fn begin(
     while let Err(error) = store.amend(position.extra.clone()).await {
         pause_before_retry(error.into(), &mut delays, &waiting).await?;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// The parts of a position with the listeners as they are now.

@@ -142,7 +142,8 @@ pub async fn supervise(
                     () = tokio::time::sleep(delay.min(LONGEST_PAUSE)) => {}
                 }
                 let start = Start::behind(&position);
-                match context.opener.open(&start, &mut delays).await {
+                let opener = context.opener_at(&position)?;
+                match opener.open(&start, &mut delays).await {
                     Ok(opened) => opened.map(|opened| Opened {
                         cursor: opened.cursor,
                         position,

@@ -1,6 +1,7 @@
 //! The stage between source and sink: each event of a reply is routed, encoded and produced.
 
 mod event;
+mod interest;
 mod records;
 mod refusal;
 mod topics;
@@ -21,15 +22,17 @@ use crate::sink::dead_letter::Reason;
 use crate::sink::producer::Producer;
 use crate::sink::topics::Topics;
 use crate::source::Filter;
-use crate::source::reader::{Fault, Fetched};
+use crate::source::reader::{Fault, Fetched, Request};
 use crate::source::reply::Reply;
 use crate::source::split::{Merged, Merger, SplitError};
 use crate::status::Board;
 use crate::status::waiting::Awaited;
+use interest::Reading;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::sync::mpsc::{Receiver, error::TryRecvError};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// Why the pump has ended.
@@ -82,6 +85,8 @@ pub struct Pump<'a, P: Produce = Producer, R: Route = ListenerRouter> {
     on_missing_topic: OnMissingTopic,
     /// The reply in hand, until the topics that its events lack were made together.
     in_hand: Option<Arc<Reply>>,
+    /// What the server is asked for, where listeners change that.
+    reading: Reading,
     /// Operations that are not known here, and of which that was said.
     told_operations: BTreeSet<String>,
 }
@@ -102,6 +107,8 @@ pub struct Parts<'a, R: Route = ListenerRouter> {
     pub router: &'a R,
     pub topics: &'a Topics,
     pub board: &'a Arc<Board>,
+    /// Where the reader is asked for something else.
+    pub requests: &'a watch::Sender<Option<Request>>,
 }
 
 impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
@@ -125,6 +132,7 @@ impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
             outlet,
             merger: Merger::default(),
             in_hand: None,
+            reading: Reading::new(parts.requests, parts.router.interest()),
             told_operations: BTreeSet::new(),
             hints,
             board: Arc::clone(parts.board),
@@ -184,7 +192,14 @@ impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
                 }
             }
         };
+        if self.reading.is_stale(&fetched) {
+            return Ok(());
+        }
         match fetched {
+            Fetched::Reopened(_) => {
+                self.merger = Merger::default();
+                Ok(())
+            }
             Fetched::Reply(reply) => {
                 let reply = Arc::new(reply);
                 self.in_hand = Some(Arc::clone(&reply));
@@ -216,6 +231,7 @@ impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
                 self.refuse_whole(&event, seq, &reason).await?;
                 self.outlet.count(&event);
             }
+            self.widen();
         }
         Ok(())
     }
@@ -240,6 +256,12 @@ impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
                     let event = Event::parse(&whole).map_err(malformed)?;
                     self.event(&event).await?;
                 }
+            }
+            if self.widen() {
+                // What follows comes again, with what is wanted from here on.
+                self.counts.flush();
+                self.board.events.add(count);
+                return Ok(());
             }
         }
         self.counts.flush();
@@ -270,6 +292,7 @@ impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
                 self.board.idle_millis.store(millis, Ordering::Relaxed);
             }
             self.outlet.pass(&token, time.flatten());
+            self.narrow();
         }
         Ok(())
     }

@@ -18,13 +18,13 @@ use crate::flow::budget::Budget;
 use crate::flow::tracker::Tracker;
 use crate::route::{Route, Router, Topic};
 use crate::sink::topics::Topics;
-use crate::source::reader::Fetched;
+use crate::source::reader::{Fetched, Request};
 use crate::status::{Board, board};
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 /// So many that the first documents are each in one of their own.
@@ -102,6 +102,7 @@ pub(super) struct Rig {
     pub(super) stop: CancellationToken,
     /// The length of its transactions; none at least once.
     pub(super) transactions: Option<Duration>,
+    requests: watch::Sender<Option<Request>>,
 }
 
 impl Rig {
@@ -161,6 +162,7 @@ impl Rig {
             hints,
             stop: CancellationToken::new(),
             transactions: None,
+            requests: watch::channel(None).0,
         }
     }
 
@@ -188,6 +190,7 @@ impl Rig {
             router: &self.router,
             topics: &self.stream.topics,
             board: &self.board,
+            requests: &self.requests,
         };
         Pump::new(parts, outlet, &self.hints, self.stop.clone())
     }

@@ -107,7 +107,10 @@ pub async fn open(
         has_run: Arc::new(AtomicBool::new(false)),
     };
     let mut opened = match checkpoint {
-        Some(checkpoint) => resume(&opener, &claimant, checkpoint).await?,
+        Some(checkpoint) => {
+            let opener = listening::opener_at(&opener, &router, &checkpoint.position)?;
+            resume(&opener, &claimant, checkpoint).await?
+        }
         None => {
             begin(
                 &opener,
@@ -120,7 +123,10 @@ pub async fn open(
     };
     if let Some(opened) = &mut opened {
         let listeners = spec.source.listeners.as_ref();
-        listening::begin(&opener, listeners, &mut opened.position, &mut store).await?;
+        if listening::begin(&opener, listeners, &mut opened.position, &mut store).await? {
+            // It was opened for everything.
+            opened.cursor = None;
+        }
     }
     board.checkpoint_loaded.set(true);
     if let Some(capabilities) = opener.watch.capabilities.describe() {

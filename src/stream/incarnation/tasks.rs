@@ -5,12 +5,13 @@ use crate::change::position::Position;
 use crate::checkpoint::committer::Committer;
 use crate::error::Error;
 use crate::flow::budget::Budget;
+use crate::route::Interest;
 use crate::source::cursor::Cursor;
-use crate::source::reader::{Fetched, READ_AHEAD, Reader};
+use crate::source::reader::{Fetched, READ_AHEAD, Reader, Request};
 use crate::stream::context::StreamContext;
 use crate::tasks;
 use std::sync::Arc;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -21,24 +22,41 @@ pub(super) type Committed = Result<(Committer, Result<(), Error>), JoinError>;
 pub(super) struct Reading {
     task: JoinHandle<()>,
     halt: CancellationToken,
+    requests: watch::Sender<Option<Request>>,
 }
 
 impl Reading {
+    /// With a cursor that was opened for at least what listeners want at the position.
     pub(super) fn start(
         context: &StreamContext,
         budget: Arc<Budget>,
         cursor: Option<Cursor>,
         position: &Position,
+        interest: &Interest,
     ) -> (Self, mpsc::Receiver<Fetched>) {
         let (sender, replies) = mpsc::channel::<Fetched>(READ_AHEAD);
         let halt = context.stop().child_token();
+        let mut opener = context.opener.clone();
+        opener.watch.ask(interest);
+        let (requests, requested) = watch::channel(None);
         let reader = Reader {
-            opener: context.opener.clone(),
+            opener,
             budget,
             replies: sender,
+            requests: requested,
         };
         let task = tasks::spawn(reader.run(cursor, position.clone(), halt.clone()));
-        (Self { task, halt }, replies)
+        let reading = Self {
+            task,
+            halt,
+            requests,
+        };
+        (reading, replies)
+    }
+
+    /// Where the reader is asked for something else.
+    pub(super) fn requests(&self) -> &watch::Sender<Option<Request>> {
+        &self.requests
     }
 
     pub(super) fn halt(&self) {

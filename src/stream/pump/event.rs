@@ -54,6 +54,7 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
         }
         if let Some(listeners) = self.router.change(event) {
             self.outlet.reach_with(Extra::LISTENERS, listeners);
+            self.interest_changed();
         }
         event.operation != Operation::DropDatabase
     }

@@ -1,4 +1,4 @@
-//! The operations that a listener takes.
+//! Sets of operations, by the server's own names.
 
 use crate::change::event::{Event, Operation};
 use bson::Bson;
@@ -95,6 +95,11 @@ impl Operations {
             }
         };
         self.0 & (1 << bit) != 0
+    }
+
+    /// Whether all of these are among them.
+    pub fn contain(self, others: Self) -> bool {
+        self.0 & others.0 == others.0
     }
 
     /// These and those.
