@@ -1,5 +1,6 @@
 //! Listeners that change while the stream runs.
 
+mod asked;
 mod places;
 mod random;
 

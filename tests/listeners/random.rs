@@ -4,11 +4,12 @@
 //! history. What each listener must get follows from the steps alone.
 
 use super::{listener, listening, topic};
+use crate::support::wire::Wire;
 use crate::support::{self, Database, PATIENCE, Random, Tailwater, eventually};
 use bson::{Document, doc};
 use std::collections::{BTreeMap, BTreeSet};
 
-const COLLECTIONS: [&str; 3] = ["a", "b", "c"];
+const COLLECTIONS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
 const KINDS: [&str; 3] = ["x", "y", "z"];
 const LISTENERS: usize = 8;
 
@@ -169,9 +170,17 @@ fn name(number: usize) -> String {
     format!("listener-{number}")
 }
 
-async fn run(seed: u64, changes: usize, variables: &[(&str, &str)]) {
+pub(super) async fn run(
+    seed: u64,
+    changes: usize,
+    variables: &[(&str, &str)],
+    through: Option<&Wire>,
+) {
     let (db, kafka) = (support::database().await, support::kafka().await);
     let mut setup = listening(&db, kafka);
+    if let Some(wire) = through {
+        setup = setup.env("MONGODB_URI", wire.uri_of(db.name()));
+    }
     for (name, value) in variables {
         setup = setup.env(name, value);
     }
@@ -242,11 +251,11 @@ async fn run(seed: u64, changes: usize, variables: &[(&str, &str)]) {
 
 #[tokio::test]
 async fn a_thousand_changes_at_least_once() {
-    run(1, 500, &[]).await;
-    run(2, 500, &[("RESUME_STORE", "mongodb")]).await;
+    run(1, 500, &[], None).await;
+    run(2, 500, &[("RESUME_STORE", "mongodb")], None).await;
 }
 
 #[tokio::test]
 async fn a_thousand_changes_exactly_once() {
-    run(3, 1000, &[("DELIVERY", "exactly_once")]).await;
+    run(3, 1000, &[("DELIVERY", "exactly_once")], None).await;
 }
