@@ -10,20 +10,6 @@ const HISTORY_LOST: i32 = 286;
 /// Of a cursor that the oplog has overtaken.
 const CAPPED_POSITION_LOST: i32 = 136;
 
-/// An oplog that is soon overtaken.
-async fn small_oplog() -> Mongo {
-    Mongo::dedicated(&["--oplog-max-entries", "100"]).await
-}
-
-/// Far more writes than the oplog holds, of which the last is number `last`.
-async fn overtake(db: &Database, last: i32) {
-    for batch in 0..20 {
-        let first = last - 1000 + batch * 50;
-        let documents = (first + 1..=first + 50).map(|id| doc! {"_id": id});
-        db.documents("things").insert_many(documents).await.unwrap();
-    }
-}
-
 struct Scene {
     mongo: Mongo,
     db: Database,
@@ -35,7 +21,7 @@ struct Scene {
 
 impl Scene {
     async fn new(policy: &str) -> Self {
-        let mongo = small_oplog().await;
+        let mongo = Mongo::with_small_oplog().await;
         let db = mongo.database_named(&unique("db")).await;
         let kafka = support::kafka().await;
         let (topic, ddl) = (db.topic("changes"), db.topic("ddl"));
@@ -113,7 +99,7 @@ async fn under_stop_a_running_stream_that_is_overtaken_is_unhealthy_and_then_lea
         (health.status == 503).then_some(())
     })
     .await;
-    overtake(&scene.db, 3000).await;
+    scene.db.overtake_oplog(3000).await;
     proxy.heal();
     let exit = tailwater.wait_exit(PATIENCE).await;
     assert_eq!(exit.code, Some(6), "{}", exit.output);
@@ -124,7 +110,7 @@ async fn under_stop_a_running_stream_that_is_overtaken_is_unhealthy_and_then_lea
 async fn under_stop_it_leaves_saying_how_much_is_missing_and_stays_where_it_was() {
     let scene = Scene::new("stop").await;
     scene.deliver_one().await;
-    overtake(&scene.db, 2000).await;
+    scene.db.overtake_oplog(2000).await;
     for _ in 0..2 {
         let exit = scene.setup.run().await;
         assert_eq!(exit.code, Some(6), "{}", exit.output);
@@ -145,7 +131,7 @@ async fn under_stop_it_leaves_saying_how_much_is_missing_and_stays_where_it_was(
 async fn under_earliest_a_gap_is_told_and_what_the_oplog_still_holds_is_delivered() {
     let scene = Scene::new("earliest").await;
     let before = scene.deliver_one().await;
-    overtake(&scene.db, 2000).await;
+    scene.db.overtake_oplog(2000).await;
     let tailwater = scene.setup.start().await;
     let all = scene
         .kafka
@@ -190,7 +176,7 @@ async fn under_earliest_a_gap_is_told_and_what_the_oplog_still_holds_is_delivere
 async fn an_oplog_that_is_being_truncated_is_no_reason_for_more_than_one_gap() {
     let scene = Scene::new("earliest").await;
     scene.deliver_one().await;
-    overtake(&scene.db, 2000).await;
+    scene.db.overtake_oplog(2000).await;
     let wire = Wire::before(scene.mongo.addr()).await;
     for code in [HISTORY_LOST, CAPPED_POSITION_LOST, HISTORY_LOST] {
         wire.refuse_next("getMore", 1, wire::error(code, &[]));
@@ -210,7 +196,7 @@ async fn an_oplog_that_is_being_truncated_is_no_reason_for_more_than_one_gap() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_first_start_at_the_beginning_of_an_oplog_that_is_being_truncated_comes_about() {
     let scene = Scene::new("stop").await;
-    overtake(&scene.db, 2000).await;
+    scene.db.overtake_oplog(2000).await;
     let wire = Wire::before(scene.mongo.addr()).await;
     wire.refuse_next("getMore", 2, wire::error(HISTORY_LOST, &[]));
     let uri = wire.uri_of(scene.db.name());
@@ -225,7 +211,7 @@ async fn a_first_start_at_the_beginning_of_an_oplog_that_is_being_truncated_come
 async fn under_latest_it_goes_on_from_now_and_tells_of_the_gap() {
     let scene = Scene::new("latest").await;
     let before = scene.deliver_one().await;
-    overtake(&scene.db, 2000).await;
+    scene.db.overtake_oplog(2000).await;
     let tailwater = scene.setup.start().await;
     scene.kafka.wait_for_records(&[&scene.ddl], 1).await;
     assert_told_at_the_endpoints(&tailwater).await;
@@ -256,7 +242,7 @@ async fn a_running_stream_that_the_oplog_overtakes_goes_on_behind_the_gap() {
         .unwrap();
     scene.kafka.wait_for_records(&[&scene.topic], 1).await;
     proxy.cut();
-    overtake(&scene.db, 3000).await;
+    scene.db.overtake_oplog(3000).await;
     proxy.heal();
     tailwater.wait_for_event("history_lost").await;
     scene.kafka.wait_for_records(&[&scene.ddl], 1).await;
@@ -282,7 +268,7 @@ async fn without_a_topic_for_it_the_gap_is_told_in_the_log() {
     let mut scene = Scene::new("latest").await;
     scene.setup = scene.setup.without("KAFKA_TOPIC_DDL");
     scene.deliver_one().await;
-    overtake(&scene.db, 2000).await;
+    scene.db.overtake_oplog(2000).await;
     let mut tailwater = scene.setup.spawn();
     let line = tailwater.wait_for_event("history_lost").await;
     assert!(line.contains("missing, from 20"), "{line}");

@@ -6,13 +6,13 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 /// What an answer says of one stream.
-fn of<'a>(answer: &'a Value, id: &str) -> &'a Value {
+pub(super) fn of<'a>(answer: &'a Value, id: &str) -> &'a Value {
     let streams = answer["streams"].as_array().unwrap();
     let found = streams.iter().find(|stream| stream["stream"] == id);
     found.unwrap_or_else(|| panic!("no {id} in {answer:#}"))
 }
 
-async fn until_state(tailwater: &Tailwater, id: &str, state: &str) {
+pub(super) async fn until_state(tailwater: &Tailwater, id: &str, state: &str) {
     eventually(PATIENCE, &format!("{id} is {state}"), async || {
         let live = tailwater.get("/health/live").await.json();
         (of(&live, id)["state"] == state).then_some(())

@@ -1,11 +1,12 @@
 //! Several streams in one process: each for itself, and the process for all.
 
 mod crash;
+mod history;
 mod isolation;
 mod operators;
 mod restarts;
 
-use crate::support::{self, Database, Kafka, Record, Setup, unique};
+use crate::support::{self, Database, Kafka, Mongo, Record, Setup, unique};
 use bson::doc;
 
 /// Several databases, and a process that is to carry each of them as a stream of its own.
@@ -18,14 +19,18 @@ struct Streams {
 
 impl Streams {
     async fn new(kafka: &Kafka, count: usize) -> Self {
+        Self::on(support::mongo().await, kafka, count).await
+    }
+
+    async fn on(mongo: &Mongo, kafka: &Kafka, count: usize) -> Self {
         let mut databases = Vec::new();
         for _ in 0..count {
-            databases.push(support::database().await);
+            databases.push(mongo.database().await);
         }
         let names: Vec<_> = databases.iter().map(|database| database.name()).collect();
         let prefix = unique("streams");
         let setup = Setup::empty()
-            .env("MONGODB_URI", support::mongo().await.uri())
+            .env("MONGODB_URI", mongo.uri())
             .env("KAFKA_BROKERS", kafka.brokers())
             .env("KAFKA_CLIENT_ID", unique("tailwater"))
             .env("KAFKA_DB_CHANGES_TOPIC", format!("{prefix}.{{database}}"))

@@ -69,6 +69,11 @@ impl Mongo {
         mongo
     }
 
+    /// A server with an oplog that [`Database::overtake_oplog`] is soon past.
+    pub async fn with_small_oplog() -> Self {
+        Self::dedicated(&["--oplog-max-entries", "100"]).await
+    }
+
     /// A server that asks who one is. [`Mongo::client`] and [`Mongo::database`] may do everything;
     /// more users come with [`Mongo::add_user`].
     pub async fn with_auth() -> Self {
@@ -280,6 +285,17 @@ impl Database {
     /// A collection of plain documents.
     pub fn documents(&self, collection: &str) -> Collection<Document> {
         self.collection(collection)
+    }
+
+    /// Inserts far more documents than the oplog of [`Mongo::with_small_oplog`] holds, of which the last is
+    /// number `last`.
+    pub async fn overtake_oplog(&self, last: i32) {
+        for batch in 0..20 {
+            let first = last - 1000 + batch * 50;
+            let documents = (first + 1..=first + 50).map(|id| doc! {"_id": id});
+            let things = self.documents("things");
+            things.insert_many(documents).await.unwrap();
+        }
     }
 
     /// All documents of a collection, by `_id`.
