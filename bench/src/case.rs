@@ -13,6 +13,8 @@ pub struct Case {
     pub subjects: Vec<Subject>,
     /// Through the proxy, which holds back what the broker answers for so long.
     pub ack_delay: Option<Duration>,
+    /// Of the topic.
+    pub partitions: i32,
 }
 
 impl Case {
@@ -22,6 +24,7 @@ impl Case {
             waiting,
             subjects,
             ack_delay: None,
+            partitions: 1,
         }
     }
 }
@@ -145,6 +148,26 @@ pub fn exactly_once(settings: &Settings) -> Vec<Case> {
         waiting,
         vec![tailwater(), exactly_once],
     )]
+}
+
+/// Exactly once into a topic of few and of many partitions, each of which a transaction must add and end in.
+pub fn partitions(settings: &Settings) -> Vec<Case> {
+    let waiting = Waiting::inserts(DATABASE, settings.events(300_000, 100_000));
+    let exactly_once = || variant("exactly once", &[("DELIVERY", "exactly_once")]);
+    let of = |partitions: i32| Case {
+        partitions,
+        ..Case::new(
+            format!("{partitions}"),
+            waiting.clone(),
+            vec![tailwater(), exactly_once()],
+        )
+    };
+    let numbers: &[i32] = match settings.partitions.as_slice() {
+        [] if settings.short => &[1, 900],
+        [] => &[1, 10, 100, 900],
+        given => given,
+    };
+    numbers.iter().copied().map(of).collect()
 }
 
 /// Every kind of compression.

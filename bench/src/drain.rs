@@ -118,7 +118,7 @@ impl Bench<'_> {
             }
             Subject::RawProduce | Subject::Tailwater(_) => {
                 let topic = format!("{}.{}", subject.slug(), subject::unique());
-                broker.create(&topic).await?;
+                broker.create_wide(&topic, case.partitions).await?;
                 (topic, 0)
             }
         };
@@ -141,9 +141,10 @@ impl Bench<'_> {
                 subject::raw_produce(settings, database, token, events, batch, &topic)?
             }
         };
-        self.watch(running, &topic, before, events, run).await?;
+        let end = || broker.end_of_all(&topic, case.partitions);
+        self.watch(running, end, before, events, run).await?;
         drop(scraper);
-        if let Some(bytes) = self.servers.topic_bytes(&topic).filter(|_| before == 0) {
+        if let Some(bytes) = self.servers.topic_bytes(&topic).filter(|_| before == 0 && case.partitions == 1) {
             run.set(value::BROKER_BYTES, bytes as f64 / events as f64);
         }
         if !matches!(subject, Subject::Peer(_)) {
@@ -168,15 +169,15 @@ impl Bench<'_> {
     async fn watch(
         &self,
         mut running: Measured,
-        topic: &str,
+        end: impl Fn() -> Fallible<u64>,
         before: u64,
         events: u64,
         run: &mut Run,
     ) -> Fallible {
         let mut first: Option<(Clock, u64, Usage)> = None;
         let mut last = (Instant::now(), 0);
-        let end = loop {
-            let done = self.broker.end(topic)?.saturating_sub(before);
+        let ended = loop {
+            let done = end()?.saturating_sub(before);
             let now = Instant::now();
             if done >= events {
                 break self.servers.now()?;
@@ -200,7 +201,7 @@ impl Bench<'_> {
         let all = events as f64;
         run.set(
             value::RATE_FROM_START,
-            all / (end.at() - began).as_secs_f64(),
+            all / (ended.at() - began).as_secs_f64(),
         )
         .set(
             value::CPU_US_WITH_START,
@@ -212,9 +213,9 @@ impl Bench<'_> {
             let later = (events - seen) as f64;
             let cpu = usage.cpu - usage_before.cpu;
             run.set(value::FIRST_MS, (first.at() - began).as_secs_f64() * 1e3)
-                .set(value::RATE, later / (end.at() - first.at()).as_secs_f64())
+                .set(value::RATE, later / (ended.at() - first.at()).as_secs_f64())
                 .set(value::CPU_US, cpu.as_secs_f64() * 1e6 / later);
-            end.note_since(&first, cpu, run);
+            ended.note_since(&first, cpu, run);
         }
         Ok(())
     }

@@ -35,7 +35,15 @@ impl Broker {
     /// # Errors
     /// The broker's.
     pub async fn create(&self, topic: &str) -> Fallible {
-        let new = NewTopic::new(topic, 1, TopicReplication::Fixed(1));
+        self.create_wide(topic, 1).await
+    }
+
+    /// Creates a topic of so many partitions; one that is there stays.
+    ///
+    /// # Errors
+    /// The broker's.
+    pub async fn create_wide(&self, topic: &str, partitions: i32) -> Fallible {
+        let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
         for result in self
             .admin
             .create_topics([&new], &AdminOptions::new())
@@ -46,7 +54,7 @@ impl Broker {
                 Err((_, code)) => return Err(code.into()),
             }
         }
-        self.end(topic)?;
+        self.end_of_all(topic, partitions)?;
         Ok(())
     }
 
@@ -74,6 +82,42 @@ impl Broker {
                 Err(error) if began.elapsed() > PATIENCE => return Err(error.into()),
                 // What the client remembers of a topic that was not there is only forgotten so.
                 Err(_) => drop(self.consumer.fetch_metadata(Some(topic), PATIENCE)?),
+            }
+        }
+    }
+}
+
+impl Broker {
+    /// As [`end`](Self::end), for a topic of so many partitions: asked for in one request.
+    ///
+    /// # Errors
+    /// When the topic stays unknown.
+    pub fn end_of_all(&self, topic: &str, partitions: i32) -> Fallible<u64> {
+        if partitions == 1 {
+            return self.end(topic);
+        }
+        let mut asked = TopicPartitionList::new();
+        asked.add_partition_range(topic, 0, partitions - 1);
+        asked.set_all_offsets(Offset::End)?;
+        let began = Instant::now();
+        loop {
+            let answer = self.consumer.offsets_for_times(asked.clone(), PATIENCE);
+            let ends = answer.map(|list| {
+                let ends = list.elements();
+                let ends = ends.iter().map(|one| match (one.error(), one.offset()) {
+                    (Ok(()), Offset::Offset(end)) => u64::try_from(end).ok(),
+                    _ => None,
+                });
+                ends.sum::<Option<u64>>()
+            });
+            match ends {
+                Ok(Some(end)) => return Ok(end),
+                // A topic that was just created may have no leaders yet.
+                _ if began.elapsed() <= PATIENCE => {
+                    drop(self.consumer.fetch_metadata(Some(topic), PATIENCE));
+                }
+                Ok(None) => return Err(format!("{topic} does not say where it ends").into()),
+                Err(error) => return Err(error.into()),
             }
         }
     }

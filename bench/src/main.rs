@@ -50,6 +50,8 @@ enum What {
     Keys(Settings),
     /// The same at least once and exactly once.
     ExactlyOnce(Settings),
+    /// The same exactly once with 1 to 900 partitions.
+    Partitions(Settings),
     /// The same with every kind of compression.
     Compression(Settings),
     /// The same with acknowledgements that come 0, 10 and 100 ms later.
@@ -84,6 +86,7 @@ async fn main() -> Fallible {
         What::Collections(settings) => ("collections", case::collections, settings),
         What::Keys(settings) => ("keys", case::keys, settings),
         What::ExactlyOnce(settings) => ("exactly-once", case::exactly_once, settings),
+        What::Partitions(settings) => ("partitions", case::partitions, settings),
         What::Compression(settings) => ("compression", case::compression, settings),
         What::Acks(settings) => ("acks", case::acks, settings),
         What::Metrics(settings) => ("metrics", case::metrics, settings),

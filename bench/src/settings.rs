@@ -35,6 +35,9 @@ pub struct Settings {
     /// How long `steady` goes on, and Kafka stands still in `memory`, instead of their own times.
     #[arg(long)]
     pub minutes: Option<f64>,
+    /// Numbers of partitions, separated by commas, instead of the measurement's own.
+    #[arg(long, value_delimiter = ',')]
+    pub partitions: Vec<i32>,
     /// Of records, for every subject.
     #[arg(long, default_value = "none")]
     pub compression: String,

@@ -163,6 +163,21 @@ pub const SECTIONS: &[Section] = &[
         charts: &[],
     },
     Section {
+        mode: "partitions",
+        title: "Exactly once with many partitions",
+        text: "A drain into a topic of so many partitions, in both delivery modes. Exactly once, the clock stops when the \
+               records are committed.",
+        columns: &[
+            column("events/s from process start", v::RATE_FROM_START, 0),
+            share("of at least once", v::RATE_FROM_START, "Tailwater"),
+            column("CPU µs/event", v::CPU_US_WITH_START, 1),
+            column("peak RSS, MB", v::RSS_MB, 0),
+            plain("first record after, ms", v::FIRST_MS, 0),
+        ],
+        bounds: false,
+        charts: &[],
+    },
+    Section {
         mode: "compression",
         title: "Compression",
         text: "A drain with each kind of compression (`KAFKA_PROP_COMPRESSION_TYPE`).",
