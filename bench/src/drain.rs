@@ -144,7 +144,11 @@ impl Bench<'_> {
         let end = || broker.end_of_all(&topic, case.partitions);
         self.watch(running, end, before, events, run).await?;
         drop(scraper);
-        if let Some(bytes) = self.servers.topic_bytes(&topic).filter(|_| before == 0 && case.partitions == 1) {
+        if let Some(bytes) = self
+            .servers
+            .topic_bytes(&topic)
+            .filter(|_| before == 0 && case.partitions == 1)
+        {
             run.set(value::BROKER_BYTES, bytes as f64 / events as f64);
         }
         if !matches!(subject, Subject::Peer(_)) {

@@ -218,6 +218,21 @@ impl Budget {
         }
     }
 
+    /// As [`take`](Self::take), but waits until half of what is taken now has come back: whoever has used it up
+    /// then gets room for much at once, instead of for little again and again.
+    pub async fn take_when_half_free(&self, bytes: usize) {
+        let half = self.used() / 2;
+        loop {
+            let mut freed = std::pin::pin!(self.freed.notified());
+            freed.as_mut().enable();
+            if self.used() <= half {
+                break;
+            }
+            freed.await;
+        }
+        self.take(bytes).await;
+    }
+
     /// Gives `bytes` back.
     pub fn release(&self, bytes: usize) {
         if bytes > 0 {
@@ -279,6 +294,24 @@ mod tests {
         drop(first);
         second.await;
         assert_eq!(budget.used(), 30);
+    }
+
+    #[tokio::test]
+    async fn whoever_has_used_it_up_gets_half_of_it_at_once() {
+        let budget = Budget::new(100);
+        assert!(budget.try_take(90));
+        let mut next = Box::pin(budget.take_when_half_free(20));
+        assert!(next.as_mut().now_or_never().is_none());
+        budget.release(40);
+        assert!(next.as_mut().now_or_never().is_none(), "there is room");
+        budget.release(5);
+        next.await;
+        assert_eq!(budget.used(), 65);
+        let mut large = Box::pin(budget.take_when_half_free(500));
+        budget.release(40);
+        assert!(large.as_mut().now_or_never().is_none(), "not alone");
+        budget.release(25);
+        large.await;
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! Transactions that hold records and the position behind them: `DELIVERY=exactly_once`.
 //!
-//! One is open from the first record after the last commit, for about `COMMIT_INTERVAL_MS`. Whatever
+//! One is open from the first record after the last commit, for about `COMMIT_INTERVAL_MS`; while the stream is
+//! behind, for longer where a commit takes long. Whatever
 //! goes wrong with one breaks its producer: the next incarnation's producer ends it (Kafka aborts what
 //! a predecessor left open) and replays from the position that is really stored. So there is one way
 //! of recovery for an abortable error, a fatal one, and a commit whose answer was lost.
@@ -37,8 +38,12 @@ const DELIVERY_POLL: Duration = Duration::from_millis(2);
 pub fn settings(leader: &Leader, interval: Duration) -> Transaction {
     Transaction {
         id: leader.transactional_id(),
-        timeout: (interval * 2 + TIMEOUT_MARGIN).min(MAX_TIMEOUT),
+        timeout: timeout(interval),
     }
+}
+
+fn timeout(interval: Duration) -> Duration {
+    (interval * 2 + TIMEOUT_MARGIN).min(MAX_TIMEOUT)
 }
 
 /// Makes `producer` the only one that may write for the stream. Ends the transaction that another one
@@ -116,10 +121,10 @@ impl<'a> Transactions<'a> {
     }
 
     /// When the open transaction should be committed; without one, when the new position of a stream
-    /// without records should be stored.
-    pub fn due(&self, token: &[u8]) -> Option<Instant> {
+    /// without records should be stored. A transaction lasts for the interval, or for `least` where that is longer.
+    pub fn due(&self, token: &[u8], least: Duration) -> Option<Instant> {
         match self.begun {
-            Some(begun) => Some(begun + self.interval),
+            Some(begun) => Some(begun + self.interval.max(least)),
             // Until it is written again, a start would find no position.
             None if self.leader.is_removed() => Some(self.committed),
             None if self.has_moved(token) => {
@@ -166,7 +171,8 @@ impl<'a> Transactions<'a> {
                 .send_checkpoint(&record)
                 .map_err(|code| self.broken(KafkaError::MessageProduction(code)))?;
         }
-        let deadline = Instant::now() + self.interval + TIMEOUT_MARGIN;
+        // Kafka gives it up then.
+        let deadline = self.begun.unwrap_or_else(Instant::now) + timeout(self.interval);
         let inner = self.producer.client();
         let committed = blocking(move || {
             let is_broken = || inner.context().is_broken();

@@ -73,6 +73,8 @@ pub struct Outlet<'a, P: Produce = Producer> {
     firsts: Firsts,
     /// None where positions are stored beside the records: at least once.
     transactions: Option<P::Transactions<'a>>,
+    /// How long the last commit kept records back.
+    commit_took: Duration,
     board: Arc<Board>,
 }
 
@@ -107,6 +109,7 @@ impl<'a, P: Produce> Outlet<'a, P> {
             is_without_room: false,
             firsts: Firsts::default(),
             transactions,
+            commit_took: Duration::ZERO,
             board,
         }
     }
@@ -164,8 +167,10 @@ impl<'a, P: Produce> Outlet<'a, P> {
         if !self.budget.try_take(weight) {
             // What is open must be closed, or its bytes would never come back.
             self.seal(ClosedBy::Budget);
-            self.unless_ended(Awaited::Budget, self.budget.take(weight))
-                .await?;
+            // Records that come one by one would each be sent in a request of its own, where they are spread over
+            // many partitions.
+            let room = self.budget.take_when_half_free(weight);
+            self.unless_ended(Awaited::Budget, room).await?;
         }
         if let Some(transactions) = &mut self.transactions
             && let Err(uncommitted) = transactions.begin()

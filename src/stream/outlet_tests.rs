@@ -1,7 +1,7 @@
 //! The outlet under the real pump: when batches close, what is waited for, and how it ends.
 
 use super::pump::End;
-use super::scripted::{BEGIN, LISTENERS, Rig, STATIC, Step, change, delete, reply};
+use super::scripted::{BEGIN, LISTENERS, Rig, Run, STATIC, Step, change, delete, reply, reply_at};
 use crate::flow::batch::Batching;
 use rdkafka::error::RDKafkaErrorCode;
 use std::time::Duration;
@@ -179,6 +179,81 @@ async fn a_transaction_that_is_due_while_replies_come_is_committed_between_two_e
     run.settle().await;
     assert_eq!(commits(&rig), [1]);
     assert_eq!(rig.producer.told().last().unwrap(), "insert 102");
+}
+
+/// Commits the first transaction, for which the acknowledgements take so long; the stream is behind then.
+async fn commits_slowly(run: &mut Run<'_>, rig: &Rig, millis: u64) {
+    let behind = reply_at(&[change(1, 1)], Some(1), Some(1_000));
+    run.fetch(behind).await;
+    run.after(100).await;
+    assert_eq!(rig.waits(), ["acknowledgements"]);
+    run.after(millis).await;
+    rig.producer.acknowledge_all();
+    run.settle().await;
+    assert_eq!(commits(rig), [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_behind_a_transaction_lasts_nine_times_as_long_as_its_commit() {
+    for (took, lasts) in [(5, 100), (200, 1_800), (5_000, 10_000)] {
+        let mut rig = Rig::new([]);
+        rig.transactions = Some(Duration::from_millis(100));
+        let mut run = rig.run();
+        commits_slowly(&mut run, &rig, took).await;
+        run.fetch(reply_at(&[change(2, 2)], Some(2), Some(1_000)))
+            .await;
+        rig.producer.acknowledge_all();
+        run.after(lasts - 1).await;
+        assert_eq!(commits(&rig), [1], "{took}");
+        run.after(1).await;
+        assert_eq!(commits(&rig), [1, 2], "{took}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_has_caught_up_commits_at_once_what_has_lasted_for_the_interval() {
+    let mut rig = Rig::new([]);
+    rig.transactions = Some(Duration::from_millis(100));
+    let mut run = rig.run();
+    commits_slowly(&mut run, &rig, 5_000).await;
+    run.fetch(reply_at(&[change(2, 2)], Some(2), Some(1_000)))
+        .await;
+    rig.producer.acknowledge_all();
+    run.after(500).await;
+    assert_eq!(commits(&rig), [1]);
+    // Nothing more waits at the source.
+    run.fetch(reply_at(&[], Some(3), Some(1_000))).await;
+    assert_eq!(commits(&rig), [1, 2]);
+    // From then on as ever.
+    run.fetch(reply_at(&[change(4, 4)], Some(4), Some(4))).await;
+    rig.producer.acknowledge_all();
+    run.after(99).await;
+    assert_eq!(commits(&rig), [1, 2]);
+    run.after(1).await;
+    assert_eq!(commits(&rig), [1, 2, 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_room_it_waits_until_half_is_acknowledged() {
+    let weight = {
+        let rig = Rig::new([]);
+        let mut run = rig.run();
+        run.reply([change(1, 1)]).await;
+        rig.budget.used()
+    };
+    let mut rig = Rig::within(4 * weight, []);
+    // Each record gives its room back by itself.
+    rig.batching = Batching { events: 1, ..WIDE };
+    let mut run = rig.run();
+    run.reply([1, 2, 3, 4, 5, 6].map(|number| change(number, number.cast_signed())))
+        .await;
+    assert_eq!(rig.producer.told().len(), 4);
+    rig.producer.acknowledge(1);
+    run.settle().await;
+    assert_eq!(rig.producer.told().len(), 4, "there is room for one");
+    rig.producer.acknowledge(1);
+    run.settle().await;
+    assert_eq!(rig.producer.told().len(), 6);
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,6 +7,7 @@ use crate::kafka::produce::Record;
 use crate::sink::producer::{Producer, Ticket};
 use crate::sink::transaction::{Transactions, Uncommitted};
 use rdkafka::error::RDKafkaErrorCode;
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// A producer of one incarnation, which acknowledges to the incarnation's tracker.
@@ -38,8 +39,9 @@ pub trait Transact {
     /// [`Uncommitted`] when none begins.
     fn begin(&mut self) -> Result<(), Uncommitted>;
 
-    /// When there is something to commit for a stream that has reached `token`; none where there is nothing.
-    fn due(&self, token: &[u8]) -> Option<Instant>;
+    /// When there is something to commit for a stream that has reached `token`; none where there is nothing. A
+    /// transaction lasts for `least`, or longer.
+    fn due(&self, token: &[u8], least: Duration) -> Option<Instant>;
 
     /// Whether there is anything to commit for a stream that has reached `token`.
     fn is_worth_committing(&self, token: &[u8]) -> bool;
@@ -86,8 +88,8 @@ impl Transact for Transactions<'_> {
         self.begin()
     }
 
-    fn due(&self, token: &[u8]) -> Option<Instant> {
-        self.due(token)
+    fn due(&self, token: &[u8], least: Duration) -> Option<Instant> {
+        self.due(token, least)
     }
 
     fn is_worth_committing(&self, token: &[u8]) -> bool {

@@ -4,7 +4,9 @@ mod events;
 mod producer;
 mod router;
 
-pub(super) use events::{change, delete, drop_collection, fragment, reply, token, unwanted};
+pub(super) use events::{
+    change, delete, drop_collection, fragment, reply, reply_at, token, unwanted,
+};
 pub(super) use producer::{ScriptedProducer, Sent, Step};
 pub(super) use router::{LISTENERS, STATIC, ScriptedRouter, Wanted};
 

@@ -4,7 +4,14 @@ use super::{Blocked, Outlet};
 use crate::flow::batch::ClosedBy;
 use crate::status::waiting::Awaited;
 use crate::stream::produce::{Produce, Transact};
+use std::time::Duration;
 use tokio::time::Instant;
+
+/// While the stream is behind, a transaction is so many times as long as the last commit took: commits then take no
+/// more than a tenth of the time.
+const PER_COMMIT: u32 = 9;
+/// The longest of these, far below what Kafka gives a transaction.
+const LONGEST_BEHIND: Duration = Duration::from_secs(10);
 
 impl<P: Produce> Outlet<'_, P> {
     /// Closes the batch and waits until everything is acknowledged.
@@ -58,7 +65,12 @@ impl<P: Produce> Outlet<'_, P> {
         if self.is_within_event || !self.has_room_in_a_checkpoint() {
             return None;
         }
-        self.transactions.as_ref()?.due(&self.reached.token)
+        let least = match self.is_behind {
+            // What has waited for long at the source may be visible a little later.
+            true => (self.commit_took * PER_COMMIT).min(LONGEST_BEHIND),
+            false => Duration::ZERO,
+        };
+        self.transactions.as_ref()?.due(&self.reached.token, least)
     }
 
     /// Commits the transaction with all that is before this position, if there is anything to commit.
@@ -68,8 +80,10 @@ impl<P: Produce> Outlet<'_, P> {
     pub async fn commit(&mut self) -> Result<(), Blocked> {
         let is_commit_point = !self.is_within_event && self.has_room_in_a_checkpoint();
         if self.is_worth_committing() && is_commit_point {
+            let began = Instant::now();
             self.acknowledged().await?;
             self.end_transaction().await?;
+            self.commit_took = began.elapsed();
         }
         Ok(())
     }

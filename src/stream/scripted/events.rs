@@ -73,9 +73,22 @@ pub(in crate::stream) fn fragment(number: u32, id: i32, fragment: i32) -> Docume
 
 /// A reply with events, and with the token that stands behind the event of this number.
 pub(in crate::stream) fn reply(events: &[Document], post_batch: Option<u32>) -> Fetched {
+    reply_at(events, post_batch, None)
+}
+
+/// The same, from a server whose clock says `time`.
+pub(in crate::stream) fn reply_at(
+    events: &[Document],
+    post_batch: Option<u32>,
+    time: Option<u32>,
+) -> Fetched {
     let mut cursor = doc! { "nextBatch": events.to_vec(), "id": 1_i64, "ns": "shop" };
     if let Some(number) = post_batch {
         cursor.insert("postBatchResumeToken", doc! { "_data": data(number) });
     }
-    Fetched::Reply(Reply::scripted(&doc! { "cursor": cursor, "ok": 1.0 }))
+    let mut reply = doc! { "cursor": cursor, "ok": 1.0 };
+    if let Some(time) = time {
+        reply.insert("operationTime", Timestamp { time, increment: 1 });
+    }
+    Fetched::Reply(Reply::scripted(&reply))
 }

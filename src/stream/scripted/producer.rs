@@ -212,8 +212,8 @@ impl Transact for ScriptedTransactions<'_> {
         Ok(())
     }
 
-    fn due(&self, _token: &[u8]) -> Option<Instant> {
-        self.begun.map(|begun| begun + self.interval)
+    fn due(&self, _token: &[u8], least: Duration) -> Option<Instant> {
+        self.begun.map(|begun| begun + self.interval.max(least))
     }
 
     fn is_worth_committing(&self, _token: &[u8]) -> bool {
