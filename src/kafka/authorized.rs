@@ -1,7 +1,6 @@
 //! What the brokers say that this user may do with topics (KIP-430).
 //!
-//! librdkafka asks for it with its description of topics, for which the safe crate has no call: beside
-//! [`produce`](super::produce), this is the only unsafe code.
+//! librdkafka asks for it with its description of topics, for which the safe crate has no call.
 
 use rdkafka::bindings as rd;
 use rdkafka::client::{Client, ClientContext};

@@ -2,6 +2,7 @@
 
 pub mod authorized;
 pub mod client;
+pub mod events;
 pub mod partition;
 pub mod produce;
 pub mod rights;

@@ -1,4 +1,4 @@
-//! Hands records to librdkafka. Beside [`authorized`](super::authorized), the only unsafe code of this crate.
+//! Hands records to librdkafka.
 //!
 //! `BaseProducer::send` allocates the topic's C string and every header's name per record; here they
 //! are borrowed. librdkafka copies what it keeps before the call returns (`RD_KAFKA_MSG_F_COPY`).

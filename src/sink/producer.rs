@@ -11,6 +11,7 @@ use crate::config::Kafka;
 use crate::error::{Code, Error};
 use crate::flow::tracker::Tracker;
 use crate::kafka::client::{self, Kind};
+use crate::kafka::events::Events;
 use crate::kafka::produce::{self, Record};
 use crate::status::Board;
 use rdkafka::config::ClientConfig;
@@ -32,8 +33,6 @@ const BATCH_BYTES: usize = 1_000_000;
 const PROPAGATION_MS: &str = "10000";
 /// How long the reports of what is purged may take.
 const LAST_REPORTS: Duration = Duration::from_secs(1);
-/// How often the events thread looks whether it should end: seldom enough for a hundred of them.
-const POLL: Duration = client::poll_wait(100);
 
 /// How much a producer may hold and send.
 #[derive(Debug, Clone, Copy)]
@@ -153,8 +152,13 @@ impl Producer {
                 .name("kafka-events".into())
                 .spawn(move || {
                     let _span = span.entered();
+                    let events = Events::waking(inner.client(), std::thread::current());
                     while !stop.load(Ordering::Acquire) {
-                        inner.poll(POLL);
+                        if events.is_empty() {
+                            std::thread::park();
+                        } else {
+                            inner.poll(Duration::ZERO);
+                        }
                     }
                 })
                 .map_err(no_thread)?
@@ -311,6 +315,7 @@ impl Producer {
         self.prompt = None;
         self.stop.store(true, Ordering::Release);
         if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
             // The thread only polls; a panic in it has been reported by the panic hook.
             let _ = thread.join();
         }
