@@ -165,7 +165,7 @@ impl Report {
             .unwrap_or(Severity::Ok)
     }
 
-    /// Why the process must stop: all errors that waiting does not heal, under the first one's code.
+    /// Why the process must stop: all errors that do not end by waiting, under the first one's code.
     pub fn refusal(&self) -> Option<Error> {
         self.joined(false)
     }

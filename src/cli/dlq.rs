@@ -42,7 +42,7 @@ enum DlqCommand {
     },
 }
 
-/// Which letters are meant; all where nothing is said.
+/// Which dead letters; all if none of these is given.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 struct Which {
     /// Only these events, by their tw-seq
@@ -173,7 +173,7 @@ fn replay(chosen: Chosen<'_>, which: &Which, output: Output) -> Result<u8, Error
     }
 }
 
-/// What is printed, one line or one object for each letter.
+/// What is printed, one line or one object for each dead letter.
 struct Lines<'a> {
     output: Output,
     topic: &'a str,

@@ -57,35 +57,35 @@ pub struct StreamArg {
     pub stream: Option<String>,
 }
 
-/// What to do; `run` where nothing is said.
+/// What to do; `run` if no command is given.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Watch the database and produce to Kafka until stopped (the default)
     Run(RunArgs),
-    /// Check configuration, MongoDB and Kafka, say what is missing, and leave
+    /// Check configuration, MongoDB and Kafka, report what is missing, and exit
     Check(StreamArg),
     /// Print the configuration in force, without secrets, and where each value came from
     Config(ConfigArgs),
     /// Show the dead letters, or produce them again
     Dlq(dlq::DlqArgs),
-    /// Ask the instance running here whether it is ready: exit code 0, else 1
+    /// Ask the instance running here whether it is ready: exit code 0, otherwise 1
     Health,
-    /// Ask the instance running here how it is: exit code 0 unless it is unhealthy
+    /// Show the status of the instance running here: exit code 0 unless it is unhealthy
     Status {
         #[command(flatten)]
         which: StreamArg,
         #[arg(long, value_enum, default_value_t = Output::Text)]
         output: Output,
     },
-    /// Let streams of the instance running here stand still, with all that was read committed
+    /// Pause streams of the instance running here, after all that was read is committed
     Pause(StreamArg),
-    /// Let paused or failed streams resume
+    /// Resume paused or failed streams
     Resume(StreamArg),
     /// Show which instance has which stream, or give one to another (COORDINATION)
     Streams(streams::StreamsArgs),
-    /// Let the instance running here drain and exit; wait, and leave with its exit code
+    /// Stop the instance running here after it has drained; wait for it, and exit with its code
     Stop,
-    /// Change how much the instance running here logs
+    /// Change the log level of the instance running here
     LogLevel {
         #[arg(value_parser = ["error", "warn", "info", "debug", "trace"])]
         level: String,
@@ -94,7 +94,7 @@ pub enum Command {
     Token(token::TokenArgs),
     /// Print changes as they happen, without Kafka and without a checkpoint
     Tail(tail::TailArgs),
-    /// Say which topics this configuration writes, whether they exist and how they are set
+    /// Show which topics this configuration writes, whether they exist and how they are configured
     Topics {
         #[command(flatten)]
         which: StreamArg,
@@ -110,7 +110,7 @@ pub enum Command {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
 pub struct RunArgs {
-    /// Do all but produce and commit: create no topic, take no checkpoint, fence nobody
+    /// Do everything except produce and commit: create no topic, take over no checkpoint, fence nobody
     #[arg(long)]
     pub dry_run: bool,
 }
@@ -299,9 +299,9 @@ fn print(text: &str) -> u8 {
 
 fn after_help() -> String {
     let mut out = String::from(
-        "Configuration is by environment variables alone, also from a file .env in the working \
+        "Configuration is read from environment variables, and from a file .env in the working \
          directory:\n  MONGODB_URI=mongodb://localhost:27017/dashboard KAFKA_BROKERS=localhost:9092 \
-         tailwater\n`tailwater config --reference` lists them all; so does docs/configuration.md.\n\n\
+         tailwater\n`tailwater config --reference` and docs/configuration.md list all of them.\n\n\
          Exit codes:\n    0  stopped gracefully\n",
     );
     let mut codes = Code::ALL;
@@ -311,14 +311,14 @@ fn after_help() -> String {
         let _ = writeln!(out, "  {:>3}  {code}: {}", code.exit_code(), meaning(code));
     }
     out.push_str(
-        "  130  stopped at once by a second signal\n\ndocs/errors.md says what to do about each.",
+        "  130  ended at once by a second signal\n\ndocs/errors.md says what to do about each.",
     );
     out
 }
 
 fn meaning(code: Code) -> &'static str {
     match code {
-        Code::Internal => "a bug; of a question (health, stop, …): no",
+        Code::Internal => "a bug; of a command that asks (health, stop, …): no",
         Code::Config => "the configuration or the command line is wrong",
         Code::SourceRefused => "MongoDB refuses: credentials, privileges, no replica set, version",
         Code::SourceUnavailable => {
@@ -328,12 +328,14 @@ fn meaning(code: Code) -> &'static str {
         Code::SinkRefused => "Kafka refuses: credentials, authorization, a missing topic",
         Code::SinkUnavailable => "Kafka cannot be reached (a run waits; see RECONNECT_MAX_RETRIES)",
         Code::TokenInvalid => "the resume token is malformed, or of another source or database",
-        Code::HistoryLost => "the oplog no longer holds the position to go on from",
+        Code::HistoryLost => "the oplog no longer holds the position to resume at",
         Code::Fenced => "another instance has taken over this stream",
         Code::RecordRefused => "a record cannot be delivered, and ON_RECORD_ERROR=stop",
         Code::CheckpointFailed => "the checkpoint store cannot be read or written",
         Code::Exhausted => "the machine or a limit leaves no thread, memory or descriptor",
-        Code::DrainTimedOut => "stopping took longer than SHUTDOWN_TIMEOUT_MS; some will repeat",
+        Code::DrainTimedOut => {
+            "stopping took longer than SHUTDOWN_TIMEOUT_MS; some changes will be repeated"
+        }
     }
 }
 

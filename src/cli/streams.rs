@@ -22,7 +22,7 @@ enum StreamsCommand {
         #[arg(long, value_enum, default_value_t = Output::Text)]
         output: Output,
     },
-    /// Give a stream to an instance, where it stays while that lives; wait until it is there
+    /// Move a stream to an instance, which keeps it while it is alive; wait until it runs there
     Move {
         /// The stream: its name in STREAMS, or its id
         #[arg(value_name = "NAME")]
@@ -31,7 +31,7 @@ enum StreamsCommand {
         #[arg(long, value_name = "INSTANCE")]
         to: String,
     },
-    /// Give a stream to another instance, the one with the fewest; wait until it is there
+    /// Give a stream to the instance that has the fewest; wait until it runs there
     Release {
         /// The stream: its name in STREAMS, or its id
         #[arg(value_name = "NAME")]

@@ -19,19 +19,19 @@ use std::path::PathBuf;
 
 #[derive(Debug, Clone, PartialEq, Eq, clap::Subcommand)]
 pub enum TokenCommand {
-    /// Print where the stream stands, and who wrote it
+    /// Show the position of the stream, and which instance wrote it
     Show {
         #[arg(long, value_enum, default_value_t = Output::Text)]
         output: Output,
     },
-    /// Go on from this resume token
+    /// Resume after this resume token
     Set {
         /// The token's `_data`: hex digits
         token: String,
         #[command(flatten)]
         consent: Consent,
     },
-    /// Go on from a time, as 2024-01-31T12:00:00Z; the oplog must reach back so far
+    /// Resume at a time, as 2024-01-31T12:00:00Z; the oplog must reach back to it
     FromTimestamp {
         /// The time of the first change to come, in whole seconds
         time: Timestamp,
@@ -45,7 +45,7 @@ pub enum TokenCommand {
     },
     /// Print the checkpoint as JSON, with the token: it holds the key of a document
     Export,
-    /// Go on from an exported checkpoint of this source and database
+    /// Resume at an exported checkpoint of this source and database
     Import {
         /// The file, or - for the standard input
         file: PathBuf,
@@ -59,7 +59,7 @@ pub struct Consent {
     /// Do not ask
     #[arg(long)]
     yes: bool,
-    /// Take the stream from an instance that runs: it stops, fenced. With RESUME_STORE=file it has to be
+    /// Take the stream from an instance that runs: it stops, fenced. With RESUME_STORE=file it must be
     /// stopped first
     #[arg(long)]
     force: bool,
@@ -99,16 +99,16 @@ pub async fn run(command: &TokenCommand, chosen: Chosen<'_>) -> Result<u8, Error
         }
         TokenCommand::Set { token, consent } => {
             let token = target::typed(chosen, token).await?;
-            change(chosen, *consent, "goes on from that token", Some(token)).await
+            change(chosen, *consent, "resumes after that token", Some(token)).await
         }
         TokenCommand::FromTimestamp { time, consent } => {
             let token = target::at(chosen, *time).await?;
-            let what = format!("goes on from {time}");
+            let what = format!("resumes at {time}");
             change(chosen, *consent, &what, Some(token)).await
         }
         TokenCommand::Import { file, consent } => {
             let token = target::imported(chosen, file).await?;
-            let what = "goes on from the imported token";
+            let what = "resumes after the imported token";
             change(chosen, *consent, what, Some(token)).await
         }
     }

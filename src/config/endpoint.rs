@@ -10,7 +10,7 @@ use super::{Config, ConfigErrors, Http, Secret, validate};
 pub struct Endpoint {
     /// `HTTP_ADDR`.
     pub http: Http,
-    /// `ADMIN_TOKEN`: what calls that change something have to bring.
+    /// `ADMIN_TOKEN`: required by calls that change something.
     pub token: Option<Secret>,
     /// The ids of its streams; none where this environment does not tell them.
     pub streams: Vec<String>,

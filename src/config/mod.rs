@@ -70,7 +70,7 @@ pub struct Config {
     pub enabled: bool,
     pub http: Http,
     pub log: Log,
-    /// `ADMIN_TOKEN`: what calls that change something have to bring.
+    /// `ADMIN_TOKEN`: required by calls that change something.
     pub admin_token: Option<Secret>,
     /// `STATUS_INTERVAL_SECONDS`.
     pub status_interval: Duration,

@@ -77,22 +77,22 @@ variables! {
         "The database to watch, where the URI's path is the one to authenticate against.";
     WATCH_DATABASES watch_databases: Source, NAMES, Words("one database"),
         "dashboard,tenant_*",
-        "Watches these databases of the whole deployment in one stream. Name no database elsewhere then.";
+        "Watches these databases of the whole deployment in one stream. No other setting may name a database then.";
     STREAMS streams: Source, Form::Text("names of databases, or name=pattern|pattern, separated by commas"), Words("one stream"),
         "dashboard,analytics,tenants=workspace_*",
         "Runs several streams in one process, each for a database or for those that match its patterns. Each has its own cursor, producer, checkpoint and faults. WATCH_COLLECTIONS and EXCLUDE_COLLECTIONS name database.collection then.";
     WATCH_COLLECTIONS watch_collections: Source, NAMES, Words("every collection"),
         "users,organizations,audit_*",
-        "The collections to watch; with WATCH_DATABASES as database.collection. The server filters, so that others cost nothing.";
+        "The collections to watch; with WATCH_DATABASES as database.collection. MongoDB filters, so other collections cost nothing.";
     EXCLUDE_COLLECTIONS exclude_collections: Source, NAMES, Words("none"),
         "sessions,migrations",
         "Collections to leave out; beats WATCH_COLLECTIONS. system.* and Tailwater's own are always left out, temporary ones of the server (tmp.agg_out.*) unless WATCH_COLLECTIONS names them.";
     WATCH_OPERATIONS watch_operations: Source, Form::Text("operations separated by commas: insert, update, replace, delete"), Words("all four"),
         "insert,update,replace,delete",
-        "Which changes of documents to carry.";
+        "Which changes of documents to deliver.";
     FULL_DOCUMENT full_document: Source, Form::Choice(&["default", "updateLookup", "whenAvailable", "required"]), Value("updateLookup"),
         "updateLookup",
-        "What an update carries beside its description: default spares the look-up, whenAvailable and required use post-images.";
+        "Whether an update carries the whole document beside its description: default leaves it out, updateLookup looks it up, whenAvailable and required take it from post-images.";
     FULL_DOCUMENT_BEFORE_CHANGE full_document_before_change: Source, Form::Choice(&["off", "whenAvailable", "required"]), Value("off"),
         "whenAvailable",
         "Adds the document as it was before. The collection must keep pre-images (changeStreamPreAndPostImages).";
@@ -101,7 +101,7 @@ variables! {
         "Stages of your own, run by the server after the filter, in Extended JSON. They must keep _id, operationType, ns and documentKey.";
     SHOW_EXPANDED_EVENTS show_expanded_events: Source, Form::Flag, Value("false"),
         "true",
-        "Also shows create, createIndexes, shardCollection and their like (MongoDB 6.0 and later).";
+        "Also delivers create, createIndexes, shardCollection and similar events (MongoDB 6.0 and later).";
     START_AT start_at: Source, Form::Text("now, earliest, a time as 2024-01-31T12:00:00Z, or token:<hex digits>"), Value("now"),
         "2024-01-31T12:00:00Z",
         "Where a stream without a checkpoint begins; with one, the checkpoint decides.";
@@ -117,29 +117,29 @@ variables! {
 
     KAFKA_BROKERS kafka_brokers: Kafka, Form::Text("host:port pairs separated by commas"), Required,
         "localhost:9092",
-        "Brokers to ask first for the cluster's members.";
+        "The brokers to connect to first; they name the others.";
     KAFKA_CLIENT_ID kafka_client_id: Kafka, Form::Text("a name without spaces or control characters, of 1 to 200 characters"), Value("tailwater"),
         "database-watcher",
         "This instance's name at the brokers, and the first half of the stream's id.";
     KAFKA_SECURITY_PROTOCOL kafka_security_protocol: Kafka, Form::Choice(&["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"]), Value("plaintext"),
         "sasl_ssl",
-        "How brokers are talked to: TLS with ssl, log-in with sasl_*.";
+        "How to connect to the brokers: TLS with ssl, authentication with sasl_*.";
     KAFKA_SASL_MECHANISM kafka_sasl_mechanism: Kafka, Form::Choice(&["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]), Words("none"),
         "SCRAM-SHA-512",
-        "How to log in, with sasl_plaintext or sasl_ssl.";
+        "How to authenticate, with sasl_plaintext or sasl_ssl.";
     KAFKA_SASL_USERNAME kafka_sasl_username: Kafka, Form::Text("a user name"), Words("none"),
         "tailwater",
-        "The user to log in as.";
+        "The user to authenticate as.";
     KAFKA_SASL_PASSWORD kafka_sasl_password: Kafka, Form::Secret, Words("none"),
         "…",
         "The user's password.";
     KAFKA_SSL_CA_LOCATION kafka_ssl_ca_location: Kafka, Form::Path("the path of a PEM file or folder"), Words("the system's store"),
         "/etc/ssl/certs/kafka-ca.pem",
-        "The authorities that may have signed the brokers' certificates.";
+        "The certificate authorities to trust for the brokers' certificates.";
 
     KAFKA_DB_CHANGES_TOPIC kafka_db_changes_topic: Topics, TOPIC, Words("a topic per operation"),
         "database.changes",
-        "One topic for all operations: keeps each document's changes in order. Wins over the four below.";
+        "One topic for all operations: keeps the changes of each document in order. Takes precedence over the four below.";
     KAFKA_TOPIC_INSERT kafka_topic_insert: Topics, TOPIC, Value("database.insert"),
         "database.insert",
         "The topic of inserts.";
@@ -157,7 +157,7 @@ variables! {
         "The topic of drop, rename, dropDatabase and expanded events.";
     KAFKA_DLQ_TOPIC kafka_dlq_topic: Topics, TOPIC, Words("none"),
         "database.dead-letters",
-        "Where records go that cannot be delivered, with ON_RECORD_ERROR=dlq.";
+        "The topic of records that cannot be delivered, with ON_RECORD_ERROR=dlq.";
     KAFKA_CREATE_TOPICS kafka_create_topics: Topics, Form::Flag, Value("true"),
         "false",
         "Creates topics that are missing: at the start also those that templates give for the collections that are there. When false, a missing topic of a fixed name stops the start.";
@@ -179,7 +179,7 @@ variables! {
         "Sends a null value after each delete, for compacted topics. Needs one topic for all operations.";
     RECORD_TIMESTAMP record_timestamp: Records, Form::Choice(&["change", "now"]), Value("change"),
         "now",
-        "The record's time: the change's own, or that of producing, so that a late catch-up does not fall to retention.";
+        "The timestamp of a record: the time of the change, or the time of producing, so that retention does not remove old changes at once.";
 
     BATCH_SIZE batch_size: Flow, count(1, 100_000), Value("50"),
         "50",
@@ -192,23 +192,23 @@ variables! {
         "How long after its first event a batch closes at the latest.";
     MAX_IN_FLIGHT_BYTES max_in_flight_bytes: Flow, bytes(MIB, 64 * GIB), Value("32MiB"),
         "32MiB",
-        "The memory budget: what was read and is not yet acknowledged. MongoDB is read no further when it is full.";
+        "The memory budget: what was read and is not yet acknowledged. When it is full, reading from MongoDB pauses.";
     DELIVERY delivery: Flow, Form::Choice(&["at_least_once", "exactly_once"]), Value("at_least_once"),
         "exactly_once",
         "exactly_once writes records and checkpoint in one Kafka transaction; needs RESUME_STORE=kafka and consumers that read committed.";
     ON_RECORD_ERROR on_record_error: Flow, Form::Choice(&["stop", "dlq", "skip"]), Value("stop"),
         "dlq",
-        "What to do about a record Kafka will never take (too large, too old, no topic that Kafka would make): stop, send it to KAFKA_DLQ_TOPIC, or leave it out.";
+        "What to do about a record that Kafka will never accept (too large, too old, a topic that cannot be created): stop, send it to KAFKA_DLQ_TOPIC, or leave it out.";
     ON_MISSING_TOPIC on_missing_topic: Flow, Form::Choice(&["wait", "record_error"]), Value("wait"),
         "record_error",
         "What happens when the topic of a record does not exist and may not be created, or may not be written: `wait` holds the stream until the topic can be written, `record_error` applies ON_RECORD_ERROR to the record.";
     ON_HISTORY_LOST on_history_lost: Flow, Form::Choice(&["stop", "earliest", "latest"]), Value("stop"),
         "earliest",
-        "What to do when the oplog no longer holds the checkpoint: stop, or go on with a gap from its oldest entry or from now.";
+        "What to do when the oplog no longer holds the checkpoint: stop, or continue behind a gap from the oldest entry or from now.";
 
     RESUME_STORE resume_store: Checkpoints, Form::Choice(&["kafka", "mongodb", "file"]), Value("kafka"),
         "file",
-        "Where checkpoints live.";
+        "Where checkpoints are stored.";
     RESUME_TOPIC resume_topic: Checkpoints, PLAIN_TOPIC, Value("tailwater.checkpoints"),
         "tailwater.checkpoints",
         "With RESUME_STORE=kafka: the compacted topic of checkpoints.";
@@ -220,7 +220,7 @@ variables! {
         "With RESUME_STORE=mongodb: the collection that holds the checkpoints.";
     RESUME_TTL_DAYS resume_ttl_days: Checkpoints, number(Unit::Days, 1, 3650), Words("kept for ever"),
         "30",
-        "With RESUME_STORE=mongodb: removes checkpoints of streams not used for so long.";
+        "With RESUME_STORE=mongodb: removes checkpoints of streams that were not used for so long.";
     RESUME_FILE resume_file: Checkpoints, Form::NewPath("the path of a file in a folder that exists"), Value("tailwater.checkpoint.json"),
         "/var/lib/tailwater/checkpoint.json",
         "With RESUME_STORE=file: the file that holds the checkpoint.";
@@ -229,29 +229,29 @@ variables! {
         "The stream's name: the key of its checkpoint. Two instances with one id fence each other.";
     COMMIT_INTERVAL_MS commit_interval_ms: Checkpoints, millis(10, 60_000), Value("1000"),
         "1000",
-        "How often the checkpoint is written at most; a crash repeats at most so much.";
+        "How often the checkpoint is written, at most; a crash repeats the changes of at most this time.";
 
     COORDINATION coordination: Coordination, Form::Choice(&["none", "kafka", "mongodb"]), Value("none"),
         "mongodb",
-        "How several instances with the same streams share them, each stream on one instance at a time: kafka by a consumer group, mongodb by leases, none not at all. Needs RESUME_STORE=kafka or mongodb.";
+        "How several instances with the same streams share them, each stream on one instance at a time: kafka through a consumer group, mongodb through leases. With none they do not. Needs RESUME_STORE=kafka or mongodb.";
     COORDINATION_TOPIC coordination_topic: Coordination, PLAIN_TOPIC, Value("tailwater.streams"),
         "tailwater.streams",
         "With COORDINATION=kafka: the topic in which instances register. The consumer groups and their topics are named after it.";
     KAFKA_SESSION_TIMEOUT_MS kafka_session_timeout_ms: Coordination, millis(1000, 1_800_000), Value("10000"),
         "10000",
-        "With COORDINATION=kafka: after how long a silence of its instance a stream is taken by another. Brokers usually allow 6000 at least.";
+        "With COORDINATION=kafka: how long an instance may be silent before another one takes its streams. Brokers usually allow 6000 or more.";
     LEASE_DATABASE lease_database: Coordination, Form::Text("the name of one database"), Value("tailwater"),
         "tailwater",
-        "With COORDINATION=mongodb: the database that holds the leases. Streams leave it out.";
+        "With COORDINATION=mongodb: the database that holds the leases. No stream watches it.";
     LEASE_HEARTBEAT_MS lease_heartbeat_ms: Coordination, millis(100, 600_000), Value("10000"),
         "10000",
-        "With COORDINATION=mongodb: how often an instance says that it lives. Less than half of LEASE_TIMEOUT_MS.";
+        "With COORDINATION=mongodb: how often an instance renews its heartbeat. Must be less than half of LEASE_TIMEOUT_MS.";
     LEASE_TIMEOUT_MS lease_timeout_ms: Coordination, millis(500, 3_600_000), Value("30000"),
         "30000",
-        "With COORDINATION=mongodb: after how long a silence of its instance a stream is taken by another.";
+        "With COORDINATION=mongodb: how long an instance may be silent before another one takes its streams.";
     LEASE_POLL_MS lease_poll_ms: Coordination, millis(200, 600_000), Value("15000"),
         "15000",
-        "With COORDINATION=mongodb: how often the leases are read where no change is heard of.";
+        "With COORDINATION=mongodb: how often the leases are read if no change is reported.";
 
     LISTENERS_COLLECTION listeners_collection: Listeners, Form::Text("a collection as database.collection"), Words("no listeners"),
         "airank.listeners",
@@ -265,19 +265,19 @@ variables! {
 
     ENABLE_CHANGE_STREAMS enable_change_streams: Operations, Form::Flag, Value("true"),
         "false",
-        "When false the process stays up, idle, and says so.";
+        "When false, the process runs without watching anything, and says so.";
     HTTP_ADDR http_addr: Operations, Form::Text("an IP address with a port, or off"), Value("127.0.0.1:3001"),
         "0.0.0.0:3001",
         "Where health and metrics are served. When no address is set and the port of the default is in use, the server is not started.";
     ADMIN_TOKEN admin_token: Operations, Form::Secret, Words("none"),
         "…",
-        "The token that calls which change something have to bring. Without it they are refused, unless HTTP_ADDR is a loopback address.";
+        "The token that is required by calls which change something. Without ADMIN_TOKEN such calls are refused, unless HTTP_ADDR is a loopback address.";
     LOG_LEVEL log_level: Operations, Form::Choice(&["error", "warn", "info", "debug", "trace"]), Value("info"),
         "debug",
-        "How much is logged. Levels of other loggers (`http`, `verbose`, `silly` and the like) are taken for the nearest, with a warning.";
+        "How much is logged. Levels of other loggers (`http`, `verbose`, `silly` and the like) are read as the nearest of these, with a warning.";
     LOG_FORMAT log_format: Operations, Form::Choice(&["text", "json"]), Value("text"),
         "json",
-        "Lines for people or for a log store.";
+        "Text for people, or JSON for a log store.";
     DEBUG debug: Operations, Form::Flag, Value("false"),
         "true",
         "true is LOG_LEVEL=debug. Anything but true or false is ignored, with a warning: other programs read DEBUG, too.";

@@ -99,9 +99,9 @@ metrics! {
     REPLIES "tailwater_source_replies_total" Counter &[],
         "Replies of the change stream, idle ones included";
     RECONNECTS "tailwater_source_reconnects_total" Counter &[],
-        "Times the change stream was interrupted, however many attempts it took to go on";
+        "Times the change stream was interrupted, however many attempts it took to resume";
     GAPS "tailwater_history_gaps_total" Counter &[],
-        "Times that history was lost and the stream went on behind the gap, by ON_HISTORY_LOST";
+        "Times that history was lost and the stream continued behind the gap, by ON_HISTORY_LOST";
     LAG "tailwater_lag_seconds" Gauge &[],
         "How far delivery is behind the changes' own time; 0 when all is delivered; while something is waited for, the age of the oldest change or position behind which nothing is delivered";
     WAITING "tailwater_waiting_seconds" Gauge &["for"],
@@ -163,7 +163,7 @@ metrics! {
     KAFKA_BYTES "tailwater_kafka_client_sent_bytes_total" Counter &[],
         "librdkafka: bytes sent, compressed where that is asked for";
     KAFKA_RETRIES "tailwater_kafka_client_retries_total" Counter &[],
-        "librdkafka: requests sent again after a failure that heals by itself";
+        "librdkafka: requests sent again after a transient failure";
     KAFKA_ERRORS "tailwater_kafka_client_request_errors_total" Counter &[],
         "librdkafka: requests that could not be sent";
     KAFKA_TIMEOUTS "tailwater_kafka_client_request_timeouts_total" Counter &[],

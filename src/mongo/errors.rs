@@ -111,7 +111,7 @@ impl SourceFault {
     /// What an operator does about it, where the server's words do not say.
     pub fn remedy(self) -> &'static str {
         match self {
-            Self::HistoryLost => "; the oplog no longer holds the position to go on from",
+            Self::HistoryLost => "; the oplog no longer holds the position to resume at",
             Self::TokenNotFound => {
                 "; the server does not find the event of the resume token, and its cluster time is not \
                  known, so that it cannot be looked for by time"

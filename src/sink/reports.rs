@@ -129,7 +129,7 @@ impl ClientContext for Reports {
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::AllBrokersDown) => self.board.kafka_connected.set(false),
             Some(RDKafkaErrorCode::Fatal) => {
-                tracing::warn!(reason, "the kafka producer cannot go on");
+                tracing::warn!(reason, "the kafka producer cannot continue");
                 self.break_with(|faults| faults.fatal = Some(error));
                 return;
             }

@@ -352,7 +352,10 @@ impl Topics {
                 Ok(info) => {
                     info.tell(topic);
                     if said.is_some() {
-                        tracing::info!(topic = topic.name(), "topic is ready, going on");
+                        tracing::info!(
+                            topic = topic.name(),
+                            "the topic is ready; the stream continues"
+                        );
                     }
                     return Ok(());
                 }

@@ -301,7 +301,7 @@ impl Reader {
                 tracing::info!(
                     event_id = event_id::SOURCE_RESUMED,
                     after_seconds = seconds,
-                    "the change stream goes on"
+                    "the change stream continues"
                 );
             }
             is_new = false;

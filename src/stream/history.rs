@@ -1,4 +1,4 @@
-//! What happens when the oplog no longer holds the position to go on from: `ON_HISTORY_LOST`.
+//! What happens when the oplog no longer holds the position to resume at: `ON_HISTORY_LOST`.
 //!
 //! A gap is told where it is: the first record behind it is one that names it (an event with the
 //! `operationType` `gap`, so it goes to `KAFKA_TOPIC_DDL`, or to the log where that is not set). The
@@ -67,7 +67,7 @@ impl GapRecovery {
 /// was not told yet becomes longer.
 ///
 /// # Errors
-/// [`Code::HistoryLost`] under `stop`, with how much time is missing; else what keeps the stream from
+/// [`Code::HistoryLost`] under `stop`, with how much time is missing; otherwise what keeps the stream from
 /// being opened at all.
 pub async fn resume_behind(
     context: &StreamContext,
@@ -134,7 +134,7 @@ pub async fn resume_behind(
                 tracing::warn!(
                     event_id = event_id::OPLOG_TRUNCATED,
                     attempt = recovery.attempt,
-                    "the oplog was truncated past where the stream should go on; trying again further ahead"
+                    "the oplog was truncated past the point where the stream should resume; trying again further ahead"
                 );
                 is_lost_again = true;
                 continue;
@@ -153,7 +153,7 @@ pub async fn resume_behind(
             Start::Now | Start::After(_) => now,
         };
         let missing = missing(&lost, Some(to));
-        let told = format!("history lost: {missing}; going on behind the gap");
+        let told = format!("history lost: {missing}; the stream continues behind the gap");
         if is_new {
             tracing::error!(
                 event_id = event_id::HISTORY_LOST,
@@ -189,12 +189,12 @@ pub async fn resume_behind(
     }
 }
 
-/// The end under `stop`: how much is missing, and how to go on.
+/// The end under `stop`: how much is missing, and how to continue.
 async fn refusal(context: &StreamContext, lost: &Position, error: &Error) -> Error {
     let oldest = oplog::oldest(&context.opener.client).await.ok().flatten();
     let missing = missing(lost, oldest.map(|oldest| oldest.time.millis() + 999));
     let detail = format!(
-        "{}; {missing}. Choose by name how to go on: ON_HISTORY_LOST=earliest (from what the oplog still holds) \
+        "{}; {missing}. To continue with a gap, set ON_HISTORY_LOST=earliest (from what the oplog still holds) \
          or latest (from now)",
         error.detail
     );

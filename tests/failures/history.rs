@@ -1,4 +1,4 @@
-//! History lost: the oplog no longer holds the position to go on from.
+//! History lost: the oplog no longer holds the position to resume at.
 
 use crate::support::wire::{self, Wire};
 use crate::support::{

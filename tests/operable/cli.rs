@@ -123,7 +123,7 @@ async fn a_stream_goes_on_from_the_token_that_was_set() {
     assert_eq!(exit.code, Some(0), "{}", exit.output);
     assert!(
         exit.output
-            .contains("goes on from that token at its next start")
+            .contains("resumes after that token at its next start")
     );
     let shown = token(&["token", "show", "--output", "json"]).await.output;
     let shown: Value = serde_json::from_str(&shown).unwrap();
@@ -166,7 +166,7 @@ async fn a_stream_goes_on_from_the_time_that_was_named() {
     ];
     let exit = setup.clone().args(&args).run().await;
     assert_eq!(exit.code, Some(0), "{}", exit.output);
-    let said = format!("goes on from {time} at its next start");
+    let said = format!("resumes at {time} at its next start");
     assert!(exit.output.contains(&said), "{}", exit.output);
     let tailwater = setup.start().await;
     let all = kafka

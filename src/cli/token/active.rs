@@ -1,5 +1,5 @@
 //! Whether an instance has the stream: whoever carries it would be fenced in the middle of it, and one that
-//! is paused would go on from elsewhere.
+//! is paused would resume elsewhere.
 
 use crate::checkpoint::{self, Checkpoint};
 use crate::cli::ask::Instance;

@@ -1,4 +1,4 @@
-//! Where a stream may be moved to: only to what MongoDB goes on from, since the next start could not say so
+//! Where a stream may be moved to: only to where MongoDB can resume, since the next start could not say so
 //! before the good position is overwritten.
 
 use super::Exported;
@@ -144,7 +144,7 @@ fn refused(fault: SourceFault, error: &mongodb::error::Error) -> Error {
             "MongoDB does not find this token, and it tells no time to look for it"
         }
         _ => {
-            let attempt = "going on from this token";
+            let attempt = "resuming after this token";
             return errors::of_fault(attempt, fault, Stage::Starting, error);
         }
     };

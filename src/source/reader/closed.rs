@@ -39,7 +39,7 @@ impl Reader {
                     event_id = event_id::DROP_PASSED,
                     seconds = time.seconds,
                     "the server closes the change stream without an invalidate event, as the database was \
-                     dropped; the stream goes on behind the drop"
+                     dropped; the stream continues behind the drop"
                 );
                 state.open_at(ClusterTime::new(
                     time.seconds,
