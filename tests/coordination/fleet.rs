@@ -139,9 +139,14 @@ impl<'a> Fleet<'a> {
     /// Ends the writes, and compares what was written with what a consumer finds. Exactly once, nothing is
     /// repeated. Returns the longest pause between two records of a stream.
     pub async fn assert_whole(self) -> Duration {
+        self.pauses().await.first().copied().unwrap_or_default()
+    }
+
+    /// As [`assert_whole`](Self::assert_whole); all pauses, the longest first.
+    pub async fn pauses(self) -> Vec<Duration> {
         let is_exact = self.setup.vars()["DELIVERY"] == "exactly_once";
         self.stop.cancel();
-        let mut longest = Duration::ZERO;
+        let mut pauses = Vec::new();
         for (database, workload) in self.databases.iter().zip(self.workloads) {
             let written = workload.finish().await;
             let topic = format!("{}.{}", self.prefix, database.name());
@@ -158,9 +163,10 @@ impl<'a> Fleet<'a> {
             .await;
             let verdict = judge(&written, &records, &contents(database).await);
             assert_sound(&verdict, is_exact);
-            longest = longest.max(longest_pause(&records));
+            pauses.extend(between(&records));
         }
-        longest
+        pauses.sort_unstable_by(|one, two| two.cmp(one));
+        pauses
     }
 }
 
@@ -180,11 +186,14 @@ fn assert_sound(verdict: &Verdict, is_exact: bool) {
     assert!(!is_exact || verdict.repeated == 0, "{verdict:?}");
 }
 
-fn longest_pause(records: &[Record]) -> Duration {
+/// The pauses between records, in whatever order they came.
+fn between(records: &[Record]) -> Vec<Duration> {
     let mut times: Vec<_> = records.iter().filter_map(|r| r.timestamp).collect();
     times.sort_unstable();
     let pauses = times.windows(2).map(|two| two[1] - two[0]);
-    Duration::from_millis(pauses.max().unwrap_or(0) as u64)
+    pauses
+        .map(|millis| Duration::from_millis(millis.unsigned_abs()))
+        .collect()
 }
 
 /// What an instance says of the streams.

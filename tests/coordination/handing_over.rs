@@ -6,7 +6,7 @@ use bson::{Document, doc};
 use rustix::process::Signal;
 use std::time::Duration;
 
-async fn ask(fleet: &Fleet<'_>, of: &Tailwater, args: &[&str]) -> Exit {
+pub async fn ask(fleet: &Fleet<'_>, of: &Tailwater, args: &[&str]) -> Exit {
     let addr = of.http_addr().unwrap();
     let setup = fleet.setup.clone().env("HTTP_ADDR", addr);
     setup.args(args).run().await
@@ -29,7 +29,9 @@ async fn fleet(kind: Kind, streams: usize, delivery: &str) -> Fleet<'static> {
     fleet
 }
 
-async fn hand_over(times: usize) {
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_goes_to_and_fro_without_a_loss_or_a_long_pause() {
+    let times = 5;
     for (kind, delivery) in Kind::with_both() {
         let mut fleet = fleet(kind, 1, delivery).await;
         let stream = fleet.databases[0].name().to_owned();
@@ -66,18 +68,6 @@ async fn hand_over(times: usize) {
         one.stop().await;
         two.stop().await;
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_stream_goes_to_and_fro_without_a_loss_or_a_long_pause() {
-    hand_over(5).await;
-}
-
-/// By `scripts/coordination`.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes minutes"]
-async fn twenty_hand_overs() {
-    hand_over(20).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -18,6 +18,13 @@ pub struct Setup {
     args: Vec<String>,
     folder: PathBuf,
     descriptors: Option<u32>,
+    program: Option<PathBuf>,
+}
+
+/// The program of this build, or the one that figures are wanted of.
+fn program() -> PathBuf {
+    let other = std::env::var_os("TAILWATER_TEST_PROGRAM");
+    other.map_or_else(|| env!("CARGO_BIN_EXE_tailwater").into(), PathBuf::from)
 }
 
 impl Setup {
@@ -28,6 +35,7 @@ impl Setup {
             args: Vec::new(),
             folder: process::folder("tailwater"),
             descriptors: None,
+            program: None,
         }
         .env("HTTP_ADDR", "127.0.0.1:0")
     }
@@ -82,13 +90,13 @@ impl Setup {
 
     /// Starts it and waits for nothing.
     pub fn spawn(&self) -> Tailwater {
-        let program = env!("CARGO_BIN_EXE_tailwater");
+        let program = self.program.clone().unwrap_or_else(program);
         let mut command = match self.descriptors {
             None => Command::new(program),
             Some(most) => {
                 let mut shell = Command::new("sh");
                 let script = format!("ulimit -n {most} && exec \"$0\" \"$@\"");
-                shell.args(["-c", &script, program]);
+                shell.args(["-c", &script]).arg(program);
                 shell
             }
         };
