@@ -50,10 +50,14 @@ impl Checkpoints {
     /// # Errors
     /// [`Code::Internal`] for exactly once without checkpoints in Kafka, which the configuration
     /// does not allow.
-    pub async fn new(delivery: Delivery, store: Store) -> Result<Self, Error> {
+    pub fn new(delivery: Delivery, store: Store) -> Result<Self, Error> {
+        let mut store = store;
         Ok(match delivery {
-            Delivery::AtLeastOnce => Self::Store(store),
-            Delivery::ExactlyOnce => Self::Transactions(store.hand_over().await?),
+            Delivery::AtLeastOnce => {
+                store.keep();
+                Self::Store(store)
+            }
+            Delivery::ExactlyOnce => Self::Transactions(store.hand_over()?),
         })
     }
 
@@ -146,6 +150,7 @@ pub struct Committer {
 impl Committer {
     /// Commits until `halt`, then once more: again for a moment where that fails.
     pub async fn run(mut self, halt: CancellationToken) -> (Self, Result<(), Error>) {
+        let mut is_slow = false;
         loop {
             // Looked at before the commit: more may be acknowledged while one is being written.
             let is_last = tokio::select! {
@@ -153,8 +158,11 @@ impl Committer {
                 () = tokio::time::sleep(self.interval) => false,
             };
             let began = Instant::now();
+            let is_tried_first = is_last && !is_slow && self.store.was_there();
             if is_last {
                 self.rests_until = None;
+            }
+            if is_last && !is_tried_first {
                 // A write to a topic that is gone would wait for it: known to be gone, it is made again.
                 self.store.is_gone().await;
             }
@@ -165,9 +173,10 @@ impl Committer {
             };
             let committed = tokio::select! {
                 result = self.commit() => Some(result),
-                () = overdue, if !is_last => None,
+                () = overdue, if !is_last || is_tried_first => None,
             };
             let Some(mut result) = committed else {
+                is_slow = true;
                 // Trying the same again is safe, whatever became of this attempt.
                 if let Some(committable) = self.in_hand.take() {
                     self.tracker.put_back(committable);

@@ -49,6 +49,10 @@ pub(crate) const RESUMES: &str = "\
     nothing is lost as long as the previous checkpoint is still there, which `tailwater token show` tells: the next \
     start resumes at it, and sends again what was delivered since";
 
+/// What was written so short a time ago need not be looked for: whoever deletes it in this moment might as well do
+/// so after the stop. A stream under load would wait for the look each time that it is given to another instance.
+pub(super) const JUST_WRITTEN: Duration = Duration::from_secs(1);
+
 /// While only idle tokens move, one write in this time is enough: in MongoDB each makes an oplog entry,
 /// which the stream itself then has to pass, and in Kafka each is a transaction.
 const IDLE_WRITE_INTERVAL: Duration = Duration::from_secs(10);
@@ -259,13 +263,20 @@ impl Store {
         self.write(&record).await
     }
 
+    /// Nobody else will write the checkpoints of this claim.
+    pub fn keep(&mut self) {
+        if let Backend::Kafka(store) = &mut self.backend {
+            store.keep();
+        }
+    }
+
     /// Gives on the claim to a sink that stores checkpoints in its own transactions.
     ///
     /// # Errors
     /// [`Code::Internal`](crate::error::Code::Internal) for a store that is not in Kafka.
-    pub async fn hand_over(self) -> Result<kafka::Leader, Error> {
+    pub fn hand_over(self) -> Result<kafka::Leader, Error> {
         match self.backend {
-            Backend::Kafka(store) => Ok(store.hand_over(self.committed).await),
+            Backend::Kafka(store) => Ok(store.hand_over(self.committed)),
             Backend::MongoDb(_) | Backend::File(_) | Backend::Nowhere => Err(Error::new(
                 Code::Internal,
                 "only checkpoints in kafka can be part of its transactions",
@@ -283,11 +294,21 @@ impl Store {
         }
     }
 
+    /// Whether the store was there a few seconds ago: it is worth a try without [a look](Self::is_gone).
+    pub fn was_there(&self) -> bool {
+        self.was_written_within(LOOK_HOLDS)
+    }
+
+    fn was_written_within(&self, time: Duration) -> bool {
+        self.written.is_some_and(|at| at.elapsed() < time)
+    }
+
     /// Whether the checkpoint is known to be gone: somebody has deleted it, or all that held it. A store that
     /// does not say so in time has it.
     pub async fn is_gone(&mut self) -> bool {
         match self.looked {
             Some((at, is_gone)) if at.elapsed() < LOOK_HOLDS => return is_gone,
+            _ if self.was_written_within(JUST_WRITTEN) => return false,
             _ => {}
         }
         let is_gone = self.committed.is_some()
@@ -345,7 +366,7 @@ impl Store {
             other => other,
         });
         if let Backend::Kafka(store) = self.backend {
-            store.close().await;
+            store.close();
         }
         stored
     }

@@ -170,6 +170,14 @@ pub fn settle<C: ClientContext>(client: &Client<C>, topic: &str, patience: Durat
     }
 }
 
+/// Ends a client beside whoever needs it no more: it waits for its threads, sometimes for a second.
+pub fn end_beside<T: Send + 'static>(client: T) {
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) => drop(runtime.spawn_blocking(move || drop(client))),
+        Err(_) => drop(client),
+    }
+}
+
 /// How long to poll a client that may be at rest for long.
 ///
 /// The `rdkafka` crate waits for whole milliseconds and turns round without a pause for what is left of the last one:
@@ -218,6 +226,8 @@ impl ClientContext for Quiet {
         log_error(&error, reason);
     }
 }
+
+impl ConsumerContext for Quiet {}
 
 impl ProducerContext for Quiet {
     type DeliveryOpaque = ();

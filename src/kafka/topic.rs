@@ -3,10 +3,11 @@
 use super::client::Logging;
 use crate::config::TopicCreation;
 use crate::error::{Code, Error};
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::Client;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::client::{Client, ClientContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::time::{Duration, Instant};
+use tracing::warn;
 
 /// How long the brokers may take to describe a topic.
 pub const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
@@ -62,6 +63,41 @@ pub async fn create(
         Some(Err((_, code))) => Err(KafkaError::AdminOp(code)),
         Some(Ok(_)) => Ok(true),
     }
+}
+
+/// Asks for a topic's `cleanup.policy`; `None` where it is not told, with a warning if this user may not see it.
+///
+/// # Errors
+/// When the brokers cannot say now.
+pub async fn cleanup_policy<C: ClientContext>(
+    admin: &AdminClient<C>,
+    name: &str,
+) -> Result<Option<String>, KafkaError> {
+    let options = AdminOptions::new().request_timeout(Some(METADATA_TIMEOUT));
+    let described = admin
+        .describe_configs([&ResourceSpecifier::Topic(name)], &options)
+        .await?;
+    match described.into_iter().next() {
+        Some(Ok(resource)) => Ok(resource
+            .get("cleanup.policy")
+            .and_then(|entry| entry.value.clone())),
+        Some(Err(code)) => {
+            warn!(
+                topic = name, error = %code,
+                "cannot see whether the topic is compacted (cleanup.policy=compact)"
+            );
+            Ok(None)
+        }
+        None => Ok(None),
+    }
+}
+
+/// The command that makes a topic compacted.
+pub fn compacting(brokers: &str, name: &str) -> String {
+    format!(
+        "kafka-configs.sh --bootstrap-server {brokers} --alter --entity-type topics --entity-name {name} \
+         --add-config cleanup.policy=compact"
+    )
 }
 
 /// Waits for a new topic: it becomes known and gets its leaders a little later. Blocks.

@@ -293,6 +293,8 @@ impl Producer {
 
     /// Drops everything that is not acknowledged, ends, and says what had gone wrong: also what was
     /// reported only now. Blocks for a moment: not for async tasks.
+    ///
+    /// Nothing is sent any more when this returns; the client's threads may end a little later.
     pub fn purge(mut self) -> Faults {
         let is_dropped = self.faults().dropped;
         if is_dropped
@@ -306,9 +308,14 @@ impl Producer {
         while self.inner.in_flight_count() > 0 && Instant::now() < deadline {
             self.inner.poll(Duration::from_millis(2));
         }
-        self.close();
+        // A record counts as in flight until its report has been dealt with, by whichever thread.
+        if self.inner.in_flight_count() > 0 {
+            self.close();
+        }
         self.reports().board.abandon_in_flight();
-        self.faults()
+        let faults = self.faults();
+        client::end_beside(self);
+        faults
     }
 
     fn close(&mut self) {

@@ -129,7 +129,7 @@ async fn carry(
             None => return Ok(()),
         },
     };
-    let checkpoints = Checkpoints::new(context.spec.sink.delivery, store).await?;
+    let checkpoints = Checkpoints::new(context.spec.sink.delivery, store)?;
     let checkpoints = tokio::select! {
         ended = supervise(&context, opened, checkpoints).boxed() => ended?,
         never = watch_topics(&context) => match never {},

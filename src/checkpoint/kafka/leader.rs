@@ -2,18 +2,21 @@
 
 use super::listeners::Stored;
 use super::producer::{Outcome, Prepared};
-use super::read::OpenTransactions;
+use super::read::{OpenTransactions, Reader};
 use super::topic::CheckpointRecords;
 use super::{
-    QUERY_PATIENCE, Topic, blocking, confirmed, dispose, is_gone, successor, transactional_id,
-    transient,
+    QUERY_PATIENCE, Topic, blocking, confirmed, confirmed_through, is_gone, successor,
+    transactional_id, transient,
 };
 use crate::change::position::Position;
 use crate::checkpoint::commit;
+use crate::checkpoint::store::JUST_WRITTEN;
 use crate::checkpoint::{Claim, CommitError, Record};
 use crate::config::Kafka;
 use crate::error::Error;
 use crate::flow::watermark::Committable;
+use crate::kafka::client;
+use std::time::Instant;
 
 /// A claimed stream without a producer of its own.
 ///
@@ -28,11 +31,15 @@ pub struct Leader {
     committed: Option<Position>,
     /// The listeners that are known to be stored.
     listeners: Option<Stored>,
+    /// When it was stored by us.
+    written: Option<Instant>,
     is_in_doubt: bool,
     /// A producer of ours has ended: whatever ended it may have met the checkpoint topic as well.
     is_used: bool,
     /// Somebody has removed what is `committed`, and it is not written again yet.
     is_removed: bool,
+    /// What the stream was claimed through, for the first producer, which follows at once.
+    reader: Option<Reader>,
 }
 
 /// A checkpoint that is stored as soon as its transaction is committed.
@@ -49,6 +56,7 @@ impl Leader {
         claim: Claim,
         committed: Option<Position>,
         listeners: Option<Stored>,
+        reader: Option<Reader>,
     ) -> Self {
         Self {
             kafka,
@@ -56,9 +64,11 @@ impl Leader {
             claim,
             committed,
             listeners,
+            written: None,
             is_in_doubt: false,
             is_used: false,
             is_removed: false,
+            reader,
         }
     }
 
@@ -79,7 +89,9 @@ impl Leader {
 
     /// Whether the committed position is known to be gone: somebody has deleted the topic, or the record.
     pub async fn is_gone(&self) -> bool {
+        let is_new = self.written.is_some_and(|at| at.elapsed() < JUST_WRITTEN);
         self.committed.is_some()
+            && !is_new
             && is_gone(&self.kafka, self.topic.name(), &self.claim.stream).await
     }
 
@@ -115,8 +127,7 @@ impl Leader {
         }
         // A transaction that is still open here may well be our own, which only the producer that
         // comes now will end.
-        let open = OpenTransactions::Ignore;
-        confirmed(&self.kafka, &self.topic, &self.claim, open).await?;
+        self.confirm(OpenTransactions::Ignore).await?;
         self.is_in_doubt = false;
         Ok(())
     }
@@ -127,9 +138,11 @@ impl Leader {
     /// # Errors
     /// [`CommitError::Fenced`] with the name of who has claimed the stream.
     pub async fn after_init(&mut self) -> Result<(), CommitError> {
-        let open = OpenTransactions::Await;
-        let found = confirmed(&self.kafka, &self.topic, &self.claim, open).await?;
+        let found = self.confirm(OpenTransactions::Await).await?;
         self.listeners = Stored::of(found.as_ref());
+        if let Some(reader) = self.reader.take() {
+            client::end_beside(reader);
+        }
         match found.and_then(|record| record.position) {
             Some(position) => {
                 self.committed = Some(position);
@@ -138,6 +151,16 @@ impl Leader {
             None => self.is_removed = self.committed.is_some(),
         }
         Ok(())
+    }
+
+    /// What is stored, claimed by nobody else.
+    async fn confirm(&mut self, open: OpenTransactions) -> Result<Option<Record>, CommitError> {
+        let Some(reader) = self.reader.take() else {
+            return confirmed(&self.kafka, &self.topic, &self.claim, open).await;
+        };
+        let (found, reader) = confirmed_through(reader, &self.claim, open).await?;
+        self.reader = Some(reader);
+        Ok(found)
     }
 
     /// Makes sure at an end that the next start finds the committed position: where it was removed, it is
@@ -172,7 +195,7 @@ impl Leader {
         .await
         .map_err(CommitError::Failed)?
         .map_err(transient)?;
-        dispose(producer).await;
+        client::end_beside(producer);
         match outcome {
             Outcome::Committed => {
                 self.is_removed = false;
@@ -201,6 +224,7 @@ impl Leader {
     pub fn stored(&mut self, checkpoint: PreparedCheckpoint) -> &Position {
         self.is_removed = false;
         self.listeners = checkpoint.records.stored;
+        self.written = Some(Instant::now());
         self.committed.insert(checkpoint.position)
     }
 }

@@ -27,6 +27,7 @@ use super::{Claim, CommitError, LAST_LOOK, Record, StoreContext};
 use crate::change::position::Position;
 use crate::config::Kafka;
 use crate::error::{Code, Error};
+use crate::kafka::client;
 use crate::tasks;
 use listeners::Stored;
 use producer::{Outcome, Prepared, Producer};
@@ -140,6 +141,8 @@ pub(super) struct Store {
     producer: Option<Producer>,
     /// The listeners that are known to be stored; none where that is not known.
     stored: Option<Stored>,
+    /// What the checkpoint was read through when the stream was claimed, for whoever claims it in the next moment.
+    reader: Option<Reader>,
 }
 
 impl Store {
@@ -159,7 +162,6 @@ impl Store {
         let claimed = {
             let (kafka, topic) = (kafka.clone(), topic.clone());
             let (stream, context) = (stream.to_owned(), context.clone());
-            let runtime = tokio::runtime::Handle::current();
             blocking(move || {
                 let reader = Reader::with(consumers, &topic);
                 // Before anyone is fenced; what this look misses can only be newer.
@@ -173,23 +175,30 @@ impl Store {
                         claimed = claim(prepared, &reader, &topic, &stream, &context)?;
                     }
                 }
-                // It takes its time to close, and nobody needs to wait for that.
-                runtime.spawn_blocking(move || drop(reader));
-                Ok::<_, Error>(claimed)
+                match claimed {
+                    Some(claimed) => Ok((claimed, reader)),
+                    None => Err(Error::from(CommitError::Fenced { by: None })),
+                }
             })
             .await??
         };
-        let Some((producer, claim, previous, stored)) = claimed else {
-            return Err(CommitError::Fenced { by: None }.into());
-        };
+        let ((producer, claim, previous, stored), reader) = claimed;
         let store = Self {
             kafka: kafka.clone(),
             topic,
             claim: claim.clone(),
             producer: Some(producer),
             stored,
+            reader: Some(reader),
         };
         Ok((store, claim, previous))
+    }
+
+    /// The stream is claimed, and its checkpoints are written here.
+    pub(super) fn keep(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            client::end_beside(reader);
+        }
     }
 
     pub(super) async fn write(&mut self, record: &Record) -> Result<(), CommitError> {
@@ -215,11 +224,11 @@ impl Store {
             }
             // Also where this one could go on: who makes the next one looks whether the topic is still there.
             Outcome::Aborted(error) | Outcome::Broken(error) => {
-                dispose(producer).await;
+                client::end_beside(producer);
                 Err(transient(error))
             }
             Outcome::Fenced => {
-                dispose(producer).await;
+                client::end_beside(producer);
                 let by = successor(&self.kafka, &self.topic, &self.claim).await;
                 match by.map_err(transient)? {
                     Some(by) => Err(CommitError::Fenced { by: Some(by) }),
@@ -237,7 +246,7 @@ impl Store {
     pub(super) async fn is_gone(&mut self) -> bool {
         let is_gone = is_gone(&self.kafka, self.topic.name(), &self.claim.stream).await;
         if is_gone && let Some(producer) = self.producer.take() {
-            dispose(producer).await;
+            client::end_beside(producer);
         }
         is_gone
     }
@@ -274,16 +283,25 @@ impl Store {
     }
 
     /// Ends the producer of checkpoints and gives on the right to write them.
-    pub(super) async fn hand_over(self, committed: Option<Position>) -> Leader {
+    pub(super) fn hand_over(self, committed: Option<Position>) -> Leader {
         if let Some(producer) = self.producer {
-            dispose(producer).await;
+            client::end_beside(producer);
         }
-        Leader::new(self.kafka, self.topic, self.claim, committed, self.stored)
+        let Self {
+            kafka,
+            topic,
+            claim,
+            stored,
+            reader,
+            ..
+        } = self;
+        Leader::new(kafka, topic, claim, committed, stored, reader)
     }
 
-    pub(super) async fn close(self) {
+    pub(super) fn close(mut self) {
+        self.keep();
         if let Some(producer) = self.producer {
-            dispose(producer).await;
+            client::end_beside(producer);
         }
     }
 }
@@ -327,23 +345,46 @@ async fn confirmed(
     claim: &Claim,
     open: OpenTransactions,
 ) -> Result<Option<Record>, CommitError> {
-    let found = {
-        let (kafka, topic, stream) = (kafka.clone(), topic.clone(), claim.stream.clone());
-        blocking(move || Reader::open(&kafka, &topic)?.latest(&stream, open)).await
+    let reader = Reader::open(kafka, topic).map_err(transient)?;
+    let (found, reader) = confirmed_through(reader, claim, open).await?;
+    client::end_beside(reader);
+    Ok(found)
+}
+
+/// As [`confirmed`], through a reader that is there; it is given back.
+async fn confirmed_through(
+    reader: Reader,
+    claim: &Claim,
+    open: OpenTransactions,
+) -> Result<(Option<Record>, Reader), CommitError> {
+    let stream = claim.stream.clone();
+    let (found, reader) = blocking(move || (reader.latest(&stream, open), reader))
+        .await
+        .map_err(CommitError::Failed)?;
+    let found = match found {
+        Ok(found) => found,
+        Err(error) => {
+            client::end_beside(reader);
+            return Err(transient(error));
+        }
     };
-    match found.flatten().map_err(transient)? {
-        Some(found) if supersedes(&found, claim) => Err(CommitError::Fenced {
-            by: Some(found.instance),
-        }),
-        Some(found) => Ok(Some(found)),
+    let found = match found {
+        Some(found) if supersedes(&found, claim) => {
+            client::end_beside(reader);
+            return Err(CommitError::Fenced {
+                by: Some(found.instance),
+            });
+        }
+        Some(found) => Some(found),
         None => {
             warn!(
-                stream = %claim.stream, topic = %topic.name(),
+                stream = %claim.stream, topic = %reader.topic(),
                 "the checkpoint was removed by somebody; it is written anew"
             );
-            Ok(None)
+            None
         }
-    }
+    };
+    Ok((found, reader))
 }
 
 fn supersedes(found: &Record, claim: &Claim) -> bool {
@@ -377,12 +418,6 @@ fn transient(error: Error) -> CommitError {
         }
         _ => CommitError::Failed(error),
     }
-}
-
-/// Ends a producer where blocking is allowed: it waits for its thread.
-async fn dispose(producer: Producer) {
-    // All that can go wrong is a panic of the drop, and there is nothing left to save.
-    let _ = blocking(move || drop(producer)).await;
 }
 
 async fn blocking<T: Send + 'static>(

@@ -17,6 +17,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
@@ -68,7 +69,13 @@ impl Consumers {
     }
 }
 
-/// Reads the checkpoint topic. All methods block.
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Reader").field(&self.topic).finish()
+    }
+}
+
+/// Reads the checkpoint topic. Methods that read block.
 pub(super) struct Reader {
     topic: Topic,
     committed: BaseConsumer<Logging>,
@@ -100,6 +107,11 @@ impl Reader {
             committed: committed(kafka)?,
             uncommitted,
         }))
+    }
+
+    /// The name of the topic.
+    pub(super) fn topic(&self) -> &str {
+        self.topic.name()
     }
 
     /// The stream's newest record.

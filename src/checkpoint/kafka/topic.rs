@@ -7,8 +7,8 @@ use crate::config::Kafka;
 use crate::error::{Code, Error};
 use crate::kafka::client::{self, Kind, Logging};
 use crate::kafka::partition::partition_of;
-use crate::kafka::topic::{self, METADATA_TIMEOUT};
-use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
+use crate::kafka::topic;
+use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::Client;
 use rdkafka::config::FromClientConfigAndContext;
 use tracing::{info, warn};
@@ -102,8 +102,7 @@ impl Topic {
                 }
             };
             runtime.block_on(topic.check_policy(&admin))?;
-            // It waits for a thread of its own.
-            runtime.spawn_blocking(move || drop(admin));
+            client::end_beside(admin);
             Ok(topic)
         })
         .await?
@@ -170,24 +169,9 @@ impl Topic {
     /// Without compaction old checkpoints pile up; with deletion, the only one is lost some day.
     async fn check_policy(&self, admin: &AdminClient<Logging>) -> Result<(), Error> {
         let name = self.name.as_str();
-        let options = AdminOptions::new().request_timeout(Some(METADATA_TIMEOUT));
-        let described = admin
-            .describe_configs([&ResourceSpecifier::Topic(name)], &options)
+        let policy = topic::cleanup_policy(admin, name)
             .await
             .map_err(|error| client::error(format!("describing the topic {name}"), &error))?;
-        let policy = match described.into_iter().next() {
-            Some(Ok(resource)) => resource
-                .get("cleanup.policy")
-                .and_then(|entry| entry.value.clone()),
-            Some(Err(code)) => {
-                warn!(
-                    topic = name, error = %code,
-                    "cannot see whether the checkpoint topic is compacted (cleanup.policy=compact)"
-                );
-                return Ok(());
-            }
-            None => None,
-        };
         match policy.as_deref() {
             Some("compact") | None => Ok(()),
             Some(policy) => Err(Error::new(

@@ -31,11 +31,8 @@ pub struct Journal {
 
 impl Drop for Journal {
     fn drop(&mut self) {
-        // It waits for its thread.
-        if let Some(producer) = self.producer.take()
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            runtime.spawn_blocking(move || drop(producer));
+        if let Some(producer) = self.producer.take() {
+            client::end_beside(producer);
         }
     }
 }
