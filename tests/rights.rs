@@ -231,7 +231,10 @@ async fn each_right_of_kafka_that_is_taken_away_is_named_and_with_all_of_them_ev
 }
 
 /// A server that tells what the one who has logged in may do; the one here does not.
-async fn telling(server: SocketAddr, granted: &[(&'static str, &'static [&'static str])]) -> Wire {
+pub async fn telling(
+    server: SocketAddr,
+    granted: &[(&'static str, &'static [&'static str])],
+) -> Wire {
     let wire = Wire::before(server).await;
     let privileges: Vec<_> = granted
         .iter()

@@ -26,6 +26,7 @@ pub use settings::{GroupSettings, LeaseSettings, Settings};
 pub use view::{InstanceView, StreamView, View};
 
 use crate::error::{Code, Error};
+use crate::preflight::Finding;
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -97,6 +98,15 @@ impl Coordination {
             Settings::None => Ok(Self::alone(instance, streams)),
             Settings::MongoDb(settings) => mongodb::start(settings, instance, streams).await,
             Settings::Kafka(settings) => kafka::start(settings, instance, streams).await,
+        }
+    }
+
+    /// Looks whether this user may do what coordinating needs, and changes nothing: for `tailwater check`.
+    pub async fn check(settings: &Settings, streams: &BTreeSet<String>) -> Vec<Finding> {
+        match settings {
+            Settings::None => Vec::new(),
+            Settings::MongoDb(settings) => mongodb::check(settings).await,
+            Settings::Kafka(settings) => kafka::check(settings, streams).await,
         }
     }
 

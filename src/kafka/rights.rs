@@ -30,22 +30,41 @@ pub enum Use {
     Produce,
     /// Checkpoints are written to it and read from it.
     Checkpoints,
+    /// Instances register in it.
+    Registry,
+    /// Its partitions are assigned to instances, and nothing is written to it.
+    Assignment,
 }
 
 impl Use {
+    /// The names of the rights that it needs.
+    pub fn names(self) -> Vec<&'static str> {
+        self.needs()
+            .iter()
+            .map(|operation| operation.name())
+            .collect()
+    }
+
     fn needs(self) -> &'static [Operation] {
         match self {
             Self::Produce => &[Operation::Write, Operation::Describe],
-            Self::Checkpoints => &[Operation::Read, Operation::Write, Operation::Describe],
+            Self::Checkpoints | Self::Registry => {
+                &[Operation::Read, Operation::Write, Operation::Describe]
+            }
+            Self::Assignment => &[Operation::Read, Operation::Describe],
         }
     }
 
-    fn unread_settings(self) -> &'static str {
+    /// What is not known where its settings cannot be read.
+    fn unread_settings(self) -> Option<&'static str> {
         match self {
             Self::Produce => {
-                "how large its records may be is not known before Kafka has refused one"
+                Some("how large its records may be is not known before Kafka has refused one")
             }
-            Self::Checkpoints => "whether it is compacted (cleanup.policy=compact) is not known",
+            Self::Checkpoints | Self::Registry => {
+                Some("whether it is compacted (cleanup.policy=compact) is not known")
+            }
+            Self::Assignment => None,
         }
     }
 }
@@ -82,11 +101,12 @@ fn of_topic(kafka: &Kafka, name: &str, needed: Use, allowed: Allowed) -> Vec<Fin
     if !lacked.is_empty() {
         findings.push(lacking(kafka, name, &lacked));
     }
-    if lacks(&Operation::DescribeConfigs) {
+    if lacks(&Operation::DescribeConfigs)
+        && let Some(unread) = needed.unread_settings()
+    {
         let sentence = format!(
-            "{} lacks DescribeConfigs on topic {name}: {}",
-            user(kafka),
-            needed.unread_settings()
+            "{} lacks DescribeConfigs on topic {name}: {unread}",
+            user(kafka)
         );
         let grant = grant(kafka, "topic", name, &["DescribeConfigs"]);
         findings.push(Finding::warn(NAME, sentence).remedy(grant));

@@ -5,3 +5,4 @@ pub mod describe;
 pub mod errors;
 pub mod hosts;
 pub mod identity;
+pub mod privileges;

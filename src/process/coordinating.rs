@@ -4,11 +4,13 @@
 use crate::config::{self, Config};
 use crate::coordination::{Coordination, GroupSettings, LeaseSettings, Settings};
 use crate::error::Error;
+use crate::preflight::Finding;
 use crate::status::waiting::Awaited;
 use crate::stream::shared::Shared;
 use crate::stream::streams::Streams;
 use crate::stream::waiting::retrying;
 use futures_util::FutureExt;
+use mongodb::Client;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -24,7 +26,7 @@ pub(super) async fn join(
     streams: &Streams,
     shared: &Shared,
 ) -> Result<Option<Coordination>, Error> {
-    let all: BTreeSet<String> = config.streams.iter().map(|s| s.id.clone()).collect();
+    let all = all(config);
     if !config.coordination.is_shared() {
         let alone = Coordination::start(Settings::None, shared.instance.clone(), all).await?;
         return Ok(Some(alone));
@@ -40,7 +42,7 @@ pub(super) async fn join(
     let waits: Vec<_> = waits.collect();
     let start = || {
         Coordination::start(
-            settings(config, shared),
+            settings(config, &shared.client),
             shared.instance.clone(),
             all.clone(),
         )
@@ -69,12 +71,21 @@ async fn is_one_able(streams: &Streams) -> bool {
     }
 }
 
+/// Whether this user may do what coordinating needs.
+pub(super) async fn check(config: &Config, client: &Client) -> Vec<Finding> {
+    Coordination::check(&settings(config, client), &all(config)).await
+}
+
+fn all(config: &Config) -> BTreeSet<String> {
+    config.streams.iter().map(|s| s.id.clone()).collect()
+}
+
 /// How the instances come to agree.
-fn settings(config: &Config, shared: &Shared) -> Settings {
+fn settings(config: &Config, client: &Client) -> Settings {
     match &config.coordination {
         config::Coordination::None => Settings::None,
         config::Coordination::MongoDb(leases) => Settings::MongoDb(LeaseSettings {
-            client: shared.client.clone(),
+            client: client.clone(),
             database: leases.database.clone(),
             times: leases.times,
         }),

@@ -178,6 +178,9 @@ pub async fn check(config: &Config, stream: Option<&str>) -> Result<Report, Erro
         }
         all.merge(stream.given_name.as_deref(), report);
     }
+    if all.waiting_for().is_none() {
+        all.extend(coordinating::check(config, &client).await);
+    }
     Ok(all)
 }
 

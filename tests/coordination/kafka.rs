@@ -12,13 +12,13 @@ use tailwater::error::{Code, Error};
 const SESSION: Duration = Duration::from_secs(2);
 
 /// One installation with a registry of its own.
-struct Scene {
-    settings: GroupSettings,
+pub struct Scene {
+    pub settings: GroupSettings,
     journal: Journal,
 }
 
 impl Scene {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         Self::on(kafka().await)
     }
 
@@ -33,7 +33,7 @@ impl Scene {
         }
     }
 
-    fn key(&self, kind: &str, id: &str) -> String {
+    pub fn key(&self, kind: &str, id: &str) -> String {
         format!("{}/{kind}/{id}", self.settings.kafka.client_id)
     }
 }
@@ -172,12 +172,9 @@ async fn records_that_a_person_deletes_are_written_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_owner_wakes_up_and_wants_nothing() {
     let scene = Scene::new().await;
-    // What librdkafka does goes on: so the group keeps the assignment, and only the registry tells that nobody
-    // is there.
+    // What librdkafka does goes on: were it not for the pulse, the group would keep the assignment.
     let frozen = Freezable::start(std::future::ready(scene.settings()));
     let two = scene.start("two", &["a"]).await;
-    // Nothing is assigned to it: a person has to say that it shall have the stream.
-    two.coordination.move_to("a", "two").await.unwrap();
     frozen.freeze(SESSION * 3, &two).await;
 }
 

@@ -5,6 +5,7 @@ use super::heard::{Failed, Heard};
 use super::journal::Journal;
 use super::member::{Member, Times};
 use super::names::Names;
+use super::pulse::Pulse;
 use super::record::Entry;
 use super::topics;
 use crate::coordination::{Command, Coordination, GroupSettings, Publisher};
@@ -41,7 +42,8 @@ pub async fn start(
     topics::prepare(kafka, &names).await?;
     let (tell, heard) = mpsc::channel(HEARD);
     let journal = Journal::open(kafka, &names, *session, tell.clone())?;
-    let group = group::join(kafka, &names, *session, tell)?;
+    let pulse = Pulse::default();
+    let group = group::join(kafka, &names, *session, tell, pulse.clone())?;
     let (handle, publisher, commands) = Coordination::of(&me);
     let times = Times::of(*session);
     let member = Member::new(me, names.group.clone(), streams, times, Timestamp::now());
@@ -52,6 +54,7 @@ pub async fn start(
         origin: Instant::now(),
         journal,
         group: Some(group),
+        pulse,
         heard,
         publisher,
         away: None,
@@ -73,6 +76,7 @@ struct Agent {
     journal: Journal,
     /// None once this instance leaves.
     group: Option<Group>,
+    pulse: Pulse,
     heard: mpsc::Receiver<Heard>,
     publisher: Publisher,
     /// Why Kafka did not do the last thing that it was asked for; none where it did.
@@ -203,8 +207,11 @@ impl Agent {
         match heard {
             Heard::Read(entry) => {
                 self.answer(&entry);
-                self.member.read(entry, now);
-                self.back();
+                // What others write can be read also where nothing can be written.
+                if self.member.read(entry, now) {
+                    self.pulse.beat();
+                    self.back();
+                }
             }
             Heard::Unwritten(failed) => {
                 self.failed(&failed);
@@ -303,7 +310,7 @@ impl Agent {
 
     fn back(&mut self) {
         if self.away.take().is_some() {
-            info!("the registry of instances can be read again");
+            info!("the registry of instances can be read and written again");
         }
     }
 

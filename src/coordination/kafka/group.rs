@@ -6,6 +6,7 @@
 
 use super::heard::{Failed, Heard, Listening};
 use super::names::Names;
+use super::pulse::Pulse;
 use super::topics;
 use crate::config::Kafka;
 use crate::error::{Code, Error};
@@ -19,6 +20,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tracing::{info, warn};
 
 /// How long one poll waits at most: what is told to the thread is seen after that.
 const POLL: Duration = client::poll_wait(200);
@@ -35,6 +37,7 @@ pub fn join(
     names: &Names,
     session: Duration,
     heard: mpsc::Sender<Heard>,
+    pulse: Pulse,
 ) -> Result<Group, Error> {
     let context = Context {
         names: names.clone(),
@@ -51,7 +54,14 @@ pub fn join(
         .subscribe(&[&names.group])
         .map_err(|error| failed(&error))?;
     let group = names.group.clone();
+    let mut is_member = true;
     Listening::start("streams-group", heard, move |heard| {
+        // Whoever says nothing for so long is dead to the others, and shall have nothing assigned.
+        let is_alive = pulse.silence() < session;
+        if is_alive != is_member {
+            is_member = is_alive;
+            follow(&consumer, &group, is_alive);
+        }
         if let Some(Err(error)) = consumer.poll(POLL) {
             let _ = heard.blocking_send(Heard::Failed(Failed {
                 is_missing: topics::is_missing(&error),
@@ -61,7 +71,26 @@ pub fn join(
     })
 }
 
-fn config(kafka: &Kafka, group: &str, session: Duration) -> ClientConfig {
+/// Joins or leaves the group as this instance is heard or not.
+fn follow(consumer: &BaseConsumer<Context>, group: &str, is_alive: bool) {
+    if !is_alive {
+        warn!(
+            group,
+            "the others have not heard of this instance for a session; it leaves the group"
+        );
+        consumer.unsubscribe();
+        return;
+    }
+    info!(
+        group,
+        "the others hear of this instance again; it joins the group"
+    );
+    if let Err(error) = consumer.subscribe(&[group]) {
+        client::log_error(&error, "joining the group again");
+    }
+}
+
+pub(super) fn config(kafka: &Kafka, group: &str, session: Duration) -> ClientConfig {
     let mut config = client::client_config(kafka, Kind::Consumer);
     for name in [
         "auto.commit.enable",

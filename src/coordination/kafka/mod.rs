@@ -6,7 +6,9 @@
 //!   delete them).
 //! - [`member`] decides, by what [`registry`] knows, and [`shown`] says it to people. All three are pure,
 //!   and [`simulation`] runs many of them against each other.
-//! - [`agent`] connects all of them with the clock and the handle.
+//! - [`agent`] connects all of them with the clock and the handle; without its [`pulse`], the instance leaves
+//!   the group.
+//! - [`rights`] says for `tailwater check` what a run could not do.
 
 mod agent;
 mod group;
@@ -14,11 +16,14 @@ mod heard;
 mod journal;
 mod member;
 mod names;
+mod pulse;
 mod record;
 mod registry;
+mod rights;
 mod shown;
 #[cfg(test)]
 mod simulation;
 mod topics;
 
 pub(super) use agent::start;
+pub(super) use rights::check;

@@ -146,9 +146,12 @@ impl Registry {
 /// streams.
 pub const FORGOTTEN: u32 = 2;
 
+/// The most that `KAFKA_SESSION_TIMEOUT_MS` may be: who says more was written by hand, and would be waited for too long.
+const LONGEST: Duration = Duration::from_mins(30);
+
 impl Known {
     fn limit(&self) -> Duration {
-        Duration::from_millis(self.record.timeout_ms)
+        Duration::from_millis(self.record.timeout_ms).min(LONGEST)
     }
 }
 

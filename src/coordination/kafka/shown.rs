@@ -53,9 +53,9 @@ impl Member {
                 .since
                 .map(system)
                 .filter(|_| is_described && owner.is_some()),
-            epoch: record.epoch + u64::from(!is_described),
+            epoch: record.epoch.saturating_add(u64::from(!is_described)),
             last_heartbeat: known.and_then(|known| known.record.last_heartbeat.map(system)),
-            hand_overs: record.hand_overs + u64::from(is_handed_over),
+            hand_overs: record.hand_overs.saturating_add(u64::from(is_handed_over)),
             previous: last.or(record.previous),
             moving_to: self.moving_to(stream, owner),
         }

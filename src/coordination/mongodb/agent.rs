@@ -40,6 +40,7 @@ pub async fn start(
         is_beating: false,
         is_reading: false,
         away: None,
+        is_mute: false,
         beat_at: Duration::ZERO,
         poll_at: Duration::ZERO,
         read_not_before: Duration::ZERO,
@@ -96,6 +97,8 @@ struct Agent {
     is_reading: bool,
     /// Why the last request had no answer; none where it had one.
     away: Option<String>,
+    /// The last heartbeat failed: that documents can be read means nothing.
+    is_mute: bool,
     beat_at: Duration,
     poll_at: Duration,
     read_not_before: Duration,
@@ -308,6 +311,7 @@ impl Agent {
                 self.is_beating = false;
                 match kept {
                     Ok(kept) => {
+                        self.is_mute = false;
                         self.member.heartbeat(sent, now, &asked, &kept);
                         if leaving {
                             self.member.leaving_is_known();
@@ -315,6 +319,7 @@ impl Agent {
                         self.answered();
                     }
                     Err(failed) => {
+                        self.is_mute = true;
                         self.beat_at = now + self.pause();
                         // The registration may not say what it should.
                         self.told = None;
@@ -405,7 +410,7 @@ impl Agent {
     }
 
     fn answered(&mut self) {
-        if self.away.take().is_some() {
+        if !self.is_mute && self.away.take().is_some() {
             info!(
                 database = self.store.database().name(),
                 "the leases are reached again"

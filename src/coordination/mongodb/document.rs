@@ -23,7 +23,7 @@ pub fn lease(document: &Document) -> Result<Lease, Unreadable> {
             owner: text(lock, "instanceId")?,
             epoch: number(lock, "epoch")?,
             heartbeats: number(lock, "heartbeats")?,
-            timeout: number(lock, "timeoutMs").map(Duration::from_millis),
+            timeout: timeout(lock),
             previous: text(document, "previous")?,
             move_to: text(document, "moveTo")?,
             pinned_to: text(document, "pinnedTo")?,
@@ -47,7 +47,7 @@ pub fn peer(document: &Document) -> Option<Peer> {
             .map(str::to_owned)
             .collect(),
         heartbeats: number(document, "heartbeats")?,
-        timeout: number(document, "timeoutMs").map(Duration::from_millis),
+        timeout: timeout(document),
         leaving: document.get_bool("leaving").unwrap_or(false),
         since: time(document, "since"),
         last_heartbeat: time(document, "lastHeartbeat"),
@@ -95,7 +95,19 @@ pub fn number(document: &Document, name: &str) -> Option<u64> {
         Bson::Double(number) if number.fract() == 0.0 => *number as i64,
         _ => return None,
     };
-    u64::try_from(number).ok()
+    u64::try_from(number).ok().filter(|number| *number <= MOST)
+}
+
+/// The most that one of our numbers can be. The server refuses to count on from the greatest of all, and with it the
+/// heartbeats of all other leases.
+const MOST: u64 = 1 << 53;
+
+/// The most that `LEASE_TIMEOUT_MS` may be: what is longer was written by hand, and would be waited for too long.
+const LONGEST: Duration = Duration::from_hours(1);
+
+fn timeout(document: &Document) -> Option<Duration> {
+    let millis = number(document, "timeoutMs")?;
+    Some(Duration::from_millis(millis).min(LONGEST))
 }
 
 /// `Some(None)` where the field is missing or null, and none where it is no text.
@@ -147,6 +159,8 @@ mod tests {
             doc! {"_id": "s", "lockInfo": {"instanceId": 5, "epoch": 4, "heartbeats": 1}},
             doc! {"_id": "s", "lockInfo": {"instanceId": "a", "epoch": "4", "heartbeats": 1}},
             doc! {"_id": "s", "lockInfo": {"instanceId": "a", "epoch": 4}},
+            doc! {"_id": "s", "lockInfo": {"epoch": i64::MAX, "heartbeats": 1}},
+            doc! {"_id": "s", "lockInfo": {"epoch": 1, "heartbeats": i64::MAX}},
             doc! {"_id": "s", "moveTo": 5, "lockInfo": {"epoch": 4, "heartbeats": 1}},
         ] {
             assert_eq!(lease(&broken).unwrap_err().stream, "s", "{broken}");

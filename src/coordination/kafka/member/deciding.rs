@@ -174,8 +174,9 @@ impl Member {
                 Stream {
                     owner: Some(self.me.clone()),
                     since: Some(wall),
-                    epoch: before.epoch + 1,
-                    hand_overs: before.hand_overs + u64::from(is_hand_over),
+                    // By hand it can be any number.
+                    epoch: before.epoch.saturating_add(1),
+                    hand_overs: before.hand_overs.saturating_add(u64::from(is_hand_over)),
                     previous: owner.filter(|_| is_hand_over).or(before.previous),
                 }
             });

@@ -132,8 +132,8 @@ impl Member {
         }
     }
 
-    /// A record of the registry was read.
-    pub fn read(&mut self, entry: Entry, now: Duration) {
+    /// A record of the registry was read; whether it was the last heartbeat of our own.
+    pub fn read(&mut self, entry: Entry, now: Duration) -> bool {
         let mut confirmed = None;
         self.sent.retain(|sent| match (&sent.entry, &entry) {
             (Entry::Instance(mine, Some(told)), Entry::Instance(id, Some(read))) if mine == id => {
@@ -150,6 +150,7 @@ impl Member {
             self.registry.read_up_to(sent, now, most);
         }
         self.compare();
+        confirmed.is_some()
     }
 
     /// Compares what we claim with what the registry says.
