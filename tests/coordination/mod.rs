@@ -5,13 +5,18 @@
 //! real processes, under writes ([`fleet`]).
 
 mod alike;
+mod checking;
+mod clocks;
 mod dying;
+mod figures;
 mod fleet;
 mod handing_over;
 mod kafka;
 mod mongodb;
+mod rights;
 mod spreading;
 mod store;
+mod versions;
 
 use crate::support::{PATIENCE, eventually};
 use std::collections::{BTreeMap, BTreeSet};

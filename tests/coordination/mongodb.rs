@@ -25,15 +25,15 @@ const SHORTEST: LeaseTimes = LeaseTimes {
 };
 
 /// One database of leases.
-struct Scene {
+pub struct Scene {
     client: mongodb::Client,
-    database: String,
+    pub database: String,
     journal: Journal,
     times: LeaseTimes,
 }
 
 impl Scene {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         Self::on(mongo().await).await
     }
 
@@ -54,11 +54,11 @@ impl Scene {
         })
     }
 
-    fn leases(&self) -> Collection<Document> {
+    pub fn leases(&self) -> Collection<Document> {
         self.client.database(&self.database).collection("leases")
     }
 
-    async fn lease(&self, stream: &str) -> Document {
+    pub async fn lease(&self, stream: &str) -> Document {
         let found = self.lease_if_any(stream).await;
         found.expect("the lease is there")
     }

@@ -23,6 +23,7 @@
 
 mod acls;
 mod cache;
+mod clock;
 mod consumer;
 pub mod http;
 mod kafka;
@@ -36,6 +37,7 @@ mod tokens;
 pub mod wire;
 
 pub use acls::{Operation, Resource};
+pub use clock::Clock;
 pub use consumer::{Isolation, Record};
 pub use http::Reply;
 pub use kafka::{Kafka, kafka};
