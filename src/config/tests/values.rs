@@ -162,6 +162,7 @@ pub(super) const WRONG: &[Wrong] = &[
     ("KAFKA_PROP_QUEUE_BUFFERING_MAX_KBYTES", NONE, "1024", "give at least 32768"),
     ("KAFKA_PROP_MAX_REQUEST_SIZE", NONE, "1", "a property of the Java client; set max.message.bytes"),
     ("COORDINATION_TOPIC", NONE, "a b", "give a topic name"),
+    ("COORDINATION_TOPIC", NONE, "__consumer_offsets", "Kafka's own topic"),
     ("COORDINATION_TOPIC", NONE, "tailwater.checkpoints", "give each a topic of its own"),
     ("KAFKA_SESSION_TIMEOUT_MS", NONE, "999", "give a whole number from 1000 to 1800000 ms"),
     ("COORDINATION", NONE, "etcd", "give one of none, kafka, mongodb"),

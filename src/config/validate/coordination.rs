@@ -83,7 +83,7 @@ fn group(check: &mut Check<'_>, streams: &[StreamSpec]) -> ConsumerGroup {
     let with_hash = format!("{topic}.0123456789abcdef");
     if topic.contains('{') {
         check.wrong(variable, format!("is no topic name; {}", variable.right()));
-    } else if let Some(problem) = topics::problem(&with_hash) {
+    } else if let Some(problem) = topics::problem(&topic).or_else(|| topics::problem(&with_hash)) {
         check.wrong(variable, format!("{problem}; {}", variable.right()));
     }
     let is_taken = |stream: &StreamSpec| {
