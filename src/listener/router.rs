@@ -4,11 +4,13 @@ use super::compiled::{Admission, Compiled};
 use super::set::Set;
 use crate::change::event::{Event, Operation};
 use crate::change::extra::Extra;
+use crate::change::raw;
 use crate::config::Listeners;
 use crate::error::Error;
-use crate::route::{Interest, Route, RouteError, Router, TargetId, Targets, TopicId, TopicTable};
+use crate::route::{
+    Changed, Interest, Route, RouteError, Router, TargetId, Targets, TopicId, TopicTable,
+};
 use crate::status::listeners::Statuses;
-use bson::Bson;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -38,6 +40,17 @@ struct Listening {
     settings: Arc<Listeners>,
     set: Set,
     compiled: Compiled,
+}
+
+impl Listening {
+    /// Whether a rename brings another collection into the place of the listeners'.
+    fn is_replaced_by(&self, event: &Event<'_>) -> bool {
+        let to = |name| raw::find(event.rename_to?, name).ok()??.as_str();
+        match (to("db"), to("coll")) {
+            (Some(database), Some(collection)) => self.settings.are_in(database, collection),
+            _ => false,
+        }
+    }
 }
 
 impl ListenerRouter {
@@ -144,23 +157,29 @@ impl Route for ListenerRouter {
         let at = &listening.settings.at;
         match event.operation {
             Operation::DropDatabase => event.database == at.database,
+            Operation::Rename if listening.is_replaced_by(event) => true,
             _ => listening.settings.are_in(event.database, event.collection),
         }
     }
 
-    fn change(&mut self, event: &Event<'_>) -> Option<Bson> {
-        let listening = self.listening.as_mut()?;
+    fn change(&mut self, event: &Event<'_>) -> Changed {
+        let Some(listening) = &mut self.listening else {
+            return Changed::Nothing;
+        };
         match event.operation {
+            Operation::Rename if listening.is_replaced_by(event) => return Changed::Unknown,
             Operation::Drop | Operation::DropDatabase | Operation::Rename => {
                 listening.set.clear();
                 listening.compiled.all(&listening.set, &self.router);
             }
             _ => {
-                let id = listening.set.apply(event)?;
+                let Some(id) = listening.set.apply(event) else {
+                    return Changed::Nothing;
+                };
                 listening.compiled.one(&id, &listening.set, &self.router);
             }
         }
-        Some(listening.set.to_bson())
+        Changed::To(listening.set.to_bson())
     }
 
     fn interest(&self) -> Interest {

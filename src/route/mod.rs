@@ -15,6 +15,17 @@ pub use topic::Router;
 use crate::change::event::Event;
 use std::sync::Arc;
 
+/// What an event has made of the listeners.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Changed {
+    /// They are as before.
+    Nothing,
+    /// A position behind the event holds this of them.
+    To(bson::Bson),
+    /// Another collection has taken the place of theirs: what is in it does not come with the stream.
+    Unknown,
+}
+
 /// What says which records an event makes. Outside of tests there is one, known when it is compiled: a call costs
 /// what it cost without this.
 pub trait Route: Clone {
@@ -47,10 +58,9 @@ pub trait Route: Clone {
         false
     }
 
-    /// Applies a change of the listeners: from here on they are in force as it says. What a position behind it
-    /// holds of them, where that is another than before.
-    fn change(&mut self, _event: &Event<'_>) -> Option<bson::Bson> {
-        None
+    /// Applies a change of the listeners: from here on they are in force as it says.
+    fn change(&mut self, _event: &Event<'_>) -> Changed {
+        Changed::Nothing
     }
 
     /// What listeners want of the stream now.

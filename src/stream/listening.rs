@@ -1,5 +1,6 @@
 //! The listeners of a stream: what each may have of it, and which are in force where it begins.
 
+use super::context::StreamContext;
 use super::waiting::{pause_before_retry, retrying};
 use crate::change::extra::Extra;
 use crate::change::position::Position;
@@ -108,6 +109,20 @@ pub async fn begin(
         pause_before_retry(error.into(), &mut delays, &waiting).await?;
     }
     Ok(true)
+}
+
+/// The position with the listeners as they are now, where it has none: another collection has taken the place of
+/// theirs at it.
+///
+/// # Errors
+/// As [`begin`].
+pub async fn known(context: &StreamContext, mut position: Position) -> Result<Position, Error> {
+    if let Some(listeners) = &context.spec.source.listeners
+        && position.extra.get(Extra::LISTENERS).is_none()
+    {
+        position.extra = read(&context.opener, listeners, &position.extra).await?;
+    }
+    Ok(position)
 }
 
 /// The parts of a position with the listeners as they are now.

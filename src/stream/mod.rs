@@ -101,6 +101,7 @@ pub async fn supervise(
             hints.gap = None;
             recovery.told();
         }
+        let is_of_producer = matches!(end, End::Producer);
         let lost = match end {
             End::Stopped => {
                 return outstanding
@@ -110,6 +111,7 @@ pub async fn supervise(
             End::Failed(error) => return Err(error),
             End::Source(fault) if fault.kind.is_of_history() => Some(Error::from(fault)),
             End::Source(fault) => return Err(fault.into()),
+            End::ListenersReplaced => None,
             End::Producer => {
                 hints.forget(position.seq);
                 learn(context, &mut hints, &faults)?;
@@ -124,13 +126,15 @@ pub async fn supervise(
         let opened = match lost {
             Some(error) => history::resume_behind(context, &mut recovery, &position, error).await?,
             None => {
-                tracing::warn!(
-                    event_id = event_id::PRODUCER_RESTARTED,
-                    seq = position.seq.0,
-                    "starting again from the last acknowledged position"
-                );
+                if is_of_producer {
+                    tracing::warn!(
+                        event_id = event_id::PRODUCER_RESTARTED,
+                        seq = position.seq.0,
+                        "starting again from the last acknowledged position"
+                    );
+                }
                 // Records that were refused are nothing to wait for: each time more is known of them.
-                let delay = if faults.records.is_empty() {
+                let delay = if is_of_producer && faults.records.is_empty() {
                     delays.after(Policy::Retry).map_err(|_used_up| {
                         Error::new(Code::SinkUnavailable, "RECONNECT_MAX_RETRIES is used up")
                     })?
@@ -141,6 +145,7 @@ pub async fn supervise(
                     () = context.stop().cancelled() => return outstanding.stop(context.board(), checkpoints, &last).await,
                     () = tokio::time::sleep(delay.min(LONGEST_PAUSE)) => {}
                 }
+                let position = listening::known(context, position).await?;
                 let start = Start::behind(&position);
                 let opener = context.opener_at(&position)?;
                 match opener.open(&start, &mut delays).await {

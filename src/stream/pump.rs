@@ -44,6 +44,8 @@ pub enum End {
     Source(Fault),
     /// The producer must not go on: see its faults.
     Producer,
+    /// Another collection has taken the place of the listeners': it must be read from here on.
+    ListenersReplaced,
     /// Something that only a person can mend.
     Failed(Error),
 }
@@ -87,6 +89,8 @@ pub struct Pump<'a, P: Produce = Producer, R: Route = ListenerRouter> {
     in_hand: Option<Arc<Reply>>,
     /// What the server is asked for, where listeners change that.
     reading: Reading,
+    /// Whether another collection has taken the place of the listeners'.
+    is_replaced: bool,
     /// Operations that are not known here, and of which that was said.
     told_operations: BTreeSet<String>,
 }
@@ -133,6 +137,7 @@ impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
             merger: Merger::default(),
             in_hand: None,
             reading: Reading::new(parts.requests, parts.router.interest()),
+            is_replaced: false,
             told_operations: BTreeSet::new(),
             hints,
             board: Arc::clone(parts.board),

@@ -157,7 +157,7 @@ impl World {
                 self.leave(way);
                 self.crash();
             }
-            End::Failed(_) | End::Source(_) => panic!("{end:?}"),
+            End::Failed(_) | End::Source(_) | End::ListenersReplaced => panic!("{end:?}"),
         }
     }
 

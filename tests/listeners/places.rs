@@ -224,3 +224,66 @@ async fn more_listeners_than_a_record_could_hold_survive_a_kill() {
     .await;
     process.stop().await;
 }
+
+/// Another collection in the place of the listeners': a restored one, or the result of `$out`.
+#[tokio::test]
+async fn a_collection_that_takes_the_place_of_the_listeners_is_read() {
+    let (db, kafka) = (support::database().await, support::kafka().await);
+    let data = db.documents("batches");
+    let process = listening(&db, kafka).start().await;
+    let old = listener(&db, "old", "batches", doc! {});
+    db.documents("listeners").insert_one(old).await.unwrap();
+    data.insert_one(doc! {"_id": 1}).await.unwrap();
+    records(&db, kafka, "old", 1).await;
+    let new = listener(&db, "new", "batches", doc! {});
+    db.documents("restored").insert_one(new).await.unwrap();
+    let rename = doc! {
+        "renameCollection": format!("{}.restored", db.name()),
+        "to": format!("{}.listeners", db.name()), "dropTarget": true,
+    };
+    db.client
+        .database("admin")
+        .run_command(rename)
+        .await
+        .unwrap();
+    data.insert_one(doc! {"_id": 2}).await.unwrap();
+    assert_eq!(ids(&records(&db, kafka, "new", 1).await), [2]);
+    // And changes as before.
+    let add = listener(&db, "added", "batches", doc! {});
+    db.documents("listeners").insert_one(add).await.unwrap();
+    data.insert_one(doc! {"_id": 3}).await.unwrap();
+    assert_eq!(ids(&records(&db, kafka, "added", 1).await), [3]);
+    assert_eq!(ids(&records(&db, kafka, "new", 2).await), [2, 3]);
+    assert_eq!(ids(&records(&db, kafka, "old", 1).await), [1]);
+    process.stop().await;
+}
+
+/// Without its collection a stream has no listeners, until there are some again.
+#[tokio::test]
+async fn dropped_listeners_get_nothing_more() {
+    let (db, kafka) = (support::database().await, support::kafka().await);
+    let data = db.documents("batches");
+    let process = listening(&db, kafka).start().await;
+    for id in ["one", "two"] {
+        let document = listener(&db, id, "batches", doc! {});
+        db.documents("listeners")
+            .insert_one(document)
+            .await
+            .unwrap();
+        data.insert_one(doc! {"_id": id.len() as i64 + i64::from(id == "two") })
+            .await
+            .unwrap();
+        records(&db, kafka, id, 1).await;
+        db.documents("listeners").drop().await.unwrap();
+        data.insert_one(doc! {"_id": 10 + i64::from(id == "two")})
+            .await
+            .unwrap();
+    }
+    let last = listener(&db, "last", "batches", doc! {});
+    db.documents("listeners").insert_one(last).await.unwrap();
+    data.insert_one(doc! {"_id": 20}).await.unwrap();
+    records(&db, kafka, "last", 1).await;
+    assert_eq!(ids(&records(&db, kafka, "one", 1).await), [3]);
+    assert_eq!(ids(&records(&db, kafka, "two", 1).await), [4]);
+    process.stop().await;
+}

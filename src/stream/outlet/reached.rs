@@ -50,11 +50,11 @@ impl<P: Produce> Outlet<'_, P> {
         self.pass_reached();
     }
 
-    /// From the next event on, positions hold this part.
-    pub fn reach_with(&mut self, part: &str, value: Bson) {
+    /// From the next event on, positions hold this part, or none of this name.
+    pub fn reach_with(&mut self, part: &str, value: Option<Bson>) {
         // What is open ends before it.
         self.seal(ClosedBy::Wait);
-        self.reached.extra = self.reached.extra.with(part, Some(value));
+        self.reached.extra = self.reached.extra.with(part, value);
     }
 
     /// Moves to a position behind the last event, in-band: committed only after what is before it.

@@ -3,7 +3,7 @@
 use super::{End, Pump, Step};
 use crate::change::event::{Event, Operation};
 use crate::change::extra::Extra;
-use crate::route::Route;
+use crate::route::{Changed, Route};
 use crate::stream::produce::Produce;
 use std::sync::atomic::Ordering;
 
@@ -22,6 +22,9 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
         };
         let Some(by_configuration) = wanted else {
             self.leave_out(event);
+            if self.is_replaced {
+                return Err(End::ListenersReplaced);
+            }
             return Ok(self.outlet.commit_if_due().await?);
         };
         self.counts.event(&self.board.metrics, event);
@@ -52,9 +55,16 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
         if !self.router.changes_with(event) {
             return false;
         }
-        if let Some(listeners) = self.router.change(event) {
-            self.outlet.reach_with(Extra::LISTENERS, listeners);
-            self.interest_changed();
+        match self.router.change(event) {
+            Changed::Nothing => {}
+            Changed::To(listeners) => {
+                self.outlet.reach_with(Extra::LISTENERS, Some(listeners));
+                self.interest_changed();
+            }
+            Changed::Unknown => {
+                self.outlet.reach_with(Extra::LISTENERS, None);
+                self.is_replaced = true;
+            }
         }
         event.operation != Operation::DropDatabase
     }
