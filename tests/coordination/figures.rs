@@ -76,6 +76,7 @@ impl<'a> Stage<'a> {
         from_kafka: &'a Proxy,
         setting: Setting,
         delivery: &str,
+        way: Way,
     ) -> Self {
         let mut fleet = setting.on(Fleet::over(mongo, kafka, 1, delivery).await);
         let from_mongo = Proxy::to(mongo.addr()).await;
@@ -83,8 +84,12 @@ impl<'a> Stage<'a> {
             .setup
             .clone()
             .env("MONGODB_URI", mongo.uri_through(&from_mongo, ""))
-            .env("KAFKA_BROKERS", from_kafka.addr())
-            .env("SHUTDOWN_TIMEOUT_MS", 1000);
+            .env("KAFKA_BROKERS", from_kafka.addr());
+        // Whoever is cut off cannot drain.
+        let through = match way {
+            Way::Cut { .. } => through.env("SHUTDOWN_TIMEOUT_MS", 1000),
+            _ => through,
+        };
         let owner = through.start().await;
         spread(&[&owner], &[1]).await;
         let other = fleet.setup.start().await;
@@ -180,7 +185,7 @@ async fn rows(what: &str, way: Way, settings: &[(Setting, usize)]) {
     let (kafka, from_kafka) = Kafka::behind_proxy(&[]).await;
     for (setting, times) in settings {
         for delivery in BOTH {
-            let mut stage = Stage::new((mongo, &kafka), &from_kafka, *setting, delivery).await;
+            let mut stage = Stage::new((mongo, &kafka), &from_kafka, *setting, delivery, way).await;
             for _ in 0..*times {
                 stage.go(way).await;
             }

@@ -24,7 +24,7 @@ impl Member {
             // Those who do not know it yet would give back what they get.
             true => {}
             false if self.is_settled(now) => self.even_out(&mut writes),
-            false => {}
+            false => self.take_what_is_left(&mut writes),
         }
         self.tell(&mut writes);
         writes.retain(|write| match write.stream() {
@@ -129,6 +129,31 @@ impl Member {
             if let Some(mine @ Mine::Running { .. }) = self.mine.get_mut(&stream) {
                 let epoch = mine.epoch().unwrap_or_default();
                 *mine = Mine::handing_over(epoch, Some(to));
+            }
+        }
+    }
+
+    /// Takes what was given to this instance before it has looked around: by one that is being stopped, which
+    /// is how a rolling restart goes, or by a person.
+    fn take_what_is_left(&self, writes: &mut Vec<Write>) {
+        let picture = self.picture();
+        for (stream, known) in &self.known {
+            let lease = &known.lease;
+            let is_given = picture.streams.get(stream.as_str())
+                == Some(&Place::Free {
+                    to: Some(self.me.as_str()),
+                });
+            let parts = |id: &String| self.peers.get(id).is_none_or(|known| known.peer.leaving);
+            let is_left = lease.previous.as_ref().is_some_and(parts);
+            let is_asked = lease.pinned_to.as_ref() == Some(&self.me);
+            let is_able = self.streams.contains(stream) && !self.hold_off.contains_key(stream);
+            if is_given
+                && (is_left || is_asked)
+                && is_able
+                && !self.mine.contains_key(stream)
+                && !self.busy.contains_key(stream)
+            {
+                writes.push(self.take(lease));
             }
         }
     }
