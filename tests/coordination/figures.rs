@@ -135,12 +135,20 @@ impl<'a> Stage<'a> {
                 self.is_taken_over().await;
                 self.from_mongo.heal();
                 self.from_kafka.heal();
-                self.stands_by().await;
-                // Only the first one can be cut off. This pause is shorter than the other.
-                std::mem::swap(&mut self.owner, &mut self.other);
-                self.hand_over().await;
             }
         }
+    }
+
+    /// The longest pauses, one for each time that the owner goes.
+    async fn pauses(mut self, way: Way, times: usize) -> Vec<Duration> {
+        for _ in 0..times {
+            self.go(way).await;
+        }
+        let mut pauses = self.fleet.pauses().await;
+        pauses.truncate(times);
+        self.owner.kill9();
+        self.other.stop().await;
+        pauses
     }
 
     async fn hand_over(&mut self) {
@@ -185,26 +193,25 @@ async fn rows(what: &str, way: Way, settings: &[(Setting, usize)]) {
     let (kafka, from_kafka) = Kafka::behind_proxy(&[]).await;
     for (setting, times) in settings {
         for delivery in BOTH {
-            let mut stage = Stage::new((mongo, &kafka), &from_kafka, *setting, delivery, way).await;
-            for _ in 0..*times {
-                stage.go(way).await;
+            // Whoever was cut off is as the others only after a while.
+            let (rounds, each) = match way {
+                Way::Cut { .. } => (*times, 1),
+                _ => (1, *times),
+            };
+            let mut pauses = Vec::new();
+            for _ in 0..rounds {
+                let servers = (mongo, &kafka);
+                let stage = Stage::new(servers, &from_kafka, *setting, delivery, way).await;
+                pauses.extend(stage.pauses(way, each).await);
             }
-            let Stage {
-                fleet,
-                owner,
-                other,
-                ..
-            } = stage;
-            let pauses = fleet.pauses().await;
+            pauses.sort_unstable();
             let seconds = |pause: Duration| format!("{:.2} s", pause.as_secs_f64());
             println!(
                 "| {what} | {} | `{delivery}` | {} | {} | {times} |",
                 setting.described(),
                 seconds(pauses[times / 2]),
-                seconds(pauses[0]),
+                seconds(pauses[times - 1]),
             );
-            owner.stop().await;
-            other.stop().await;
         }
     }
 }
