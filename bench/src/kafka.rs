@@ -113,7 +113,7 @@ impl Broker {
             match ends {
                 Ok(Some(end)) => return Ok(end),
                 // A topic that was just created may have no leaders yet.
-                _ if began.elapsed() <= PATIENCE => {
+                _ if began.elapsed() <= PATIENCE * 6 => {
                     drop(self.consumer.fetch_metadata(Some(topic), PATIENCE));
                 }
                 Ok(None) => return Err(format!("{topic} does not say where it ends").into()),
