@@ -4,8 +4,10 @@ use super::{Chosen, Output, StreamArg, print};
 use crate::change::position::Seq;
 use crate::config::{Config, StreamSpec};
 use crate::error::{Code, Error};
+use crate::process::connect;
 use crate::sink::dead_letter_reader::{self, Found, StoredDeadLetter, Unreadable};
 use crate::sink::replay::{Outcome, Replay};
+use crate::source::listeners::collection;
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::fmt::Write as _;
@@ -105,6 +107,13 @@ impl Which {
 /// # Errors
 /// When the topic cannot be read.
 pub async fn answer(args: DlqArgs, config: Config, stream: StreamSpec) -> Result<u8, Error> {
+    let listeners = match (&args.command, &stream.source.listeners) {
+        (DlqCommand::Replay { .. }, Some(listeners)) => {
+            let client = connect(&config.mongo, &stream.id, 1).await?;
+            collection::all(&client, &listeners.at).await?
+        }
+        _ => Vec::new(),
+    };
     let work = move || {
         let chosen = Chosen {
             config: &config,
@@ -112,7 +121,7 @@ pub async fn answer(args: DlqArgs, config: Config, stream: StreamSpec) -> Result
         };
         match args.command {
             DlqCommand::List { which, output } => list(chosen, &which, output),
-            DlqCommand::Replay { which, output } => replay(chosen, &which, output),
+            DlqCommand::Replay { which, output } => replay(chosen, &which, output, &listeners),
         }
     };
     tokio::task::spawn_blocking(work)
@@ -141,10 +150,15 @@ fn list(chosen: Chosen<'_>, which: &Which, output: Output) -> Result<u8, Error> 
     Ok(lines.print())
 }
 
-fn replay(chosen: Chosen<'_>, which: &Which, output: Output) -> Result<u8, Error> {
+fn replay(
+    chosen: Chosen<'_>,
+    which: &Which,
+    output: Output,
+    listeners: &[bson::Document],
+) -> Result<u8, Error> {
     let topic = which.topic(chosen)?;
     let mut lines = Lines::new(output, &topic);
-    let mut replay = Replay::new(&chosen.config.kafka, chosen.stream, &topic)?;
+    let mut replay = Replay::new(&chosen.config.kafka, chosen.stream, &topic, listeners)?;
     let mut left = 0;
     dead_letter_reader::read(&chosen.config.kafka, &topic, |found| {
         let outcome = match &found {
@@ -202,6 +216,7 @@ impl<'a> Lines<'a> {
                 "id": dead_letter.id,
                 "namespace": dead_letter.namespace,
                 "operation": dead_letter.operation,
+                "listener": dead_letter.listener,
                 "reason": dead_letter.reason,
                 "time": written,
                 "bytes": dead_letter.body.len(),
@@ -229,6 +244,9 @@ impl<'a> Lines<'a> {
             dead_letter.reason,
             dead_letter.body.len()
         );
+        if let Some(listener) = &dead_letter.listener {
+            let _ = write!(self.text, "  for listener {listener}");
+        }
         let _ = match outcome {
             None => writeln!(self.text),
             Some(Outcome::Replayed { topic }) => writeln!(self.text, "  -> {topic}"),

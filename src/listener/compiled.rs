@@ -398,20 +398,37 @@ impl Compiled {
                 }
                 Decided::Matches => {}
             }
-            let (topic, tag) = match &listener.fixed {
-                Some(topic) if is_plain => (topic.clone(), Arc::clone(&listener.tag)),
-                _ => {
-                    let listener = Arc::clone(listener);
-                    let to = self.destination(&listener, place, router, event);
-                    (to.topic, to.tag)
-                }
-            };
-            let listener = &self.active[place as usize];
-            targets.push(Target {
-                id: listener.target,
-                topic,
-                listener: Some(tag),
+            targets.push(match &listener.fixed {
+                Some(topic) if is_plain => Target {
+                    id: listener.target,
+                    topic: topic.clone(),
+                    listener: Some(Arc::clone(&listener.tag)),
+                },
+                _ => self.target(place, router, event),
             });
+        }
+    }
+
+    /// The target of the listener of this name.
+    pub(super) fn target_of(
+        &mut self,
+        name: &str,
+        router: &Router,
+        event: &Event<'_>,
+    ) -> Option<Target> {
+        let named = |listener: &Arc<Listener>| listener.tag.id == name;
+        let place = u32::try_from(self.active.iter().position(named)?).ok()?;
+        Some(self.target(place, router, event))
+    }
+
+    /// The target of a listener where topic or priority depend on the event.
+    fn target(&mut self, place: u32, router: &Router, event: &Event<'_>) -> Target {
+        let listener = Arc::clone(&self.active[place as usize]);
+        let to = self.destination(&listener, place, router, event);
+        Target {
+            id: listener.target,
+            topic: to.topic,
+            listener: Some(to.tag),
         }
     }
 

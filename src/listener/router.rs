@@ -8,7 +8,7 @@ use crate::change::raw;
 use crate::config::Listeners;
 use crate::error::Error;
 use crate::route::{
-    Changed, Interest, Route, RouteError, Router, TargetId, Targets, TopicId, TopicTable,
+    Changed, Interest, Route, RouteError, Router, Target, TargetId, Targets, TopicId, TopicTable,
 };
 use crate::status::listeners::Statuses;
 use std::collections::HashMap;
@@ -90,6 +90,13 @@ impl ListenerRouter {
     /// The router of the configuration's own topics.
     pub fn configured(&mut self) -> &mut Router {
         &mut self.router
+    }
+
+    /// The target of a listener of this name, whatever its filter says of the event; none where there is none that
+    /// is active.
+    pub fn target_of(&mut self, name: &str, event: &Event<'_>) -> Option<Target> {
+        let listening = self.listening.as_mut()?;
+        listening.compiled.target_of(name, &self.router, event)
     }
 
     fn count(&mut self, is_counting: bool) {

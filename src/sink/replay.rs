@@ -3,17 +3,20 @@
 use super::dead_letter_reader::{StoredDeadLetter, Unreadable};
 use super::topics::Topics;
 use crate::change::event::Event;
+use crate::change::extra::Extra;
 use crate::config::{Kafka, StreamSpec};
 use crate::encode::record::{Encoder, HeaderList};
 use crate::error::Error;
 use crate::kafka::client::{self, Kind};
 use crate::kafka::produce::{self, MAX_HEADERS};
-use crate::route::{Route, Router, Target};
+use crate::listener::{Admission, ListenerRouter, Set};
+use crate::route::{Route, Router};
+use bson::Document;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, DeliveryResult, Producer as _, ProducerContext};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Marks a record that was produced from a dead letter; its value is the time of that, in
@@ -37,7 +40,7 @@ pub enum Outcome {
 
 /// Produces letters one at a time.
 pub struct Replay {
-    router: Router,
+    router: ListenerRouter,
     topics: Topics,
     encoder: Encoder,
     producer: BaseProducer<LastReport>,
@@ -46,11 +49,16 @@ pub struct Replay {
 
 impl Replay {
     /// Sets up router, encoder and producer. To be called within a runtime. No record goes to
-    /// `dead_letters`, the topic that is read from: it would be read again.
+    /// `dead_letters`, the topic that is read from: it would be read again. `listeners` are those of now.
     ///
     /// # Errors
     /// [`Code::Config`](crate::error::Code::Config) for what the configuration does not allow.
-    pub fn new(kafka: &Kafka, stream: &StreamSpec, dead_letters: &str) -> Result<Self, Error> {
+    pub fn new(
+        kafka: &Kafka,
+        stream: &StreamSpec,
+        dead_letters: &str,
+        listeners: &[Document],
+    ) -> Result<Self, Error> {
         let mut properties = client::client_config(kafka, Kind::Producer);
         properties
             .set("acks", "all")
@@ -66,7 +74,7 @@ impl Replay {
             .create_with_context(LastReport::default())
             .map_err(|error| client::error("starting the kafka producer", &error))?;
         Ok(Self {
-            router: Router::of(stream)?.reserving(dead_letters),
+            router: router(stream, dead_letters, listeners)?,
             topics: Topics::new(kafka)?,
             encoder: Encoder::of(stream),
             producer,
@@ -84,13 +92,19 @@ impl Replay {
             return Err(dead_letter.unreadable("its value is no change event"));
         };
         let refused = |why: String| Ok(Outcome::Refused { why });
-        let mut targets = self.router.route(&event, true).into_iter();
-        let target = targets.find(|target| is_for(target, dead_letter));
-        let Some(target) = target else {
-            return match &dead_letter.listener {
-                None => Ok(Outcome::Nowhere),
-                Some(listener) => refused(format!("no listener {listener} wants it")),
-            };
+        let target = match &dead_letter.listener {
+            // The other records of the event were delivered. It wanted this one, whatever it asks for by now.
+            Some(listener) => match self.router.target_of(listener, &event) {
+                Some(target) => target,
+                None => return refused(format!("there is no active listener {listener}")),
+            },
+            None => {
+                let targets = self.router.configured().route(&event, true);
+                match targets.into_iter().next() {
+                    Some(target) => target,
+                    None => return Ok(Outcome::Nowhere),
+                }
+            }
         };
         let id = match target.topic {
             Ok(id) => id,
@@ -135,13 +149,20 @@ impl Replay {
     }
 }
 
-/// Whether the dead letter is of the record for this target: those for others were delivered.
-fn is_for(target: &Target, dead_letter: &StoredDeadLetter) -> bool {
-    let listener = target
-        .listener
-        .as_ref()
-        .map(|listener| listener.id.as_str());
-    listener == dead_letter.listener.as_deref()
+fn router(
+    stream: &StreamSpec,
+    dead_letters: &str,
+    listeners: &[Document],
+) -> Result<ListenerRouter, Error> {
+    let router = Router::of(stream)?.reserving(dead_letters);
+    let Some(settings) = &stream.source.listeners else {
+        return Ok(ListenerRouter::without(router));
+    };
+    // They had their event of the stream already.
+    let admission = Admission(Arc::new(|_| Ok(())));
+    let set = Set::found(&settings.at.to_string(), listeners).to_bson();
+    let extra = Extra::default().with(Extra::LISTENERS, Some(set));
+    ListenerRouter::with(router, settings.clone(), admission, Arc::default()).at(&extra)
 }
 
 fn produce_one(

@@ -1,6 +1,7 @@
 //! Listeners that change while the stream runs.
 
 mod asked;
+mod errors;
 mod places;
 mod random;
 

@@ -1,0 +1,102 @@
+//! What goes wrong with one listener is that listener's alone.
+
+use super::{ids, listener, listening, records, topic};
+use crate::support;
+use bson::doc;
+
+/// The stream goes on, and so do the others; the dead letter is for the one listener, and so is its replay.
+#[tokio::test]
+async fn a_record_that_one_listener_cannot_have_is_its_own_dead_letter() {
+    let (db, kafka) = (support::database().await, support::kafka().await);
+    let dead = db.topic("dead");
+    let setup = listening(&db, kafka)
+        .env("ON_RECORD_ERROR", "dlq")
+        .env("KAFKA_DLQ_TOPIC", &dead);
+    let small = topic(&db, "small");
+    kafka
+        .create_topic(&small, 1, &[("max.message.bytes", "2000")])
+        .await;
+    let listeners = db.documents("listeners");
+    for id in ["small", "large"] {
+        let document = listener(&db, id, "batches", doc! {});
+        listeners.insert_one(document).await.unwrap();
+    }
+    let mut process = setup.start().await;
+    let data = db.documents("batches");
+    let text = "x".repeat(4000);
+    data.insert_one(doc! {"_id": 1, "text": &text})
+        .await
+        .unwrap();
+    data.insert_one(doc! {"_id": 2}).await.unwrap();
+    assert_eq!(ids(&records(&db, kafka, "large", 2).await), [1, 2]);
+    assert_eq!(ids(&records(&db, kafka, "small", 1).await), [2]);
+    let letters = kafka.wait_for_records(&[&dead], 1).await;
+    assert_eq!(letters[0].header("tw-listener"), "small");
+    process.wait_for_event("listener_refused").await;
+    process.stop().await;
+
+    kafka
+        .alter_topic(&small, &[("max.message.bytes", "1000000")])
+        .await;
+    let list = setup.clone().args(&["dlq", "list"]).run().await;
+    assert!(
+        list.output.contains("for listener small"),
+        "{}",
+        list.output
+    );
+    let replay = setup.clone().args(&["dlq", "replay"]).run().await;
+    assert_eq!(replay.code, Some(0), "{}", replay.output);
+    let of = records(&db, kafka, "small", 2).await;
+    assert_eq!(ids(&of), [2, 1]);
+    assert_eq!(of[1].header("tw-listener"), "small");
+    assert!(of[1].headers.contains_key("tw-replayed"));
+    assert_eq!(records(&db, kafka, "large", 2).await.len(), 2);
+
+    // Whoever is gone gets nothing any more.
+    listeners.delete_one(doc! {"_id": "small"}).await.unwrap();
+    let replay = setup.args(&["dlq", "replay"]).run().await;
+    assert_eq!(replay.code, Some(8), "{}", replay.output);
+    assert!(
+        replay.output.contains("no active listener small"),
+        "{}",
+        replay.output
+    );
+}
+
+/// A topic that nobody may make stops no stream: whoever writes listeners could do that otherwise.
+#[tokio::test]
+async fn a_topic_that_cannot_be_had_makes_its_listener_invalid() {
+    let (db, kafka) = (support::database().await, support::kafka().await);
+    let setup = listening(&db, kafka).env("KAFKA_CREATE_TOPICS", "false");
+    let checkpoints = setup.vars()["RESUME_TOPIC"].clone();
+    kafka
+        .create_topic(&checkpoints, 1, &[("cleanup.policy", "compact")])
+        .await;
+    kafka.create_topic(&topic(&db, "there"), 1, &[]).await;
+    for id in ["missing", "there"] {
+        let document = listener(&db, id, "batches", doc! {});
+        db.documents("listeners")
+            .insert_one(document)
+            .await
+            .unwrap();
+    }
+    let mut process = setup.start().await;
+    let data = db.documents("batches");
+    for id in 1..4 {
+        data.insert_one(doc! {"_id": id}).await.unwrap();
+    }
+    assert_eq!(ids(&records(&db, kafka, "there", 3).await), [1, 2, 3]);
+    let line = process.wait_for_event("listener_refused").await;
+    assert!(line.contains("missing"), "{line}");
+    // Once it is there, the listener gets what comes from then on.
+    kafka.create_topic(&topic(&db, "missing"), 1, &[]).await;
+    let mut id = 4;
+    support::eventually(support::PATIENCE, "a record for the listener", async || {
+        data.insert_one(doc! {"_id": id}).await.unwrap();
+        id += 1;
+        let of = kafka.records(&[&topic(&db, "missing")]).await;
+        (!of.is_empty()).then_some(())
+    })
+    .await;
+    process.stop().await;
+}
