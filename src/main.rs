@@ -69,6 +69,9 @@ async fn carry_out(command: &Command, loaded: Loaded, log: log::Handle) -> Resul
             let report = process::topics(&loaded.config, which.stream.as_deref()).await?;
             return Ok(cli::print_report(&report, *output));
         }
+        Command::Listeners(args) => {
+            return Box::pin(cli::listeners::run(args, &loaded.config)).await;
+        }
         Command::Token(args) => {
             let chosen = Chosen::of(&loaded.config, &args.which)?;
             return Box::pin(cli::token::run(&args.command, chosen)).await;

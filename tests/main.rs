@@ -20,6 +20,7 @@ mod filtering;
 mod internal;
 mod listener_filters;
 mod listeners;
+mod listeners_around;
 mod operable;
 mod operations;
 mod preflight;

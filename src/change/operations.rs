@@ -102,6 +102,11 @@ impl Operations {
         self.0 & others.0 == others.0
     }
 
+    /// The names that can be given, in the server's own spelling.
+    pub fn known() -> &'static [&'static str] {
+        &NAMES
+    }
+
     /// These and those.
     #[must_use]
     pub fn and(self, others: Self) -> Self {

@@ -3,6 +3,7 @@
 mod ask;
 pub mod dlq;
 mod http;
+pub mod listeners;
 mod opening;
 mod status;
 pub mod streams;
@@ -90,6 +91,8 @@ pub enum Command {
         #[arg(value_parser = ["error", "warn", "info", "debug", "trace"])]
         level: String,
     },
+    /// Keep listeners as code: list, show, lint, plan, apply, export and test them
+    Listeners(listeners::ListenersArgs),
     /// Show or move a stream's checkpoint
     Token(token::TokenArgs),
     /// Print changes as they happen, without Kafka and without a checkpoint
@@ -159,7 +162,7 @@ impl Command {
     /// Everything that is wrong with that, at once.
     pub fn configuration(&self) -> Result<Loaded, ConfigErrors> {
         match self {
-            Command::Tail(_) => Config::for_source_from_env(),
+            Command::Tail(_) | Command::Listeners(_) => Config::for_source_from_env(),
             _ => Config::from_env(),
         }
     }
@@ -174,6 +177,7 @@ impl Command {
             | Command::Token(_)
             | Command::Tail(_)
             | Command::Topics { .. } => None,
+            Command::Listeners(args) => args.answer(),
             Command::Config(args) if args.reference => Some(print(&config::reference())),
             Command::Config(args) if args.example => Some(print(&config::example_env())),
             Command::Config(args) => Some(match Config::from_env() {

@@ -128,6 +128,24 @@ fn text(health: &Value, status: &Value) -> String {
             word(&status["checkpointAgeSeconds"])
         );
     }
+    let listeners = &health["components"]["listeners"];
+    if listeners["state"] == "on" {
+        let _ = write!(
+            out,
+            "\nlisteners   {} active, {} disabled, {} invalid",
+            word(&listeners["active"]),
+            word(&listeners["disabled"]),
+            word(&listeners["failed"])
+        );
+        for each in listeners["invalid"].as_array().into_iter().flatten() {
+            let _ = write!(
+                out,
+                "\n            {}: {}",
+                word(&each["id"]),
+                word(&each["reason"])
+            );
+        }
+    }
     for wait in health["waiting"].as_array().into_iter().flatten() {
         let _ = write!(
             out,

@@ -37,6 +37,7 @@ pub use kafka::{
 };
 pub use listeners::{Bootstrap, Listeners};
 pub use mongo::{FullDocument, Mongo, PreImages, Scope, Source, StartAt};
+pub use patterns::covers;
 pub use pipeline::{
     DEPLOYMENT_DATABASE, JsonMode, OnHistoryLost, OnMissingTopic, OnRecordError, Pipeline, Resume,
     ResumeBackend,
@@ -45,6 +46,7 @@ pub use problem::{ConfigErrors, Problem, Warning};
 pub use report::{Setting, example_env, reference, text};
 pub use secret::Secret;
 pub use stream::StreamSpec;
+pub use typo::nearest_of;
 pub use variable::{Fallback, Form, Group, Unit, Variable};
 
 use crate::error::{Code, Error};

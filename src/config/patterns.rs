@@ -4,7 +4,7 @@
 /// characters; everything else, `?` and `[` too, for itself.
 ///
 /// Matching `inner` as if it were a name is enough: its `*` can only be met by a `*` of `outer`.
-pub(super) fn covers(outer: &str, inner: &str) -> bool {
+pub fn covers(outer: &str, inner: &str) -> bool {
     let mut parts = outer.split('*');
     let Some(mut rest) = inner.strip_prefix(parts.next().unwrap_or_default()) else {
         return false;

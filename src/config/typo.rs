@@ -43,10 +43,7 @@ fn nearest(upper: &str) -> Option<&'static str> {
 }
 
 /// The name that differs least, whatever the case, where it differs little for its length.
-pub(super) fn nearest_of(
-    given: &str,
-    names: impl Iterator<Item = &'static str>,
-) -> Option<&'static str> {
+pub fn nearest_of(given: &str, names: impl Iterator<Item = &'static str>) -> Option<&'static str> {
     let given = given.to_ascii_lowercase();
     names
         .map(|name| {

@@ -520,7 +520,7 @@ pub(super) fn decide(filter: &Filter, event: &Event<'_>, document: Option<&[u8]>
 }
 
 /// The document that filters ask about: as it is after the change, and of a delete as it was before.
-fn image<'a>(event: &Event<'a>) -> Option<&'a [u8]> {
+pub(super) fn image<'a>(event: &Event<'a>) -> Option<&'a [u8]> {
     let image = match event.operation {
         Operation::Delete => event.full_document_before_change,
         _ => event.full_document,

@@ -6,11 +6,15 @@
 mod compiled;
 mod definition;
 pub mod document;
+pub mod entry;
+pub mod fields;
+pub mod file;
 pub mod filter;
 mod index;
 pub mod router;
 mod set;
 mod settings;
+pub mod trial;
 
 pub use compiled::Admission;
 pub use definition::{Definition, Problem};

@@ -28,6 +28,10 @@ events! {
     RECORD_DEAD_LETTERED "record_dead_lettered";
     LISTENER_REFUSED "listener_refused";
     LISTENERS_READ "listeners_read";
+    LISTENERS_INDEX "listeners_index";
+    LISTENERS_BOOTSTRAPPED "listeners_bootstrapped";
+    LISTENERS_STATUS "listeners_status";
+    LISTENERS_HEARTBEAT "listeners_heartbeat";
     PRODUCER_RESTARTED "producer_restarted";
     LOG_LEVEL_CHANGED "log_level_changed";
     STOPPING "stopping";

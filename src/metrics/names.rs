@@ -126,6 +126,10 @@ metrics! {
         "How long storing the checkpoint took";
     STATE "tailwater_state" Gauge &["state"],
         "1 for the state the process is in, 0 for the others";
+    LISTENERS "tailwater_listeners" Gauge &["state"],
+        "Listeners of LISTENERS_COLLECTION: active, disabled or invalid";
+    LISTENER_EVENTS "tailwater_listener_events_total" Counter &["outcome"],
+        "Events for listeners: a record was produced, the filter was undecided for want of a document, or the record was refused";
     READY "tailwater_ready" Gauge &[],
         "1 when the stream is open, Kafka reachable, the checkpoint loaded and nothing waited for that it stands still for, or nothing should be watched";
     DRY_RUN "tailwater_dry_run" Gauge &[],

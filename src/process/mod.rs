@@ -21,6 +21,7 @@ use crate::status::waiting::Awaited;
 use crate::status::{Board, State, line, stall};
 use crate::stream::ahead;
 use crate::stream::grace::Grace;
+use crate::stream::listening;
 use crate::stream::shared::Shared;
 use crate::stream::streams::{Manner, Streams};
 use crate::stream::waiting::retrying;
@@ -36,6 +37,9 @@ use tracing::Instrument;
 /// # Errors
 /// What made it impossible to go on; its code gives the exit code.
 pub async fn run(config: Config, controls: Controls) -> Result<(), Error> {
+    for spec in &config.streams {
+        listening::check_bootstrap(spec)?;
+    }
     let done = CancellationToken::new();
     let is_dry_run = config.kafka.dry_run;
     if is_dry_run {
@@ -48,6 +52,7 @@ pub async fn run(config: Config, controls: Controls) -> Result<(), Error> {
     for spec in &config.streams {
         let board = Board::new(spec.name(), spec.source.scope.name(), &registry);
         board.dry_run.set(is_dry_run);
+        board.has_listeners.set(spec.source.listeners.is_some());
         streams.add(spec.clone(), Arc::new(board));
     }
     let mut tasks = Vec::new();
@@ -175,6 +180,7 @@ pub async fn check(config: &Config, stream: Option<&str>) -> Result<Report, Erro
         if report.waiting_for().is_none() {
             let location = Location::of(&config.kafka, &config.mongo, stream);
             report.extend(checkpoint::may_store(location, &client).await);
+            report.extend(listening::check(&client, stream).await);
         }
         all.merge(stream.given_name.as_deref(), report);
     }

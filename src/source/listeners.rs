@@ -1,6 +1,11 @@
 //! The changes of listeners in the stream that their data comes by: whatever is watched, they come whole.
 
+pub mod bootstrap;
+pub mod changes;
 pub mod collection;
+pub mod create;
+pub mod indexes;
+pub mod written;
 
 use crate::change::namespace::Namespace;
 use bson::{Document, doc};

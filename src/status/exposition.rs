@@ -1,5 +1,6 @@
 //! The page at `/metrics`: what was counted, and what the boards show at this moment.
 
+use super::listeners::OUTCOMES;
 use super::owner::Ownership;
 use super::waiting::{Awaited, Wait};
 use super::{Board, State};
@@ -70,6 +71,16 @@ fn gauges(page: &mut Page<'_>) {
         let now = board.state();
         let is_it = |state: State| (state.name(), u8::from(state == now));
         State::ALL.into_iter().map(is_it).collect()
+    });
+    page.labelled(&names::LISTENERS, |board| match board.has_listeners.get() {
+        true => board.listeners.states().into_iter().collect(),
+        false => Vec::new(),
+    });
+    page.labelled(&names::LISTENER_EVENTS, |board| {
+        match board.has_listeners.get() {
+            true => Vec::from_iter(OUTCOMES.into_iter().zip(board.listeners.sums())),
+            false => Vec::new(),
+        }
     });
     let flags: [(&Metric, Read<bool>); 5] = [
         (&names::READY, Board::is_ready),

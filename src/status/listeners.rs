@@ -16,6 +16,8 @@ pub enum State {
 }
 
 impl State {
+    pub const NAMES: [&str; 3] = ["active", "disabled", "invalid"];
+
     pub fn name(&self) -> &'static str {
         match self {
             Self::Active => "active",
@@ -60,6 +62,16 @@ struct Counts {
     undecided: AtomicU64,
     refused: AtomicU64,
     last_millis: AtomicI64,
+}
+
+/// What becomes of an event that a listener is asked about, and that is counted.
+pub const OUTCOMES: [&str; 3] = ["produced", "undecided", "refused"];
+
+impl Counts {
+    /// In the order of [`OUTCOMES`].
+    fn all(&self) -> [&AtomicU64; 3] {
+        [&self.produced, &self.undecided, &self.refused]
+    }
 }
 
 /// What is known of a listener at one moment.
@@ -159,6 +171,8 @@ pub struct Defined {
 #[derive(Debug, Default)]
 pub struct Statuses {
     all: Mutex<BTreeMap<String, Arc<Status>>>,
+    /// What those that are gone have counted.
+    gone: Counts,
     /// The settings of databases that are wrong, by their ids.
     settings: Mutex<BTreeMap<String, String>>,
 }
@@ -204,7 +218,37 @@ impl Statuses {
 
     /// Forgets the listeners that are not among these.
     pub fn retain(&self, names: impl Fn(&str) -> bool) {
-        self.locked().retain(|name, _| names(name));
+        self.locked().retain(|name, status| {
+            let stays = names(name);
+            if !stays {
+                for (sum, count) in self.gone.all().into_iter().zip(status.counts.all()) {
+                    sum.fetch_add(count.load(Ordering::Relaxed), Ordering::Relaxed);
+                }
+            }
+            stays
+        });
+    }
+
+    /// What all have counted since the start, also those that are gone: by [`OUTCOMES`].
+    pub fn sums(&self) -> [u64; 3] {
+        // Held, so that what goes is not missed.
+        let all = self.locked();
+        let mut sums = self.gone.all().map(|count| count.load(Ordering::Relaxed));
+        for status in all.values() {
+            for (sum, count) in sums.iter_mut().zip(status.counts.all()) {
+                *sum += count.load(Ordering::Relaxed);
+            }
+        }
+        sums
+    }
+
+    /// How many are in which state.
+    pub fn states(&self) -> BTreeMap<&'static str, u64> {
+        let mut states = BTreeMap::from(State::NAMES.map(|name| (name, 0)));
+        for shown in self.all() {
+            *states.entry(shown.state.name()).or_default() += 1;
+        }
+        states
     }
 
     pub fn wrong_settings(&self, wrong: BTreeMap<String, String>) {

@@ -97,6 +97,8 @@ pub struct Board {
     state: Mutex<State>,
     /// The listeners of the stream; empty without `LISTENERS_COLLECTION`.
     pub listeners: Arc<listeners::Statuses>,
+    /// `LISTENERS_COLLECTION` is set.
+    pub has_listeners: Flag,
     /// `run --dry-run`: what is counted as delivered and stored went nowhere.
     pub dry_run: Flag,
     /// The last pause did not wait for all acknowledgements: some records come again.
@@ -176,6 +178,7 @@ impl Board {
             started_millis: now_millis(),
             namespace: namespace.to_owned(),
             listeners: Arc::default(),
+            has_listeners: Flag::default(),
             state: Mutex::new(State::Starting),
             dry_run: Flag::default(),
             cut_short: Flag::default(),

@@ -2,6 +2,7 @@
 
 use super::context::StreamContext;
 use super::shared::Shared;
+use super::telling::Telling;
 use super::{incarnation, start, supervise};
 use crate::checkpoint::committer::{self, Checkpoints};
 use crate::config::StreamSpec;
@@ -129,6 +130,11 @@ async fn carry(
             None => return Ok(()),
         },
     };
+    let done = CancellationToken::new();
+    let _done = done.clone().drop_guard();
+    if let Some(telling) = Telling::of(&context, store.claim().epoch) {
+        tasks::spawn(telling.run(done));
+    }
     let checkpoints = Checkpoints::new(context.spec.sink.delivery, store)?;
     let checkpoints = tokio::select! {
         ended = supervise(&context, opened, checkpoints).boxed() => ended?,

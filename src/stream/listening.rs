@@ -1,5 +1,9 @@
 //! The listeners of a stream: what each may have of it, and which are in force where it begins.
 
+mod check;
+
+pub use check::check;
+
 use super::context::StreamContext;
 use super::waiting::{pause_before_retry, retrying};
 use crate::change::extra::Extra;
@@ -11,7 +15,7 @@ use crate::listener::{Admission, Definition, ListenerRouter, Set};
 use crate::log::event_id;
 use crate::route::{Route, Router};
 use crate::source::Filter;
-use crate::source::listeners::collection;
+use crate::source::listeners::{bootstrap, collection, indexes};
 use crate::source::opener::Opener;
 use crate::status::Board;
 use crate::status::waiting::Awaited;
@@ -97,6 +101,9 @@ pub async fn begin(
         position.extra = position.extra.with(Extra::LISTENERS, None);
         return Ok(false);
     };
+    if !opener.board.dry_run.get() {
+        prepare(opener, listeners).await?;
+    }
     if let Some(set) = Set::of(&position.extra)?
         && set.at() == listeners.at.to_string()
     {
@@ -123,6 +130,39 @@ pub async fn known(context: &StreamContext, mut position: Position) -> Result<Po
         position.extra = read(&context.opener, listeners, &position.extra).await?;
     }
     Ok(position)
+}
+
+/// Makes the index of the listeners' collection, and the listeners of `LISTENERS_BOOTSTRAP` where they are missing.
+async fn prepare(opener: &Opener, listeners: &Listeners) -> Result<(), Error> {
+    let waiting = [opener.board.waits.begin(Awaited::MongoDb)];
+    let (client, at) = (&opener.client, &listeners.at);
+    if let Err(problem) = indexes::ensure(client, at).await {
+        tracing::warn!(
+            event_id = event_id::LISTENERS_INDEX,
+            collection = %at,
+            index = indexes::NAME,
+            "the unique index of the listeners cannot be made: {problem}"
+        );
+    }
+    let Some(bootstrap) = &listeners.bootstrap else {
+        return Ok(());
+    };
+    retrying(opener.retry, &waiting, || {
+        bootstrap::run(client, at, bootstrap).boxed()
+    })
+    .await
+}
+
+/// Reads the file of `LISTENERS_BOOTSTRAP`, for what is wrong with it.
+///
+/// # Errors
+/// [`Code::Config`](crate::error::Code::Config) with everything that is wrong.
+pub fn check_bootstrap(spec: &StreamSpec) -> Result<(), Error> {
+    let listeners = spec.source.listeners.as_ref();
+    match listeners.and_then(|listeners| listeners.bootstrap.as_ref()) {
+        Some(bootstrap) => bootstrap::items(bootstrap).map(|_| ()),
+        None => Ok(()),
+    }
 }
 
 /// The parts of a position with the listeners as they are now.

@@ -12,7 +12,7 @@ mod handle;
 mod hints;
 pub mod history;
 pub mod incarnation;
-mod listening;
+pub mod listening;
 pub mod outlet;
 #[cfg(test)]
 mod outlet_tests;
@@ -31,6 +31,7 @@ mod stopping;
 pub mod streams;
 #[cfg(test)]
 mod targets_tests;
+mod telling;
 pub mod waiting;
 
 use crate::checkpoint::committer::Checkpoints;

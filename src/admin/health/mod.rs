@@ -85,6 +85,10 @@ pub(super) async fn subscriptions(Of(context): Of<Arc<Context>>, which: Which) -
     let rows = handles.iter().map(|handle| {
         let mut row = one::database(handle);
         owners::put(&mut row, handle.board.ownership().as_ref());
+        if let Some(listeners) = one::listeners([&**handle]) {
+            row["listeners"] = listeners;
+            row["databases"] = one::databases(handle);
+        }
         row
     });
     let mut body = json!({
@@ -94,6 +98,9 @@ pub(super) async fn subscriptions(Of(context): Of<Arc<Context>>, which: Which) -
         "reconnecting": count(Standing::Reconnecting),
         "subscriptions": rows.collect::<Vec<_>>(),
     });
+    if let Some(listeners) = one::listeners(handles.iter().map(|handle| &**handle)) {
+        body["listeners"] = listeners;
+    }
     let coordination = context.controls.coordination.borrow().clone();
     if let Some(coordination) = coordination.filter(|_| context.is_shared) {
         owners::put_others(&mut body, &coordination, which.only().is_some());

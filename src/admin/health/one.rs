@@ -3,11 +3,13 @@
 use super::owners;
 use crate::config::Scope;
 use crate::status::health::Health;
+use crate::status::listeners;
 use crate::status::waiting::Wait;
 use crate::status::{Board, Flag, Note, State};
 use crate::stream::streams::Handle;
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// That it is there, and in which state.
 pub(super) fn live(handle: &Handle) -> Value {
@@ -95,13 +97,46 @@ pub(super) fn detailed(handle: &Handle, mut body: Value) -> Value {
             }),
         ),
         "checkpoint": checkpoint(board),
-        // Listeners come from a collection; none is configured.
-        "listeners": { "state": "off" },
+        "listeners": listeners([handle]).unwrap_or_else(|| json!({ "state": "off" })),
     });
     owners::put(&mut body, board.ownership().as_ref());
     body["waiting"] = waiting(board);
     body["databases"] = databases(handle);
     body
+}
+
+/// How the listeners of these streams do; none where no stream has any. A listener may be one of several streams.
+pub(super) fn listeners<'a>(handles: impl IntoIterator<Item = &'a Handle>) -> Option<Value> {
+    let mut has_any = false;
+    let mut counts = BTreeMap::from(listeners::State::NAMES.map(|name| (name, 0)));
+    let (mut invalid, mut settings) = (Vec::new(), Vec::new());
+    for handle in handles {
+        let board = &handle.board;
+        has_any |= board.has_listeners.get();
+        for shown in board.listeners.all() {
+            *counts.entry(shown.state.name()).or_default() += 1;
+            if let Some(reason) = shown.state.reason() {
+                invalid.push(json!({
+                    "id": shown.name, "stream": handle.spec.id, "jobName": shown.job, "reason": reason,
+                    "since": time(shown.since_millis),
+                }));
+            }
+        }
+        for (id, reason) in board.listeners.settings() {
+            settings.push(json!({ "id": id, "stream": handle.spec.id, "reason": reason }));
+        }
+    }
+    has_any.then(|| {
+        json!({
+            "state": "on",
+            "total": counts.values().sum::<usize>(),
+            "active": counts["active"],
+            "disabled": counts["disabled"],
+            "failed": counts["invalid"],
+            "invalid": invalid,
+            "invalidSettings": settings,
+        })
+    })
 }
 
 /// What is waited for, beyond a hiccup.
@@ -184,7 +219,7 @@ pub(super) fn database(handle: &Handle) -> Value {
 }
 
 /// One row for the database that is watched, or for each of a deployment's that events came from.
-fn databases(handle: &Handle) -> Value {
+pub(super) fn databases(handle: &Handle) -> Value {
     let whole = database(handle);
     let tallies = handle.board.metrics.databases();
     if handle.board.namespace != Scope::DEPLOYMENT || tallies.is_empty() {

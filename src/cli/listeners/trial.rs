@@ -1,0 +1,195 @@
+//! `tailwater listeners test`: whether listeners want an event.
+
+use super::extended::line;
+use super::{Place, files};
+use crate::change::event::Event;
+use crate::cli::ask::NO;
+use crate::cli::{complain, print};
+use crate::error::{Code, Error};
+use crate::listener::document::id_text;
+use crate::listener::entry::{self, Entry};
+use crate::listener::file;
+use crate::listener::trial::{Verdict, judge};
+use crate::listener::{Definition, Problem, Settings};
+use crate::source::listeners::collection;
+use bson::{Bson, Document, doc};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+#[command(group(clap::ArgGroup::new("what").required(true).args(["event", "document"])))]
+pub(super) struct TrialArgs {
+    /// A file with listeners, which needs no server; or the _id of one in the collection
+    listener: String,
+    /// A file with a change event in Extended JSON
+    #[arg(long)]
+    event: Option<PathBuf>,
+    /// A file with a document in Extended JSON, to which the operation happens
+    #[arg(long)]
+    document: Option<PathBuf>,
+    /// What happens to the document
+    #[arg(long, requires = "document", default_value = "insert")]
+    operation: String,
+    /// The database of the document; that of the listener, or test
+    #[arg(long, requires = "document")]
+    database: Option<String>,
+    /// The collection of the document; that of the listener
+    #[arg(long, requires = "document")]
+    collection: Option<String>,
+    /// Of a delete: there is a pre-image
+    #[arg(long, requires = "document")]
+    pre_image: bool,
+}
+
+/// Tries the listeners of a file; none where no file is named.
+pub(super) fn answer(args: &TrialArgs) -> Option<u8> {
+    let path = Path::new(&args.listener);
+    if args.listener != "-" && !path.exists() {
+        return None;
+    }
+    Some(match files::required(path, &[]) {
+        Ok(items) => {
+            let all: Vec<_> = items
+                .iter()
+                .map(|item| (&item.document, &item.entry))
+                .collect();
+            tried(args, &all)
+        }
+        Err(error) => {
+            complain(&error.detail);
+            Code::Config.exit_code()
+        }
+    })
+}
+
+/// Tries the listener of the collection that is named.
+pub(super) async fn of_collection(place: &Place, args: &TrialArgs) -> Result<u8, Error> {
+    let documents = collection::all(&place.client, place.at()).await?;
+    let name = |document: &Document| document.get("_id").map(id_text).unwrap_or_default();
+    let Some(found) = documents
+        .iter()
+        .find(|document| name(document) == args.listener)
+    else {
+        let what = &args.listener;
+        complain(&format!(
+            "{what} is neither a file nor the _id of a listener in {}",
+            place.at()
+        ));
+        return Ok(NO);
+    };
+    let read = entry::read(found).map_err(|problems| {
+        let problems: Vec<_> = problems.iter().map(Problem::to_string).collect();
+        Error::new(
+            Code::Config,
+            format!("the listener is invalid: {}", problems.join("; ")),
+        )
+    })?;
+    let settings = documents.iter().filter(|document| {
+        document
+            .get_str("kind")
+            .is_ok_and(|kind| kind == "database")
+    });
+    let settings: Vec<_> = settings
+        .filter_map(|document| Some((document, entry::read(document).ok()?)))
+        .collect();
+    let mut all: Vec<_> = settings
+        .iter()
+        .map(|(document, entry)| (*document, entry))
+        .collect();
+    all.push((found, &read));
+    Ok(tried(args, &all))
+}
+
+/// Asks each listener, and prints what it answers; 1 where none wants the event.
+fn tried(args: &TrialArgs, all: &[(&Document, &Entry)]) -> u8 {
+    let mut out = String::new();
+    let mut matches = 0;
+    for (document, entry) in all {
+        let Entry::Listener(listener) = entry else {
+            continue;
+        };
+        let raw = match event(args, listener) {
+            Ok(raw) => raw,
+            Err(problem) => {
+                complain(&problem);
+                return Code::Config.exit_code();
+            }
+        };
+        let event = match Event::parse(&raw) {
+            Ok(event) => event,
+            Err(error) => {
+                complain(&format!("--event is no change event: {error}"));
+                return Code::Config.exit_code();
+            }
+        };
+        let title = entry::title(document);
+        // Writing to a string does not fail.
+        let _ = match judge(listener, settings(all, event.database).as_ref(), &event) {
+            Verdict::Matches { topic } => {
+                matches += 1;
+                writeln!(out, "{title}: matches, and makes a record in {topic}")
+            }
+            Verdict::Not { reasons } => {
+                writeln!(out, "{title}: does not match: {}", reasons.join("; "))
+            }
+        };
+    }
+    match (print(&out), matches) {
+        (0, 0) => NO,
+        (printed, _) => printed,
+    }
+}
+
+/// What holds in a database.
+fn settings(all: &[(&Document, &Entry)], database: &str) -> Option<Settings> {
+    let of = |name: &str| {
+        all.iter().find_map(|(_, entry)| match entry {
+            Entry::Database(settings) if settings.database == name => Some(settings),
+            _ => None,
+        })
+    };
+    let defaults = of("*");
+    match of(database) {
+        Some(own) => Some(own.over(defaults)),
+        None => defaults.cloned(),
+    }
+}
+
+fn document(path: &Path) -> Result<Document, String> {
+    let name = path.display();
+    let text = files::text(path).map_err(|problem| format!("{name}: {problem}"))?;
+    match file::value(path, &text) {
+        Ok(Bson::Document(document)) => Ok(document),
+        Ok(other) => Err(format!("{name}: is no object, but {}", line(&other))),
+        Err(problem) => Err(format!("{name}: {problem}")),
+    }
+}
+
+/// The event as bytes.
+fn event(args: &TrialArgs, listener: &Definition) -> Result<Vec<u8>, String> {
+    let mut event = match (&args.event, &args.document) {
+        (Some(path), _) => document(path)?,
+        (None, Some(path)) => about(args, listener, document(path)?),
+        (None, None) => Document::new(),
+    };
+    if !event.contains_key("_id") {
+        event.insert("_id", doc! {"_data": "00"});
+    }
+    event.to_vec().map_err(|error| error.to_string())
+}
+
+fn about(args: &TrialArgs, listener: &Definition, document: Document) -> Document {
+    let database = args.database.clone().or_else(|| listener.database.clone());
+    let collection = args.collection.as_ref().unwrap_or(&listener.collection);
+    let mut event = doc! {
+        "operationType": &args.operation,
+        "ns": {"db": database.unwrap_or_else(|| "test".to_owned()), "coll": collection},
+        "documentKey": {"_id": document.get("_id").cloned().unwrap_or(Bson::Null)},
+    };
+    match (args.operation.as_str(), args.pre_image) {
+        ("delete", true) => event.insert("fullDocumentBeforeChange", document),
+        ("delete", false) => None,
+        _ => event.insert("fullDocument", document),
+    };
+    event
+}

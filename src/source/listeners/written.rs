@@ -1,0 +1,113 @@
+//! What is written back to the listeners: how they do, and who serves them. Nothing else of theirs is touched, and
+//! one that is gone stays gone.
+
+use crate::change::namespace::Namespace;
+use crate::mongo::describe::describe;
+use crate::status::listeners::Shown;
+use bson::{Bson, DateTime, Document, doc};
+use mongodb::Client;
+use std::time::Duration;
+
+/// How long one write may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How many listeners are told of in one write.
+pub const AT_ONCE: usize = 200;
+
+/// Who serves the listeners of a stream.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// The stream, as a field's name.
+    field: String,
+    instance: String,
+    epoch: i64,
+    since: DateTime,
+}
+
+impl Server {
+    pub fn new(stream: &str, instance: &str, epoch: u64) -> Self {
+        Self {
+            field: stream.replace(['.', '$', '\0'], "_"),
+            instance: instance.to_owned(),
+            epoch: i64::try_from(epoch).unwrap_or(i64::MAX),
+            since: DateTime::now(),
+        }
+    }
+
+    /// The update of one listener.
+    fn update(&self, shown: &Shown) -> Document {
+        let count = |count: u64| Bson::Int64(i64::try_from(count).unwrap_or(i64::MAX));
+        let time =
+            |millis: Option<i64>| millis.map_or(Bson::Null, |at| DateTime::from_millis(at).into());
+        let status = doc! {
+            "state": shown.state.name(),
+            "reason": shown.state.reason(),
+            "since": time(Some(shown.since_millis)),
+            "matched": count(shown.matched),
+            "produced": count(shown.produced),
+            "undecided": count(shown.undecided),
+            "refused": count(shown.refused),
+            "lastEventAt": time(shown.last_event_millis),
+        };
+        let lock = doc! {
+            "instanceId": &self.instance,
+            "acquiredAt": self.since,
+            "epoch": self.epoch,
+        };
+        let field = &self.field;
+        doc! {"$set": {format!("status.streams.{field}"): status, format!("lockInfo.streams.{field}"): lock}}
+    }
+
+    /// Writes to at most [`AT_ONCE`] listeners.
+    ///
+    /// # Errors
+    /// A sentence, also where only some could not be written.
+    pub async fn write(
+        &self,
+        client: &Client,
+        at: &Namespace,
+        all: &[&Shown],
+    ) -> Result<(), String> {
+        let updates = all
+            .iter()
+            .map(|shown| doc! {"q": {"_id": &shown.id}, "u": self.update(shown)});
+        let command = doc! {
+            "update": &at.collection,
+            "updates": updates.collect::<Vec<_>>(),
+            "ordered": false,
+            "maxTimeMS": PATIENCE.as_millis() as i64,
+        };
+        let database = client.database(&at.database);
+        let asked = tokio::time::timeout(PATIENCE, database.run_command(command)).await;
+        let reply = match asked {
+            Ok(Ok(reply)) => reply,
+            Ok(Err(error)) => return Err(describe(&error)),
+            Err(_elapsed) => return Err(format!("no answer in {} s", PATIENCE.as_secs())),
+        };
+        let failed = reply
+            .get_array("writeErrors")
+            .ok()
+            .filter(|errors| !errors.is_empty());
+        match failed {
+            None => Ok(()),
+            Some(errors) => {
+                let first = errors.first().and_then(Bson::as_document);
+                let said = first
+                    .and_then(|first| first.get_str("errmsg").ok())
+                    .unwrap_or("refused");
+                Err(format!("{} of {}: {said}", errors.len(), all.len()))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_becomes_one_field() {
+        let server = Server::new("tailwater:shop.eu$1", "i", 3);
+        assert_eq!(server.field, "tailwater:shop_eu_1");
+    }
+}
