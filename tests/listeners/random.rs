@@ -193,6 +193,9 @@ pub(super) async fn run(
         next: 0,
     };
     let mut process: Tailwater = setup.start().await;
+    // `scripts/long` asks for more.
+    let asked = std::env::var("TAILWATER_TEST_CHANGES").ok();
+    let changes = asked.map_or(changes, |count| count.parse().expect("a number"));
     let kills = 4;
     for change in 0..changes {
         world.change_listener().await;
