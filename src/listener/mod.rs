@@ -4,6 +4,7 @@
 //! exactly at its own place among them. What is in force at a position is part of the position.
 
 mod compiled;
+mod decide;
 mod definition;
 pub mod document;
 pub mod entry;

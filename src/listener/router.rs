@@ -92,6 +92,11 @@ impl ListenerRouter {
         &mut self.router
     }
 
+    /// Whether a topic is known only for listeners: the stream does not wait for such a one.
+    pub fn is_of_listeners(&self, topic: &str) -> bool {
+        self.listening.is_some() && !self.router.may_use(topic)
+    }
+
     /// The target of a listener of this name, whatever its filter says of the event; none where there is none that
     /// is active.
     pub fn target_of(&mut self, name: &str, event: &Event<'_>) -> Option<Target> {

@@ -67,3 +67,42 @@ impl Settings {
         }
     }
 }
+
+/// What holds in one database.
+#[derive(Debug, Clone)]
+pub(super) struct Effective {
+    pub(super) is_enabled: bool,
+    /// Of listeners that name none.
+    pub(super) operations: Operations,
+    pub(super) prefix: Option<String>,
+    pub(super) priority: Option<String>,
+}
+
+impl Default for Effective {
+    fn default() -> Self {
+        Self {
+            is_enabled: true,
+            operations: Operations::OF_DOCUMENTS,
+            prefix: None,
+            priority: None,
+        }
+    }
+}
+
+impl From<Settings> for Effective {
+    fn from(settings: Settings) -> Self {
+        Self {
+            is_enabled: settings.enabled.unwrap_or(true),
+            operations: settings.operations.unwrap_or(Operations::OF_DOCUMENTS),
+            prefix: settings.topic_prefix,
+            priority: settings.priority,
+        }
+    }
+}
+
+impl Effective {
+    /// Whether they say something of records.
+    pub(super) fn changes_records(&self) -> bool {
+        self.prefix.is_some() || self.priority.is_some()
+    }
+}

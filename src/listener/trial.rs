@@ -1,6 +1,6 @@
 //! Whether a listener wants one event, and if not why: for whoever writes it.
 
-use super::compiled::{Decided, decide, image};
+use super::decide::{Decided, decide, image};
 use super::definition::Definition;
 use super::settings::Settings;
 use crate::change::event::{Event, Operation};

@@ -195,6 +195,19 @@ impl Router {
         found.into_iter().map(|id| self.table.get(id)).collect()
     }
 
+    /// Whether events may go to this topic by the configuration: those of a template are not all known.
+    pub fn may_use(&self, topic: &str) -> bool {
+        let mut slots = self
+            .slots
+            .iter()
+            .flat_map(Slots::all)
+            .chain(&self.dead_letter);
+        slots.any(|slot| match slot.fixed {
+            Some(id) => self.table.get(id).name() == topic,
+            None => true,
+        })
+    }
+
     /// The topic of this name, for a listener.
     ///
     /// # Errors

@@ -187,11 +187,14 @@ fn learn(context: &StreamContext, hints: &mut ReplayHints, faults: &Faults) -> R
         topics.retain(|topic| topic.name() == name);
         // Not the topic of checkpoints, which no choice spares.
         let is_refused = !topics.is_empty() && *code == RDKafkaErrorCode::TopicAuthorizationFailed;
+        let is_of_listeners = !topics.is_empty() && context.router.is_of_listeners(name);
         if is_refused {
             // For the records that do not wait for their topic.
             context.topics.refuse_writes(name);
         }
-        if !is_refused || context.spec.pipeline.on_missing_topic == OnMissingTopic::Wait {
+        let is_waited_for =
+            !is_refused || context.spec.pipeline.on_missing_topic == OnMissingTopic::Wait;
+        if is_waited_for && !is_of_listeners {
             // Until it takes a record: that it can be seen does not mean that it may be written.
             let what = Awaited::Topic(name.as_str().into());
             let why = format!("kafka refuses its records: {code}");

@@ -100,3 +100,38 @@ async fn a_topic_that_cannot_be_had_makes_its_listener_invalid() {
     .await;
     process.stop().await;
 }
+
+/// A topic that goes away while the stream runs is its listener's trouble: the stream waits for nothing.
+#[tokio::test]
+async fn a_listener_s_topic_that_is_deleted_holds_up_nobody_else() {
+    let (db, kafka) = (support::database().await, support::kafka().await);
+    let setup = listening(&db, kafka).env("KAFKA_CREATE_TOPICS", "false");
+    let checkpoints = setup.vars()["RESUME_TOPIC"].clone();
+    kafka
+        .create_topic(&checkpoints, 1, &[("cleanup.policy", "compact")])
+        .await;
+    for id in ["gone", "stays"] {
+        kafka.create_topic(&topic(&db, id), 1, &[]).await;
+        let document = listener(&db, id, "batches", doc! {});
+        db.documents("listeners")
+            .insert_one(document)
+            .await
+            .unwrap();
+    }
+    let process = setup.start().await;
+    let data = db.documents("batches");
+    data.insert_one(doc! {"_id": 1}).await.unwrap();
+    records(&db, kafka, "gone", 1).await;
+    kafka.delete_topic(&topic(&db, "gone")).await;
+    for id in 2..5 {
+        data.insert_one(doc! {"_id": id}).await.unwrap();
+    }
+    support::eventually(support::PATIENCE, "all records of the other", async || {
+        let of = kafka.records(&[&topic(&db, "stays")]).await;
+        let is_there = ids(&of) == [1, 2, 3, 4];
+        let health = process.get("/health").await;
+        (is_there && health.status == 200).then_some(())
+    })
+    .await;
+    process.stop().await;
+}
