@@ -118,7 +118,7 @@ async fn a_listener_s_topic_that_is_deleted_holds_up_nobody_else() {
             .await
             .unwrap();
     }
-    let process = setup.start().await;
+    let mut process = setup.start().await;
     let data = db.documents("batches");
     data.insert_one(doc! {"_id": 1}).await.unwrap();
     records(&db, kafka, "gone", 1).await;
@@ -126,6 +126,9 @@ async fn a_listener_s_topic_that_is_deleted_holds_up_nobody_else() {
     for id in 2..5 {
         data.insert_one(doc! {"_id": id}).await.unwrap();
     }
+    // The client library does not see at once that a topic is gone.
+    let line = process.wait_for_event("listener_refused").await;
+    assert!(line.contains("gone"), "{line}");
     support::eventually(support::PATIENCE, "all records of the other", async || {
         let of = kafka.records(&[&topic(&db, "stays")]).await;
         let is_there = ids(&of) == [1, 2, 3, 4];

@@ -1,7 +1,7 @@
 //! Each change takes effect at its own place in the stream.
 
 use super::{ids, listener, listening, records, topic};
-use crate::support::{self, PATIENCE, eventually};
+use crate::support::{self, PATIENCE, eventually, mongo};
 use bson::doc;
 
 #[tokio::test]
@@ -285,5 +285,76 @@ async fn dropped_listeners_get_nothing_more() {
     records(&db, kafka, "last", 1).await;
     assert_eq!(ids(&records(&db, kafka, "one", 1).await), [3]);
     assert_eq!(ids(&records(&db, kafka, "two", 1).await), [4]);
+    process.stop().await;
+}
+
+/// Listeners without a database listen in all that are watched, those made later included.
+#[tokio::test]
+async fn a_listener_without_a_database_listens_in_those_made_later_too() {
+    let (db, kafka) = (support::database().await, support::kafka().await);
+    let prefix = support::unique("workspace");
+    let workspace = |number: u32| db.client.database(&format!("{prefix}_{number}"));
+    let insert = async |number: u32, id: i64| {
+        let batches = workspace(number).collection::<bson::Document>("batches");
+        batches.insert_one(doc! {"_id": id}).await.unwrap();
+    };
+    insert(1, 1).await;
+    let mut document = listener(&db, "all", "batches", doc! {});
+    document.insert("topic", format!("{}.{{database}}", topic(&db, "all")));
+    let listeners = db.documents("listeners");
+    listeners.insert_one(document).await.unwrap();
+    let mut document = listener(&db, "one", "batches", doc! {});
+    document.insert("database", format!("{prefix}_2"));
+    listeners.insert_one(document).await.unwrap();
+    let process = listening(&db, kafka)
+        .env("MONGODB_URI", mongo().await.uri())
+        .env("WATCH_DATABASES", format!("{prefix}_*"))
+        .start()
+        .await;
+    insert(1, 2).await;
+    insert(2, 3).await;
+    insert(3, 4).await;
+    db.documents("batches")
+        .insert_one(doc! {"_id": 5})
+        .await
+        .unwrap();
+    insert(2, 6).await;
+    assert_eq!(ids(&records(&db, kafka, "one", 2).await), [3, 6]);
+    for (number, expected) in [(1, vec![2]), (2, vec![3, 6]), (3, vec![4])] {
+        let id = format!("all.{prefix}_{number}");
+        assert_eq!(
+            ids(&records(&db, kafka, &id, expected.len()).await),
+            expected
+        );
+    }
+    process.stop().await;
+    for number in 1..4 {
+        workspace(number).drop().await.unwrap();
+    }
+}
+
+/// Listeners that are made by the hundred, each for another collection.
+#[tokio::test]
+async fn hundreds_of_listeners_at_once_are_all_heard() {
+    let (db, kafka) = (support::database().await, support::kafka().await);
+    let process = listening(&db, kafka).start().await;
+    let many = (0..200).map(|number| {
+        let mut document = listener(
+            &db,
+            &format!("many-{number}"),
+            &format!("c{number}"),
+            doc! {},
+        );
+        document.insert("topic", topic(&db, "many"));
+        document
+    });
+    db.documents("listeners").insert_many(many).await.unwrap();
+    for number in 0..200_i64 {
+        let documents = db.documents(&format!("c{number}"));
+        documents.insert_one(doc! {"_id": number}).await.unwrap();
+    }
+    let mut of = ids(&records(&db, kafka, "many", 200).await);
+    of.sort_unstable();
+    assert_eq!(of, Vec::from_iter(0..200));
     process.stop().await;
 }

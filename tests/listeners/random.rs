@@ -65,9 +65,28 @@ struct World<'a> {
     expected: BTreeMap<usize, Vec<(String, i64)>>,
     alive: Vec<(&'static str, &'static str, i64)>,
     next: i64,
+    jobs: usize,
 }
 
 impl World<'_> {
+    /// The document of a listener. Its job is always another: the local server leaves an entry in a unique index
+    /// behind where a document is written from two sides.
+    fn document(&mut self, id: &str, asked: &Asked) -> Document {
+        let mut document = listener(self.db, id, asked.collection, asked.filter());
+        document.insert(
+            "operationType",
+            Vec::from_iter(asked.operations.iter().copied()),
+        );
+        document.insert("isActive", asked.is_active);
+        document.insert("jobName", self.job(id));
+        document
+    }
+
+    fn job(&mut self, id: &str) -> String {
+        self.jobs += 1;
+        format!("{id}-{}", self.jobs)
+    }
+
     async fn change_listener(&mut self) {
         let listeners = self.db.documents("listeners");
         let number = self.random.index(LISTENERS);
@@ -75,12 +94,7 @@ impl World<'_> {
         let by_id = doc! {"_id": &id};
         let Some(asked) = self.asked.get(&number).cloned() else {
             let asked = Asked::random(&mut self.random);
-            let mut document = listener(self.db, &id, asked.collection, asked.filter());
-            document.insert(
-                "operationType",
-                Vec::from_iter(asked.operations.iter().copied()),
-            );
-            document.insert("isActive", asked.is_active);
+            let document = self.document(&id, &asked);
             listeners.insert_one(document).await.unwrap();
             self.asked.insert(number, asked);
             return;
@@ -110,17 +124,13 @@ impl World<'_> {
             }
             4 => {
                 asked.collection = self.random.pick(&COLLECTIONS);
-                let set = doc! {"$set": {"collection": asked.collection}};
+                let job = self.job(&id);
+                let set = doc! {"$set": {"collection": asked.collection, "jobName": job}};
                 listeners.update_one(by_id, set).await.unwrap();
             }
             _ => {
                 asked = Asked::random(&mut self.random);
-                let mut document = listener(self.db, &id, asked.collection, asked.filter());
-                document.insert(
-                    "operationType",
-                    Vec::from_iter(asked.operations.iter().copied()),
-                );
-                document.insert("isActive", asked.is_active);
+                let document = self.document(&id, &asked);
                 listeners.replace_one(by_id, document).await.unwrap();
             }
         }
@@ -191,6 +201,7 @@ pub(super) async fn run(
         expected: BTreeMap::new(),
         alive: Vec::new(),
         next: 0,
+        jobs: 0,
     };
     let mut process: Tailwater = setup.start().await;
     // `scripts/long` asks for more.

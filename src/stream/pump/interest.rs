@@ -15,6 +15,10 @@ use tokio::time::Instant;
 /// How long listeners must rest before less is asked for: people change several at a time.
 const CALM: Duration = Duration::from_secs(10);
 
+/// A stream that was opened anew for more so short a time ago is opened for everything: listeners are made by the
+/// hundred, too, each for another collection.
+const SOON: Duration = Duration::from_secs(1);
+
 /// What the server is asked for now.
 pub(super) struct Reading {
     requests: watch::Sender<Option<Request>>,
@@ -22,6 +26,7 @@ pub(super) struct Reading {
     /// What is wanted, where a change of listeners has made it another.
     wanted: Option<Interest>,
     changed: Instant,
+    widened: Option<Instant>,
     number: u64,
     /// The request whose replies are waited for: what comes before them is not what is wanted.
     awaited: Option<u64>,
@@ -34,6 +39,7 @@ impl Reading {
             asked,
             wanted: None,
             changed: Instant::now(),
+            widened: None,
             // An incarnation's reader is its own, and so are the numbers of its requests.
             number: 0,
             awaited: None,
@@ -76,27 +82,34 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
 
     /// Has the stream opened anew where it stands, if listeners want more than comes; whether it is.
     pub(super) fn widen(&mut self) -> bool {
-        let is_enough = |wanted: &Interest| self.reading.asked.covers(wanted);
-        if self.reading.wanted.as_ref().is_none_or(is_enough) {
+        let asked = &self.reading.asked;
+        let is_enough = |wanted: &Interest| asked.covers(wanted);
+        let Some(wanted) = self.reading.wanted.take_if(|wanted| !is_enough(wanted)) else {
             return false;
+        };
+        let now = Instant::now();
+        let last = self.reading.widened.replace(now);
+        match last.is_some_and(|last| now.duration_since(last) < SOON) {
+            true => {
+                // What is not wanted of it has time.
+                self.reading.wanted = Some(wanted);
+                self.reopen(Interest::Everything)
+            }
+            false => self.reopen(wanted),
         }
-        self.reopen()
     }
 
     /// Has the stream opened anew where it stands, if listeners have wanted less than comes for a while.
     pub(super) fn narrow(&mut self) {
-        if self.reading.wanted.is_some() && self.reading.changed.elapsed() >= CALM {
-            self.reopen();
+        if self.reading.changed.elapsed() >= CALM
+            && let Some(wanted) = self.reading.wanted.take()
+            && wanted != self.reading.asked
+        {
+            self.reopen(wanted);
         }
     }
 
-    fn reopen(&mut self) -> bool {
-        let Some(wanted) = self.reading.wanted.take() else {
-            return false;
-        };
-        if wanted == self.reading.asked {
-            return false;
-        }
+    fn reopen(&mut self, interest: Interest) -> bool {
         let reached = self.outlet.reached();
         let Some(token) = ResumeToken::from_bytes(&reached.token) else {
             return false;
@@ -109,7 +122,7 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
             extra: reached.extra.clone(),
         };
         tracing::debug!("reopening the change stream for what listeners want now");
-        self.reading.ask(position, wanted);
+        self.reading.ask(position, interest);
         true
     }
 }
