@@ -57,7 +57,7 @@ impl Definition {
             let most = document::LARGEST >> 10;
             reading.wrong(
                 "",
-                format!("the document has more than {most} KiB; make it smaller"),
+                format!("the document is too large: more than {most} KiB, or 900 kB as JSON; make it smaller"),
             );
             return Err(reading.problems);
         }

@@ -23,7 +23,13 @@ const FIELDS: [&str; 13] = [
 ];
 
 /// What is held of one document at most, in bytes of BSON.
-pub const LARGEST: usize = 256 << 10;
+pub const LARGEST: usize = 128 << 10;
+
+/// And as Extended JSON: less than a record of Kafka holds by default, in which it is stored.
+const LARGEST_JSON: usize = 900_000;
+
+/// No BSON of this size is longer than that as Extended JSON: a number of nine bytes may have 330 digits.
+const SMALL: usize = 16 << 10;
 
 /// The field that stands in a held document for all others where they are too large to be held.
 const TOO_LARGE: &str = "tooLarge";
@@ -63,8 +69,13 @@ pub fn held(document: &Document) -> Document {
 }
 
 fn bounded(held: Document) -> Document {
-    let is_small = held.to_vec().is_ok_and(|bytes| bytes.len() <= LARGEST);
-    if is_small {
+    let bytes = held.to_vec().map_or(usize::MAX, |bytes| bytes.len());
+    let as_json = || {
+        Bson::Document(held.clone())
+            .into_canonical_extjson()
+            .to_string()
+    };
+    if bytes <= SMALL || (bytes <= LARGEST && as_json().len() <= LARGEST_JSON) {
         return held;
     }
     let mut marked = Document::new();

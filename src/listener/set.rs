@@ -12,6 +12,9 @@ use std::collections::BTreeMap;
 /// 16 MiB at most.
 const MOST: usize = 8 << 20;
 
+/// How many documents a set has at most: with each change all of them are looked at.
+const MOST_DOCUMENTS: usize = 20_000;
+
 /// The field of a held document for which there was no room.
 const NO_ROOM: &str = "noRoom";
 
@@ -40,6 +43,8 @@ pub struct Set {
     at: String,
     documents: BTreeMap<Id, Document>,
     bytes: usize,
+    /// Whether it was said that there is no room for more.
+    is_told_full: bool,
 }
 
 impl Set {
@@ -50,6 +55,7 @@ impl Set {
             at: at.to_owned(),
             documents: BTreeMap::new(),
             bytes: 0,
+            is_told_full: false,
         };
         for document in documents {
             if let Some(id) = document.get("_id").and_then(Id::of_bson) {
@@ -122,6 +128,16 @@ impl Set {
 
     fn put(&mut self, id: Id, document: Document) {
         self.remove(&id);
+        if self.documents.len() >= MOST_DOCUMENTS {
+            if !std::mem::replace(&mut self.is_told_full, true) {
+                tracing::warn!(
+                    collection = self.at,
+                    most = MOST_DOCUMENTS,
+                    "there are more listeners than can be served; those that came last are not"
+                );
+            }
+            return;
+        }
         let document = match self.bytes + size(&document) > MOST {
             false => document,
             true => {

@@ -133,3 +133,38 @@ fn an_id_is_shown_as_people_write_it() {
     assert_eq!(id_text(&7.into()), "7");
     assert_eq!(id_text(&doc! {"a": 1}.into()), r#"{"a":1}"#);
 }
+
+/// A listener whose record Kafka refuses would stop its stream: whoever writes listeners could do that.
+#[test]
+fn what_is_held_fits_into_a_record_of_kafka_whatever_it_consists_of() {
+    let empty = || {
+        Bson::RegularExpression(bson::Regex {
+            pattern: bson::raw::cstr!("").into(),
+            options: bson::raw::cstr!("").into(),
+        })
+    };
+    let worst: [Box<dyn Fn(usize) -> Bson>; 4] = [
+        Box::new(move |count| {
+            let names = (0..count).map(|number| (format!("{number:x}"), empty()));
+            Bson::Document(names.collect())
+        }),
+        Box::new(|count| Bson::String("\u{1}".repeat(count))),
+        Box::new(|count| vec![Bson::Int32(-2_000_000_000); count].into()),
+        Box::new(|count| vec![Bson::Double(-1.234_567_890_123_456_7e-300); count].into()),
+    ];
+    for filter in worst {
+        // As large as is still held.
+        let (mut fits, mut beyond) = (0, 1 << 18);
+        while beyond - fits > 1 {
+            let count = (fits + beyond) / 2;
+            let document = doc! {"_id": 1, "filter": filter(count)};
+            match is_too_large(&held(&document)) {
+                true => beyond = count,
+                false => fits = count,
+            }
+        }
+        let document = Bson::Document(doc! {"_id": 1, "filter": filter(fits)});
+        let json = document.into_canonical_extjson().to_string();
+        assert!(json.len() < 1_000_000, "{} bytes", json.len());
+    }
+}

@@ -81,14 +81,14 @@ fn ids_of_two_types_are_two_and_an_unchanged_document_is_none() {
 
 #[test]
 fn a_set_has_a_bound() {
-    let large = |id: i32| doc! {"_id": id, "filter": {"a": "x".repeat(200 << 10)}};
-    let mut set = Set::found("d.l", &Vec::from_iter((0..60).map(large)));
+    let large = |id: i32| doc! {"_id": id, "filter": {"a": "x".repeat(100 << 10)}};
+    let mut set = Set::found("d.l", &Vec::from_iter((0..100).map(large)));
     let refused = |set: &Set| {
         set.documents()
             .filter(|(_, it)| Set::has_no_room(it))
             .count()
     };
-    assert_eq!(set.documents().count(), 60);
+    assert_eq!(set.documents().count(), 100);
     let before = refused(&set);
     assert!(before > 10, "{before}");
     apply(
@@ -96,7 +96,18 @@ fn a_set_has_a_bound() {
         doc! {"operationType": "delete", "documentKey": {"_id": 0}},
     );
     let again =
-        doc! {"operationType": "replace", "documentKey": {"_id": 59}, "fullDocument": large(59)};
+        doc! {"operationType": "replace", "documentKey": {"_id": 99}, "fullDocument": large(99)};
     assert!(apply(&mut set, again));
     assert_eq!(refused(&set), before - 1);
+}
+
+#[test]
+fn a_set_has_so_many_documents_and_no_more() {
+    let many = Vec::from_iter((0..MOST_DOCUMENTS as i32 + 5).map(|id| doc! {"_id": id}));
+    let mut set = Set::found("d.l", &many);
+    assert_eq!(set.documents().count(), MOST_DOCUMENTS);
+    // One that is held stays so when it changes.
+    let changed = doc! {"operationType": "replace", "documentKey": {"_id": 7}, "fullDocument": {"_id": 7, "topic": "t"}};
+    assert!(apply(&mut set, changed));
+    assert_eq!(set.documents().count(), MOST_DOCUMENTS);
 }
