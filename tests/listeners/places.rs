@@ -358,3 +358,51 @@ async fn hundreds_of_listeners_at_once_are_all_heard() {
     assert_eq!(of, Vec::from_iter(0..200));
     process.stop().await;
 }
+
+/// The stream is one of the deployment since then, and of the database again: its checkpoint serves both.
+#[tokio::test]
+async fn a_checkpoint_goes_on_when_listeners_in_another_database_come_and_go() {
+    let (db, kafka) = (support::database().await, support::kafka().await);
+    let elsewhere = support::database().await;
+    let changes = db.topic("changes");
+    let without = listening(&db, kafka)
+        .env("KAFKA_DB_CHANGES_TOPIC", &changes)
+        .without("LISTENERS_COLLECTION");
+    let with = without.clone().env(
+        "LISTENERS_COLLECTION",
+        format!("{}.listeners", elsewhere.name()),
+    );
+    let batches = db.documents("batches");
+    let document = listener(&db, "all", "batches", doc! {});
+    elsewhere
+        .documents("listeners")
+        .insert_one(document)
+        .await
+        .unwrap();
+    let mut id = 0;
+    for setup in [&without, &with, &without, &with] {
+        // What is written while nobody looks comes with the next start.
+        id += 1;
+        batches.insert_one(doc! {"_id": id}).await.unwrap();
+        let process = setup.start().await;
+        id += 1;
+        batches.insert_one(doc! {"_id": id}).await.unwrap();
+        elsewhere
+            .documents("batches")
+            .insert_one(doc! {"_id": id})
+            .await
+            .unwrap();
+        eventually(PATIENCE, "the last record", async || {
+            let records = kafka.records(&[&changes]).await;
+            (!records.is_empty() && ids(&records).contains(&id)).then_some(())
+        })
+        .await;
+        process.stop().await;
+    }
+    // The first was written before the first start.
+    assert_eq!(
+        ids(&kafka.records(&[&changes]).await),
+        Vec::from_iter(2..=id)
+    );
+    assert_eq!(ids(&records(&db, kafka, "all", 4).await), [3, 4, 7, 8]);
+}
