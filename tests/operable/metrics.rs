@@ -90,7 +90,13 @@ async fn every_metric_that_is_described_shows_up_and_no_other() {
     let (db, kafka) = (support::database().await, support::kafka().await);
     let setup = Tailwater::on(&db, kafka).env("COORDINATION", "mongodb");
     let setup = setup.env("LEASE_DATABASE", support::unique("leases"));
-    let tailwater = setup.start().await;
+    // Some are there only with listeners, and others only with records of the configuration's own topics.
+    let listeners = format!("{}.listeners", db.name());
+    let tailwater = setup
+        .env("LISTENERS_COLLECTION", listeners)
+        .env("KAFKA_DB_CHANGES_TOPIC", db.topic("changes"))
+        .start()
+        .await;
     db.documents("c").insert_one(doc! {"_id": 1}).await.unwrap();
 
     let described: BTreeSet<_> = names::ALL
