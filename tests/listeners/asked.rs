@@ -99,8 +99,15 @@ async fn hiding() -> (Wire, Arc<AtomicUsize>) {
             }
         }
         // As where a batch was full: there is nothing known behind its last event.
-        if let Some(last) = last {
-            cursor.insert("postBatchResumeToken", last);
+        // And as long as nothing follows, nothing is known of what is behind it.
+        match last {
+            Some(last) => {
+                cursor.insert("postBatchResumeToken", last);
+            }
+            None if cursor.contains_key("nextBatch") => {
+                cursor.remove("postBatchResumeToken");
+            }
+            None => {}
         }
     });
     let hidden = Arc::<AtomicUsize>::default();
