@@ -5,7 +5,6 @@ use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use std::sync::Arc;
 use tailwater::change::event::Event;
-use tailwater::change::extra::Extra;
 use tailwater::config::Config;
 use tailwater::listener::{Admission, ListenerRouter, Set};
 use tailwater::route::{Route, Router};
@@ -30,9 +29,7 @@ fn router(listeners: &[Document]) -> ListenerRouter {
     let router = Router::of(spec).expect("the topics are right");
     let admission = Admission(Arc::new(|_| Ok(())));
     let router = ListenerRouter::with(router, settings, admission, Arc::default());
-    let set = Set::found("shop.listeners", listeners).to_bson();
-    let extra = Extra::default().with(Extra::LISTENERS, Some(set));
-    router.at(&extra).expect("the set is whole")
+    router.with_set(Set::found("shop.listeners", listeners))
 }
 
 fn listener(number: usize, collection: &str, filter: Document) -> Document {

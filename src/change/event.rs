@@ -90,7 +90,7 @@ pub enum NoEvent {
 }
 
 /// `operationType`s that are known beside those of [`Operation`]: the expanded events, and ours.
-const EXPANDED: [&str; 11] = [
+pub(super) const EXPANDED: [&str; 11] = [
     "create",
     "createIndexes",
     "dropIndexes",

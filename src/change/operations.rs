@@ -1,10 +1,10 @@
 //! Sets of operations, by the server's own names.
 
-use crate::change::event::{Event, Operation};
+use crate::change::event::{EXPANDED, Event, Operation};
 use bson::Bson;
 
-/// By the server's own names, in the order of their bits.
-const NAMES: [&str; 18] = [
+/// The operations that every stream shows, in the order of their bits; [`EXPANDED`] ones follow.
+const USUAL: [&str; 7] = [
     "insert",
     "update",
     "replace",
@@ -12,21 +12,7 @@ const NAMES: [&str; 18] = [
     "drop",
     "rename",
     "dropDatabase",
-    "create",
-    "createIndexes",
-    "dropIndexes",
-    "modify",
-    "shardCollection",
-    "reshardCollection",
-    "refineCollectionShardKey",
-    "startIndexBuild",
-    "abortIndexBuild",
-    "endOfTransaction",
-    "gap",
 ];
-
-/// From this bit on, a server shows an operation only with `SHOW_EXPANDED_EVENTS`.
-const FIRST_EXPANDED: usize = 7;
 
 /// A set of operations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -57,9 +43,7 @@ impl Operations {
                     "holds something that is no name of an operation; {RIGHT}"
                 ));
             };
-            let known = NAMES
-                .iter()
-                .position(|known| known.eq_ignore_ascii_case(name.trim()));
+            let known = Self::known().position(|known| known.eq_ignore_ascii_case(name.trim()));
             match known {
                 Some(bit) => operations.0 |= 1 << bit,
                 None => {
@@ -88,8 +72,8 @@ impl Operations {
             Operation::Invalidate => return false,
             Operation::Other => {
                 let named = |name: &&str| *name == event.operation_name;
-                match NAMES.iter().position(named) {
-                    Some(bit) => bit,
+                match EXPANDED.iter().position(named) {
+                    Some(at) => USUAL.len() + at,
                     None => return false,
                 }
             }
@@ -102,9 +86,9 @@ impl Operations {
         self.0 & others.0 == others.0
     }
 
-    /// The names that can be given, in the server's own spelling.
-    pub fn known() -> &'static [&'static str] {
-        &NAMES
+    /// The names that can be given, in the server's own spelling and the order of their bits.
+    pub fn known() -> impl Iterator<Item = &'static str> {
+        USUAL.iter().chain(&EXPANDED).copied()
     }
 
     /// These and those.
@@ -113,19 +97,12 @@ impl Operations {
         Self(self.0 | others.0)
     }
 
-    /// The names of those that a server shows only with `SHOW_EXPANDED_EVENTS`.
-    pub fn expanded(self) -> impl Iterator<Item = &'static str> {
-        (FIRST_EXPANDED..NAMES.len())
-            .filter(move |bit| self.0 & (1 << bit) != 0)
-            .map(|bit| NAMES[bit])
-            .filter(|name| *name != "gap")
-    }
-
     /// The names of all.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
-        (0..NAMES.len())
-            .filter(move |bit| self.0 & (1 << bit) != 0)
-            .map(|bit| NAMES[bit])
+        Self::known()
+            .enumerate()
+            .filter(move |(bit, _)| self.0 & (1 << bit) != 0)
+            .map(|(_, name)| name)
     }
 }
 
@@ -156,20 +133,14 @@ mod tests {
 
     #[test]
     fn an_event_is_held_by_its_own_operation_alone() {
-        for name in NAMES {
+        for name in Operations::known() {
             let only = Operations::read(&Bson::from(name)).unwrap();
-            for other in NAMES {
+            for other in Operations::known() {
                 let event = Event::about(other, "d", "c");
                 assert_eq!(only.hold(&event), name == other, "{name} {other}");
             }
             assert!(!only.hold(&Event::about("invalidate", "", "")));
             assert!(!only.hold(&Event::about("teleport", "d", "c")));
         }
-    }
-
-    #[test]
-    fn operations_that_need_expanded_events_are_told() {
-        let all = Operations::read(&bson!(["insert", "drop", "create", "modify"])).unwrap();
-        assert_eq!(Vec::from_iter(all.expanded()), ["create", "modify"]);
     }
 }

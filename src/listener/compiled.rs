@@ -54,8 +54,6 @@ pub(super) struct Compiled {
     defaults: Effective,
     /// Where the records of an event go, by listener and namespace, unless that is always the same.
     destinations: Map<String, Destination>,
-    /// Whether what is undecided counts: not where an event is only looked at ahead.
-    pub(super) is_counting: bool,
     /// Reused, so that looking up a known destination allocates nothing.
     looked_up: String,
 }
@@ -63,9 +61,26 @@ pub(super) struct Compiled {
 #[derive(Debug, Clone)]
 enum Read {
     Listener(Arc<Listener>),
+    /// One that gets nothing: disabled, or wrong.
+    Idle {
+        name: String,
+    },
     Settings(Settings),
-    /// Disabled, wrong, or settings that are wrong.
-    Nothing,
+    WrongSettings {
+        name: String,
+        reason: String,
+    },
+}
+
+impl Read {
+    /// The name of the listener that it is.
+    fn listener(&self) -> Option<&str> {
+        match self {
+            Self::Listener(listener) => Some(&listener.tag.id),
+            Self::Idle { name } => Some(name),
+            Self::Settings(_) | Self::WrongSettings { .. } => None,
+        }
+    }
 }
 
 /// A listener that gets records.
@@ -103,7 +118,6 @@ impl Compiled {
             databases: Map::default(),
             defaults: Effective::default(),
             destinations: Map::default(),
-            is_counting: true,
             looked_up: String::new(),
         }
     }
@@ -141,8 +155,15 @@ impl Compiled {
         Interest::of(collections)
     }
 
-    /// Adds the targets of those that want the event.
-    pub(super) fn route(&mut self, router: &Router, event: &Event<'_>, targets: &mut Targets) {
+    /// Adds the targets of those that want the event. What is undecided counts, but not where an event is only looked
+    /// at ahead.
+    pub(super) fn route(
+        &mut self,
+        router: &Router,
+        event: &Event<'_>,
+        is_counting: bool,
+        targets: &mut Targets,
+    ) {
         if !self.wants(event) {
             return;
         }
@@ -166,7 +187,7 @@ impl Compiled {
             match listener.decide(event, document) {
                 Decided::Not => continue,
                 Decided::Unknown => {
-                    if self.is_counting {
+                    if is_counting {
                         listener.status.undecided();
                     }
                     continue;
@@ -225,8 +246,7 @@ impl Compiled {
         let known = self.destinations.get(key.as_str()).cloned();
         let destination = known.unwrap_or_else(|| {
             let settings = self.in_database(event.database);
-            let name = listener.definition.topic.render(Some(event));
-            let name = format!("{}{name}", settings.prefix.as_deref().unwrap_or_default());
+            let name = settings.topic_of(&listener.definition, event);
             let mut tag = (*listener.tag).clone();
             tag.priority = tag.priority.or_else(|| settings.priority.clone());
             let made = Destination {

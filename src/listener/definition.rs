@@ -3,7 +3,7 @@
 use super::document;
 use super::filter::Filter;
 use crate::change::operations::Operations;
-use crate::route::Template;
+use crate::route::{Template, is_legal};
 use bson::{Bson, Document, RawDocumentBuf, doc};
 use std::fmt;
 
@@ -22,6 +22,12 @@ impl fmt::Display for Problem {
             false => write!(f, "{}: {}", self.field, self.sentence),
         }
     }
+}
+
+/// Problems as one sentence.
+pub fn told(problems: &[Problem]) -> String {
+    let problems: Vec<_> = problems.iter().map(Problem::to_string).collect();
+    problems.join("; ")
 }
 
 /// A listener that is right in itself. Whether its topic may be used is for the router to say.
@@ -276,8 +282,7 @@ impl<'a> Reading<'a> {
             Some(text) => ("topic", text),
             None => ("jobName", format!("{JOBS}{job}")),
         };
-        let illegal =
-            |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '{' | '}'));
+        let illegal = |c: char| !is_legal(c) && !matches!(c, '{' | '}');
         if let Some(c) = text.chars().find(|c| illegal(*c)) {
             let right = match field {
                 "topic" => "use letters, digits, ., _ and -",

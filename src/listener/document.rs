@@ -1,26 +1,9 @@
 //! A listener's document as it is held: what of it counts, and how its changes are applied.
 
+use super::fields;
 use crate::change::event::{Event, Operation};
 use crate::change::raw::{self, Element};
 use bson::{Bson, Document, RawDocument};
-
-/// The fields that say what a listener does. Whatever else is in the document is its users' own business,
-/// and is neither held nor stored.
-const FIELDS: [&str; 13] = [
-    "_id",
-    "kind",
-    "collection",
-    "database",
-    "filter",
-    "operationType",
-    "documentKey",
-    "jobName",
-    "topic",
-    "priority",
-    "isActive",
-    "enabled",
-    "topicPrefix",
-];
 
 /// What is held of one document at most, in bytes of BSON.
 pub const LARGEST: usize = 128 << 10;
@@ -60,7 +43,7 @@ pub enum Change {
 /// What a whole document becomes when it is held.
 pub fn held(document: &Document) -> Document {
     let mut held = Document::new();
-    for field in FIELDS {
+    for field in fields::held() {
         if let Some(value) = document.get(field) {
             held.insert(field, value.clone());
         }
@@ -200,7 +183,7 @@ fn value_of(element: &Element<'_>) -> Option<Bson> {
 /// tells them apart (6.1 with expanded events); otherwise a name that is there is taken for what is meant.
 fn names_of(document: &Document, path: &str, disambiguated: Option<&[u8]>) -> Option<Vec<String>> {
     let first = path.split('.').next().unwrap_or_default();
-    if !FIELDS.contains(&first) {
+    if !fields::held().any(|field| field == first) {
         return None;
     }
     let told = disambiguated.and_then(|paths| raw::find(paths, path).ok().flatten());

@@ -20,23 +20,34 @@ pub enum Entry {
 /// What no two documents have in common.
 const IDENTITY: [&str; 4] = ["database", "collection", "jobName", "documentKey"];
 
+/// What a document is by its `kind`.
+///
+/// # Errors
+/// Where that is neither of the two.
+pub fn kind_of(document: &Document) -> Result<Kind, Problem> {
+    match document.get("kind") {
+        None | Some(Bson::Null) => Ok(Kind::Listener),
+        Some(Bson::String(kind)) if kind == "listener" => Ok(Kind::Listener),
+        Some(Bson::String(kind)) if kind == "database" => Ok(Kind::Database),
+        Some(_) => Err(Problem {
+            field: "kind",
+            sentence: "is neither \"listener\" nor \"database\"".to_owned(),
+        }),
+    }
+}
+
+/// Whether a document is the settings of a database.
+pub fn is_of_database(document: &Document) -> bool {
+    kind_of(document) == Ok(Kind::Database)
+}
+
 /// Reads a document of either kind.
 ///
 /// # Errors
 /// Everything that is wrong, at once.
 pub fn read(document: &Document) -> Result<Entry, Vec<Problem>> {
+    let kind = kind_of(document).map_err(|problem| vec![problem])?;
     let mut problems = Vec::new();
-    let kind = match document.get("kind") {
-        None | Some(Bson::Null) => Some(Kind::Listener),
-        Some(Bson::String(kind)) if kind == "listener" => Some(Kind::Listener),
-        Some(Bson::String(kind)) if kind == "database" => Some(Kind::Database),
-        Some(_) => None,
-    };
-    let Some(kind) = kind else {
-        let sentence = "is neither \"listener\" nor \"database\"".to_owned();
-        let field = "kind";
-        return Err(vec![Problem { field, sentence }]);
-    };
     let read = match kind {
         Kind::Listener => Definition::read(document).map(|read| Entry::Listener(Box::new(read))),
         Kind::Database => Settings::read(document).map(Entry::Database),
@@ -76,12 +87,6 @@ fn misspelt(document: &Document, kind: Kind) -> Vec<Problem> {
         problems.push(Problem { field, sentence });
     }
     problems
-}
-
-fn is_of_database(document: &Document) -> bool {
-    document
-        .get_str("kind")
-        .is_ok_and(|kind| kind == "database")
 }
 
 /// The query that finds the document with the same identity.
@@ -153,11 +158,10 @@ fn normal_value(value: &Bson) -> Bson {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::listener::definition::told;
 
     fn problems(document: Document) -> String {
-        let problems = read(&document).unwrap_err();
-        let problems: Vec<_> = problems.iter().map(Problem::to_string).collect();
-        problems.join("; ")
+        told(&read(&document).unwrap_err())
     }
 
     #[test]

@@ -102,7 +102,7 @@ pub const ALL: [Field; 18] = [
         "topic",
         LISTENER,
         Shape::Text,
-        "The topic, with placeholders as in KAFKA_TOPIC_TEMPLATE; one that LISTENERS_TOPICS allows",
+        "The topic, with placeholders as in KAFKA_TOPIC_INSERT; one that LISTENERS_TOPICS allows",
     ),
     field(
         "priority",
@@ -163,6 +163,13 @@ pub const ALL: [Field; 18] = [
 /// Fields that are not given in a file: whoever writes the document sets them.
 pub const WRITTEN: [&str; 4] = ["createdAt", "updatedAt", "status", "lockInfo"];
 
+/// The fields that say what a listener does, or settings say. Whatever else is in the document is its users' own
+/// business, or written by Tailwater, and is neither held nor stored.
+pub(super) fn held() -> impl Iterator<Item = &'static str> {
+    let names = ALL.iter().map(|field| field.name);
+    names.filter(|name| *name != "metadata" && !WRITTEN.contains(name))
+}
+
 /// The fields of one kind.
 pub fn of(kind: Kind) -> impl Iterator<Item = &'static Field> {
     ALL.iter().filter(move |field| match kind {
@@ -222,10 +229,7 @@ impl Field {
             Shape::Kind => json!({"enum": ["listener", "database"]}),
             Shape::Operations => {
                 // In any case, which a schema says only as a pattern.
-                let names: Vec<_> = Operations::known()
-                    .iter()
-                    .map(|name| any_case(name))
-                    .collect();
+                let names: Vec<_> = Operations::known().map(any_case).collect();
                 let one = json!({"type": "string", "pattern": format!("^({})$", names.join("|"))});
                 json!({"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]})
             }

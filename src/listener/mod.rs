@@ -18,7 +18,7 @@ mod settings;
 pub mod trial;
 
 pub use compiled::Admission;
-pub use definition::{Definition, Problem};
+pub use definition::{Definition, Problem, told};
 pub use router::ListenerRouter;
 pub use set::Set;
-pub use settings::Settings;
+pub use settings::{DEFAULTS, Settings};

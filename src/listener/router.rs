@@ -104,10 +104,16 @@ impl ListenerRouter {
         listening.compiled.target_of(name, &self.router, event)
     }
 
-    fn count(&mut self, is_counting: bool) {
-        if let Some(listening) = &mut self.listening {
-            listening.compiled.is_counting = is_counting;
-        }
+    #[inline]
+    fn targets(&mut self, event: &Event<'_>, by_configuration: bool, is_counting: bool) -> Targets {
+        let Some(listening) = &mut self.listening else {
+            return self.router.route(event, by_configuration);
+        };
+        let by_configuration = by_configuration && listening.settings.beside_topics;
+        let mut targets = self.router.route(event, by_configuration);
+        let compiled = &mut listening.compiled;
+        compiled.route(&self.router, event, is_counting, &mut targets);
+        targets
     }
 
     /// The same with the listeners that are in force at a position.
@@ -115,14 +121,23 @@ impl ListenerRouter {
     /// # Errors
     /// [`CheckpointFailed`](crate::error::Code::CheckpointFailed) where they cannot be read.
     pub fn at(&self, extra: &Extra) -> Result<Self, Error> {
-        let mut router = self.clone();
-        if let Some(listening) = &mut router.listening
+        if self.listening.is_some()
             && let Some(set) = Set::of(extra)?
         {
-            listening.set = set;
-            listening.compiled.all(&listening.set, &router.router);
+            return Ok(self.with_set(set));
         }
-        Ok(router)
+        Ok(self.clone())
+    }
+
+    /// The same with these listeners in force.
+    #[must_use]
+    pub fn with_set(&self, set: Set) -> Self {
+        let mut router = self.clone();
+        if let Some(listening) = &mut router.listening {
+            listening.compiled.all(&set, &router.router);
+            listening.set = set;
+        }
+        router
     }
 }
 
@@ -139,23 +154,11 @@ impl Route for ListenerRouter {
 
     #[inline]
     fn route(&mut self, event: &Event<'_>, by_configuration: bool) -> Targets {
-        let Some(listening) = &mut self.listening else {
-            return self.router.route(event, by_configuration);
-        };
-        let by_configuration = by_configuration && listening.settings.beside_topics;
-        let mut targets = match by_configuration {
-            true => self.router.route(event, true),
-            false => Targets::new(),
-        };
-        listening.compiled.route(&self.router, event, &mut targets);
-        targets
+        self.targets(event, by_configuration, true)
     }
 
     fn look(&mut self, event: &Event<'_>, by_configuration: bool) -> Targets {
-        self.count(false);
-        let targets = self.route(event, by_configuration);
-        self.count(true);
-        targets
+        self.targets(event, by_configuration, false)
     }
 
     fn dead_letter(&mut self, event: &Event<'_>) -> Result<Option<TopicId>, RouteError> {

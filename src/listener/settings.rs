@@ -1,7 +1,9 @@
 //! Settings of a database, kept in the same collection: `{kind: "database", …}`.
 
-use super::definition::{Problem, Reading};
+use super::definition::{Definition, Problem, Reading};
+use crate::change::event::Event;
 use crate::change::operations::Operations;
+use crate::route::is_legal;
 use bson::Document;
 
 /// What the `database` of the defaults is.
@@ -39,9 +41,8 @@ impl Settings {
             topic_prefix: reading.text("topicPrefix"),
             priority: reading.priority(),
         };
-        let illegal = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
         if let Some(prefix) = &settings.topic_prefix
-            && let Some(c) = prefix.chars().find(|c| illegal(*c))
+            && let Some(c) = prefix.chars().find(|c| !is_legal(*c))
         {
             reading.wrong(
                 "topicPrefix",
@@ -101,6 +102,12 @@ impl From<Settings> for Effective {
 }
 
 impl Effective {
+    /// The topic of an event for a listener.
+    pub(super) fn topic_of(&self, definition: &Definition, event: &Event<'_>) -> String {
+        let prefix = self.prefix.as_deref().unwrap_or_default();
+        format!("{prefix}{}", definition.topic.render(Some(event)))
+    }
+
     /// Whether they say something of records.
     pub(super) fn changes_records(&self) -> bool {
         self.prefix.is_some() || self.priority.is_some()

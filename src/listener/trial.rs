@@ -1,10 +1,9 @@
 //! Whether a listener wants one event, and if not why: for whoever writes it.
 
-use super::decide::{Decided, decide, image};
+use super::decide::{Decided, decide, image, matches};
 use super::definition::Definition;
-use super::settings::Settings;
+use super::settings::{Effective, Settings};
 use crate::change::event::{Event, Operation};
-use crate::change::operations::Operations;
 
 /// What becomes of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,12 +16,13 @@ pub enum Verdict {
 
 /// Asks a listener about an event of a database with these settings.
 pub fn judge(definition: &Definition, settings: Option<&Settings>, event: &Event<'_>) -> Verdict {
+    let settings = settings.cloned().map(Effective::from).unwrap_or_default();
     let mut reasons = Vec::new();
     let mut not = |reason: String| reasons.push(reason);
     if !definition.is_active {
         not("the listener is not active (isActive: false)".into());
     }
-    if settings.and_then(|settings| settings.enabled) == Some(false) {
+    if !settings.is_enabled {
         not(format!(
             "database {} is not enabled in its settings",
             event.database
@@ -42,9 +42,7 @@ pub fn judge(definition: &Definition, settings: Option<&Settings>, event: &Event
             definition.collection, event.collection
         ));
     }
-    let operations = definition.operations;
-    let operations = operations.or_else(|| settings.and_then(|settings| settings.operations));
-    let operations = operations.unwrap_or(Operations::OF_DOCUMENTS);
+    let operations = definition.operations.unwrap_or(settings.operations);
     if !operations.hold(event) {
         let names: Vec<_> = operations.names().collect();
         not(format!(
@@ -54,13 +52,9 @@ pub fn judge(definition: &Definition, settings: Option<&Settings>, event: &Event
         ));
     }
     if event.operation.is_document() {
-        let is_it = definition.document_key.as_ref().map(|key| {
-            let document = event
-                .document_key
-                .and_then(|key| bson::RawDocument::from_bytes(key).ok());
-            document.is_some_and(|document| key.matches(document))
-        });
-        if is_it == Some(false) {
+        if let Some(key) = &definition.document_key
+            && matches(key, event.document_key) != Some(true)
+        {
             not("the document is not the one that documentKey names".into());
         }
         match decide(&definition.filter, event, image(event)) {
@@ -79,11 +73,7 @@ pub fn judge(definition: &Definition, settings: Option<&Settings>, event: &Event
     if !reasons.is_empty() {
         return Verdict::Not { reasons };
     }
-    let prefix = settings.and_then(|settings| settings.topic_prefix.as_deref());
-    let topic = format!(
-        "{}{}",
-        prefix.unwrap_or_default(),
-        definition.topic.render(Some(event))
-    );
-    Verdict::Matches { topic }
+    Verdict::Matches {
+        topic: settings.topic_of(definition, event),
+    }
 }

@@ -9,7 +9,7 @@ pub mod topic;
 pub use interest::Interest;
 pub use table::{AFTER, BEFORE, OutOfTime, RouteError, TimeLimits, Topic, TopicId, TopicTable};
 pub use target::{ListenerTag, Target, TargetId, Targets};
-pub use template::{MAX_TOPIC_LEN, Template};
+pub use template::{MAX_TOPIC_LEN, Template, is_legal};
 pub use topic::Router;
 
 use crate::change::event::Event;

@@ -121,7 +121,7 @@ impl Template {
 }
 
 /// Kafka's own rule for the characters of a topic name.
-fn is_legal(c: char) -> bool {
+pub fn is_legal(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
 }
 

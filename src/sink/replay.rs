@@ -3,7 +3,6 @@
 use super::dead_letter_reader::{StoredDeadLetter, Unreadable};
 use super::topics::Topics;
 use crate::change::event::Event;
-use crate::change::extra::Extra;
 use crate::config::{Kafka, StreamSpec};
 use crate::encode::record::{Encoder, HeaderList};
 use crate::error::Error;
@@ -160,9 +159,9 @@ fn router(
     };
     // They had their event of the stream already.
     let admission = Admission(Arc::new(|_| Ok(())));
-    let set = Set::found(&settings.at.to_string(), listeners).to_bson();
-    let extra = Extra::default().with(Extra::LISTENERS, Some(set));
-    ListenerRouter::with(router, settings.clone(), admission, Arc::default()).at(&extra)
+    let set = Set::found(&settings.at.to_string(), listeners);
+    let router = ListenerRouter::with(router, settings.clone(), admission, Arc::default());
+    Ok(router.with_set(set))
 }
 
 fn produce_one(

@@ -4,15 +4,14 @@
 //! It never decides what is delivered: whatever comes is decided upon once more in this process.
 
 use super::filter::Filter;
-use super::{listeners, user_stages};
+use super::listeners;
+use super::user_stages::{self, ALWAYS};
 use crate::change::namespace::Namespace;
+use crate::change::operations::Operations;
 use crate::config::StreamSpec;
 use crate::route::Interest;
 use bson::{Bson, Document, doc};
 use std::collections::BTreeMap;
-
-/// Events that always come: they change what there is to listen to, or end the stream.
-const ALWAYS: [&str; 4] = ["drop", "rename", "dropDatabase", "invalidate"];
 
 /// The filter of a stream with listeners, for whatever they want.
 #[derive(Debug, Clone)]
@@ -51,10 +50,7 @@ impl Asked {
         (own, all)
     }
 
-    fn only(
-        &self,
-        collections: &BTreeMap<String, crate::change::operations::Operations>,
-    ) -> Document {
+    fn only(&self, collections: &BTreeMap<String, Operations>) -> Document {
         // One condition for all collections of which the same is wanted.
         let mut by_operations = BTreeMap::<Vec<&str>, Vec<Bson>>::new();
         for (name, operations) in collections {

@@ -9,7 +9,7 @@ use bson::{Bson, Document, doc};
 
 /// Events that must come whatever the user's stages ask for: behind an `invalidate` the stream is opened
 /// anew, and the others change what is watched.
-const ALWAYS: [&str; 4] = ["invalidate", "drop", "rename", "dropDatabase"];
+pub(super) const ALWAYS: [&str; 4] = ["invalidate", "drop", "rename", "dropDatabase"];
 
 /// Fields that tell when a change happened, and how a rename ends: kept where a stage lists what stays.
 const KEPT: [&str; 3] = ["clusterTime", "wallTime", "to"];

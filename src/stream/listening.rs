@@ -17,21 +17,20 @@ use crate::route::{Route, Router};
 use crate::source::Filter;
 use crate::source::listeners::{bootstrap, collection, indexes};
 use crate::source::opener::Opener;
-use crate::status::Board;
+use crate::status::listeners::Statuses;
 use crate::status::waiting::Awaited;
 use futures_util::FutureExt;
 use std::sync::Arc;
 
-/// The router of a stream.
+/// The router of a stream, which tells in `statuses` how its listeners do.
 ///
 /// # Errors
 /// As [`Router::of`].
-pub fn router(spec: &StreamSpec, board: &Board) -> Result<ListenerRouter, Error> {
+pub fn router(spec: &StreamSpec, statuses: Arc<Statuses>) -> Result<ListenerRouter, Error> {
     let router = Router::of(spec)?;
     Ok(match &spec.source.listeners {
         None => ListenerRouter::without(router),
         Some(listeners) => {
-            let statuses = Arc::clone(&board.listeners);
             ListenerRouter::with(router, listeners.clone(), admission(spec), statuses)
         }
     })

@@ -53,7 +53,7 @@ pub async fn open(
     board: Arc<Board>,
     stop: CancellationToken,
 ) -> Result<Option<(StreamContext, Opened, Store)>, Error> {
-    let mut router = listening::router(&spec, &board)?;
+    let mut router = listening::router(&spec, Arc::clone(&board.listeners))?;
     let topics = Topics::through(Arc::clone(&shared.cluster), &shared.kafka);
     let retry = shared.mongo.retry;
     // Neither end waits for the other, and the checkpoint's connections wait for none.
@@ -148,7 +148,7 @@ pub async fn open(
 /// # Errors
 /// What is permanent, or was not over within `RECONNECT_MAX_RETRIES`.
 pub async fn look(spec: &StreamSpec, shared: &Shared, board: &Board) -> Result<(), Error> {
-    let router = listening::router(spec, board)?;
+    let router = listening::router(spec, Arc::clone(&board.listeners))?;
     let topics = Topics::through(Arc::clone(&shared.cluster), &shared.kafka);
     let source = source_ready(shared, spec, board);
     let sink = sink_ready(&topics, &router, shared.mongo.retry, board);

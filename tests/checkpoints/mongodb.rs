@@ -3,7 +3,6 @@
 use super::{assert_fenced_by, commit, committable, config, context, location, open, position};
 use crate::support::{self, Database, Tailwater};
 use bson::{Bson, Document, doc};
-use futures_util::TryStreamExt;
 use std::time::Duration;
 use tailwater::change::position::Position;
 use tailwater::checkpoint::{self, Store};
@@ -228,14 +227,7 @@ async fn two_first_claims_at_one_moment_leave_one_leader() {
 async fn the_expiry_of_unused_checkpoints_follows_the_configuration() {
     let database = support::database().await;
     let seconds = async || -> Vec<Option<u64>> {
-        let indexes: Vec<_> = database
-            .documents(COLLECTION)
-            .list_indexes()
-            .await
-            .unwrap()
-            .try_collect()
-            .await
-            .unwrap();
+        let indexes = database.indexes(COLLECTION).await;
         indexes
             .into_iter()
             .filter(|index| index.keys != doc! { "_id": 1 })

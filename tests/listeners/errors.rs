@@ -1,7 +1,7 @@
 //! What goes wrong with one listener is that listener's alone.
 
 use super::{ids, listener, listening, records, topic};
-use crate::support;
+use crate::support::{self, Database, Kafka, Setup};
 use bson::doc;
 
 /// The stream goes on, and so do the others; the dead letter is for the one listener, and so is its replay.
@@ -63,15 +63,21 @@ async fn a_record_that_one_listener_cannot_have_is_its_own_dead_letter() {
     );
 }
 
-/// A topic that nobody may make stops no stream: whoever writes listeners could do that otherwise.
-#[tokio::test]
-async fn a_topic_that_cannot_be_had_makes_its_listener_invalid() {
-    let (db, kafka) = (support::database().await, support::kafka().await);
-    let setup = listening(&db, kafka).env("KAFKA_CREATE_TOPICS", "false");
+/// A setup that makes no topics; that of its checkpoints is there.
+async fn without_creation(db: &Database, kafka: &Kafka) -> Setup {
+    let setup = listening(db, kafka).env("KAFKA_CREATE_TOPICS", "false");
     let checkpoints = setup.vars()["RESUME_TOPIC"].clone();
     kafka
         .create_topic(&checkpoints, 1, &[("cleanup.policy", "compact")])
         .await;
+    setup
+}
+
+/// A topic that nobody may make stops no stream: whoever writes listeners could do that otherwise.
+#[tokio::test]
+async fn a_topic_that_cannot_be_had_makes_its_listener_invalid() {
+    let (db, kafka) = (support::database().await, support::kafka().await);
+    let setup = without_creation(&db, kafka).await;
     kafka.create_topic(&topic(&db, "there"), 1, &[]).await;
     for id in ["missing", "there"] {
         let document = listener(&db, id, "batches", doc! {});
@@ -105,11 +111,7 @@ async fn a_topic_that_cannot_be_had_makes_its_listener_invalid() {
 #[tokio::test]
 async fn a_listener_s_topic_that_is_deleted_holds_up_nobody_else() {
     let (db, kafka) = (support::database().await, support::kafka().await);
-    let setup = listening(&db, kafka).env("KAFKA_CREATE_TOPICS", "false");
-    let checkpoints = setup.vars()["RESUME_TOPIC"].clone();
-    kafka
-        .create_topic(&checkpoints, 1, &[("cleanup.policy", "compact")])
-        .await;
+    let setup = without_creation(&db, kafka).await;
     for id in ["gone", "stays"] {
         kafka.create_topic(&topic(&db, id), 1, &[]).await;
         let document = listener(&db, id, "batches", doc! {});

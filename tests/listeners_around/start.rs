@@ -3,7 +3,6 @@
 use super::{file, listener, listening};
 use crate::support;
 use bson::{Document, doc};
-use futures_util::TryStreamExt;
 
 #[tokio::test]
 async fn what_a_bootstrap_file_has_is_created_where_it_is_missing() {
@@ -101,13 +100,7 @@ async fn listeners_are_kept_apart_by_an_index_or_a_warning_names_those_that_are_
         "{}",
         process.log()
     );
-    let indexes: Vec<_> = listeners
-        .list_indexes()
-        .await
-        .unwrap()
-        .try_collect()
-        .await
-        .unwrap();
+    let indexes = db.indexes("listeners").await;
     let is_made = |index: &mongodb::IndexModel| {
         index
             .options

@@ -298,6 +298,13 @@ impl Database {
         }
     }
 
+    /// The indexes of a collection.
+    pub async fn indexes(&self, collection: &str) -> Vec<mongodb::IndexModel> {
+        use futures_util::TryStreamExt;
+        let cursor = self.documents(collection).list_indexes().await.unwrap();
+        cursor.try_collect().await.unwrap()
+    }
+
     /// All documents of a collection, by `_id`.
     pub async fn contents(&self, collection: &str) -> Vec<Document> {
         use futures_util::TryStreamExt;

@@ -157,15 +157,13 @@ impl Reader {
                     .iter_mut()
                     .for_each(|it| it.take(&key, value.as_deref()));
             }
-            if let Some(record) = &mut found
-                && gathering.as_ref().is_none_or(Gathering::is_complete)
-            {
-                return self.gathered(record, gathering, partition).map(Some);
+            if found.is_some() && gathering.as_ref().is_none_or(Gathering::is_complete) {
+                break;
             }
             until = from;
             window = window.saturating_mul(8);
         }
-        if let Some(record) = &mut found {
+        if let Some(record) = found {
             return self.gathered(record, gathering, partition).map(Some);
         }
         let found = self.misplaced(stream, partition)?;
@@ -187,14 +185,14 @@ impl Reader {
     /// The record with its listeners.
     fn gathered(
         &self,
-        record: &mut Record,
+        mut record: Record,
         gathering: Option<Gathering>,
         partition: i32,
     ) -> Result<Record, Error> {
         if let Some(gathering) = gathering {
-            gathering.finish(record, &self.place(partition))?;
+            gathering.finish(&mut record, &self.place(partition))?;
         }
-        Ok(record.clone())
+        Ok(record)
     }
 
     /// The number of partitions may have been changed since the stream was last seen: then its
@@ -212,7 +210,7 @@ impl Reader {
         }
         let found = match found {
             None => None,
-            Some((partition, mut record)) => {
+            Some((partition, record)) => {
                 let mut gathering = Gathering::of(&record);
                 for ((of, key), value) in &values {
                     if *of == partition {
@@ -221,7 +219,7 @@ impl Reader {
                             .for_each(|it| it.take(key, Some(value)));
                     }
                 }
-                let mut record = self.gathered(&mut record, gathering, partition)?;
+                let mut record = self.gathered(record, gathering, partition)?;
                 // On the partition that it moves to, none of its listeners is stored.
                 listeners::forget_generation(&mut record);
                 Some(record)

@@ -6,9 +6,9 @@ use crate::cli::ask::NO;
 use crate::cli::complain;
 use crate::cli::{Output, print};
 use crate::error::{Code, Error};
-use crate::listener::Problem;
 use crate::listener::document::id_text;
 use crate::listener::entry::{self, Entry};
+use crate::listener::told;
 use crate::source::listeners::changes::of_file;
 use crate::source::listeners::collection;
 use bson::{Bson, Document, doc};
@@ -25,10 +25,7 @@ fn state(document: &Document) -> String {
         Ok(Entry::Listener(_)) => "disabled".into(),
         Ok(Entry::Database(settings)) if settings.enabled == Some(false) => "disabled".into(),
         Ok(Entry::Database(_)) => "active".into(),
-        Err(problems) => {
-            let problems: Vec<_> = problems.iter().map(Problem::to_string).collect();
-            format!("invalid: {}", problems.join("; "))
-        }
+        Err(problems) => format!("invalid: {}", told(&problems)),
     }
 }
 

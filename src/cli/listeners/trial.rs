@@ -10,7 +10,7 @@ use crate::listener::document::id_text;
 use crate::listener::entry::{self, Entry};
 use crate::listener::file;
 use crate::listener::trial::{Verdict, judge};
-use crate::listener::{Definition, Problem, Settings};
+use crate::listener::{DEFAULTS, Definition, Settings, told};
 use crate::source::listeners::collection;
 use bson::{Bson, Document, doc};
 use std::fmt::Write as _;
@@ -78,17 +78,12 @@ pub(super) async fn of_collection(place: &Place, args: &TrialArgs) -> Result<u8,
         return Ok(NO);
     };
     let read = entry::read(found).map_err(|problems| {
-        let problems: Vec<_> = problems.iter().map(Problem::to_string).collect();
-        Error::new(
-            Code::Config,
-            format!("the listener is invalid: {}", problems.join("; ")),
-        )
+        let detail = format!("the listener is invalid: {}", told(&problems));
+        Error::new(Code::Config, detail)
     })?;
-    let settings = documents.iter().filter(|document| {
-        document
-            .get_str("kind")
-            .is_ok_and(|kind| kind == "database")
-    });
+    let settings = documents
+        .iter()
+        .filter(|document| entry::is_of_database(document));
     let settings: Vec<_> = settings
         .filter_map(|document| Some((document, entry::read(document).ok()?)))
         .collect();
@@ -148,7 +143,7 @@ fn settings(all: &[(&Document, &Entry)], database: &str) -> Option<Settings> {
             _ => None,
         })
     };
-    let defaults = of("*");
+    let defaults = of(DEFAULTS);
     match of(database) {
         Some(own) => Some(own.over(defaults)),
         None => defaults.cloned(),

@@ -1,15 +1,16 @@
 //! From the documents of a set to what is asked about events.
 
 use super::{Compiled, Listener, Read};
-use crate::listener::definition::{Definition, Problem};
+use crate::listener::definition::{Definition, told};
 use crate::listener::document::{LONGEST_ID, id_text};
+use crate::listener::entry::{is_of_database, kind_of};
 use crate::listener::index::{Entry, Index};
 use crate::listener::set::{Id, Set};
 use crate::listener::settings::{DEFAULTS, Effective, Settings};
 use crate::route::{ListenerTag, RouteError, Router, TopicId};
 use crate::status::listeners::{Defined, State};
 use bson::{Bson, Document};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 impl Compiled {
@@ -19,7 +20,7 @@ impl Compiled {
             .documents()
             .map(|(id, document)| (id.clone(), self.read(document, router)))
             .collect();
-        self.arrange(set);
+        self.arrange();
     }
 
     /// Reads the one document of a set that has changed.
@@ -33,22 +34,25 @@ impl Compiled {
                 self.read.remove(id);
             }
         }
-        self.arrange(set);
+        self.arrange();
     }
 
     fn read(&self, document: &Document, router: &Router) -> Read {
-        match document.get("kind") {
-            Some(Bson::String(kind)) if kind == "database" => match Settings::read(document) {
+        let id = document.get("_id").cloned().unwrap_or(Bson::Null);
+        let name = id_text(&id);
+        match is_of_database(document) {
+            false => self.listener(document, &id, name, router),
+            true => match Settings::read(document) {
                 Ok(settings) => Read::Settings(settings),
-                Err(_) => Read::Nothing,
+                Err(problems) => Read::WrongSettings {
+                    name,
+                    reason: told(&problems),
+                },
             },
-            _ => self.listener(document, router),
         }
     }
 
-    fn listener(&self, document: &Document, router: &Router) -> Read {
-        let id = document.get("_id").cloned().unwrap_or(Bson::Null);
-        let name = id_text(&id);
+    fn listener(&self, document: &Document, id: &Bson, name: String, router: &Router) -> Read {
         let read = self.definition(document, &name);
         let text = |field: &str| document.get_str(field).ok().map(str::to_owned);
         let described = |state| Defined {
@@ -59,16 +63,16 @@ impl Compiled {
         };
         let invalid = |reason: String| {
             self.statuses
-                .define(&id, &name, described(State::Invalid(reason)));
-            Read::Nothing
+                .define(id, &name, described(State::Invalid(reason)));
+            Read::Idle { name: name.clone() }
         };
         let definition = match read {
             Ok(definition) => definition,
             Err(reason) => return invalid(reason),
         };
         if !definition.is_active {
-            self.statuses.define(&id, &name, described(State::Disabled));
-            return Read::Nothing;
+            self.statuses.define(id, &name, described(State::Disabled));
+            return Read::Idle { name };
         }
         let fixed = definition
             .topic
@@ -80,7 +84,7 @@ impl Compiled {
         let Some(target) = self.numbers.target(&name) else {
             return invalid("too many listeners were made since the start; restart".to_owned());
         };
-        let status = self.statuses.define(&id, &name, described(State::Active));
+        let status = self.statuses.define(id, &name, described(State::Active));
         Read::Listener(Arc::new(Listener {
             tag: Arc::new(ListenerTag {
                 id: name,
@@ -104,15 +108,8 @@ impl Compiled {
         if Set::has_no_room(document) {
             return Err("the listeners have more than 8 MiB together; remove some".to_owned());
         }
-        match document.get("kind") {
-            None | Some(Bson::Null) => {}
-            Some(Bson::String(kind)) if kind == "listener" => {}
-            Some(_) => return Err("kind: is neither \"listener\" nor \"database\"".to_owned()),
-        }
-        let definition = Definition::read(document).map_err(|problems| {
-            let problems: Vec<_> = problems.iter().map(Problem::to_string).collect();
-            problems.join("; ")
-        })?;
+        kind_of(document).map_err(|problem| problem.to_string())?;
+        let definition = Definition::read(document).map_err(|problems| told(&problems))?;
         (self.admission.0)(&definition)?;
         let shape = definition.topic.with_wildcards();
         if !self.configured.allow(&shape) {
@@ -129,7 +126,7 @@ impl Compiled {
     }
 
     /// Makes what is asked from what was read.
-    fn arrange(&mut self, set: &Set) {
+    fn arrange(&mut self) {
         let mut index = Index::default();
         self.active.clear();
         self.by_target.clear();
@@ -155,21 +152,16 @@ impl Compiled {
             self.active.push(Arc::clone(listener));
         }
         self.index = Arc::new(index);
-        self.arrange_settings(set);
-        let is_listener = |document: &Document| !matches!(document.get("kind"), Some(Bson::String(kind)) if kind == "database");
-        let names: BTreeSet<_> = set
-            .documents()
-            .filter(|(_, document)| is_listener(document))
-            .filter_map(|(_, document)| document.get("_id").map(id_text))
-            .collect();
+        self.arrange_settings();
+        let names: BTreeSet<_> = self.read.values().filter_map(Read::listener).collect();
         self.statuses.retain(|name| names.contains(name));
     }
 
-    fn arrange_settings(&mut self, set: &Set) {
+    fn arrange_settings(&mut self) {
         let all = || {
             self.read.values().filter_map(|read| match read {
                 Read::Settings(settings) => Some(settings),
-                Read::Listener(_) | Read::Nothing => None,
+                _ => None,
             })
         };
         let defaults = all().find(|settings| settings.database == DEFAULTS);
@@ -178,17 +170,11 @@ impl Compiled {
             .map(|settings| (settings.database.clone(), settings.over(defaults).into()))
             .collect();
         self.defaults = defaults.cloned().map(Effective::from).unwrap_or_default();
-        let mut wrong = BTreeMap::new();
-        for (_, document) in set.documents() {
-            if let Some(Bson::String(kind)) = document.get("kind")
-                && kind == "database"
-                && let Err(problems) = Settings::read(document)
-            {
-                let problems: Vec<_> = problems.iter().map(Problem::to_string).collect();
-                let id = document.get("_id").map(id_text).unwrap_or_default();
-                wrong.insert(id, problems.join("; "));
-            }
-        }
+        let wrong = self.read.values().filter_map(|read| match read {
+            Read::WrongSettings { name, reason } => Some((name.clone(), reason.clone())),
+            _ => None,
+        });
+        let wrong = wrong.collect();
         self.statuses.wrong_settings(wrong);
     }
 }

@@ -1,14 +1,12 @@
 //! What `tailwater check` says of the listeners.
 
-use super::{admission, check_bootstrap};
-use crate::change::extra::Extra;
+use super::{check_bootstrap, router};
 use crate::change::namespace::Namespace;
 use crate::config::StreamSpec;
 use crate::error::{Code, Error};
-use crate::listener::{ListenerRouter, Set};
+use crate::listener::Set;
 use crate::mongo::privileges::{self, Privileges};
 use crate::preflight::Finding;
-use crate::route::Router;
 use crate::source::listeners::collection;
 use crate::status::listeners::{State, Statuses};
 use mongodb::Client;
@@ -51,18 +49,8 @@ pub async fn check(client: &Client, spec: &StreamSpec) -> Vec<Finding> {
 /// Each listener as a stream that begins now would take it.
 async fn states(client: &Client, spec: &StreamSpec, at: &Namespace) -> Result<Vec<Finding>, Error> {
     let documents = collection::all(client, at).await?;
-    let Some(listeners) = spec.source.listeners.clone() else {
-        return Ok(Vec::new());
-    };
     let statuses = Arc::<Statuses>::default();
-    let router = ListenerRouter::with(
-        Router::of(spec)?,
-        listeners,
-        admission(spec),
-        Arc::clone(&statuses),
-    );
-    let set = Set::found(&at.to_string(), &documents);
-    router.at(&Extra::default().with(Extra::LISTENERS, Some(set.to_bson())))?;
+    let _ = router(spec, Arc::clone(&statuses))?.with_set(Set::found(&at.to_string(), &documents));
     let all = statuses.all();
     let count = |is: fn(&State) -> bool| all.iter().filter(|shown| is(&shown.state)).count();
     let active = count(|state| *state == State::Active);

@@ -34,6 +34,17 @@ impl Reached {
         }
     }
 
+    /// None where there is no token.
+    pub fn position(&self) -> Option<Position> {
+        Some(Position {
+            token: ResumeToken::from_bytes(&self.token)?,
+            seq: self.seq,
+            time_millis: self.time_millis,
+            cluster_time: self.cluster_time,
+            extra: self.extra.clone(),
+        })
+    }
+
     pub(super) fn behind(&mut self, event: &Event<'_>) {
         self.token.clear();
         self.token.extend_from_slice(event.token);
@@ -85,22 +96,9 @@ impl<P: Produce> Outlet<'_, P> {
 
     /// None where it cannot be a commit point.
     pub(super) fn position(&self) -> Option<Position> {
-        if !self.has_room_in_a_checkpoint() {
-            return None;
+        match self.has_room_in_a_checkpoint() {
+            true => self.reached.position(),
+            false => None,
         }
-        let Reached {
-            seq,
-            time_millis,
-            cluster_time,
-            ref extra,
-            ..
-        } = self.reached;
-        ResumeToken::from_bytes(&self.reached.token).map(|token| Position {
-            token,
-            seq,
-            time_millis,
-            cluster_time,
-            extra: extra.clone(),
-        })
     }
 }

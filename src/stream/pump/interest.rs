@@ -4,7 +4,7 @@
 //! lacks what it wants. One that wants less only makes the stream larger than it need be, which has time.
 
 use super::Pump;
-use crate::change::position::{Position, ResumeToken};
+use crate::change::position::Position;
 use crate::route::{Interest, Route};
 use crate::source::reader::{Fetched, Request};
 use crate::stream::produce::Produce;
@@ -110,16 +110,8 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
     }
 
     fn reopen(&mut self, interest: Interest) -> bool {
-        let reached = self.outlet.reached();
-        let Some(token) = ResumeToken::from_bytes(&reached.token) else {
+        let Some(position) = self.outlet.reached().position() else {
             return false;
-        };
-        let position = Position {
-            token,
-            seq: reached.seq,
-            time_millis: reached.time_millis,
-            cluster_time: reached.cluster_time,
-            extra: reached.extra.clone(),
         };
         tracing::debug!("reopening the change stream for what listeners want now");
         self.reading.ask(position, interest);
