@@ -1,8 +1,8 @@
 //! A broker that asks who may do what, and the rights of its users.
 //!
-//! The Rust client has no call for access control, and the command line takes seconds for each: so the two
-//! requests are written here as the protocol has them (<https://kafka.apache.org/protocol>, `CreateAcls` and
-//! `DeleteAcls`, version 1).
+//! The Rust client has no call for access control, and the command line takes seconds for each: so the
+//! requests are written here as the protocol has them (<https://kafka.apache.org/protocol>, `DescribeAcls`,
+//! `CreateAcls` and `DeleteAcls`, version 1).
 
 use super::{Kafka, PATIENCE, Setup, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -71,6 +71,7 @@ const DENY: i8 = 2;
 const ALLOW: i8 = 3;
 
 const LITERAL: i8 = 3;
+const DESCRIBE: i16 = 29;
 const CREATE: i16 = 30;
 const DELETE: i16 = 31;
 
@@ -113,8 +114,7 @@ impl Kafka {
         let mut body = Body::default();
         let (kind, name) = resource.encoded();
         body.array(1).i8(kind).string(name).i8(LITERAL);
-        body.string(&format!("User:{user}")).string("*");
-        body.i8(operation as i8).i8(is);
+        body.rule(user, operation, is);
         let reply = self.ask(DELETE, &body).await;
         // The throttle time, how many filters, an error, its text or null (as none), how many rules.
         assert_eq!(&reply[4..8], [0, 0, 0, 1], "one filter");
@@ -124,17 +124,42 @@ impl Kafka {
             rules > 0,
             "no rule on {operation:?} of {resource:?} for {user}"
         );
+        self.holds(user, resource, operation, is, false).await;
     }
 
     async fn create_acl(&self, user: &str, resource: Resource<'_>, operation: Operation, is: i8) {
         let mut body = Body::default();
         let (kind, name) = resource.encoded();
         body.array(1).i8(kind).string(name).i8(LITERAL);
-        body.string(&format!("User:{user}")).string("*");
-        body.i8(operation as i8).i8(is);
+        body.rule(user, operation, is);
         let reply = self.ask(CREATE, &body).await;
         let error = i16::from_be_bytes(reply[8..10].try_into().expect("two bytes"));
         assert_eq!(error, 0, "{operation:?} on {resource:?} for {user}");
+        self.holds(user, resource, operation, is, true).await;
+    }
+
+    /// Waits until the broker itself acts by the change. The controller answers once the change is in its
+    /// log; the broker reads that a moment later, and until then does as before.
+    async fn holds(
+        &self,
+        user: &str,
+        resource: Resource<'_>,
+        operation: Operation,
+        is: i8,
+        there: bool,
+    ) {
+        let mut body = Body::default();
+        let (kind, name) = resource.encoded();
+        body.i8(kind).string(name).i8(LITERAL);
+        body.rule(user, operation, is);
+        eventually(PATIENCE, "the broker acts by the rule", async || {
+            let reply = self.ask(DESCRIBE, &body).await;
+            // The throttle time, an error, its text (empty), how many resources have such a rule.
+            assert_eq!(&reply[4..8], [0; 4], "no error");
+            let resources = i32::from_be_bytes(reply[8..12].try_into().expect("four bytes"));
+            ((resources > 0) == there).then_some(())
+        })
+        .await;
     }
 
     /// Sends a request, again where the connection fails: a broker may be about to come back.
@@ -177,6 +202,12 @@ impl Body {
     fn i16(&mut self, number: i16) -> &mut Self {
         self.0.extend_from_slice(&number.to_be_bytes());
         self
+    }
+
+    /// Whom, from where, what, and whether it is allowed.
+    fn rule(&mut self, user: &str, operation: Operation, is: i8) {
+        self.string(&format!("User:{user}")).string("*");
+        self.i8(operation as i8).i8(is);
     }
 
     /// A number of elements.
