@@ -6,12 +6,13 @@
 
 use super::form::Form;
 use super::{Filter, Record};
+use crate::change::extended_json::Extended;
 use crate::change::extra::Extra;
 use crate::change::position::{ClusterTime, Position, ResumeToken, Seq};
 use crate::error::{Code, Error};
 use bson::{Bson, Document, RawDocumentBuf};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -37,7 +38,23 @@ struct Stored {
     partitions: Option<i32>,
     /// From form 2 on: each part by its name, as Extended JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    extra: Option<serde_json::Value>,
+    extra: Option<Parts>,
+}
+
+/// What is beside the token and the number, as Extended JSON.
+struct Parts(Bson);
+
+impl Serialize for Parts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Extended::canonical(&self.0).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Parts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // At once, and not through a value of JSON, which sorts the fields.
+        Bson::deserialize(deserializer).map(Self)
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -66,7 +83,7 @@ pub(super) fn encode(record: &Record, partitions: Option<i32>) -> Result<Vec<u8>
         .position
         .as_ref()
         .and_then(|position| position.extra.as_document())
-        .map(|parts| Bson::Document(parts.clone()).into_canonical_extjson());
+        .map(|parts| Parts(parts.clone().into()));
     let token = record
         .position
         .as_ref()
@@ -145,9 +162,10 @@ pub(super) fn decode(bytes: &[u8], place: &str) -> Result<Record, Error> {
                 .map(|(seconds, increment)| ClusterTime::new(seconds, increment)),
             extra: match (form, stored.extra) {
                 (Form::First, _) | (Form::Second, None) => Extra::default(),
-                (Form::Second, Some(parts)) => document_of(parts)
-                    .ok_or_else(|| damaged("its extra part is no document".into()))?
-                    .into(),
+                (Form::Second, Some(Parts(Bson::Document(parts)))) => parts.into(),
+                (Form::Second, Some(_)) => {
+                    return Err(damaged("its extra part is no document".into()));
+                }
             },
         }),
     };
@@ -252,11 +270,16 @@ mod tests {
         position.extra = Extra::from(doc! {
             "listeners": { "version": 7_i64 },
             "of a later release": [1_i32, 2.5, { "deep": Bson::Null }],
+            "in its order": { "z": 1_i32, "a": f64::NAN, "m": { "y": 1_i64 } },
         });
         let text = String::from_utf8(encode(&with_parts, None).unwrap()).unwrap();
         assert!(text.starts_with(r#"{"version":2,"#), "{text}");
         let again = decode(text.as_bytes(), "here").unwrap();
-        assert_eq!(again, with_parts);
+        let bytes = |record: &Record| {
+            let extra = &record.position.as_ref().unwrap().extra;
+            extra.as_document().unwrap().to_vec().unwrap()
+        };
+        assert_eq!(bytes(&again), bytes(&with_parts));
         // Byte for byte: nothing that is not known is written otherwise.
         assert_eq!(encode(&again, None).unwrap(), text.as_bytes());
 

@@ -179,7 +179,7 @@ impl Store {
         matches!(self.backend, Backend::Kafka(_) | Backend::MongoDb(_))
             && self.committed.as_ref().is_some_and(|committed| {
                 committed.seq == checkpoint.position.seq
-                    && committed.extra == checkpoint.position.extra
+                    && committed.extra.is(&checkpoint.position.extra)
             })
             && self
                 .written

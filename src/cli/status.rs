@@ -80,7 +80,33 @@ fn several(health: &Value, status: &Value) -> String {
             let _ = write!(out, ", {owner}");
         }
     }
+    for stream in &names {
+        let label = format!("{}: ", name(stream));
+        listeners(&mut out, &stream["components"]["listeners"], &label);
+    }
     out
+}
+
+/// How the listeners of a stream do, where it has any, with what is wrong with each.
+fn listeners(out: &mut String, listeners: &Value, stream: &str) {
+    if listeners["state"] != "on" {
+        return;
+    }
+    let _ = write!(
+        out,
+        "\nlisteners   {stream}{} active, {} disabled, {} invalid",
+        word(&listeners["active"]),
+        word(&listeners["disabled"]),
+        word(&listeners["failed"])
+    );
+    for each in listeners["invalid"].as_array().into_iter().flatten() {
+        let _ = write!(
+            out,
+            "\n            {}: {}",
+            word(&each["id"]),
+            word(&each["reason"])
+        );
+    }
 }
 
 fn text(health: &Value, status: &Value) -> String {
@@ -128,24 +154,7 @@ fn text(health: &Value, status: &Value) -> String {
             word(&status["checkpointAgeSeconds"])
         );
     }
-    let listeners = &health["components"]["listeners"];
-    if listeners["state"] == "on" {
-        let _ = write!(
-            out,
-            "\nlisteners   {} active, {} disabled, {} invalid",
-            word(&listeners["active"]),
-            word(&listeners["disabled"]),
-            word(&listeners["failed"])
-        );
-        for each in listeners["invalid"].as_array().into_iter().flatten() {
-            let _ = write!(
-                out,
-                "\n            {}: {}",
-                word(&each["id"]),
-                word(&each["reason"])
-            );
-        }
-    }
+    listeners(&mut out, &health["components"]["listeners"], "");
     for wait in health["waiting"].as_array().into_iter().flatten() {
         let _ = write!(
             out,
@@ -220,7 +229,9 @@ store       stored";
             "streams": [
                 {"stream": "w:shop", "name": "shop", "state": "running", "status": "healthy"},
                 {"stream": "w:tenants", "name": "tenants", "state": "running", "status": "unhealthy",
-                    "reason": "kafka cannot be reached"},
+                    "reason": "kafka cannot be reached",
+                    "components": {"listeners": {"state": "on", "active": 3, "disabled": 0, "failed": 1,
+                        "invalid": [{"id": "a", "reason": "jobName: is missing"}]}}},
             ],
         });
         let status = json!({"streams": [
@@ -231,7 +242,9 @@ degraded: 1 of 2 streams unhealthy; tenants: kafka cannot be reached
 
 stream   state         behind    events/s  health
 shop     running        0.0 s        12.5  healthy
-tenants  running       90.0 s         0.0  unhealthy: kafka cannot be reached";
+tenants  running       90.0 s         0.0  unhealthy: kafka cannot be reached
+listeners   tenants: 3 active, 0 disabled, 1 invalid
+            a: jobName: is missing";
         assert_eq!(several(&health, &status), wanted);
     }
 }

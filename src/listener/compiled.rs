@@ -65,7 +65,10 @@ enum Read {
     Idle {
         name: String,
     },
-    Settings(Settings),
+    Settings {
+        name: String,
+        settings: Settings,
+    },
     WrongSettings {
         name: String,
         reason: String,
@@ -78,7 +81,7 @@ impl Read {
         match self {
             Self::Listener(listener) => Some(&listener.tag.id),
             Self::Idle { name } => Some(name),
-            Self::Settings(_) | Self::WrongSettings { .. } => None,
+            Self::Settings { .. } | Self::WrongSettings { .. } => None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A listener as its users write it: read and checked, with everything that is wrong at once.
 
 use super::document;
+use super::fields::REFUSED;
 use super::filter::Filter;
 use crate::change::operations::Operations;
 use crate::route::{Template, is_legal};
@@ -27,7 +28,7 @@ impl fmt::Display for Problem {
 /// Problems as one sentence.
 pub fn told(problems: &[Problem]) -> String {
     let problems: Vec<_> = problems.iter().map(Problem::to_string).collect();
-    problems.join("; ")
+    document::plain(&problems.join("; "))
 }
 
 /// A listener that is right in itself. Whether its topic may be used is for the router to say.
@@ -49,6 +50,9 @@ pub struct Definition {
     pub is_active: bool,
 }
 
+/// The longest name of a job, in bytes.
+const LONGEST_JOB: usize = 512;
+
 /// What a job's topic is called where the listener names none.
 const JOBS: &str = "jobs.";
 
@@ -58,15 +62,7 @@ impl Definition {
     /// # Errors
     /// Everything that is wrong, at once.
     pub fn read(document: &Document) -> Result<Self, Vec<Problem>> {
-        let mut reading = Reading::of(document);
-        if document::is_too_large(document) {
-            let most = document::LARGEST >> 10;
-            reading.wrong(
-                "",
-                format!("the document is too large: more than {most} KiB, or 900 kB as JSON; make it smaller"),
-            );
-            return Err(reading.problems);
-        }
+        let mut reading = Reading::begin(document)?;
         let collection = reading.required_text("collection", "give a collection's name");
         if collection.starts_with("system.") {
             reading.wrong("collection", "collections of the server are never watched");
@@ -76,10 +72,16 @@ impl Definition {
         let filter = reading.filter();
         let document_key = reading.document_key();
         let job = reading.required_text("jobName", "give the name of the job");
+        if job.len() > LONGEST_JOB {
+            reading.wrong(
+                "jobName",
+                format!("has more than {LONGEST_JOB} bytes; it is a header of each record"),
+            );
+        }
         let (topic, topic_text) = reading.topic(&job);
         let priority = reading.priority();
         let is_active = reading.flag("isActive").unwrap_or(true);
-        if let Some(unknown) = ["collation", "pipeline"]
+        if let Some(unknown) = REFUSED
             .into_iter()
             .find(|name| document.contains_key(*name))
         {
@@ -110,10 +112,14 @@ pub(super) struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
-    pub(super) fn of(document: &'a Document) -> Self {
-        Self {
-            document,
-            problems: Vec::new(),
+    /// # Errors
+    /// What cannot be held of the document: nothing else is looked at then.
+    pub(super) fn begin(document: &'a Document) -> Result<Self, Vec<Problem>> {
+        let problems = document::problems(document);
+        let reading = Self { document, problems };
+        match reading.problems.is_empty() {
+            true => Ok(reading),
+            false => Err(reading.problems),
         }
     }
 

@@ -1,30 +1,52 @@
 //! A listener's document as it is held: what of it counts, and how its changes are applied.
 
+mod held;
+
+pub use held::{held, problems, without_fields};
+
 use super::fields;
 use crate::change::event::{Event, Operation};
+use crate::change::extended_json::Extended;
 use crate::change::raw::{self, Element};
+use bson::oid::ObjectId;
 use bson::{Bson, Document, RawDocument};
+use serde::de::IgnoredAny;
+use serde_json::Value;
 
-/// What is held of one document at most, in bytes of BSON.
-pub const LARGEST: usize = 128 << 10;
-
-/// And as Extended JSON: less than a record of Kafka holds by default, in which it is stored.
-const LARGEST_JSON: usize = 900_000;
-
-/// No BSON of this size is longer than that as Extended JSON: a number of nine bytes may have 330 digits.
-const SMALL: usize = 16 << 10;
-
-/// The field that stands in a held document for all others where they are too large to be held.
-const TOO_LARGE: &str = "tooLarge";
-
-/// A listener's `_id` as text: in headers, metrics and logs.
+/// A listener's `_id` as text: in headers, metrics and logs. No two `_id`s have the same: a string that another
+/// value is written like stands in quotation marks.
 pub fn id_text(id: &Bson) -> String {
     match id {
         Bson::ObjectId(id) => id.to_hex(),
+        Bson::String(text) if is_written_like_another(text) => {
+            plain(&Value::from(text.as_str()).to_string())
+        }
         Bson::String(text) => text.clone(),
-        other => other.clone().into_relaxed_extjson().to_string(),
+        other => Extended::relaxed(other).line(),
     }
 }
+
+fn is_written_like_another(text: &str) -> bool {
+    ObjectId::parse_str(text).is_ok()
+        || serde_json::from_str::<IgnoredAny>(text).is_ok()
+        // Neither a log nor a terminal is to be written to by whoever writes listeners.
+        || text.contains(char::is_control)
+}
+
+/// Text of a listener as it is shown: control characters by their numbers.
+pub fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c.is_control() {
+            true => plain.extend(c.escape_default()),
+            false => plain.push(c),
+        }
+    }
+    plain
+}
+
+/// Why a document, or a field, is left out that the server has and this program cannot read.
+pub const UNREADABLE: &str = "cannot be read: it holds text that is not valid UTF-8";
 
 /// An `_id` whose text is longer is no listener's: it becomes a header of each record.
 pub const LONGEST_ID: usize = 512;
@@ -40,40 +62,6 @@ pub enum Change {
     Nothing,
 }
 
-/// What a whole document becomes when it is held.
-pub fn held(document: &Document) -> Document {
-    let mut held = Document::new();
-    for field in fields::held() {
-        if let Some(value) = document.get(field) {
-            held.insert(field, value.clone());
-        }
-    }
-    bounded(held)
-}
-
-fn bounded(held: Document) -> Document {
-    let bytes = held.to_vec().map_or(usize::MAX, |bytes| bytes.len());
-    let as_json = || {
-        Bson::Document(held.clone())
-            .into_canonical_extjson()
-            .to_string()
-    };
-    if bytes <= SMALL || (bytes <= LARGEST && as_json().len() <= LARGEST_JSON) {
-        return held;
-    }
-    let mut marked = Document::new();
-    if let Some(id) = held.get("_id") {
-        marked.insert("_id", id.clone());
-    }
-    marked.insert(TOO_LARGE, true);
-    marked
-}
-
-/// Whether the document was too large to be held.
-pub fn is_too_large(held: &Document) -> bool {
-    held.contains_key(TOO_LARGE)
-}
-
 /// What an event of the listeners' collection makes of the document that is `held`. An update is applied from
 /// its description: a document that the server looks up may be of a later time.
 pub fn change(held_before: Option<&Document>, event: &Event<'_>) -> Change {
@@ -84,10 +72,15 @@ pub fn change(held_before: Option<&Document>, event: &Event<'_>) -> Change {
         },
         Operation::Insert | Operation::Replace => {
             let document = event.full_document.and_then(|full| full.as_document());
-            match document.and_then(document_of) {
-                Some(document) => put(held_before, held(&document)),
-                None => Change::Nothing,
-            }
+            let after = match document.map(document_of) {
+                Some(Some(document)) => held(&document),
+                Some(None) => without(event, UNREADABLE),
+                None => without(
+                    event,
+                    "the document is too large to be sent; make it smaller",
+                ),
+            };
+            after.map_or(Change::Nothing, |after| put(held_before, after))
         }
         Operation::Update => {
             let Some(before) = held_before else {
@@ -97,20 +90,32 @@ pub fn change(held_before: Option<&Document>, event: &Event<'_>) -> Change {
             if let Some(description) = event.update_description {
                 update(&mut after, description);
             }
-            put(held_before, bounded(after))
+            put(held_before, held::bounded(after))
         }
         _ => Change::Nothing,
     }
 }
 
+/// What is held where an event does not tell what the document is.
+fn without(event: &Event<'_>, why: &str) -> Option<Document> {
+    without_fields(&value_of(&event.document_id()?)?, why)
+}
+
+/// Whether two documents are the same: also the order of their fields counts, as to a filter, and a number that is
+/// none equals itself.
+pub fn is_same(one: &Document, other: &Document) -> bool {
+    one.to_vec().ok() == other.to_vec().ok()
+}
+
 fn put(before: Option<&Document>, after: Document) -> Change {
-    match before == Some(&after) {
+    match before.is_some_and(|before| is_same(before, &after)) {
         true => Change::Nothing,
         false => Change::Put(after),
     }
 }
 
-fn document_of(bytes: &[u8]) -> Option<Document> {
+/// A document of these bytes; none where it cannot be read.
+pub fn document_of(bytes: &[u8]) -> Option<Document> {
     Document::try_from(RawDocument::from_bytes(bytes).ok()?).ok()
 }
 
@@ -134,6 +139,7 @@ fn update(document: &mut Document, description: &[u8]) {
     for removed in elements(part("removedFields").and_then(|list| list.as_array())) {
         if let Some(path) = removed.as_str()
             && let Some(names) = names_of(document, path, paths)
+            && reaches(document, &names)
             && let Some((last, parents)) = names.split_last()
         {
             match find(document, parents) {
@@ -150,10 +156,25 @@ fn update(document: &mut Document, description: &[u8]) {
     for updated in elements(part("updatedFields").and_then(|fields| fields.as_document())) {
         if let Ok(path) = std::str::from_utf8(updated.name)
             && let Some(names) = names_of(document, path, paths)
-            && let Some(value) = value_of(&updated)
+            && reaches(document, &names)
         {
-            set(document, &names, value);
+            match value_of(&updated) {
+                Some(value) => set(document, &names, value),
+                None => held::leave_out(document, &names[0], UNREADABLE),
+            }
         }
+    }
+}
+
+/// Whether what the names lead to can be changed: not a part of what is left out. A field as a whole always can.
+fn reaches(document: &mut Document, names: &[String]) -> bool {
+    match names {
+        [] => false,
+        [field] => {
+            held::set_anew(document, field);
+            true
+        }
+        [field, ..] => !held::is_left_out(document, field),
     }
 }
 

@@ -2,7 +2,7 @@
 //! that is wrong. A stream asks less: what it does not know is the users' own.
 
 use super::definition::{Definition, Problem};
-use super::document::id_text;
+use super::document::{id_text, plain};
 use super::fields::{self, Kind};
 use super::settings::Settings;
 use crate::config::nearest_of;
@@ -117,13 +117,13 @@ pub fn id_of(document: &Document) -> Bson {
 
 /// What a person calls it.
 pub fn title(document: &Document) -> String {
-    let text = |field: &str| document.get_str(field).unwrap_or("?").to_owned();
+    let text = |field: &str| plain(document.get_str(field).unwrap_or("?"));
     if is_of_database(document) {
         return format!("database {}", text("database"));
     }
     let collection = text("collection");
     let at = match document.get_str("database") {
-        Ok(database) => format!("{database}.{collection}"),
+        Ok(database) => format!("{}.{collection}", plain(database)),
         Err(_) => collection,
     };
     let key = document

@@ -163,11 +163,16 @@ pub const ALL: [Field; 18] = [
 /// Fields that are not given in a file: whoever writes the document sets them.
 pub const WRITTEN: [&str; 4] = ["createdAt", "updatedAt", "status", "lockInfo"];
 
+/// Fields that a query or a change stream may have, and a listener may not: it would not do what they say.
+pub(super) const REFUSED: [&str; 2] = ["collation", "pipeline"];
+
 /// The fields that say what a listener does, or settings say. Whatever else is in the document is its users' own
 /// business, or written by Tailwater, and is neither held nor stored.
 pub(super) fn held() -> impl Iterator<Item = &'static str> {
     let names = ALL.iter().map(|field| field.name);
-    names.filter(|name| *name != "metadata" && !WRITTEN.contains(name))
+    names
+        .filter(|name| *name != "metadata" && !WRITTEN.contains(name))
+        .chain(REFUSED)
 }
 
 /// The fields of one kind.

@@ -11,6 +11,7 @@ use crate::route::{
     Changed, Interest, Route, RouteError, Router, Target, TargetId, Targets, TopicId, TopicTable,
 };
 use crate::status::listeners::Statuses;
+use bson::Bson;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -38,6 +39,8 @@ pub struct ListenerRouter {
 #[derive(Debug, Clone)]
 struct Listening {
     settings: Arc<Listeners>,
+    /// Of which position they are in force, where that is known.
+    at: Option<Extra>,
     set: Set,
     compiled: Compiled,
 }
@@ -74,6 +77,7 @@ impl ListenerRouter {
         let at = settings.at.to_string();
         Self {
             listening: Some(Listening {
+                at: None,
                 set: Set::found(&at, &[]),
                 compiled: Compiled::new(Arc::clone(&settings), statuses, admission),
                 settings,
@@ -121,12 +125,28 @@ impl ListenerRouter {
     /// # Errors
     /// [`CheckpointFailed`](crate::error::Code::CheckpointFailed) where they cannot be read.
     pub fn at(&self, extra: &Extra) -> Result<Self, Error> {
-        if self.listening.is_some()
-            && let Some(set) = Set::of(extra)?
-        {
-            return Ok(self.with_set(set));
+        let known = self
+            .listening
+            .as_ref()
+            .and_then(|listening| listening.at.as_ref());
+        if self.listening.is_none() || known.is_some_and(|known| known.is(extra)) {
+            return Ok(self.clone());
         }
-        Ok(self.clone())
+        let Some(set) = Set::of(extra)? else {
+            return Ok(self.clone());
+        };
+        let mut router = self.with_set(set);
+        if let Some(listening) = &mut router.listening {
+            listening.at = Some(extra.clone());
+        }
+        Ok(router)
+    }
+
+    /// Whether the listeners of a position are in force.
+    pub fn knows_listeners(&self) -> bool {
+        self.listening
+            .as_ref()
+            .is_some_and(|listening| listening.at.is_some())
     }
 
     /// The same with these listeners in force.
@@ -134,7 +154,9 @@ impl ListenerRouter {
     pub fn with_set(&self, set: Set) -> Self {
         let mut router = self.clone();
         if let Some(listening) = &mut router.listening {
-            listening.compiled.all(&set, &router.router);
+            listening.compiled.read_all(&set, &router.router);
+            listening.compiled.arrange();
+            listening.at = None;
             listening.set = set;
         }
         router
@@ -181,20 +203,31 @@ impl Route for ListenerRouter {
         let Some(listening) = &mut self.listening else {
             return Changed::Nothing;
         };
+        listening.at = None;
         match event.operation {
             Operation::Rename if listening.is_replaced_by(event) => return Changed::Unknown,
             Operation::Drop | Operation::DropDatabase | Operation::Rename => {
                 listening.set.clear();
-                listening.compiled.all(&listening.set, &self.router);
+                listening.compiled.read_all(&listening.set, &self.router);
             }
             _ => {
                 let Some(id) = listening.set.apply(event) else {
                     return Changed::Nothing;
                 };
-                listening.compiled.one(&id, &listening.set, &self.router);
+                listening
+                    .compiled
+                    .read_one(&id, &listening.set, &self.router);
             }
         }
-        Changed::To(listening.set.to_bson())
+        Changed::Listeners
+    }
+
+    fn put_in_force(&mut self) -> Bson {
+        let Some(listening) = &mut self.listening else {
+            return Bson::Null;
+        };
+        listening.compiled.arrange();
+        listening.set.to_bson()
     }
 
     fn interest(&self) -> Interest {

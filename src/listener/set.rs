@@ -15,8 +15,9 @@ const MOST: usize = 8 << 20;
 /// How many documents a set has at most: with each change all of them are looked at.
 const MOST_DOCUMENTS: usize = 20_000;
 
-/// The field of a held document for which there was no room.
-const NO_ROOM: &str = "noRoom";
+/// What is said of a document for which there is no room.
+const NO_ROOM: &str =
+    "the listeners have more than 8 MiB together; remove some, then replace this one";
 
 /// An `_id`: its type, and its bytes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,8 +59,10 @@ impl Set {
             is_told_full: false,
         };
         for document in documents {
-            if let Some(id) = document.get("_id").and_then(Id::of_bson) {
-                set.put(id, held(document));
+            if let Some(id) = document.get("_id").and_then(Id::of_bson)
+                && let Some(document) = held(document)
+            {
+                set.put(id, document);
             }
         }
         set
@@ -138,14 +141,12 @@ impl Set {
             }
             return;
         }
-        let document = match self.bytes + size(&document) > MOST {
-            false => document,
-            true => {
-                let mut marked = Document::new();
-                marked.extend(document.get("_id").map(|id| ("_id".to_owned(), id.clone())));
-                marked.insert(NO_ROOM, true);
-                marked
-            }
+        let has_room = self.bytes + size(&document) <= MOST;
+        let Some(document) = (match (has_room, document.get("_id")) {
+            (false, Some(id)) => document::without_fields(id, NO_ROOM),
+            _ => Some(document),
+        }) else {
+            return;
         };
         self.bytes += size(&document);
         self.documents.insert(id, document);
@@ -157,11 +158,6 @@ impl Set {
 
     pub fn document(&self, id: &Id) -> Option<&Document> {
         self.documents.get(id)
-    }
-
-    /// Whether there was no room for a held document.
-    pub fn has_no_room(document: &Document) -> bool {
-        document.contains_key(NO_ROOM)
     }
 }
 

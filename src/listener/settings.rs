@@ -30,7 +30,7 @@ impl Settings {
     /// # Errors
     /// Everything that is wrong, at once.
     pub fn read(document: &Document) -> Result<Self, Vec<Problem>> {
-        let mut reading = Reading::of(document);
+        let mut reading = Reading::begin(document)?;
         let settings = Self {
             database: reading.required_text(
                 "database",

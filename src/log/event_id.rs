@@ -30,6 +30,7 @@ events! {
     LISTENERS_READ "listeners_read";
     LISTENERS_INDEX "listeners_index";
     LISTENERS_BOOTSTRAPPED "listeners_bootstrapped";
+    LISTENERS_NOT_BOOTSTRAPPED "listeners_not_bootstrapped";
     LISTENERS_STATUS "listeners_status";
     LISTENERS_HEARTBEAT "listeners_heartbeat";
     PRODUCER_RESTARTED "producer_restarted";

@@ -16,12 +16,12 @@ use crate::change::event::Event;
 use std::sync::Arc;
 
 /// What an event has made of the listeners.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Changed {
     /// They are as before.
     Nothing,
-    /// A position behind the event holds this of them.
-    To(bson::Bson),
+    /// They are others, in force from [`Route::put_in_force`] on.
+    Listeners,
     /// Another collection has taken the place of theirs: what is in it does not come with the stream.
     Unknown,
 }
@@ -58,9 +58,14 @@ pub trait Route: Clone {
         false
     }
 
-    /// Applies a change of the listeners: from here on they are in force as it says.
+    /// Applies a change of the listeners. Many often come at once: they are put in force together.
     fn change(&mut self, _event: &Event<'_>) -> Changed {
         Changed::Nothing
+    }
+
+    /// Puts the changes so far in force. What a position behind them holds of the listeners.
+    fn put_in_force(&mut self) -> bson::Bson {
+        bson::Bson::Null
     }
 
     /// What listeners want of the stream now.

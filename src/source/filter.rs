@@ -229,7 +229,7 @@ impl Filter {
     }
 
     /// Whether a stream of the deployment looks at this database at all.
-    pub(super) fn watches_database(&self, database: &str) -> bool {
+    pub fn watches_database(&self, database: &str) -> bool {
         if let Some(only) = &self.only {
             return only == database;
         }

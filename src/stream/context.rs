@@ -1,6 +1,6 @@
 //! What the parts of one stream share, from its start to its end.
 
-use super::listening;
+use super::listening::{self, Missing};
 use super::shared::Shared;
 use crate::change::position::Position;
 use crate::config::StreamSpec;
@@ -19,6 +19,8 @@ pub struct StreamContext {
     pub opener: Opener,
     pub router: ListenerRouter,
     pub topics: Topics,
+    /// What could not be made in the listeners' collection.
+    pub missing: Missing,
 }
 
 impl StreamContext {
@@ -27,7 +29,8 @@ impl StreamContext {
     /// # Errors
     /// Where the position's listeners cannot be read.
     pub fn opener_at(&self, position: &Position) -> Result<Opener, Error> {
-        listening::opener_at(&self.opener, &self.router, position)
+        let router = self.router.at(&position.extra)?;
+        Ok(listening::opener_for(&self.opener, &router))
     }
 
     /// What is seen of the stream from outside.

@@ -1,8 +1,10 @@
 //! The listeners of a stream: what each may have of it, and which are in force where it begins.
 
 mod check;
+mod prepare;
 
 pub use check::check;
+pub use prepare::Missing;
 
 use super::context::StreamContext;
 use super::waiting::{pause_before_retry, retrying};
@@ -15,11 +17,11 @@ use crate::listener::{Admission, Definition, ListenerRouter, Set};
 use crate::log::event_id;
 use crate::route::{Route, Router};
 use crate::source::Filter;
-use crate::source::listeners::{bootstrap, collection, indexes};
+use crate::source::listeners::{bootstrap, collection};
 use crate::source::opener::Opener;
 use crate::status::listeners::Statuses;
 use crate::status::waiting::Awaited;
-use futures_util::FutureExt;
+use futures_util::{FutureExt, TryFutureExt};
 use std::sync::Arc;
 
 /// The router of a stream, which tells in `statuses` how its listeners do.
@@ -67,25 +69,25 @@ fn admission(spec: &StreamSpec) -> Admission {
     }))
 }
 
-/// The opener, for what listeners want at a position.
-///
-/// # Errors
-/// Where the position's listeners cannot be read.
-pub fn opener_at(
-    opener: &Opener,
-    router: &ListenerRouter,
-    position: &Position,
-) -> Result<Opener, Error> {
+/// The opener, for what listeners want who are in force in `router`.
+pub fn opener_for(opener: &Opener, router: &ListenerRouter) -> Opener {
     let mut opener = opener.clone();
-    if Set::of(&position.extra)?.is_some() {
-        opener.watch.ask(&router.at(&position.extra)?.interest());
+    if router.knows_listeners() {
+        opener.watch.ask(&router.interest());
     }
-    Ok(opener)
+    opener
+}
+
+/// What a stream begins with.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Begun {
+    /// Whether the listeners were read anew.
+    pub are_read: bool,
+    pub missing: Missing,
 }
 
 /// Sees to it that a position where a stream begins holds the listeners in force there, and that they are stored
-/// before an event is read: a restart from the same position must give its events the same records. Whether they
-/// were read anew.
+/// before an event is read: a restart from the same position must give its events the same records.
 ///
 /// # Errors
 /// What is permanent, or was not over within `RECONNECT_MAX_RETRIES`.
@@ -94,19 +96,20 @@ pub async fn begin(
     listeners: Option<&Listeners>,
     position: &mut Position,
     store: &mut Store,
-) -> Result<bool, Error> {
+) -> Result<Begun, Error> {
+    let mut begun = Begun::default();
     let Some(listeners) = listeners else {
         // They would be of an older time when they are wanted again.
         position.extra = position.extra.with(Extra::LISTENERS, None);
-        return Ok(false);
+        return Ok(begun);
     };
     if !opener.board.dry_run.get() {
-        prepare(opener, listeners).await?;
+        begun.missing = prepare::prepare(opener, listeners).await?;
     }
     if let Some(set) = Set::of(&position.extra)?
         && set.at() == listeners.at.to_string()
     {
-        return Ok(false);
+        return Ok(begun);
     }
     position.extra = read(opener, listeners, &position.extra).await?;
     let mut delays = opener.delays();
@@ -114,7 +117,8 @@ pub async fn begin(
     while let Err(error) = store.amend(position.extra.clone()).await {
         pause_before_retry(error.into(), &mut delays, &waiting).await?;
     }
-    Ok(true)
+    begun.are_read = true;
+    Ok(begun)
 }
 
 /// The position with the listeners as they are now, where it has none: another collection has taken the place of
@@ -129,27 +133,6 @@ pub async fn known(context: &StreamContext, mut position: Position) -> Result<Po
         position.extra = read(&context.opener, listeners, &position.extra).await?;
     }
     Ok(position)
-}
-
-/// Makes the index of the listeners' collection, and the listeners of `LISTENERS_BOOTSTRAP` where they are missing.
-async fn prepare(opener: &Opener, listeners: &Listeners) -> Result<(), Error> {
-    let waiting = [opener.board.waits.begin(Awaited::MongoDb)];
-    let (client, at) = (&opener.client, &listeners.at);
-    if let Err(problem) = indexes::ensure(client, at).await {
-        tracing::warn!(
-            event_id = event_id::LISTENERS_INDEX,
-            collection = %at,
-            index = indexes::NAME,
-            "the unique index of the listeners cannot be made: {problem}"
-        );
-    }
-    let Some(bootstrap) = &listeners.bootstrap else {
-        return Ok(());
-    };
-    retrying(opener.retry, &waiting, || {
-        bootstrap::run(client, at, bootstrap).boxed()
-    })
-    .await
 }
 
 /// Reads the file of `LISTENERS_BOOTSTRAP`, for what is wrong with it.
@@ -170,8 +153,11 @@ pub fn check_bootstrap(spec: &StreamSpec) -> Result<(), Error> {
 /// As [`begin`].
 pub async fn read(opener: &Opener, listeners: &Listeners, extra: &Extra) -> Result<Extra, Error> {
     let waiting = [opener.board.waits.begin(Awaited::MongoDb)];
+    let stage = opener.stage();
     let documents = retrying(opener.retry, &waiting, || {
-        collection::all(&opener.client, &listeners.at).boxed()
+        let read = collection::all_at(&opener.client, &listeners.at, stage);
+        read.inspect_err(|error| opener.board.source_error.set(error.detail.as_str()))
+            .boxed()
     })
     .await?;
     let at = listeners.at.to_string();

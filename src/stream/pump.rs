@@ -89,6 +89,9 @@ pub struct Pump<'a, P: Produce = Producer, R: Route = ListenerRouter> {
     in_hand: Option<Arc<Reply>>,
     /// What the server is asked for, where listeners change that.
     reading: Reading,
+    /// Whether listeners have changed since they were put in force. No event is taken up meanwhile, and no position
+    /// given out.
+    is_changing: bool,
     /// Whether another collection has taken the place of the listeners'.
     is_replaced: bool,
     /// Operations that are not known here, and of which that was said.
@@ -137,6 +140,7 @@ impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
             merger: Merger::default(),
             in_hand: None,
             reading: Reading::new(parts.requests, parts.router.interest()),
+            is_changing: false,
             is_replaced: false,
             told_operations: BTreeSet::new(),
             hints,
@@ -210,6 +214,8 @@ impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
                 self.in_hand = Some(Arc::clone(&reply));
                 let step = self.reply(&reply).await;
                 self.in_hand = None;
+                // However it has ended: what is given out from here on holds the listeners as they are.
+                self.put_in_force();
                 step
             }
             Fetched::Refused(reply, fault) => self.unreadable(&reply, fault).await,
@@ -229,7 +235,10 @@ impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
             let event = Event::parse(raw.map_err(malformed)?).map_err(malformed)?;
             let seq = self.outlet.reached().seq.next();
             self.board.events.add(1);
-            if self.takes_change(&event) || self.wanted(&event).is_none() {
+            if self.takes_change(&event) {
+                self.leave_out(&event);
+                self.put_in_force();
+            } else if self.wanted(&event).is_none() {
                 self.leave_out(&event);
             } else {
                 let reason = Reason::Unreadable(fault);
@@ -250,8 +259,14 @@ impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
             if count % LOOK_UP == 0 && self.stop.is_cancelled() {
                 return Err(End::Stopped);
             }
-            count += 1;
             let event = Event::parse(raw).map_err(malformed)?;
+            if self.is_changing && !self.router.changes_with(&event) {
+                self.put_in_force();
+                if self.widen() {
+                    return self.read_anew(count);
+                }
+            }
+            count += 1;
             last = event.operation;
             last_time = event.cluster_time;
             match self.merger.take(&event).map_err(malformed)? {
@@ -263,11 +278,12 @@ impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
                 }
             }
             if self.widen() {
-                // What follows comes again, with what is wanted from here on.
-                self.counts.flush();
-                self.board.events.add(count);
-                return Ok(());
+                return self.read_anew(count);
             }
+        }
+        self.put_in_force();
+        if self.widen() {
+            return self.read_anew(count);
         }
         self.counts.flush();
         // Both times are the cluster's own: no clock here can make it look late.
@@ -299,6 +315,13 @@ impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
             self.outlet.pass(&token, time.flatten());
             self.narrow();
         }
+        Ok(())
+    }
+
+    /// Ends a reply after so many events: what follows comes again, with what is wanted from here on.
+    fn read_anew(&mut self, count: u64) -> Step {
+        self.counts.flush();
+        self.board.events.add(count);
         Ok(())
     }
 }

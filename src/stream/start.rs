@@ -108,7 +108,8 @@ pub async fn open(
     };
     let mut opened = match checkpoint {
         Some(checkpoint) => {
-            let opener = listening::opener_at(&opener, &router, &checkpoint.position)?;
+            router = router.at(&checkpoint.position.extra)?;
+            let opener = listening::opener_for(&opener, &router);
             resume(&opener, &claimant, checkpoint).await?
         }
         None => {
@@ -121,12 +122,17 @@ pub async fn open(
             .await?
         }
     };
+    let mut missing = listening::Missing::default();
     if let Some(opened) = &mut opened {
         let listeners = spec.source.listeners.as_ref();
-        if listening::begin(&opener, listeners, &mut opened.position, &mut store).await? {
+        let begun = listening::begin(&opener, listeners, &mut opened.position, &mut store).await?;
+        if begun.are_read {
             // It was opened for everything.
             opened.cursor = None;
         }
+        missing = begun.missing;
+        // Read once: the incarnation that begins here finds it so.
+        router = router.at(&opened.position.extra)?;
     }
     board.checkpoint_loaded.set(true);
     if let Some(capabilities) = opener.watch.capabilities.describe() {
@@ -138,6 +144,7 @@ pub async fn open(
         opener,
         router,
         topics,
+        missing,
     };
     Ok(opened.map(|opened| (context, opened, store)))
 }

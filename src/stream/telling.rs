@@ -2,9 +2,10 @@
 //! None of it is in the way of the stream.
 
 use super::context::StreamContext;
-use crate::change::namespace::Namespace;
-use crate::config::Scope;
+use super::listening::Missing;
+use crate::config::{Listeners, Scope};
 use crate::log::event_id;
+use crate::source::Filter;
 use crate::source::listeners::written::{AT_ONCE, Server};
 use crate::status::Board;
 use crate::status::listeners::{Shown, State};
@@ -24,12 +25,15 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Tells of the listeners of one stream.
 pub struct Telling {
     client: Client,
-    at: Namespace,
     board: Arc<Board>,
     scope: Scope,
+    reach: Filter,
     server: Server,
     /// Nothing is written in a dry run.
     is_writing: bool,
+    listeners: Listeners,
+    /// What is still to be made in their collection.
+    missing: Missing,
     /// What was told of each.
     told: BTreeMap<String, Told>,
     /// Whether the last write failed.
@@ -50,11 +54,13 @@ impl Telling {
         let board = context.board();
         Some(Self {
             client: context.shared.client.clone(),
-            at: listeners.at.clone(),
             board: Arc::clone(board),
             scope: context.spec.source.scope.clone(),
+            reach: Filter::of_listeners(&context.spec),
             server: Server::new(board.metrics.stream(), &context.shared.instance, epoch),
             is_writing: !context.shared.kafka.dry_run,
+            listeners: listeners.clone(),
+            missing: context.missing,
             told: BTreeMap::new(),
             is_failing: false,
             not_before: Instant::now(),
@@ -77,7 +83,10 @@ impl Telling {
                 self.write(&all).await;
             }
             if heartbeat.last.elapsed() >= SELDOM {
-                let databases = databases(&self.client, &self.scope, &self.board).await;
+                if !self.missing.is_nothing() {
+                    self.missing.make(&self.client, &self.listeners).await;
+                }
+                let databases = self.databases().await;
                 heartbeat.log(&self.board, &all, databases);
             }
         }
@@ -89,39 +98,60 @@ impl Telling {
         self.told
             .retain(|name, _| all.iter().any(|shown| shown.name == *name));
         let changed: Vec<_> = all.iter().filter(|shown| self.is_due(shown, now)).collect();
+        let mut problem = None;
         for some in changed.chunks(AT_ONCE) {
-            let written = self.server.write(&self.client, &self.at, some).await;
-            match &written {
-                Ok(()) if self.is_failing => {
-                    self.is_failing = false;
-                    tracing::info!(
-                        event_id = event_id::LISTENERS_STATUS,
-                        "the status of listeners is written again"
-                    );
-                }
-                Ok(()) => {}
-                Err(_) if self.is_failing => {}
+            let refused = match self
+                .server
+                .write(&self.client, &self.listeners.at, some)
+                .await
+            {
+                Ok(refused) => refused,
                 Err(error) => {
-                    self.is_failing = true;
-                    tracing::warn!(
-                        event_id = event_id::LISTENERS_STATUS,
-                        collection = %self.at,
-                        error,
-                        "the status of listeners cannot be written; they are served all the same"
-                    );
+                    problem = Some(error);
+                    break;
                 }
-            }
-            if written.is_err() {
-                self.not_before = now + SELDOM;
-                return;
-            }
-            for shown in some {
+            };
+            // Those that the server does not refuse are told all the same.
+            for shown in some.iter().filter(|shown| !refused.contains(&shown.name)) {
                 let told = Told {
                     shown: (*shown).clone(),
                     at: now,
                 };
                 self.told.insert(shown.name.clone(), told);
             }
+            if let Some(first) = refused.first() {
+                let more = refused.len() - 1;
+                problem = Some(format!(
+                    "the server refuses that of {first}, and of {more} others"
+                ));
+            }
+        }
+        if problem.is_some() {
+            self.not_before = now + SELDOM;
+        }
+        self.note(problem, !changed.is_empty());
+    }
+
+    /// Says whether the status can be written, when that is news.
+    fn note(&mut self, problem: Option<String>, was_written: bool) {
+        match problem {
+            None if self.is_failing && was_written => {
+                self.is_failing = false;
+                tracing::info!(
+                    event_id = event_id::LISTENERS_STATUS,
+                    "the status of listeners is written again"
+                );
+            }
+            Some(error) if !self.is_failing => {
+                self.is_failing = true;
+                tracing::warn!(
+                    event_id = event_id::LISTENERS_STATUS,
+                    collection = %self.listeners.at,
+                    error,
+                    "the status of listeners cannot be written; they are served all the same"
+                );
+            }
+            _ => {}
         }
     }
 
@@ -136,23 +166,20 @@ impl Telling {
             false => now.duration_since(told.at) >= 3 * LOOK,
         }
     }
-}
 
-/// How many databases the listeners have now. Where the server does not say, those that events came from.
-async fn databases(client: &Client, scope: &Scope, board: &Board) -> usize {
-    if matches!(scope, Scope::Database(_)) {
-        return 1;
-    }
-    let asked = async { client.list_database_names().await };
-    match tokio::time::timeout(PATIENCE, asked).await {
-        Ok(Ok(names)) => {
-            let own = |name: &str| matches!(name, "admin" | "config" | "local");
-            names
-                .iter()
-                .filter(|name| !own(name) && scope.holds(name))
-                .count()
+    /// How many databases the listeners have now. Where the server does not say, those that events came from.
+    async fn databases(&self) -> usize {
+        if matches!(self.scope, Scope::Database(_)) {
+            return 1;
         }
-        _ => board.metrics.databases().len(),
+        let asked = async { self.client.list_database_names().await };
+        match tokio::time::timeout(PATIENCE, asked).await {
+            Ok(Ok(names)) => names
+                .iter()
+                .filter(|name| self.reach.watches_database(name))
+                .count(),
+            _ => self.board.metrics.databases().len(),
+        }
     }
 }
 

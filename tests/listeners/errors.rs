@@ -135,7 +135,10 @@ async fn a_listener_s_topic_that_is_deleted_holds_up_nobody_else() {
         let of = kafka.records(&[&topic(&db, "stays")]).await;
         let is_there = ids(&of) == [1, 2, 3, 4];
         let health = process.get("/health").await;
-        (is_there && health.status == 200).then_some(())
+        // None of the other's is on its way any more, which a stop would wait for.
+        let page = process.get("/metrics").await;
+        let refused = page.metric("tailwater_listener_events_total", &[("outcome", "refused")]);
+        (is_there && health.status == 200 && refused >= Some(3.0)).then_some(())
     })
     .await;
     process.stop().await;

@@ -2,6 +2,7 @@
 
 mod asked;
 mod errors;
+mod hostile;
 mod places;
 mod random;
 

@@ -1,6 +1,7 @@
 //! What is around listeners: how they are made, kept as code, and seen.
 
 mod code;
+mod rights;
 mod seen;
 mod start;
 

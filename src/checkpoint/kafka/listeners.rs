@@ -5,6 +5,7 @@
 //! written anew, since what is stored is not known. So what an older one has left behind on the partition is never
 //! taken for a listener.
 
+use crate::change::extended_json::Extended;
 use crate::change::extra::Extra;
 use crate::checkpoint::Record;
 use crate::error::{Code, Error};
@@ -104,7 +105,7 @@ fn documents<'a>(stream: &str, extra: &'a Extra) -> BTreeMap<Vec<u8>, &'a Docume
     let documents = set.into_iter().flatten().filter_map(Bson::as_document);
     let key = |document: &'a Document| {
         let id = document.get("_id").cloned().unwrap_or(Bson::Null);
-        let key = format!("{stream}{SEPARATOR}{}", id.into_canonical_extjson());
+        let key = format!("{stream}{SEPARATOR}{}", Extended::canonical(&id).line());
         (key.into_bytes(), document)
     };
     documents.map(key).collect()
@@ -119,9 +120,11 @@ fn entries(
     let gone = known.keys().filter(|key| !wanted.contains_key(*key));
     let mut entries: Vec<Entry> = gone.map(|key| (key.clone(), None)).collect();
     for (key, document) in wanted {
-        if known.get(key) != Some(document) {
+        // As bytes: documents are equal in whatever order their fields are, and filters are not.
+        let bytes = |document: &Document| document.to_vec().ok();
+        if known.get(key).map(|known| bytes(known)) != Some(bytes(document)) {
             let value = doc! {GENERATION: generation, "listener": (*document).clone()};
-            let value = Bson::Document(value).into_canonical_extjson().to_string();
+            let value = Extended::canonical(&value.into()).line();
             entries.push((key.clone(), Some(value.into_bytes())));
         }
     }
@@ -194,8 +197,7 @@ impl Gathering {
     }
 
     fn listener(&self, value: &[u8]) -> Option<Document> {
-        let json: serde_json::Value = serde_json::from_slice(value).ok()?;
-        let Ok(Bson::Document(mut entry)) = Bson::try_from(json) else {
+        let Ok(Bson::Document(mut entry)) = serde_json::from_slice(value) else {
             return None;
         };
         let is_of_it = entry.get_str(GENERATION).ok() == Some(&self.generation);

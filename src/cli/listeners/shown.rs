@@ -6,7 +6,7 @@ use crate::cli::ask::NO;
 use crate::cli::complain;
 use crate::cli::{Output, print};
 use crate::error::{Code, Error};
-use crate::listener::document::id_text;
+use crate::listener::document::{id_text, plain};
 use crate::listener::entry::{self, Entry};
 use crate::listener::told;
 use crate::source::listeners::changes::of_file;
@@ -77,7 +77,7 @@ pub(super) async fn list(place: &Place, output: Output) -> Result<u8, Error> {
             state(document)
         );
         for status in statuses(document) {
-            let _ = writeln!(out, "    {status}");
+            let _ = writeln!(out, "    {}", plain(&status));
         }
     }
     let _ = writeln!(out, "{} in {}", documents.len(), place.at());

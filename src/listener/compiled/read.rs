@@ -2,7 +2,7 @@
 
 use super::{Compiled, Listener, Read};
 use crate::listener::definition::{Definition, told};
-use crate::listener::document::{LONGEST_ID, id_text};
+use crate::listener::document::{LONGEST_ID, id_text, plain};
 use crate::listener::entry::{is_of_database, kind_of};
 use crate::listener::index::{Entry, Index};
 use crate::listener::set::{Id, Set};
@@ -10,21 +10,20 @@ use crate::listener::settings::{DEFAULTS, Effective, Settings};
 use crate::route::{ListenerTag, RouteError, Router, TopicId};
 use crate::status::listeners::{Defined, State};
 use bson::{Bson, Document};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 impl Compiled {
-    /// Reads a whole set.
-    pub(in crate::listener) fn all(&mut self, set: &Set, router: &Router) {
+    /// Reads a whole set, which [`arrange`](Self::arrange) puts in force.
+    pub(in crate::listener) fn read_all(&mut self, set: &Set, router: &Router) {
         self.read = set
             .documents()
             .map(|(id, document)| (id.clone(), self.read(document, router)))
             .collect();
-        self.arrange();
     }
 
-    /// Reads the one document of a set that has changed.
-    pub(in crate::listener) fn one(&mut self, id: &Id, set: &Set, router: &Router) {
+    /// Reads the one document of a set that has changed, which [`arrange`](Self::arrange) puts in force.
+    pub(in crate::listener) fn read_one(&mut self, id: &Id, set: &Set, router: &Router) {
         match set.document(id) {
             Some(document) => {
                 let read = self.read(document, router);
@@ -34,7 +33,6 @@ impl Compiled {
                 self.read.remove(id);
             }
         }
-        self.arrange();
     }
 
     fn read(&self, document: &Document, router: &Router) -> Read {
@@ -43,7 +41,7 @@ impl Compiled {
         match is_of_database(document) {
             false => self.listener(document, &id, name, router),
             true => match Settings::read(document) {
-                Ok(settings) => Read::Settings(settings),
+                Ok(settings) => Read::Settings { name, settings },
                 Err(problems) => Read::WrongSettings {
                     name,
                     reason: told(&problems),
@@ -54,7 +52,7 @@ impl Compiled {
 
     fn listener(&self, document: &Document, id: &Bson, name: String, router: &Router) -> Read {
         let read = self.definition(document, &name);
-        let text = |field: &str| document.get_str(field).ok().map(str::to_owned);
+        let text = |field: &str| document.get_str(field).ok().map(plain);
         let described = |state| Defined {
             state,
             job: text("jobName").unwrap_or_default(),
@@ -105,9 +103,6 @@ impl Compiled {
                 "its _id has more than {LONGEST_ID} characters, and is a header of each record; use a shorter one"
             ));
         }
-        if Set::has_no_room(document) {
-            return Err("the listeners have more than 8 MiB together; remove some".to_owned());
-        }
         kind_of(document).map_err(|problem| problem.to_string())?;
         let definition = Definition::read(document).map_err(|problems| told(&problems))?;
         (self.admission.0)(&definition)?;
@@ -126,7 +121,7 @@ impl Compiled {
     }
 
     /// Makes what is asked from what was read.
-    fn arrange(&mut self) {
+    pub(in crate::listener) fn arrange(&mut self) {
         let mut index = Index::default();
         self.active.clear();
         self.by_target.clear();
@@ -158,23 +153,35 @@ impl Compiled {
     }
 
     fn arrange_settings(&mut self) {
-        let all = || {
-            self.read.values().filter_map(|read| match read {
-                Read::Settings(settings) => Some(settings),
-                _ => None,
-            })
-        };
-        let defaults = all().find(|settings| settings.database == DEFAULTS);
-        self.databases = all()
-            .filter(|settings| settings.database != DEFAULTS)
-            .map(|settings| (settings.database.clone(), settings.over(defaults).into()))
-            .collect();
-        self.defaults = defaults.cloned().map(Effective::from).unwrap_or_default();
-        let wrong = self.read.values().filter_map(|read| match read {
-            Read::WrongSettings { name, reason } => Some((name.clone(), reason.clone())),
-            _ => None,
+        let mut of = BTreeMap::<&str, (&str, &Settings)>::new();
+        let mut wrong = BTreeMap::new();
+        for read in self.read.values() {
+            match read {
+                Read::Settings { name, settings } => match of.get(settings.database.as_str()) {
+                    None => {
+                        of.insert(&settings.database, (name, settings));
+                    }
+                    Some((first, _)) => {
+                        let reason = format!(
+                            "database: those of {} are in {first} already; remove one of the two",
+                            plain(&settings.database)
+                        );
+                        wrong.insert(name.clone(), reason);
+                    }
+                },
+                Read::WrongSettings { name, reason } => {
+                    wrong.insert(name.clone(), reason.clone());
+                }
+                Read::Listener(_) | Read::Idle { .. } => {}
+            }
+        }
+        let defaults = of.remove(DEFAULTS).map(|(_, settings)| settings);
+        let own = of.values().map(|(_, settings)| {
+            let effective = settings.over(defaults).into();
+            (settings.database.clone(), effective)
         });
-        let wrong = wrong.collect();
+        self.databases = own.collect();
+        self.defaults = defaults.cloned().map(Effective::from).unwrap_or_default();
         self.statuses.wrong_settings(wrong);
     }
 }

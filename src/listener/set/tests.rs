@@ -85,7 +85,7 @@ fn a_set_has_a_bound() {
     let mut set = Set::found("d.l", &Vec::from_iter((0..100).map(large)));
     let refused = |set: &Set| {
         set.documents()
-            .filter(|(_, it)| Set::has_no_room(it))
+            .filter(|(_, it)| !document::problems(it).is_empty())
             .count()
     };
     assert_eq!(set.documents().count(), 100);

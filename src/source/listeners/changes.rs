@@ -1,13 +1,13 @@
 //! What it takes to bring the collection to what a file says, and doing it: each listener by itself, and only while it
 //! is still as it was seen.
 
-use super::collection::collection;
+use super::collection::{collection, failed};
 use super::create::{Created, create};
 use crate::change::namespace::Namespace;
 use crate::error::Error;
 use crate::listener::file::Item;
 use crate::listener::{entry, fields};
-use crate::mongo::errors::{self, Phase};
+use crate::mongo::errors::Stage;
 use bson::{Bson, DateTime, Document, doc};
 use mongodb::Client;
 
@@ -38,11 +38,13 @@ pub enum Done {
 
 /// The fields of a document that a file says.
 pub fn of_file(document: &Document) -> Document {
-    let mut document = entry::normal(document);
-    for field in fields::WRITTEN {
-        document.remove(field);
-    }
-    document
+    let fields = entry::normal(document).into_iter();
+    fields.filter(|(name, _)| is_of_file(name)).collect()
+}
+
+/// Whether a file says a field. One whose name an update would take for something else stays as it is.
+fn is_of_file(name: &str) -> bool {
+    !fields::WRITTEN.contains(&name) && !name.contains('.') && !name.starts_with('$')
 }
 
 /// What is to be done; the documents that no file has are deleted only where `prune` says so.
@@ -84,9 +86,11 @@ pub fn plan(there: &[Document], items: &[Item], prune: bool) -> Vec<Change> {
 
 /// The fields that differ. The `_id` never does: it cannot be changed.
 fn difference(seen: &Document, wanted: &Document) -> Vec<(String, Option<Bson>)> {
+    // By their bytes: the order of a filter's fields counts, too.
+    let bytes = |value: &Bson| doc! {"": value}.to_vec().ok();
     let set = wanted
         .iter()
-        .filter(|(name, value)| seen.get(name.as_str()) != Some(*value));
+        .filter(|(name, value)| seen.get(name.as_str()).map(bytes) != Some(bytes(value)));
     let set = set.map(|(name, value)| (name.clone(), Some(value.clone())));
     let unset = seen
         .keys()
@@ -104,7 +108,7 @@ fn as_seen(seen: &Document) -> Document {
         }
     }
     for (name, value) in seen {
-        if !fields::WRITTEN.contains(&name.as_str()) {
+        if is_of_file(name) {
             query.insert(name.clone(), doc! {"$eq": value.clone()});
         }
     }
@@ -119,10 +123,13 @@ impl Change {
     pub async fn apply(&self, client: &Client, at: &Namespace) -> Result<Done, Error> {
         let collection = collection(client, at);
         let failed = |error: mongodb::error::Error| {
-            let attempt = format!(
-                "changing a listener takes `update` and `remove` on {at} (LISTENERS_COLLECTION)"
-            );
-            errors::error(&attempt, &error, Phase::Other)
+            failed(
+                "changing a listener",
+                "update and remove",
+                at,
+                Stage::Starting,
+                &error,
+            )
         };
         match self {
             Self::Unchanged(_) => Ok(Done::Unchanged),
@@ -194,5 +201,23 @@ mod tests {
         );
         assert_eq!(planned, [same, change, create, gone]);
         assert_eq!(plan(&there, &items, false).len(), 3);
+    }
+
+    /// Applying again must come to an end, whatever is in the documents.
+    #[test]
+    fn a_number_that_is_none_is_no_change_and_the_order_of_a_filter_is_one() {
+        let there = [
+            doc! {"_id": 1, "collection": "a", "jobName": "a", "filter": {"n": f64::NAN}, "a.b": 1, "$c": 2},
+            doc! {"_id": 2, "collection": "b", "jobName": "b", "filter": {"n": {"x": 1, "y": 2}}},
+        ];
+        let text = r#"[{"collection": "a", "jobName": "a", "filter": {"n": {"$numberDouble": "NaN"}}},
+            {"collection": "b", "jobName": "b", "filter": {"n": {"y": 2, "x": 1}}}]"#;
+        let items = file::read(Path::new("l.json"), text).unwrap();
+        let planned = plan(&there, &items, true);
+        assert_eq!(planned.len(), 2);
+        assert!(matches!(planned[0], Change::Unchanged(_)), "{planned:?}");
+        assert!(matches!(planned[1], Change::Change { .. }), "{planned:?}");
+        let names: Vec<_> = as_seen(&there[0]).keys().cloned().collect();
+        assert!(!names.contains(&"a.b".to_owned()) && !names.contains(&"$c".to_owned()));
     }
 }

@@ -2,8 +2,10 @@
 
 use crate::change::namespace::Namespace;
 use crate::error::Error;
-use crate::mongo::errors::{self, Phase};
-use bson::Document;
+use crate::listener::document;
+use crate::mongo::describe::describe;
+use crate::mongo::errors::{self, Phase, SourceFault, Stage};
+use bson::{Bson, Document, RawDocument, RawDocumentBuf};
 use futures_util::TryStreamExt;
 use mongodb::options::ReadConcern;
 use mongodb::{Client, Collection};
@@ -13,18 +15,76 @@ pub fn collection(client: &Client, at: &Namespace) -> Collection<Document> {
     client.database(&at.database).collection(&at.collection)
 }
 
-/// Every document that is there.
+/// Every document that is there. Of one that cannot be read there is only the `_id`, and why.
 ///
 /// # Errors
 /// What the server answers, with the privilege it takes.
 pub async fn all(client: &Client, at: &Namespace) -> Result<Vec<Document>, Error> {
-    let collection = collection(client, at);
+    all_at(client, at, Stage::Starting).await
+}
+
+/// The same for a stream at this stage: one that has run waits for a right that was taken away.
+///
+/// # Errors
+/// As [`all`].
+pub async fn all_at(client: &Client, at: &Namespace, stage: Stage) -> Result<Vec<Document>, Error> {
+    // As bytes: the driver would take what looks like Extended JSON in them for other values, or for an error.
+    let collection = collection(client, at).clone_with_type::<RawDocumentBuf>();
     let find = collection
         .find(Document::new())
         .read_concern(ReadConcern::majority());
-    let found = async { find.await?.try_collect().await };
-    found.await.map_err(|error| {
-        let attempt = format!("reading the listeners takes `find` on {at} (LISTENERS_COLLECTION)");
-        errors::error(&attempt, &error, Phase::Other)
+    let found = async { find.await?.try_collect::<Vec<_>>().await };
+    let found = found.await;
+    let found =
+        found.map_err(|error| failed("reading the listeners", "find", at, stage, &error))?;
+    Ok(found.iter().filter_map(|raw| read(raw)).collect())
+}
+
+/// Our error for what the server answers to a command on the collection, which takes these rights.
+pub(super) fn failed(
+    attempt: &str,
+    rights: &str,
+    at: &Namespace,
+    stage: Stage,
+    error: &mongodb::error::Error,
+) -> Error {
+    let fault = errors::classify(error, Phase::Other);
+    let detail = match is_of_rights(error) {
+        true => format!("{attempt}: {}", told(rights, at, error)),
+        false => format!(
+            "{attempt} in {at} (LISTENERS_COLLECTION): {}{}",
+            describe(error),
+            fault.remedy()
+        ),
+    };
+    Error::new(fault.code(), detail).with_policy(fault.policy(stage, error))
+}
+
+/// Whether the server says that the user may not.
+pub(super) fn is_of_rights(error: &mongodb::error::Error) -> bool {
+    errors::classify(error, Phase::Other) == SourceFault::Unauthorized
+}
+
+/// What went wrong, and what to grant where that is it.
+pub(super) fn told(rights: &str, at: &Namespace, error: &mongodb::error::Error) -> String {
+    let role = match rights {
+        "find" => "read",
+        _ => "readWrite",
+    };
+    match is_of_rights(error) {
+        false => describe(error),
+        true => format!(
+            "{}; grant the user of MONGODB_URI {rights} on {at} (LISTENERS_COLLECTION), as the role {role} on database \
+             {} does",
+            describe(error),
+            at.database
+        ),
+    }
+}
+
+fn read(raw: &RawDocument) -> Option<Document> {
+    document::document_of(raw.as_bytes()).or_else(|| {
+        let id = raw.get("_id").ok()??;
+        document::without_fields(&Bson::try_from(id).ok()?, document::UNREADABLE)
     })
 }

@@ -1,11 +1,11 @@
 //! Listeners that are created where they are missing.
 
-use super::collection::collection;
+use super::collection::{collection, failed};
 use super::indexes::{DUPLICATE_KEY, code};
 use crate::change::namespace::Namespace;
 use crate::error::Error;
 use crate::listener::entry;
-use crate::mongo::errors::{self, Phase};
+use crate::mongo::errors::Stage;
 use bson::{Bson, DateTime, Document, doc};
 use mongodb::Client;
 
@@ -29,9 +29,13 @@ pub async fn create(
 ) -> Result<Created, Error> {
     let collection = collection(client, at);
     let failed = |error: mongodb::error::Error| {
-        let attempt =
-            format!("creating a listener takes `find` and `insert` on {at} (LISTENERS_COLLECTION)");
-        errors::error(&attempt, &error, Phase::Other)
+        failed(
+            "creating a listener",
+            "find and insert",
+            at,
+            Stage::Starting,
+            &error,
+        )
     };
     let id = entry::id_of(document);
     let same = doc! {"$or": [{"_id": &id}, entry::identity(document)]};

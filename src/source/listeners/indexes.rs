@@ -1,6 +1,6 @@
 //! The index that keeps listeners apart.
 
-use super::collection::collection;
+use super::collection::{collection, is_of_rights, told};
 use crate::change::namespace::Namespace;
 use crate::mongo::describe::describe;
 use bson::{Document, doc};
@@ -23,8 +23,8 @@ const NAMED: i32 = 5;
 /// from being made. Settings of databases are not in it.
 ///
 /// # Errors
-/// A sentence.
-pub async fn ensure(client: &Client, at: &Namespace) -> Result<(), String> {
+/// What keeps it from being made.
+pub async fn ensure(client: &Client, at: &Namespace) -> Result<(), NotMade> {
     let collection = collection(client, at);
     let options = IndexOptions::builder()
         .name(NAME.to_owned())
@@ -42,16 +42,36 @@ pub async fn ensure(client: &Client, at: &Namespace) -> Result<(), String> {
                 true => describe(&error),
                 false => named.join("; "),
             };
-            Err(format!(
+            Err(NotMade::of(format!(
                 "there are listeners with the same database, collection, jobName and documentKey: {named}; remove \
                  one of each"
-            ))
+            )))
         }
-        Ok(Err(error)) => Err(describe(&error)),
-        Err(_elapsed) => Err(format!(
+        Ok(Err(error)) => Err(NotMade {
+            sentence: told("createIndex", at, &error),
+            is_of_rights: is_of_rights(&error),
+        }),
+        Err(_elapsed) => Err(NotMade::of(format!(
             "the server has not made it in {} s",
             PATIENCE.as_secs()
-        )),
+        ))),
+    }
+}
+
+/// Why the index is not made.
+#[derive(Debug)]
+pub struct NotMade {
+    pub sentence: String,
+    /// Whether the user may not make it.
+    pub is_of_rights: bool,
+}
+
+impl NotMade {
+    fn of(sentence: String) -> Self {
+        Self {
+            sentence,
+            is_of_rights: false,
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! What is written back to the listeners: how they do, and who serves them. Nothing else of theirs is touched, and
 //! one that is gone stays gone.
 
+use super::collection::told;
 use crate::change::namespace::Namespace;
-use crate::mongo::describe::describe;
 use crate::status::listeners::Shown;
 use bson::{Bson, DateTime, Document, doc};
 use mongodb::Client;
@@ -34,8 +34,8 @@ impl Server {
         }
     }
 
-    /// The update of one listener.
-    fn update(&self, shown: &Shown) -> Document {
+    /// What is written of one listener: its status, and who serves it.
+    fn told(&self, shown: &Shown) -> (Document, Document) {
         let count = |count: u64| Bson::Int64(i64::try_from(count).unwrap_or(i64::MAX));
         let time =
             |millis: Option<i64>| millis.map_or(Bson::Null, |at| DateTime::from_millis(at).into());
@@ -54,51 +54,69 @@ impl Server {
             "acquiredAt": self.since,
             "epoch": self.epoch,
         };
-        let field = &self.field;
+        (status, lock)
+    }
+
+    /// The update of one listener, beside what other streams write.
+    fn update(&self, shown: &Shown) -> Document {
+        let ((status, lock), field) = (self.told(shown), &self.field);
         doc! {"$set": {format!("status.streams.{field}"): status, format!("lockInfo.streams.{field}"): lock}}
     }
 
-    /// Writes to at most [`AT_ONCE`] listeners.
+    /// The same where somebody has put something else in the place of these fields.
+    fn whole_update(&self, shown: &Shown) -> Document {
+        let ((status, lock), field) = (self.told(shown), &self.field);
+        doc! {"$set": {"status": {"streams": {field: status}}, "lockInfo": {"streams": {field: lock}}}}
+    }
+
+    /// Writes to at most [`AT_ONCE`] listeners; the names of those of which the server refuses it.
     ///
     /// # Errors
-    /// A sentence, also where only some could not be written.
+    /// A sentence, where none can be written.
     pub async fn write(
         &self,
         client: &Client,
         at: &Namespace,
         all: &[&Shown],
-    ) -> Result<(), String> {
-        let updates = all
-            .iter()
-            .map(|shown| doc! {"q": {"_id": &shown.id}, "u": self.update(shown)});
-        let command = doc! {
-            "update": &at.collection,
-            "updates": updates.collect::<Vec<_>>(),
-            "ordered": false,
-            "maxTimeMS": PATIENCE.as_millis() as i64,
-        };
-        let database = client.database(&at.database);
-        let asked = tokio::time::timeout(PATIENCE, database.run_command(command)).await;
-        let reply = match asked {
-            Ok(Ok(reply)) => reply,
-            Ok(Err(error)) => return Err(describe(&error)),
-            Err(_elapsed) => return Err(format!("no answer in {} s", PATIENCE.as_secs())),
-        };
-        let failed = reply
-            .get_array("writeErrors")
-            .ok()
-            .filter(|errors| !errors.is_empty());
-        match failed {
-            None => Ok(()),
-            Some(errors) => {
-                let first = errors.first().and_then(Bson::as_document);
-                let said = first
-                    .and_then(|first| first.get_str("errmsg").ok())
-                    .unwrap_or("refused");
-                Err(format!("{} of {}: {said}", errors.len(), all.len()))
-            }
+    ) -> Result<Vec<String>, String> {
+        let refused = run(client, at, all, |shown| self.update(shown)).await?;
+        if refused.is_empty() {
+            return Ok(Vec::new());
         }
+        let left = run(client, at, &refused, |shown| self.whole_update(shown)).await?;
+        Ok(left.iter().map(|shown| shown.name.clone()).collect())
     }
+}
+
+/// Updates these listeners; those of which the server has refused it.
+async fn run<'a>(
+    client: &Client,
+    at: &Namespace,
+    all: &[&'a Shown],
+    update: impl Fn(&Shown) -> Document,
+) -> Result<Vec<&'a Shown>, String> {
+    let updates = all
+        .iter()
+        .map(|shown| doc! {"q": {"_id": &shown.id}, "u": update(shown)});
+    let command = doc! {
+        "update": &at.collection,
+        "updates": updates.collect::<Vec<_>>(),
+        "ordered": false,
+        "maxTimeMS": PATIENCE.as_millis() as i64,
+    };
+    let database = client.database(&at.database);
+    let asked = tokio::time::timeout(PATIENCE, database.run_command(command)).await;
+    let reply = match asked {
+        Ok(Ok(reply)) => reply,
+        Ok(Err(error)) => return Err(told("update", at, &error)),
+        Err(_elapsed) => return Err(format!("no answer in {} s", PATIENCE.as_secs())),
+    };
+    let errors = reply.get_array("writeErrors").into_iter().flatten();
+    let place = |error: &Bson| usize::try_from(error.as_document()?.get_i32("index").ok()?).ok();
+    Ok(errors
+        .filter_map(place)
+        .filter_map(|place| all.get(place).copied())
+        .collect())
 }
 
 #[cfg(test)]

@@ -57,8 +57,13 @@ impl<P: Produce> Outlet<'_, P> {
     /// Moves behind an event that the filter does not want: it has no number, so that a server which sends more
     /// or fewer of them does not change those of the others.
     pub fn leave_out(&mut self, event: &Event<'_>) {
-        self.reached.behind(event);
+        self.step_over(event);
         self.pass_reached();
+    }
+
+    /// The same for an event behind which no position is given out.
+    pub fn step_over(&mut self, event: &Event<'_>) {
+        self.reached.behind(event);
     }
 
     /// From the next event on, positions hold this part, or none of this name.
@@ -79,7 +84,8 @@ impl<P: Produce> Outlet<'_, P> {
         self.pass_reached();
     }
 
-    fn pass_reached(&mut self) {
+    /// Gives out the position that is reached.
+    pub fn pass_reached(&mut self) {
         // An open batch takes the position along when it is closed.
         if self.batch.is_none()
             && let Some(position) = self.position()

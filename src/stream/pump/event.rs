@@ -3,6 +3,7 @@
 use super::{End, Pump, Step};
 use crate::change::event::{Event, Operation};
 use crate::change::extra::Extra;
+use crate::flow::batch::ClosedBy;
 use crate::route::{Changed, Route};
 use crate::stream::produce::Produce;
 use std::sync::atomic::Ordering;
@@ -24,6 +25,9 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
             self.leave_out(event);
             if self.is_replaced {
                 return Err(End::ListenersReplaced);
+            }
+            if self.is_changing {
+                return Ok(());
             }
             return Ok(self.outlet.commit_if_due().await?);
         };
@@ -51,22 +55,47 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
     }
 
     /// Applies a change of the listeners, and says whether the event is nothing but that.
+    ///
+    /// Listeners come by the thousand, too, and putting them in force takes a look at each: that is done once, behind
+    /// the last of the changes that follow each other.
     pub(super) fn takes_change(&mut self, event: &Event<'_>) -> bool {
         if !self.router.changes_with(event) {
             return false;
         }
+        let is_all = event.operation != Operation::DropDatabase;
         match self.router.change(event) {
             Changed::Nothing => {}
-            Changed::To(listeners) => {
-                self.outlet.reach_with(Extra::LISTENERS, Some(listeners));
-                self.interest_changed();
+            Changed::Listeners => {
+                if !std::mem::replace(&mut self.is_changing, true) {
+                    // What is open ends before it.
+                    self.outlet.seal(ClosedBy::Wait);
+                }
+                if !is_all {
+                    self.renew_listeners();
+                }
             }
             Changed::Unknown => {
                 self.outlet.reach_with(Extra::LISTENERS, None);
+                self.is_changing = false;
                 self.is_replaced = true;
             }
         }
-        event.operation != Operation::DropDatabase
+        is_all
+    }
+
+    /// Puts in force what listeners have become, if they have changed.
+    pub(super) fn put_in_force(&mut self) {
+        if self.is_changing {
+            self.renew_listeners();
+            self.outlet.pass_reached();
+        }
+    }
+
+    fn renew_listeners(&mut self) {
+        self.is_changing = false;
+        let listeners = self.router.put_in_force();
+        self.outlet.reach_with(Extra::LISTENERS, Some(listeners));
+        self.interest_changed();
     }
 
     /// Passes over what the filter does not want: it takes no number.
@@ -75,7 +104,10 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
         if let Some(millis) = event.timestamp_millis() {
             self.board.last_seen_millis.store(millis, Ordering::Relaxed);
         }
-        self.outlet.leave_out(event);
+        match self.is_changing {
+            true => self.outlet.step_over(event),
+            false => self.outlet.leave_out(event),
+        }
     }
 
     /// Takes note of an event that makes no record.
