@@ -142,7 +142,7 @@ impl fmt::Debug for ResumeToken {
     }
 }
 
-/// A place in the stream from which it can go on: everything up to it is done.
+/// A place in the stream from which it can continue: everything up to it is done.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Position {
     pub token: ResumeToken,

@@ -39,7 +39,7 @@ impl From<CommitError> for Error {
 
 /// What is to be written for `next`: never a position behind `committed`.
 ///
-/// A token that sorts before the committed one is no place to go on from: servers send post-batch tokens
+/// A token that sorts before the committed one is no place to resume from: servers send post-batch tokens
 /// that go back. The committed one is kept, with the number of the next.
 ///
 /// # Errors

@@ -27,7 +27,7 @@ const SECURING: Duration = Duration::from_secs(5);
 const UNDER_WAY: Duration = Duration::from_secs(1);
 
 /// The end of a stop whose last checkpoint takes too long. Whether it will have been stored or not, the
-/// next start goes on from what is.
+/// next start resumes from what is.
 pub fn not_in_time() -> Error {
     Error::new(
         Code::CheckpointFailed,

@@ -1,4 +1,4 @@
-//! Checkpoints: where a stream goes on after a stop.
+//! Checkpoints: where a stream continues after a stop.
 //!
 //! A [`Store`] is opened for one stream. Opening it *claims* the stream: the instance that ran it
 //! before can no longer write (it is fenced), and only then the checkpoint is read. A stream that

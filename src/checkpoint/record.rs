@@ -18,7 +18,7 @@ pub struct Checkpoint {
     pub instance: String,
     /// Counts the instances that have claimed the stream; a lower one is fenced.
     pub epoch: u64,
-    /// From where to go on.
+    /// From where to continue.
     pub position: Position,
     /// When it was written, in milliseconds since the Unix epoch.
     pub updated_at_millis: i64,

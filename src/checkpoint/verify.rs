@@ -7,7 +7,7 @@ use crate::config::Scope;
 use crate::error::{Code, Error};
 use crate::mongo::identity::same_source;
 
-/// How to go on from a checkpoint that fits.
+/// How to resume from a checkpoint that fits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
     /// Go on from its position.

@@ -246,7 +246,7 @@ fn reason(status: u16, answer: &str) -> String {
     message.unwrap_or_else(|| format!("refused: {status} {answer}"))
 }
 
-/// What an instance says of its end; none while it goes on.
+/// What an instance says of its end; none while it continues.
 fn outcome(ended: &Value) -> Option<Result<String, Refusal>> {
     let exit = ended["exitCode"].as_u64()?;
     if exit == 0 {

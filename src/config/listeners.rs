@@ -13,7 +13,7 @@ pub struct Listeners {
     pub topics: Vec<String>,
     /// `LISTENERS_BOOTSTRAP`: the listeners that are created when they are missing.
     pub bootstrap: Option<Bootstrap>,
-    /// Topics of Tailwater's own that no listener may name, with all whose names go on with a dot.
+    /// Topics of Tailwater's own that no listener may name, with all whose names continue with a dot.
     pub reserved: Vec<String>,
     /// Whether records also go to the configuration's own topics: one of them is set.
     pub beside_topics: bool,

@@ -235,7 +235,7 @@ impl Coordination {
     }
 
     /// Gives all streams away, one by one, each after its last commit; returns when the last is given up.
-    /// The caller bounds the time, and goes on reporting what runs.
+    /// The caller bounds the time, and keeps reporting what runs.
     pub async fn leave(&self) {
         let (answer, done) = oneshot::channel();
         self.send(Command::Leave { answer }).await;

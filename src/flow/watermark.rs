@@ -67,7 +67,7 @@ pub struct Seal {
     pub records: u64,
     /// Their bytes, given back when all are.
     pub bytes: usize,
-    /// Where the stream goes on after the entry; none when that is no commit point, as inside a
+    /// Where the stream continues after the entry; none when that is no commit point, as inside a
     /// split event.
     pub position: Option<Position>,
 }

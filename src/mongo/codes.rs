@@ -37,7 +37,7 @@ pub const AUTHENTICATION_FAILED: i32 = 18;
 pub const NAMESPACE_NOT_FOUND: i32 = 26;
 pub const DUPLICATE_KEY: i32 = 11_000;
 
-/// The label of an error after which a change stream cannot go on from its token. The driver has no
+/// The label of an error after which a change stream cannot resume from its token. The driver has no
 /// constant for it.
 const NON_RESUMABLE: &str = "NonResumableChangeStreamError";
 

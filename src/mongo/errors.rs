@@ -12,7 +12,7 @@ pub enum SourceFault {
     Resumable,
     /// The same, with longer pauses: the server says that it is overloaded.
     Overloaded,
-    /// The position to go on from is no longer in the oplog: `ON_HISTORY_LOST` decides.
+    /// The position to resume from is no longer in the oplog: `ON_HISTORY_LOST` decides.
     HistoryLost,
     /// The server does not find the event of the resume token: the stages of now hide it, or the oplog no
     /// longer holds it. Its cluster time says which (`source::locate`).
@@ -63,7 +63,7 @@ impl SourceFault {
         matches!(self, Self::Oversize | Self::ImageMissing)
     }
 
-    /// Whether the position to go on from is lost, or cannot be found.
+    /// Whether the position to resume from is lost, or cannot be found.
     pub fn is_of_history(self) -> bool {
         matches!(self, Self::HistoryLost | Self::TokenNotFound)
     }

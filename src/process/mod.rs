@@ -35,7 +35,7 @@ use tracing::Instrument;
 /// Runs until asked to stop.
 ///
 /// # Errors
-/// What made it impossible to go on; its code gives the exit code.
+/// What made it impossible to continue; its code gives the exit code.
 pub async fn run(config: Config, controls: Controls) -> Result<(), Error> {
     for spec in &config.streams {
         listening::check_bootstrap(spec)?;

@@ -1,6 +1,6 @@
 //! Reading the dead-letter topic: its dead letters, put together from their parts.
 //!
-//! What cannot be read is handed on as such, with its place, and the rest goes on.
+//! What cannot be read is handed on as such, with its place, and the rest continues.
 
 use super::parts::{PART, REASON};
 use crate::change::position::Seq;
@@ -137,7 +137,7 @@ pub fn read(
             Some(Err(error)) if client::ends_reading(&error) => {
                 return Err(failed(&error));
             }
-            // The client goes on by itself.
+            // The client continues by itself.
             Some(Err(_)) | None if heard.elapsed() < SILENCE => {}
             Some(Err(_)) | None => {
                 return Err(Error::new(

@@ -195,7 +195,7 @@ impl Producer {
         self.reports().pace.pause(is_last);
     }
 
-    /// Whether a report has said that this producer must not go on.
+    /// Whether a report has said that this producer must not continue.
     pub fn is_broken(&self) -> bool {
         self.reports().is_broken()
     }

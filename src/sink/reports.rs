@@ -88,7 +88,7 @@ pub struct Reports {
 }
 
 impl Reports {
-    /// Whether the producer must not go on.
+    /// Whether the producer must not continue.
     pub fn is_broken(&self) -> bool {
         self.broken.load(Ordering::Acquire)
     }

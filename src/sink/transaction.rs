@@ -78,7 +78,7 @@ pub async fn take_over(leader: &mut Leader, producer: &Producer) -> Result<(), C
 /// Why a transaction was not committed.
 #[derive(Debug)]
 pub enum Uncommitted {
-    /// The producer must not go on: see its faults.
+    /// The producer must not continue: see its faults.
     Broken,
     /// There is nothing to try again.
     Failed(Error),

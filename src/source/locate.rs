@@ -1,4 +1,4 @@
-//! Where to go on from a resume token that the server does not find (280).
+//! Where to resume from a resume token that the server does not find (280).
 //!
 //! A token that names an event is found only behind stages that let the event through. When the filter has
 //! been narrowed since, the server answers 280 with the position still in the oplog. So its cluster time
@@ -12,7 +12,7 @@ use mongodb::Client;
 /// What is known of a token that the server does not find.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Located {
-    /// The stream goes on from this time, unless the server says that it is lost.
+    /// The stream resumes from this time, unless the server says that it is lost.
     At(ClusterTime),
     /// The oplog begins later.
     Lost,

@@ -38,7 +38,7 @@ impl Pattern {
     /// Whether the whole of `name` fits.
     pub fn matches(&self, name: &str) -> bool {
         let (mut pattern, mut name) = (self.0.as_bytes(), name.as_bytes());
-        // Where to go on when a guess of how much the last `*` takes turns out wrong.
+        // Where to continue when a guess of how much the last `*` takes turns out wrong.
         let mut retry: Option<(&[u8], &[u8])> = None;
         loop {
             match (pattern.split_first(), name.split_first()) {

@@ -37,11 +37,11 @@ pub enum Fetched {
     SplitAnew,
     /// What follows was asked for by the request of this number: nothing of before comes any more.
     Reopened(u64),
-    /// The stream cannot go on; everything before this was sent.
+    /// The stream cannot continue; everything before this was sent.
     Failed(Fault),
 }
 
-/// Why the stream cannot go on.
+/// Why the stream cannot continue.
 #[derive(Debug)]
 pub struct Fault {
     pub kind: SourceFault,
@@ -59,7 +59,7 @@ const OPENING_PATIENCE: Duration = Duration::from_secs(30);
 /// A cursor that has replied so often is no longer one that is closed at once.
 const SETTLED: u32 = 30;
 
-/// Reads one stream until it is told to stop or cannot go on.
+/// Reads one stream until it is told to stop or cannot continue.
 pub struct Reader {
     /// How its cursors are opened, and the first one was.
     pub opener: Opener,

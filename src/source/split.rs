@@ -1,7 +1,7 @@
 //! Puts the fragments of a large event together again (`$changeStreamSplitLargeEvent`).
 //!
 //! The server cuts an event over 16 MiB between top-level fields. Every fragment has a token of its own,
-//! but only the last one's is a place from which another process can go on.
+//! but only the last one's is a place from which another process can continue.
 
 use crate::change::event::{Event, NoEvent};
 use crate::change::position::ClusterTime;

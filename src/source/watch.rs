@@ -136,7 +136,7 @@ impl Watch {
     }
 
     /// What to watch to learn when the database was dropped: whatever hides that or the `invalidate` that
-    /// follows, its time tells where the stream goes on.
+    /// follows, its time tells where the stream continues.
     pub fn drops(&self) -> Self {
         let dropped = ["dropDatabase", "invalidate"];
         Self {

@@ -154,7 +154,7 @@ impl Since {
     }
 }
 
-/// One wait that goes on.
+/// One wait that continues.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wait {
     pub what: Awaited,
@@ -328,7 +328,7 @@ impl Waits {
     }
 }
 
-/// A wait that goes on until this is dropped, also where it is given up.
+/// A wait that continues until this is dropped, also where it is given up.
 #[derive(Debug)]
 #[must_use = "the wait ends when it is dropped"]
 pub struct Waiting<'a> {

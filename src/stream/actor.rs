@@ -34,7 +34,7 @@ pub enum Desired {
 /// ends the run as a stop does, so that the next run is a start from the checkpoint like every other.
 ///
 /// # Errors
-/// What made it impossible to go on; its code says what to do.
+/// What made it impossible to continue; its code says what to do.
 pub async fn run(
     spec: StreamSpec,
     shared: Shared,

@@ -55,7 +55,7 @@ use stopping::Outstanding;
 /// should flow soon after it is given back.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// Runs incarnations from `opened` until the process is asked to stop or cannot go on. Gives the checkpoints
+/// Runs incarnations from `opened` until the process is asked to stop or cannot continue. Gives the checkpoints
 /// back after a graceful stop.
 ///
 /// # Errors

@@ -34,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 pub enum Blocked {
     /// Asked to stop while waiting.
     Stopped,
-    /// The producer must not go on.
+    /// The producer must not continue.
     Broken,
     /// librdkafka refuses this record.
     Refused(RDKafkaErrorCode),

@@ -24,7 +24,7 @@ pub trait Produce {
     /// A part of the stream is queued. With `is_last`, nothing follows for now.
     fn pause(&self, is_last: bool);
 
-    /// Whether it must not go on.
+    /// Whether it must not continue.
     fn is_broken(&self) -> bool;
 
     /// Waits until [`is_broken`](Self::is_broken).

@@ -40,9 +40,9 @@ use tokio_util::sync::CancellationToken;
 pub enum End {
     /// Asked to stop; every event taken up so far is in a closed batch.
     Stopped,
-    /// The source cannot go on; everything before is in closed batches.
+    /// The source cannot continue; everything before is in closed batches.
     Source(Fault),
-    /// The producer must not go on: see its faults.
+    /// The producer must not continue: see its faults.
     Producer,
     /// Another collection has taken the place of the listeners': it must be read from here on.
     ListenersReplaced,

@@ -228,7 +228,7 @@ type ScriptedPump<'a> = Pump<'a, ScriptedProducer, ScriptedRouter>;
 
 pub(super) type Ended<'a> = (End, ScriptedPump<'a>);
 
-/// A pump at work. It goes on only when a test lets it, until it waits.
+/// A pump at work. It continues only when a test lets it, until it waits.
 pub(super) struct Run<'a> {
     source: mpsc::Sender<Fetched>,
     running: LocalBoxFuture<'a, Ended<'a>>,
@@ -254,7 +254,7 @@ impl<'a> Run<'a> {
         self.settle().await;
     }
 
-    /// Lets the pump go on until it waits for something.
+    /// Lets the pump continue until it waits for something.
     pub(super) async fn settle(&mut self) {
         for _ in 0..3 {
             tokio::task::yield_now().await;

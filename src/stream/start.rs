@@ -333,7 +333,7 @@ async fn begin(
 type First = (Option<Cursor>, Option<ResumeToken>, Option<ClusterTime>);
 
 /// Opens the first cursor of a stream. Whether the oplog holds where it was told to begin is asked before its
-/// position is stored: the next start would go on from there, whatever it is told then.
+/// position is stored: the next start would resume from there, whatever it is told then.
 async fn first_cursor(
     opener: &Opener,
     start_at: &StartAt,

@@ -222,7 +222,7 @@ impl Store {
                 self.stored = stored;
                 Ok(())
             }
-            // Also where this one could go on: who makes the next one looks whether the topic is still there.
+            // Also where this one could continue: who makes the next one looks whether the topic is still there.
             Outcome::Aborted(error) | Outcome::Broken(error) => {
                 client::end_beside(producer);
                 Err(transient(error))

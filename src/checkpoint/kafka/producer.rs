@@ -26,9 +26,9 @@ const ABORT_TIMEOUT: Duration = Duration::from_secs(10);
 /// What became of a transaction.
 pub(super) enum Outcome {
     Committed,
-    /// Not committed; the producer can go on.
+    /// Not committed; the producer can continue.
     Aborted(Error),
-    /// Committed or not; the producer cannot go on.
+    /// Committed or not; the producer cannot continue.
     Broken(Error),
     /// Somebody, or Kafka itself, has taken the right to write from this producer.
     Fenced,

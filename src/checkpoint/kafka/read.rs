@@ -390,7 +390,7 @@ impl Reader {
                     open.remove(&partition);
                 }
                 Some(Err(error)) if client::ends_reading(&error) => return Err(failed(&error)),
-                // The client goes on by itself.
+                // The client continues by itself.
                 Some(Err(_)) | None => self.check(deadline, "it takes too long")?,
             }
         }

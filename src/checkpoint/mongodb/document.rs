@@ -75,7 +75,7 @@ pub(super) fn version(document: &Document) -> Option<u64> {
 /// `None` when a field that must be there is missing or of another type.
 pub(super) fn decode(document: &Document, form: Form) -> Option<Record> {
     let text = |name: &str| document.get_str(name).map(str::to_owned).ok();
-    // Only what a stream cannot go on without has to be there: people write such documents too.
+    // Only what a stream cannot continue without has to be there: people write such documents too.
     let optional = |name: &str| text(name).unwrap_or_default();
     let token = match (form, document.get("token")) {
         (_, None | Some(Bson::Null)) => None,

@@ -217,7 +217,7 @@ fn creation(check: &mut Check<'_>) -> TopicCreation {
     creation
 }
 
-/// `name=value,…`; a part without `=` goes on with the value before it (`cleanup.policy=compact,delete`).
+/// `name=value,…`; a part without `=` continues with the value before it (`cleanup.policy=compact,delete`).
 fn topic_config(check: &mut Check<'_>) -> Vec<(String, String)> {
     let variable = &table::KAFKA_TOPIC_CONFIG;
     let mut pairs: Vec<(String, String)> = Vec::new();

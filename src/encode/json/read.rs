@@ -18,7 +18,7 @@ pub struct Unreadable {
 /// Reads one document of canonical Extended JSON as BSON.
 ///
 /// # Errors
-/// [`Unreadable`] where the text ends early, is no JSON object, or goes on behind it.
+/// [`Unreadable`] where the text ends early, is no JSON object, or continues behind it.
 pub fn read_document(text: &[u8]) -> Result<Vec<u8>, Unreadable> {
     let mut reader = Reader { text, at: 0 };
     let mut out = Vec::with_capacity(text.len() / 2);

@@ -31,7 +31,7 @@ impl Bits {
             });
         }
         match Number::of(value).and_then(Number::whole) {
-            // Above the highest bit the sign goes on.
+            // Above the highest bit the sign continues.
             Some(int) => self.hold(|position| int >> position.min(63) & 1 == 1),
             None => false,
         }

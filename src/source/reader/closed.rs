@@ -2,7 +2,7 @@
 //!
 //! A dropped database ends its stream with an `invalidate`, after which the server closes the cursor. Where
 //! that event is hidden, by whatever it may be, every cursor opened at the same position is closed again, and
-//! nothing ever arrives. All that comes before the drop has been read then, so the stream goes on right
+//! nothing ever arrives. All that comes before the drop has been read then, so the stream continues right
 //! behind it.
 
 use super::state::CursorState;

@@ -1,4 +1,4 @@
-//! Where the stream goes on, and what was read before: each event comes once, whatever the server sends again.
+//! Where the stream continues, and what was read before: each event comes once, whatever the server sends again.
 
 use super::state::CursorState;
 use super::{Asked, OPENING_PATIENCE, Reader};
@@ -10,7 +10,7 @@ use crate::source::split::SplitError;
 use tokio_util::sync::CancellationToken;
 
 impl Reader {
-    /// Lets the stream go on from the cluster time of a token that the server does not find.
+    /// Lets the stream resume from the cluster time of a token that the server does not find.
     ///
     /// # Errors
     /// What it amounts to when that cannot be; none when asked to stop.

@@ -1,10 +1,10 @@
-//! Requests to go on from a position with other stages: what listeners want has changed there.
+//! Requests to resume from a position with other stages: what listeners want has changed there.
 
 use crate::change::position::Position;
 use crate::route::Interest;
 use tokio::sync::watch;
 
-/// Asks a reader to go on from a position, for what listeners want from there on.
+/// Asks a reader to resume from a position, for what listeners want from there on.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// Counts the requests.

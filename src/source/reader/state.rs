@@ -161,7 +161,7 @@ impl CursorState {
 
     /// Moves over a reply.
     ///
-    /// A post-batch token that sorts before what was read is withheld: to go on from there would repeat
+    /// A post-batch token that sorts before what was read is withheld: to resume from there would repeat
     /// it, and such a position is never stored. Servers of one release line send some.
     ///
     /// # Errors

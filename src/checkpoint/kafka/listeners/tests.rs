@@ -85,7 +85,7 @@ fn only_what_has_changed_is_written_and_all_is_read() {
     let stored = partition.write(&record(&two), stored.as_ref());
     // The second, the third, and the end of the first.
     assert_eq!((partition.written, partition.set()), (3, set(&two)));
-    // Who reads it goes on from it.
+    // Who reads it resumes from it.
     let again = Stored::of(Some(&partition.read().unwrap()));
     partition.write(&record(&two), again.as_ref());
     assert_eq!((partition.written, partition.set()), (0, set(&two)));

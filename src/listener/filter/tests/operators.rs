@@ -271,7 +271,7 @@ fn bits_are_of_whole_numbers_and_binary_values() {
         [doc! {"a": 1}],
         [doc! {"a": 3}, doc! {"a": 1e30}, doc! {"a": f64::NAN}],
     );
-    // The sign goes on; a binary value has no more bits than it has.
+    // The sign continues; a binary value has no more bits than it has.
     check(
         doc! {"a": {"$bitsAllSet": [200]}},
         [doc! {"a": -1}],
