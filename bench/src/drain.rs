@@ -138,7 +138,7 @@ impl Bench<'_> {
             }
             _ => {
                 let batch = batch_size(case);
-                subject::raw_produce(settings, database, token, events, batch, &topic)?
+                subject::raw_produce(settings, database, token, events, batch, &topic, &[])?
             }
         };
         let end = || broker.end_of_all(&topic, case.partitions);

@@ -42,7 +42,7 @@ pub async fn run(settings: &Settings) -> Fallible {
         count: settings.events(10_000, 4_000) + WARM_UP * u64::from(settings.rate),
     };
     let mut results = Results::open(&settings.folder)?;
-    let mut subjects = vec![Subject::Tailwater(Variant::default())];
+    let mut subjects = vec![Subject::RawProduce, Subject::Tailwater(Variant::default())];
     if settings.peers.is_some() {
         subjects.extend(Connector::ALL.map(Subject::Peer));
     }
@@ -81,9 +81,25 @@ impl Bench<'_> {
                 subject::tailwater(self.settings, load::DATABASE, &topic, "now", variant)?
             }
             Subject::Peer(peer) => peer.start(self.settings)?,
-            Subject::Raw | Subject::RawProduce => return Err("not in this measurement".into()),
+            Subject::RawProduce => self.raw_produce(&topic).await?,
+            Subject::Raw => return Err("not in this measurement".into()),
         };
         self.measure(running, &topic, run).await
+    }
+
+    /// What is left when nothing is done between the stream and librdkafka, which sends each record at once.
+    async fn raw_produce(&self, topic: &str) -> Fallible<Measured> {
+        let token = stream::token(&self.client, load::DATABASE).await?;
+        let (database, events) = (load::DATABASE, u64::MAX);
+        subject::raw_produce(
+            self.settings,
+            database,
+            &token,
+            events,
+            1_000,
+            topic,
+            &["linger.ms=0"],
+        )
     }
 
     /// Waits until the subject carries records, then sends and listens.

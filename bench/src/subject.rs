@@ -187,7 +187,7 @@ pub fn raw(
     Ok(command)
 }
 
-/// The raw drain that produces what it reads.
+/// The raw drain that produces what it reads, with these properties beside its own.
 ///
 /// # Errors
 /// As [`raw`].
@@ -198,12 +198,16 @@ pub fn raw_produce(
     events: u64,
     batch: u32,
     topic: &str,
+    properties: &[&str],
 ) -> Fallible<Measured> {
     let compression = format!("compression.type={}", settings.compression);
     let mut command = raw(settings, database, token, events, batch)?;
     command
         .args(["--kafka-brokers", &settings.kafka_brokers])
         .args(["--topic", topic, "--property", &compression]);
+    for property in properties {
+        command.args(["--property", property]);
+    }
     let log = settings.folder.join("raw-produce.log");
     Measured::start(RAW_PRODUCE, &mut command, &log)
 }

@@ -13,8 +13,9 @@ use mongodb::options::{CursorType, RunCursorCommandOptions, SelectionCriteria};
 use mongodb::raw_batch_cursor::{RawBatch, RawBatchCursor};
 use std::time::Duration;
 
-/// How long the server waits for an event before it answers with an idle token.
-pub const MAX_AWAIT: Duration = Duration::from_secs(1);
+/// How long the server waits for an event before it answers with an idle token. An event is answered at once: this is
+/// only how often a stream at rest asks, which is most of what it costs, and how old its idle token may be.
+pub const MAX_AWAIT: Duration = Duration::from_secs(3);
 
 /// A read may take this long: the server's own wait for an event is part of it.
 pub const READ_PATIENCE: Duration = MAX_AWAIT.saturating_add(Duration::from_secs(30));
