@@ -142,12 +142,34 @@ impl Compiled {
         settings.is_enabled && self.index.wants(event, settings.operations)
     }
 
+    /// What listeners that name no operations get, of whichever database.
+    fn by_settings(&self) -> Operations {
+        let all = self.databases.values().chain([&self.defaults]);
+        all.fold(Operations::default(), |all, settings| {
+            all.and(settings.operations)
+        })
+    }
+
+    /// What the listener of this document wants, whatever the database; settings may change what all want.
+    pub(super) fn interest_of(&self, id: &Id) -> Interest {
+        let mut collections = BTreeMap::new();
+        match self.read.get(id) {
+            Some(Read::Listener(listener)) => {
+                let definition = &listener.definition;
+                let operations = definition.operations.unwrap_or_else(|| self.by_settings());
+                collections.insert(definition.collection.clone(), operations);
+            }
+            Some(Read::Settings { .. } | Read::WrongSettings { .. }) => {
+                return Interest::Everything;
+            }
+            Some(Read::Idle { .. }) | None => {}
+        }
+        Interest::Only(collections)
+    }
+
     /// What the active listeners want, whatever the database.
     pub(super) fn interest(&self) -> Interest {
-        let by_settings = self.databases.values().chain([&self.defaults]);
-        let by_settings = by_settings.fold(Operations::default(), |all, settings| {
-            all.and(settings.operations)
-        });
+        let by_settings = self.by_settings();
         let mut collections = BTreeMap::<String, Operations>::new();
         for listener in &self.active {
             let definition = &listener.definition;

@@ -12,7 +12,7 @@ use crate::route::{
 };
 use crate::status::listeners::Statuses;
 use bson::Bson;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The numbers of listeners, which stay the same as long as the process runs: what is known of single records
@@ -205,10 +205,11 @@ impl Route for ListenerRouter {
         };
         listening.at = None;
         match event.operation {
-            Operation::Rename if listening.is_replaced_by(event) => return Changed::Unknown,
+            Operation::Rename if listening.is_replaced_by(event) => Changed::Unknown,
             Operation::Drop | Operation::DropDatabase | Operation::Rename => {
                 listening.set.clear();
                 listening.compiled.read_all(&listening.set, &self.router);
+                Changed::To(Interest::Only(BTreeMap::new()))
             }
             _ => {
                 let Some(id) = listening.set.apply(event) else {
@@ -217,9 +218,9 @@ impl Route for ListenerRouter {
                 listening
                     .compiled
                     .read_one(&id, &listening.set, &self.router);
+                Changed::To(listening.compiled.interest_of(&id))
             }
         }
-        Changed::Listeners
     }
 
     fn put_in_force(&mut self) -> Bson {

@@ -16,12 +16,12 @@ use crate::change::event::Event;
 use std::sync::Arc;
 
 /// What an event has made of the listeners.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Changed {
     /// They are as before.
     Nothing,
-    /// They are others, in force from [`Route::put_in_force`] on.
-    Listeners,
+    /// They are others, in force from [`Route::put_in_force`] on. What the one that has changed wants now.
+    To(Interest),
     /// Another collection has taken the place of theirs: what is in it does not come with the stream.
     Unknown,
 }

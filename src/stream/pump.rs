@@ -92,6 +92,8 @@ pub struct Pump<'a, P: Produce = Producer, R: Route = ListenerRouter> {
     /// Whether listeners have changed since they were put in force. No event is taken up meanwhile, and no position
     /// given out.
     is_changing: bool,
+    /// Whether one of them wants more than the server was asked for.
+    is_more_wanted: bool,
     /// Whether another collection has taken the place of the listeners'.
     is_replaced: bool,
     /// Operations that are not known here, and of which that was said.
@@ -141,6 +143,7 @@ impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
             in_hand: None,
             reading: Reading::new(parts.requests, parts.router.interest()),
             is_changing: false,
+            is_more_wanted: false,
             is_replaced: false,
             told_operations: BTreeSet::new(),
             hints,

@@ -5,6 +5,7 @@ mod errors;
 mod hostile;
 mod places;
 mod random;
+mod wishes;
 
 use crate::support::{Database, Kafka, PATIENCE, Record, Setup, Tailwater, eventually, unique};
 use bson::{Document, doc};

@@ -104,6 +104,34 @@ async fn after_a_kill_each_event_meets_the_listeners_of_its_place() {
     }
 }
 
+/// Between two changes of listeners in one reply may be events that the server was not asked for.
+#[tokio::test]
+async fn listeners_of_other_collections_made_while_nobody_looks_miss_nothing() {
+    let (db, kafka) = (support::database().await, support::kafka().await);
+    let setup = listening(&db, kafka);
+    setup.start().await.stop().await;
+    // Each listener is followed by a document in every collection.
+    for number in 0..6_i64 {
+        let name = format!("c{number}");
+        let document = listener(&db, &name, &name, doc! {});
+        db.documents("listeners")
+            .insert_one(document)
+            .await
+            .unwrap();
+        for other in 0..6 {
+            let documents = db.documents(&format!("c{other}"));
+            documents.insert_one(doc! {"_id": number}).await.unwrap();
+        }
+    }
+    let process = setup.start().await;
+    for number in 0..6_i64 {
+        let expected = Vec::from_iter(number..6);
+        let of = records(&db, kafka, &format!("c{number}"), expected.len()).await;
+        assert_eq!(ids(&of), expected);
+    }
+    process.stop().await;
+}
+
 /// Listeners in another database: the stream is of the deployment then, and carries no more than before.
 #[tokio::test]
 async fn listeners_may_be_in_another_database() {

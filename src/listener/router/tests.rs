@@ -33,7 +33,7 @@ fn put(router: &mut ListenerRouter, document: Document) {
     };
     with_event(event, |event| {
         assert!(router.changes_with(event));
-        assert_eq!(router.change(event), Changed::Listeners);
+        assert!(matches!(router.change(event), Changed::To(_)));
         router.put_in_force();
     });
 }
@@ -320,7 +320,7 @@ fn a_dropped_collection_of_listeners_leaves_none() {
     let drop = doc! {"_id": {"_data": "82"}, "operationType": "drop", "ns": {"db": "shop", "coll": "listeners"}};
     with_event(drop, |event| {
         assert!(router.changes_with(event));
-        assert_eq!(router.change(event), Changed::Listeners);
+        assert!(matches!(router.change(event), Changed::To(_)));
         router.put_in_force();
     });
     assert!(

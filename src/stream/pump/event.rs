@@ -26,6 +26,9 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
             if self.is_replaced {
                 return Err(End::ListenersReplaced);
             }
+            if std::mem::take(&mut self.is_more_wanted) {
+                self.put_in_force();
+            }
             if self.is_changing {
                 return Ok(());
             }
@@ -57,7 +60,8 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
     /// Applies a change of the listeners, and says whether the event is nothing but that.
     ///
     /// Listeners come by the thousand, too, and putting them in force takes a look at each: that is done once, behind
-    /// the last of the changes that follow each other.
+    /// the last of the changes that follow each other. But one that wants more than comes is put in force at once:
+    /// between it and the next change may be events that the server was not asked for.
     pub(super) fn takes_change(&mut self, event: &Event<'_>) -> bool {
         if !self.router.changes_with(event) {
             return false;
@@ -65,7 +69,8 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
         let is_all = event.operation != Operation::DropDatabase;
         match self.router.change(event) {
             Changed::Nothing => {}
-            Changed::Listeners => {
+            Changed::To(wanted) => {
+                self.is_more_wanted |= !self.reading.is_enough(&wanted);
                 if !std::mem::replace(&mut self.is_changing, true) {
                     // What is open ends before it.
                     self.outlet.seal(ClosedBy::Wait);
@@ -77,6 +82,7 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
             Changed::Unknown => {
                 self.outlet.reach_with(Extra::LISTENERS, None);
                 self.is_changing = false;
+                self.is_more_wanted = false;
                 self.is_replaced = true;
             }
         }
@@ -93,6 +99,7 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
 
     fn renew_listeners(&mut self) {
         self.is_changing = false;
+        self.is_more_wanted = false;
         let listeners = self.router.put_in_force();
         self.outlet.reach_with(Extra::LISTENERS, Some(listeners));
         self.interest_changed();

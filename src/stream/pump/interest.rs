@@ -61,6 +61,11 @@ impl Reading {
         }
     }
 
+    /// Whether all that is wanted comes, also of what is in a reply already.
+    pub(super) fn is_enough(&self, wanted: &Interest) -> bool {
+        self.asked.covers(wanted)
+    }
+
     fn ask(&mut self, position: Position, interest: Interest) {
         self.number += 1;
         self.awaited = Some(self.number);
