@@ -382,3 +382,104 @@ async fn a_listener_of_several_streams_has_a_status_in_each() {
     assert_eq!(lines, 2, "{}", status.output);
     process.stop().await;
 }
+
+/// What a record is sent with follows the listener, also where nothing else of it changes.
+#[tokio::test]
+async fn a_topic_a_job_or_a_priority_that_changes_alone_is_that_of_the_next_record() {
+    let (db, kafka) = (support::database().await, support::kafka().await);
+    let (data, listeners) = (db.documents("data"), db.documents("listeners"));
+    let mut document = listener(&db, "l", "data", doc! {"n": {"$gt": 0}});
+    document.insert("topic", topic(&db, "{collection}"));
+    listeners.insert_one(document).await.unwrap();
+    let process = listening(&db, kafka).start().await;
+    let mut id = 0;
+    for change in [
+        doc! {"priority": 1},
+        doc! {"jobName": "renamed"},
+        doc! {"priority": 2},
+        doc! {"topic": topic(&db, "{collection}.moved")},
+        doc! {"topic": topic(&db, "fixed")},
+        doc! {"jobName": "again", "priority": null},
+    ] {
+        let set = doc! {"$set": change};
+        listeners.update_one(doc! {"_id": "l"}, set).await.unwrap();
+        id += 1;
+        data.insert_one(doc! {"_id": id, "n": 1}).await.unwrap();
+    }
+    let mut seen = Vec::new();
+    for (name, count) in [("data", 3), ("data.moved", 1), ("fixed", 2)] {
+        let of = records(&db, kafka, name, count).await;
+        assert_eq!(of.len(), count, "{name}");
+        for record in of {
+            let priority = record.headers.get("tw-priority").cloned();
+            seen.push((record.header("tw-job").to_owned(), priority));
+        }
+    }
+    let told = |job: &str, priority: Option<&str>| (job.to_owned(), priority.map(str::to_owned));
+    assert_eq!(
+        seen,
+        [
+            told("l", Some("1")),
+            told("renamed", Some("1")),
+            told("renamed", Some("2")),
+            told("renamed", Some("2")),
+            told("renamed", Some("2")),
+            told("again", None),
+        ]
+    );
+    process.stop().await;
+}
+
+/// The checkpoint knows the listeners of one collection: those of another are read.
+#[tokio::test]
+async fn another_collection_of_listeners_takes_over_at_a_restart() {
+    let (db, kafka) = (support::database().await, support::kafka().await);
+    let data = db.documents("data");
+    for name in ["one", "two"] {
+        let document = listener(&db, name, "data", doc! {});
+        db.documents(&format!("listeners_{name}"))
+            .insert_one(document)
+            .await
+            .unwrap();
+    }
+    let setup = listening(&db, kafka);
+    for (id, name) in [(1, "one"), (2, "two"), (3, "one")] {
+        let at = format!("{}.listeners_{name}", db.name());
+        let process = setup.clone().env("LISTENERS_COLLECTION", at).start().await;
+        data.insert_one(doc! {"_id": id}).await.unwrap();
+        records(&db, kafka, name, if id == 3 { 2 } else { 1 }).await;
+        process.stop().await;
+    }
+    assert_eq!(ids(&records(&db, kafka, "one", 2).await), [1, 3]);
+    assert_eq!(ids(&records(&db, kafka, "two", 1).await), [2]);
+}
+
+/// One that is invalid leaves nothing behind when it is deleted.
+#[tokio::test]
+async fn an_invalid_listener_that_is_deleted_is_gone() {
+    let (db, kafka) = (support::database().await, support::kafka().await);
+    let listeners = db.documents("listeners");
+    let process = listening(&db, kafka).start().await;
+    let until = async |total: u64, failed: u64| {
+        eventually(PATIENCE, "so many listeners", async || {
+            let said = process.get("/health/subscriptions").await.json();
+            let told = &said["listeners"];
+            (told["total"] == total && told["failed"] == failed).then_some(())
+        })
+        .await;
+    };
+    let wrong = listener(&db, "wrong", "data", doc! {"$where": "1"});
+    listeners.insert_one(wrong).await.unwrap();
+    until(1, 1).await;
+    listeners.delete_one(doc! {"_id": "wrong"}).await.unwrap();
+    until(0, 0).await;
+    let right = listener(&db, "wrong", "data", doc! {});
+    listeners.insert_one(right).await.unwrap();
+    db.documents("data")
+        .insert_one(doc! {"_id": 1})
+        .await
+        .unwrap();
+    assert_eq!(records(&db, kafka, "wrong", 1).await.len(), 1);
+    until(1, 0).await;
+    process.stop().await;
+}

@@ -31,7 +31,8 @@ pub async fn ensure(client: &Client, at: &Namespace) -> Result<(), NotMade> {
         .unique(true)
         .partial_filter_expression(doc! {"jobName": {"$exists": true}})
         .build();
-    let keys = doc! {"database": 1, "collection": 1, "jobName": 1, "documentKey": 1};
+    // By the job first, which is what people look for.
+    let keys = doc! {"jobName": 1, "collection": 1, "database": 1, "documentKey": 1};
     let index = IndexModel::builder().keys(keys).options(options).build();
     let made = async { collection.create_index(index).await };
     match tokio::time::timeout(PATIENCE, made).await {
