@@ -13,6 +13,7 @@ pub mod error;
 pub mod flow;
 pub mod kafka;
 pub mod listener;
+pub mod live;
 pub mod log;
 pub mod metrics;
 pub mod mongo;

@@ -92,6 +92,10 @@ async fn carry_out(command: &Command, loaded: Loaded, log: log::Handle) -> Resul
         let printed = Box::pin(cli::tail::run(args, chosen, stop)).await;
         return panics.outcome(printed);
     }
+    if *command == Command::Live {
+        let served = Box::pin(process::serve_live(loaded.config, Controls::new(stop, log))).await;
+        return panics.outcome(served).map(|()| 0);
+    }
     let config = match command {
         Command::Run(args) if args.dry_run => loaded.config.for_dry_run(),
         _ => loaded.config,

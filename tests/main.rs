@@ -21,6 +21,7 @@ mod internal;
 mod listener_filters;
 mod listeners;
 mod listeners_around;
+mod live;
 mod operable;
 mod operations;
 mod preflight;

@@ -14,6 +14,7 @@ use crate::config::{Http, Secret};
 use crate::error::{Code, Error};
 use crate::log::event_id;
 use crate::status::exposition;
+use crate::status::live::Counts;
 use crate::stream::streams::Streams;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
@@ -42,6 +43,8 @@ pub struct Settings {
     pub is_dry_run: bool,
     /// Whether several instances share the streams.
     pub is_shared: bool,
+    /// What the server for live changes counts, where there is one.
+    pub live: Option<Arc<Counts>>,
 }
 
 /// What the answers are made from.
@@ -53,6 +56,7 @@ struct Context {
     is_enabled: bool,
     is_dry_run: bool,
     is_shared: bool,
+    live: Option<Arc<Counts>>,
     started: Instant,
 }
 
@@ -97,6 +101,7 @@ pub async fn serve(
         is_enabled: settings.is_enabled,
         is_dry_run: settings.is_dry_run,
         is_shared: settings.is_shared,
+        live: settings.live,
         started: Instant::now(),
     });
     let routes = routes(Arc::clone(&context));
@@ -144,6 +149,6 @@ async fn scrape(State(context): State<Arc<Context>>) -> impl IntoResponse {
     const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
     (
         [(header::CONTENT_TYPE, TEXT)],
-        exposition::render(&context.streams.boards()),
+        exposition::render(&context.streams.boards(), context.live.as_deref()),
     )
 }

@@ -82,6 +82,8 @@ pub enum Command {
     Pause(StreamArg),
     /// Resume paused or failed streams
     Resume(StreamArg),
+    /// Serve changes live to browsers and services, from Kafka and without any stream (LIVE_ADDR)
+    Live,
     /// Show which instance has which stream, or give one to another (COORDINATION)
     Streams(streams::StreamsArgs),
     /// Stop the instance running here after it has drained; wait for it, and exit with its code
@@ -163,6 +165,7 @@ impl Command {
     pub fn configuration(&self) -> Result<Loaded, ConfigErrors> {
         match self {
             Command::Tail(_) | Command::Listeners(_) => Config::for_source_from_env(),
+            Command::Live => Config::for_live_from_env(),
             _ => Config::from_env(),
         }
     }
@@ -176,6 +179,7 @@ impl Command {
             | Command::Dlq(_)
             | Command::Token(_)
             | Command::Tail(_)
+            | Command::Live
             | Command::Topics { .. } => None,
             Command::Listeners(args) => args.answer(),
             Command::Config(args) if args.reference => Some(print(&config::reference())),

@@ -9,6 +9,7 @@ mod file;
 mod kafka;
 mod librdkafka;
 mod listeners;
+mod live;
 mod mongo;
 mod needs;
 mod patterns;
@@ -36,6 +37,7 @@ pub use kafka::{
     Delivery, Kafka, RecordTimestamp, Sasl, SecurityProtocol, Sink, TopicCreation, Topics,
 };
 pub use listeners::{Bootstrap, Listeners};
+pub use live::{Jwks, Live, Tokens};
 pub use mongo::{FullDocument, Mongo, PreImages, Scope, Source, StartAt};
 pub use patterns::covers;
 pub use pipeline::{
@@ -71,6 +73,8 @@ pub struct Config {
     /// `ENABLE_CHANGE_STREAMS`: when false the process idles and says so.
     pub enabled: bool,
     pub http: Http,
+    /// `LIVE_ADDR`: the server for live changes, where one is wanted.
+    pub live: Option<Live>,
     pub log: Log,
     /// `ADMIN_TOKEN`: required by calls that change something.
     pub admin_token: Option<Secret>,
@@ -106,6 +110,15 @@ impl Config {
     /// Everything that is wrong with what it needs, at once.
     pub fn for_source_from_env() -> Result<Loaded, ConfigErrors> {
         Self::build(&Environment::of_process(), Needs::Source)
+    }
+
+    /// As [`from_env`](Self::from_env) for `tailwater live`, which reads Kafka alone: what is missing or wrong for
+    /// MongoDB and checkpoints does not matter to it.
+    ///
+    /// # Errors
+    /// Everything that is wrong with what it needs, at once.
+    pub fn for_live_from_env() -> Result<Loaded, ConfigErrors> {
+        Self::build(&Environment::of_process(), Needs::Live)
     }
 
     /// Reads these variables and no others.

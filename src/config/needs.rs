@@ -10,25 +10,42 @@ pub(super) enum Needs {
     Everything,
     /// MongoDB, how its events are printed, and the log.
     Source,
+    /// Kafka, its topics and how values are written there, the server for live changes, HTTP, and the log.
+    Live,
 }
 
 /// Variables outside of the source's group that a look at the stream reads.
 const OF_A_LOOK: [&str; 4] = ["JSON_MODE", "LOG_LEVEL", "LOG_FORMAT", "DEBUG"];
 
+/// Variables outside of their groups that the server for live changes reads.
+const OF_LIVE: [&str; 6] = [
+    "JSON_MODE",
+    "HTTP_ADDR",
+    "ADMIN_TOKEN",
+    "LOG_LEVEL",
+    "LOG_FORMAT",
+    "DEBUG",
+];
+
 impl Needs {
     /// Whether the command cannot do its work with this.
     pub(super) fn is_hurt_by(self, problem: &Problem) -> bool {
-        if self == Self::Everything {
-            return true;
-        }
+        let (groups, others): (&[Group], &[&str]) = match self {
+            Self::Everything => return true,
+            Self::Source => (&[Group::Source], &OF_A_LOOK),
+            Self::Live => (&[Group::Kafka, Group::Topics, Group::Live], &OF_LIVE),
+        };
         let given = problem.variable.as_str();
         let variable = table::ALL.iter().find(|variable| {
             variable.name == given || variable.file_variable().as_deref() == Some(given)
         });
         match variable {
-            Some(variable) => variable.group == Group::Source || OF_A_LOOK.contains(&variable.name),
+            Some(variable) => groups.contains(&variable.group) || others.contains(&variable.name),
             // The file and the environment themselves; else a property of Kafka's, or what is not there yet.
-            None => matches!(given, ".env" | "environment"),
+            None => {
+                matches!(given, ".env" | "environment")
+                    || (self == Self::Live && given.starts_with("KAFKA_PROP_"))
+            }
         }
     }
 }

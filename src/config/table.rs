@@ -2,7 +2,7 @@
 
 use super::variable::Fallback::{Required, Value, Words};
 use super::variable::Group::{
-    Checkpoints, Coordination, Flow, Kafka, Listeners, Operations, Records, Source, Topics,
+    Checkpoints, Coordination, Flow, Kafka, Listeners, Live, Operations, Records, Source, Topics,
 };
 use super::variable::{Form, Unit, Variable};
 use serde::Deserialize;
@@ -262,6 +262,49 @@ variables! {
     LISTENERS_BOOTSTRAP listeners_bootstrap: Listeners, Form::Path("the path of a JSON or Extended JSON file"), Words("none"),
         "/etc/tailwater/listeners.json",
         "A file with listeners that are created at the start where they are missing; those that are there stay as they are.";
+
+    LIVE_ADDR live_addr: Live, Form::Text("an IP address with a port, or off"), Value("off"),
+        "127.0.0.1:3002",
+        "Where changes are served live to browsers and services, from Kafka. Other than a loopback address needs LIVE_JWT_SECRET or LIVE_JWKS.";
+    LIVE_ORIGINS live_origins: Live, Form::Text("origins separated by commas, or *"), Words("none"),
+        "https://app.example.com,http://localhost:8080",
+        "The pages that may ask for live changes. Pages of the same host always may.";
+    LIVE_JWT_SECRET live_jwt_secret: Live, Form::Secret, Words("none"),
+        "…",
+        "The secret of tokens signed with HS256, of at least 32 bytes.";
+    LIVE_JWT_SECRET_2 live_jwt_secret_2: Live, Form::Secret, Words("none"),
+        "…",
+        "A second secret that is valid beside the first, while they are rotated.";
+    LIVE_JWKS live_jwks: Live, Form::Text("the path of a JWKS file, or its URL"), Words("none"),
+        "https://login.example.com/.well-known/jwks.json",
+        "The public keys of tokens signed with RS256 or ES256. Read again every 5 minutes, and when a token names a key that is not known.";
+    LIVE_JWT_ISSUER live_jwt_issuer: Live, Form::Text("the claim iss"), Words("any"),
+        "https://login.example.com/",
+        "The issuer that tokens must name.";
+    LIVE_JWT_AUDIENCE live_jwt_audience: Live, Form::Text("the claim aud"), Words("none"),
+        "tailwater-live",
+        "The audience that tokens must name. Without LIVE_JWT_AUDIENCE tokens with an audience are refused.";
+    LIVE_WHERE live_where: Live, Form::Text("a JSON object, in which $name stands for a claim"), Words("none"),
+        r#"{"userId":"$sub"}"#,
+        "A filter that narrows every token: with the example each user sees only documents of their own.";
+    LIVE_EXCLUDE_FIELDS live_exclude_fields: Live, Form::Text("paths of fields separated by commas, also as database.collection:path"), Words("none"),
+        "passwordHash,dashboard.users:profile.phone",
+        "Fields that are left out of everything that is served live.";
+    LIVE_MAX_CLIENTS live_max_clients: Live, count(1, 1_000_000), Value("10000"),
+        "10000",
+        "How many clients are served at a time. Each needs a descriptor (ulimit -n).";
+    LIVE_MAX_CLIENTS_PER_ADDRESS live_max_clients_per_address: Live, count(1, 1_000_000), Value("1000"),
+        "1000",
+        "How many of them may have one address. Behind a proxy all have the proxy's.";
+    LIVE_MAX_SUBSCRIPTIONS live_max_subscriptions: Live, count(1, 10_000), Value("100"),
+        "100",
+        "How many subscriptions one WebSocket may have.";
+    LIVE_CLOSE_AFTER_SECONDS live_close_after_seconds: Live, number(Unit::Seconds, 5, 86_400), Value("600"),
+        "600",
+        "After about how long a connection is closed: its client connects again and resumes, so that instances can be drained.";
+    LIVE_RECENT_BYTES live_recent_bytes: Live, bytes(64 * KIB, GIB), Value("16MiB"),
+        "16MiB",
+        "How much of the last changes is kept in memory, for clients that come back. Older positions are read from Kafka.";
 
     ENABLE_CHANGE_STREAMS enable_change_streams: Operations, Form::Flag, Value("true"),
         "false",

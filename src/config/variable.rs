@@ -69,11 +69,12 @@ pub enum Group {
     Checkpoints,
     Coordination,
     Listeners,
+    Live,
     Operations,
 }
 
 impl Group {
-    pub const ALL: [Group; 9] = [
+    pub const ALL: [Group; 10] = [
         Group::Source,
         Group::Kafka,
         Group::Topics,
@@ -82,6 +83,7 @@ impl Group {
         Group::Checkpoints,
         Group::Coordination,
         Group::Listeners,
+        Group::Live,
         Group::Operations,
     ];
 
@@ -95,6 +97,7 @@ impl Group {
             Group::Checkpoints => "Checkpoints",
             Group::Coordination => "Several instances",
             Group::Listeners => "Listeners",
+            Group::Live => "Live changes",
             Group::Operations => "Operations",
         }
     }

@@ -35,6 +35,8 @@ events! {
     LISTENERS_HEARTBEAT "listeners_heartbeat";
     PRODUCER_RESTARTED "producer_restarted";
     LOG_LEVEL_CHANGED "log_level_changed";
+    LIVE_INTERRUPTED "live_interrupted";
+    LIVE_FOREIGN "live_foreign";
     STOPPING "stopping";
 }
 

@@ -37,7 +37,9 @@ pub const BY_NAMESPACE: &[&str] = &["database", "collection", "operation"];
 impl Metric {
     /// Whether it is the process's, and not one stream's.
     pub fn is_of_process(&self) -> bool {
-        self.name.starts_with("process_") || [BUILD_INFO.name, UPTIME.name].contains(&self.name)
+        self.name.starts_with("process_")
+            || self.name.starts_with("tailwater_live_")
+            || [BUILD_INFO.name, UPTIME.name].contains(&self.name)
     }
 }
 
@@ -174,6 +176,32 @@ metrics! {
         "librdkafka: requests without an answer in time";
     KAFKA_DISCONNECTS "tailwater_kafka_client_disconnects_total" Counter &[],
         "librdkafka: connections lost or closed, by either side";
+    LIVE_READY "tailwater_live_ready" Gauge &[],
+        "1 when live changes are served; with LIVE_ADDR only, as all of tailwater_live_*";
+    LIVE_CLIENTS "tailwater_live_clients" Gauge &[],
+        "Clients that are connected for live changes";
+    LIVE_SUBSCRIPTIONS "tailwater_live_subscriptions" Gauge &[],
+        "Subscriptions of these clients";
+    LIVE_QUESTIONS "tailwater_live_questions" Gauge &[],
+        "Different questions among the subscriptions: those with one question share what is written for it";
+    LIVE_READ "tailwater_live_records_total" Counter &[],
+        "Records read from Kafka for live changes, by the reader that all current clients share";
+    LIVE_FOREIGN "tailwater_live_foreign_records_total" Counter &[],
+        "Records that are not in Tailwater's format, and are not served";
+    LIVE_SENT "tailwater_live_events_sent_total" Counter &[],
+        "Events handed to the connections of clients";
+    LIVE_CUT "tailwater_live_cut_total" Counter &[],
+        "Clients that were cut off because they were too slow";
+    LIVE_RESUMED "tailwater_live_resumed_total" Counter &[],
+        "Subscriptions that came back with a position";
+    LIVE_CAUGHT_UP "tailwater_live_catch_ups_total" Counter &[],
+        "Of these, the ones that needed a reader of their own, since their position was older than what is kept in memory";
+    LIVE_GAPS "tailwater_live_gaps_total" Counter &[],
+        "Subscriptions that were told of a gap: Kafka no longer holds their position";
+    LIVE_REFUSED "tailwater_live_refused_total" Counter &[],
+        "Calls that were refused: a token, a question or a limit";
+    LIVE_QUEUE "tailwater_live_queue_bytes" Gauge &[],
+        "Bytes that are kept for subscriptions that have not taken them yet";
     BUILD_INFO "tailwater_build_info" Gauge &["version"],
         "Always 1; the label says which version runs";
     UPTIME "tailwater_uptime_seconds" Gauge &[],

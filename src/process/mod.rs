@@ -10,8 +10,9 @@ use crate::admin::{self, Controls, Ended};
 use crate::checkpoint::{self, Location};
 use crate::config::{Config, StreamSpec};
 use crate::coordination;
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::flow::budget::Memory;
+use crate::live;
 use crate::log::event_id;
 use crate::metrics::Registry;
 use crate::preflight::{Finding, Report};
@@ -66,17 +67,22 @@ pub async fn run(config: Config, controls: Controls) -> Result<(), Error> {
     tasks.push(tokio::spawn(status));
     let upkeep = done.clone();
     tasks.push(tokio::spawn(async move { registry.keep_up(upkeep).await }));
+    let live = match &config.live {
+        Some(live) => Some(live::serve(&config, live, controls.stop.clone()).await?),
+        None => None,
+    };
     let admin = admin::Settings {
         http: config.http.clone(),
         token: config.admin_token.clone(),
         is_enabled: config.enabled,
         is_dry_run,
         is_shared: config.coordination.is_shared(),
+        live: live.as_ref().map(|live| Arc::clone(&live.counts)),
     };
     let http = admin::serve(admin, Arc::clone(&streams), controls.clone(), done.clone()).await?;
     tasks.extend(http);
 
-    let result = match config.enabled {
+    let mut result = match config.enabled {
         true => run_streams(&config, &streams, &controls).await,
         false => {
             streams.enter(State::Disabled);
@@ -89,12 +95,48 @@ pub async fn run(config: Config, controls: Controls) -> Result<(), Error> {
         }
     };
     streams.enter(State::Stopped);
+    controls.stop.cancel();
+    if let Some(live) = live {
+        let ended = live.ended().await;
+        result = result.and(ended);
+    }
     // Told before the server closes, which answers those who wait for it.
     controls.ended.send_replace(Some(Ended::with(&result)));
     done.cancel();
     for task in tasks {
         // They only look on; a panic in them has been reported by the panic hook.
         let _ = task.await;
+    }
+    result
+}
+
+/// Serves live changes alone, until asked to stop.
+///
+/// # Errors
+/// What made it impossible; its code gives the exit code.
+pub async fn serve_live(config: Config, controls: Controls) -> Result<(), Error> {
+    let Some(live) = &config.live else {
+        let detail = "LIVE_ADDR is off, and there is nothing else to serve; give an address such as 127.0.0.1:3002";
+        return Err(Error::new(Code::Config, detail));
+    };
+    let done = CancellationToken::new();
+    let running = live::serve(&config, live, controls.stop.clone()).await?;
+    let admin = admin::Settings {
+        http: config.http.clone(),
+        token: config.admin_token.clone(),
+        is_enabled: true,
+        is_dry_run: false,
+        is_shared: false,
+        live: Some(Arc::clone(&running.counts)),
+    };
+    let streams = Arc::<Streams>::default();
+    let http = admin::serve(admin, streams, controls.clone(), done.clone()).await?;
+    let result = running.ended().await;
+    controls.ended.send_replace(Some(Ended::with(&result)));
+    done.cancel();
+    if let Some(http) = http {
+        // It only looks on; a panic in it has been reported by the panic hook.
+        let _ = http.await;
     }
     result
 }

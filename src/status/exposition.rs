@@ -1,7 +1,9 @@
 //! The page at `/metrics`: what was counted, and what the boards show at this moment.
 
 use super::listeners::OUTCOMES;
+use super::live::Counts;
 use super::owner::Ownership;
+use super::values::Counter;
 use super::waiting::{Awaited, Wait};
 use super::{Board, State};
 use crate::flow::budget::Budget;
@@ -14,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Everything, in Prometheus's text format.
-pub fn render(boards: &[Arc<Board>]) -> String {
+pub fn render(boards: &[Arc<Board>], live: Option<&Counts>) -> String {
     let mut page = Page {
         boards,
         text: boards.first().map_or_else(String::new, |board| {
@@ -27,8 +29,43 @@ pub fn render(boards: &[Arc<Board>]) -> String {
     checkpoint(&mut page);
     owners(&mut page);
     kafka(&mut page);
+    if let Some(live) = live {
+        of_live(&mut page, live);
+    }
     process(&mut page);
     page.text
+}
+
+/// What `tailwater live` shows, which has no streams.
+pub fn render_live(live: &Counts) -> String {
+    let mut page = Page {
+        boards: &[],
+        text: String::new(),
+    };
+    of_live(&mut page, live);
+    process(&mut page);
+    page.text
+}
+
+fn of_live(page: &mut Page<'_>, live: &Counts) {
+    page.value(&names::LIVE_READY, u8::from(live.ready.get()));
+    page.value(&names::LIVE_CLIENTS, live.clients.get());
+    page.value(&names::LIVE_SUBSCRIPTIONS, live.subscriptions.get());
+    page.value(&names::LIVE_QUESTIONS, live.questions.get());
+    page.value(&names::LIVE_QUEUE, live.queue_bytes.get());
+    let counters: [(&Metric, &Counter); 8] = [
+        (&names::LIVE_READ, &live.read),
+        (&names::LIVE_FOREIGN, &live.foreign),
+        (&names::LIVE_SENT, &live.sent),
+        (&names::LIVE_CUT, &live.cut),
+        (&names::LIVE_RESUMED, &live.resumed),
+        (&names::LIVE_CAUGHT_UP, &live.caught_up),
+        (&names::LIVE_GAPS, &live.gaps),
+        (&names::LIVE_REFUSED, &live.refused),
+    ];
+    for (metric, counter) in counters {
+        page.value(metric, counter.get());
+    }
 }
 
 fn counts(page: &mut Page<'_>) {
@@ -189,12 +226,11 @@ fn process(page: &mut Page<'_>) {
     page.head(&names::BUILD_INFO);
     let version = env!("CARGO_PKG_VERSION");
     page.sample(&names::BUILD_INFO, &[("version", version)], 1);
-    let Some(board) = page.boards.first() else {
-        return;
-    };
-    page.value(&names::UPTIME, board.uptime().as_secs_f64());
-    // The same at every scrape: whoever counts restarts counts its changes.
-    page.value(&names::PROCESS_START, board.started_millis() as f64 / 1e3);
+    if let Some(board) = page.boards.first() {
+        page.value(&names::UPTIME, board.uptime().as_secs_f64());
+        // The same at every scrape: whoever counts restarts counts its changes.
+        page.value(&names::PROCESS_START, board.started_millis() as f64 / 1e3);
+    }
     let usage = Usage::read();
     if let Some(seconds) = usage.cpu_seconds {
         page.value(&names::PROCESS_CPU, seconds);

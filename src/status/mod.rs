@@ -4,6 +4,7 @@ pub mod exposition;
 pub mod health;
 pub mod line;
 pub mod listeners;
+pub mod live;
 pub mod owner;
 pub mod stall;
 mod values;

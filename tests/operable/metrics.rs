@@ -95,6 +95,7 @@ async fn every_metric_that_is_described_shows_up_and_no_other() {
     let tailwater = setup
         .env("LISTENERS_COLLECTION", listeners)
         .env("KAFKA_DB_CHANGES_TOPIC", db.topic("changes"))
+        .env("LIVE_ADDR", "127.0.0.1:0")
         .start()
         .await;
     db.documents("c").insert_one(doc! {"_id": 1}).await.unwrap();

@@ -5,7 +5,7 @@ use super::process::{self, Process};
 use super::{Database, Kafka, PATIENCE, eventually, unique};
 use rustix::process::Signal;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -196,6 +196,23 @@ impl Tailwater {
         let value = value.trim_start_matches(['"', '=', ':', ' ']);
         let end = value.find(['"', ' ', ',', '}']).unwrap_or(value.len());
         value[..end].parse().ok()
+    }
+
+    /// Where it serves live changes, once it does.
+    ///
+    /// # Panics
+    /// When it exits before, or after [`PATIENCE`].
+    pub async fn live_addr(&mut self) -> SocketAddr {
+        let line = self.wait_for_log("live changes are served addr=").await;
+        let (_, addr) = line.rsplit_once("addr=").unwrap();
+        let addr: SocketAddr = addr.trim().parse().unwrap();
+        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, addr.port()));
+        eventually(PATIENCE, "live changes are served", async || {
+            let answer = http::get(addr, "/health").await.ok()?;
+            (answer.status == 200).then_some(())
+        })
+        .await;
+        addr
     }
 
     /// Its log so far, both outputs, without colours.

@@ -38,7 +38,10 @@ pub(super) async fn ready(Of(context): Of<Arc<Context>>, which: Which) -> Answer
     if let Some(handle) = which.only() {
         return (ok_if(handle.board.is_ready()), Json(one::ready(handle)));
     }
-    let is_ready = context.streams.is_ready();
+    // `tailwater live` has no stream.
+    let is_alone = context.streams.all().is_empty();
+    let serves = context.live.as_ref().filter(|_| is_alone);
+    let is_ready = serves.map_or_else(|| context.streams.is_ready(), |live| live.ready.get());
     let body = json!({
         "status": one::ready_word(is_ready),
         "state": context.streams.state().name(),

@@ -23,6 +23,8 @@ pub(super) const LOG_IN: &[(&str, &str)] = &[
     ("KAFKA_SASL_PASSWORD", "word"),
 ];
 
+const LIVE: &[(&str, &str)] = &[("LIVE_ADDR", "127.0.0.1:3002")];
+
 /// At least one for each variable.
 #[rustfmt::skip]
 pub(super) const WRONG: &[Wrong] = &[
@@ -179,4 +181,22 @@ pub(super) const WRONG: &[Wrong] = &[
     ("LISTENERS_BOOTSTRAP", LISTENING, "/no/such/file", "no such file"),
     ("CHANGE_STREAM_PIPELINE", LISTENING, r#"[{"$project":{"fullDocument":1,"operationType":1,"ns":1,"documentKey":1}}]"#, "only $match and $redact"),
     ("START_AT", LISTENING, "2099-01-01T00:00:00Z", "changes of listeners until then"),
+    ("LIVE_ADDR", NONE, "3002", "no IP address with a port"),
+    ("LIVE_ADDR", NONE, "0.0.0.0:3002", "set LIVE_JWT_SECRET or LIVE_JWKS"),
+    ("LIVE_ADDR", &[("LISTENERS_COLLECTION", "a.b")], "127.0.0.1:3002", "set KAFKA_DB_CHANGES_TOPIC too"),
+    ("LIVE_ORIGINS", NONE, "app.example.com", "no origin"),
+    ("LIVE_ORIGINS", NONE, "https://*.example.com", "no origin"),
+    ("LIVE_JWT_SECRET", NONE, "short", "at least 32 bytes"),
+    ("LIVE_JWT_SECRET_2", NONE, "short", "at least 32 bytes"),
+    ("LIVE_JWKS", NONE, "/there/is/none", "no such file"),
+    ("LIVE_JWT_ISSUER", LIVE, "us", "no key to verify"),
+    ("LIVE_JWT_AUDIENCE", LIVE, "live", "no key to verify"),
+    ("LIVE_WHERE", LIVE, r#"{"a":1}"#, "no key to verify"),
+    ("LIVE_WHERE", NONE, "[]", "no JSON object"),
+    ("LIVE_EXCLUDE_FIELDS", NONE, ",", "names nothing"),
+    ("LIVE_MAX_CLIENTS", NONE, "0", "too small"),
+    ("LIVE_MAX_CLIENTS_PER_ADDRESS", NONE, "0", "too small"),
+    ("LIVE_MAX_SUBSCRIPTIONS", NONE, "0", "too small"),
+    ("LIVE_CLOSE_AFTER_SECONDS", NONE, "1", "too small"),
+    ("LIVE_RECENT_BYTES", NONE, "1KiB", "too small"),
 ];

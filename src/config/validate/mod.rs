@@ -3,6 +3,7 @@
 mod coordination;
 mod flow;
 mod listeners;
+mod live;
 mod operations;
 mod sink;
 mod source;
@@ -29,6 +30,7 @@ pub(super) fn build(
     let mongo = source::mongo(&mut check, uri);
     let mut all = source::build(&mut check, entries[0].scope.clone());
     all.listeners = listeners::listeners(&mut check, &all);
+    let live = live::live(&mut check, all.listeners.as_ref());
     let max_in_flight_bytes = check.bytes(&table::MAX_IN_FLIGHT_BYTES);
     let pipeline = flow::pipeline(&mut check, all.batch_bytes, max_in_flight_bytes);
     let kafka = sink::kafka(&mut check, max_in_flight_bytes);
@@ -59,6 +61,7 @@ pub(super) fn build(
         max_in_flight_bytes,
         enabled: check.flag(&table::ENABLE_CHANGE_STREAMS),
         http: operations::http(&mut check),
+        live,
         log: operations::log(&mut check),
         admin_token: operations::admin_token(&mut check),
         status_interval: check.seconds(&table::STATUS_INTERVAL_SECONDS),

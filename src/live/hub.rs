@@ -1,0 +1,242 @@
+//! What is read last, and who is told of it: the one reader of the topics' ends puts changes in here, clients take them
+//! out. The last changes are kept, so that a client that comes back needs no reader of its own.
+
+use super::change::Change;
+use super::group::{Group, Member};
+use super::index::Index;
+use super::position::{Place, Position};
+use super::selection::{Selection, Shown};
+use crate::config::JsonMode;
+use crate::status::live::Counts;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio_util::sync::CancellationToken;
+
+/// How many changes a client that comes back takes at a time.
+const PORTION: usize = 256;
+
+/// What all clients share.
+#[derive(Debug)]
+pub struct Hub {
+    state: Mutex<State>,
+    pub mode: JsonMode,
+    pub counts: Arc<Counts>,
+    recent_bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Behind what was read last.
+    position: Position,
+    /// The number of the next change.
+    seq: u64,
+    /// How often everything was begun anew: places of topics are of one era.
+    era: u64,
+    recent: VecDeque<(u64, Arc<Change>)>,
+    bytes: usize,
+    /// Before the first of `recent`: what is behind it is all there.
+    oldest: Position,
+    index: Index,
+    /// Those who have something that they were not told of yet.
+    touched: Vec<Arc<Group>>,
+    is_ready: bool,
+}
+
+/// What there is for a client that comes back.
+#[derive(Debug)]
+pub enum Recent {
+    /// Its position is older than what is kept, or of a time that is not known here.
+    Elsewhere,
+    /// Some changes; more are there from this number on.
+    More(Vec<Arc<Change>>, u64),
+    /// The last changes. From here on it is told with the others.
+    Joined(Vec<Arc<Change>>, Member, Option<Position>),
+}
+
+impl Hub {
+    pub fn new(mode: JsonMode, recent_bytes: usize, counts: Arc<Counts>) -> Self {
+        Self {
+            state: Mutex::default(),
+            mode,
+            counts,
+            recent_bytes,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes up a topic, or more partitions of one; its place. What is new is read from its beginning.
+    pub fn grow(&self, topic: &str, partitions: usize) -> usize {
+        let mut state = self.state();
+        state.oldest.grow(topic, partitions);
+        state.position.grow(topic, partitions)
+    }
+
+    /// Says that a partition is read from `from` on, and told from `until` on.
+    pub fn begin(&self, place: Place, from: i64, until: i64) {
+        let mut state = self.state();
+        state.oldest.raise(place, from);
+        state.position.raise(place, until);
+    }
+
+    /// Whether clients can be served.
+    pub fn is_ready(&self) -> bool {
+        self.state().is_ready
+    }
+
+    pub fn set_ready(&self, is_ready: bool) {
+        self.state().is_ready = is_ready;
+    }
+
+    /// Forgets everything, and tells everybody to come back: the reader has lost its place.
+    pub fn reset(&self) {
+        let mut state = self.state();
+        state.index.all().for_each(|group| group.cut_all());
+        *state = State {
+            seq: state.seq,
+            era: state.era + 1,
+            index: std::mem::take(&mut state.index),
+            ..State::default()
+        };
+    }
+
+    /// Takes a change that was made before this server began: only those who come back are told of it.
+    pub fn prefill(&self, change: Arc<Change>) {
+        self.state().keep(change, self.recent_bytes);
+    }
+
+    /// Takes the next change; whoever wants it is told with the next [`flush`](Self::flush).
+    pub fn take(&self, change: Arc<Change>) {
+        let mut state = self.state();
+        state.position.raise(change.place, change.offset + 1);
+        let seq = state.seq;
+        let candidates = state.index.candidates(&change, || change.images(self.mode));
+        let mut id = None;
+        for group in candidates {
+            let narrowed;
+            let (is_leave, body) = match group.selection.judge(&change) {
+                Shown::Nothing => continue,
+                Shown::Whole => (false, change.value.as_ref()),
+                Shown::Narrowed(text) => {
+                    narrowed = text;
+                    (false, narrowed.as_slice())
+                }
+                Shown::Leave(text) => {
+                    narrowed = text;
+                    (true, narrowed.as_slice())
+                }
+            };
+            let id = id.get_or_insert_with(|| state.position.encode());
+            if group.add(seq, (change.place, change.offset), id, is_leave, body) {
+                state.touched.push(group);
+            }
+        }
+        state.keep(change, self.recent_bytes);
+    }
+
+    /// Takes note of a record that nobody is told of.
+    pub fn pass(&self, place: Place, offset: i64) {
+        self.state().position.raise(place, offset + 1);
+    }
+
+    /// Tells those who have something to be told; whether there was somebody.
+    pub fn flush(&self) -> bool {
+        let touched = std::mem::take(&mut self.state().touched);
+        touched.iter().for_each(|group| group.flush());
+        !touched.is_empty()
+    }
+
+    /// Behind what was read last, and before what is kept; and in which era that is so.
+    pub fn positions(&self) -> (Position, Position, u64) {
+        let state = self.state();
+        (state.position.clone(), state.oldest.clone(), state.era)
+    }
+
+    /// A client without a position: it is told from now on. With the position that this is.
+    pub fn join(&self, selection: &Arc<Selection>, cut: CancellationToken) -> (Member, Position) {
+        let mut state = self.state();
+        let member = state.enter(selection, cut);
+        (member, state.position.clone())
+    }
+
+    /// What comes behind `position`, from the change of the number `from` on. A position that was found to be right is
+    /// `known`: it may be ahead of what was read here.
+    pub fn recent(
+        &self,
+        selection: &Arc<Selection>,
+        position: &mut Position,
+        from: u64,
+        known: bool,
+        cut: &CancellationToken,
+    ) -> Recent {
+        let mut state = self.state();
+        *position = position.aligned(&state.position);
+        let is_ahead = !state.position.covers(position);
+        if !position.covers(&state.oldest) || (is_ahead && !known) {
+            return Recent::Elsewhere;
+        }
+        let begin = state.recent.partition_point(|(seq, _)| *seq < from);
+        let mut changes = Vec::new();
+        for (seq, change) in state.recent.range(begin..) {
+            if change.offset < position.next(change.place) {
+                continue;
+            }
+            if changes.len() == PORTION {
+                return Recent::More(changes, *seq);
+            }
+            changes.push(Arc::clone(change));
+        }
+        let member = state.enter(selection, cut.clone());
+        Recent::Joined(changes, member, is_ahead.then(|| position.clone()))
+    }
+
+    /// The position now, where everything for this member has been taken.
+    pub fn position_of(&self, member: &mut Member) -> Option<String> {
+        let state = self.state();
+        member.is_current().then(|| state.position.encode())
+    }
+
+    /// Takes a client out.
+    pub fn leave(&self, member: &Member) {
+        let mut state = self.state();
+        if member.leave() {
+            state.index.remove(&member.group.selection);
+        }
+    }
+
+    /// Looks after all groups: what was taken is forgotten, who is slow is cut.
+    pub fn sweep(&self) {
+        let groups: Vec<_> = self.state().index.all().map(Arc::clone).collect();
+        let mut bytes = 0;
+        for group in &groups {
+            let (left, slow) = group.sweep();
+            bytes += left;
+            self.counts.cut.add(slow);
+        }
+        self.counts.queue_bytes.set(bytes);
+        self.counts.questions.set(groups.len());
+    }
+}
+
+impl State {
+    fn enter(&mut self, selection: &Arc<Selection>, cut: CancellationToken) -> Member {
+        self.index.group(selection).enter(self.seq, cut)
+    }
+
+    fn keep(&mut self, change: Arc<Change>, most: usize) {
+        self.bytes += change.bytes();
+        self.recent.push_back((self.seq, change));
+        self.seq += 1;
+        while self.bytes > most
+            && let Some((_, first)) = self.recent.pop_front()
+        {
+            self.bytes -= first.bytes();
+            self.oldest.raise(first.place, first.offset + 1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

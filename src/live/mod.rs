@@ -1,0 +1,319 @@
+//! Live changes in browsers and services, read from Kafka and apart from any stream: any instance serves them, a stream
+//! never waits for a client, and a client resumes exactly where it was.
+//!
+//! One reader follows the ends of the topics (`tail`) and hands each change to the groups of clients that may want it
+//! (`hub`, `index`, `group`). A client that comes back is first told what is kept in memory, or by a reader of its own
+//! (`catch_up`) what lies before that (`feed`).
+
+mod access;
+mod catch_up;
+mod change;
+mod feed;
+mod fetch;
+mod filter;
+mod grant;
+mod group;
+mod hub;
+mod index;
+mod jwks;
+mod listen;
+mod merge;
+mod position;
+mod redact;
+mod scan;
+mod selection;
+mod sse;
+mod tail;
+mod token;
+mod topics;
+mod ws;
+
+use crate::config::{Config, JsonMode, Live};
+use crate::error::{Code, Error};
+use crate::status::live::Counts;
+use crate::tasks;
+use access::{Access, Refusal};
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use catch_up::CatchUps;
+use hub::Hub;
+use jwks::Jwks;
+use redact::Excluded;
+use serde_json::json;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+use token::Verifier;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use topics::Topics;
+
+/// How often slow clients are looked for.
+const SWEEP: Duration = Duration::from_secs(1);
+/// Over how long clients are told to leave at a stop, at most: they come back to other instances one after the other.
+const SPREAD: Duration = Duration::from_secs(5);
+
+/// What the answers are made from.
+#[derive(Debug)]
+struct Server {
+    parts: Arc<CatchUps>,
+    access: Arc<Access>,
+    close_after: Duration,
+    spread: Duration,
+    stop: CancellationToken,
+    /// `LIVE_MAX_SUBSCRIPTIONS`.
+    max_subscriptions: usize,
+    /// WebSockets that are open.
+    sockets: TaskTracker,
+}
+
+/// A server that runs.
+#[derive(Debug)]
+pub struct Running {
+    pub counts: Arc<Counts>,
+    tasks: Vec<JoinHandle<Result<(), Error>>>,
+}
+
+/// Starts the server that is configured. With `stop` its clients are told to leave.
+///
+/// # Errors
+/// [`Code::Config`] when the address cannot be bound, the keys cannot be read or there are too many partitions.
+pub async fn serve(
+    config: &Config,
+    live: &Live,
+    stop: CancellationToken,
+) -> Result<Running, Error> {
+    let wrong = |detail: String| Error::new(Code::Config, detail);
+    let listener = TcpListener::bind(live.addr).await.map_err(|error| {
+        let code = Code::of_system(&error, Code::Config);
+        Error::new(
+            code,
+            format!(
+                "LIVE_ADDR={} cannot be bound: {error}; give a free address or `off`",
+                live.addr
+            ),
+        )
+    })?;
+    let mode = config
+        .streams
+        .first()
+        .map_or(JsonMode::Simple, |stream| stream.pipeline.json_mode);
+    let jwks = match &live.tokens.jwks {
+        Some(from) => Some(
+            Jwks::read(from.clone())
+                .await
+                .map_err(|reason| wrong(format!("LIVE_JWKS {reason}")))?,
+        ),
+        None => None,
+    };
+    let verifier = live
+        .tokens
+        .are_required()
+        .then(|| Verifier::new(&live.tokens, jwks, mode));
+    let counts = Arc::new(Counts::default());
+    let hub = Arc::new(Hub::new(mode, live.recent_bytes, Arc::clone(&counts)));
+    let excluded = Excluded::new(&live.exclude);
+    let topics = Topics::of(config, live.knows_source);
+    let parts = Arc::new(CatchUps::new(
+        config.kafka.clone(),
+        Arc::clone(&hub),
+        excluded,
+        topics,
+    ));
+    let spread = SPREAD.min(config.shutdown_timeout / 2);
+    let server = Arc::new(Server {
+        parts: Arc::clone(&parts),
+        access: Arc::new(Access::new(live, verifier, Arc::clone(&counts))),
+        close_after: live.close_after,
+        spread,
+        stop: stop.clone(),
+        max_subscriptions: live.max_subscriptions,
+        sockets: TaskTracker::new(),
+    });
+    let sockets = server.sockets.clone();
+    let addr = listener.local_addr().unwrap_or(live.addr);
+    tracing::info!(%addr, "live changes are served");
+    let patience = spread + Duration::from_secs(1);
+    let answers = listen::serve(listener, routes(server), stop.clone());
+    let answers = tasks::spawn(async move {
+        let mut connections = answers.await;
+        let ended = async {
+            while connections.join_next().await.is_some() {}
+            sockets.close();
+            sockets.wait().await;
+        };
+        // Whoever does not take its last words by then goes without.
+        let _ = tokio::time::timeout(patience, ended).await;
+        Ok(())
+    });
+    let tail = tasks::spawn(async move {
+        let done = stop.clone();
+        let read = tasks::blocking("live changes", move || tail::run(&parts, &done)).await;
+        // What cannot be served is said at the start, and not only to clients.
+        read.flatten().inspect_err(|_| stop.cancel())
+    });
+    tasks::spawn(async move {
+        loop {
+            tokio::time::sleep(SWEEP).await;
+            hub.sweep();
+        }
+    });
+    Ok(Running {
+        counts,
+        tasks: vec![tail, answers],
+    })
+}
+
+impl Running {
+    /// Waits until it has ended.
+    ///
+    /// # Errors
+    /// Why it could not serve.
+    pub async fn ended(self) -> Result<(), Error> {
+        for task in self.tasks {
+            // A panic has been reported by the panic hook.
+            if let Ok(ended) = task.await {
+                ended?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn routes(server: Arc<Server>) -> Router {
+    Router::new()
+        .route("/live", get(sse::live).options(sse::preflight))
+        .route("/live/ws", get(ws::live))
+        .route("/health", get(health))
+        .fallback(async || {
+            Refusal::new(
+                StatusCode::NOT_FOUND,
+                "nothing is served under this path; /live and /live/ws are",
+            )
+        })
+        .layer(middleware::map_response(ending))
+        .with_state(server)
+}
+
+/// Says that the connection ends with the answer, unless it goes on as a WebSocket.
+async fn ending(mut response: Response) -> Response {
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
+    response
+}
+
+/// Whether clients can be served: for a load balancer.
+async fn health(State(server): State<Arc<Server>>) -> impl IntoResponse {
+    match server.check_ready() {
+        Ok(()) => (StatusCode::OK, Json(json!({ "status": "ready" }))).into_response(),
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+impl Server {
+    fn check_ready(&self) -> Result<(), Refusal> {
+        match self.parts.hub.is_ready() && !self.stop.is_cancelled() {
+            true => Ok(()),
+            false => Err(Refusal::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "not ready: this instance is starting, stopping or waiting for Kafka; try again",
+            )),
+        }
+    }
+
+    /// After how long a client should come back, in milliseconds: not all at once.
+    fn retry_millis(&self) -> u64 {
+        1_000 + random() % 2_000
+    }
+
+    /// When a connection ends: after a while, with its token, or at a stop.
+    fn ending(&self, expires: Option<i64>) -> Ending {
+        let jitter = self.close_after / 10;
+        let mut ending = Ending {
+            lifetime: Instant::now() + self.close_after - jitter / 2 + part(jitter),
+            expires: None,
+            stopping: None,
+            stop: self.stop.clone(),
+            spread: self.spread,
+        };
+        ending.renew(expires);
+        ending
+    }
+}
+
+/// When a connection ends.
+#[derive(Debug)]
+struct Ending {
+    lifetime: Instant,
+    /// With its token.
+    expires: Option<Instant>,
+    /// Where this instance stops.
+    stopping: Option<Instant>,
+    stop: CancellationToken,
+    spread: Duration,
+}
+
+/// Why a connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Lifetime,
+    Expired,
+    Stopping,
+}
+
+impl End {
+    fn reason(self) -> &'static str {
+        match self {
+            Self::Lifetime => "it was open for LIVE_CLOSE_AFTER_SECONDS; connect again to go on",
+            Self::Expired => "the token has expired",
+            Self::Stopping => "this instance is stopping; connect again to go on",
+        }
+    }
+}
+
+impl Ending {
+    /// Takes the time at which a token expires, in seconds since 1970.
+    fn renew(&mut self, expires: Option<i64>) {
+        let left = expires.map(|at| at.saturating_sub(jiff::Timestamp::now().as_second()));
+        // No time is farther than the end of the connection.
+        let left = left.map(|left| u64::try_from(left).unwrap_or(0).min(u64::from(u32::MAX)));
+        self.expires = left.map(|left| Instant::now() + Duration::from_secs(left));
+    }
+
+    /// Waits for it. May be dropped before it comes.
+    async fn comes(&mut self) -> End {
+        loop {
+            let all = [
+                Some((self.lifetime, End::Lifetime)),
+                self.expires.map(|at| (at, End::Expired)),
+                self.stopping.map(|at| (at, End::Stopping)),
+            ];
+            let first = all.into_iter().flatten().min_by_key(|(at, _)| *at);
+            let (at, end) = first.unwrap_or((self.lifetime, End::Lifetime));
+            tokio::select! {
+                () = tokio::time::sleep_until(at) => return end,
+                () = self.stop.cancelled(), if self.stopping.is_none() => {
+                    self.stopping = Some(Instant::now() + part(self.spread));
+                }
+            }
+        }
+    }
+}
+
+fn random() -> u64 {
+    RandomState::new().hash_one(())
+}
+
+/// A random part of it.
+fn part(of: Duration) -> Duration {
+    of.mul_f64((random() % 1_000) as f64 / 1e3)
+}

@@ -1,0 +1,270 @@
+//! Server-sent events: `GET /live`.
+
+use super::access::{Admitted, Refusal};
+use super::feed::{Event, Feed, Told};
+use super::group::write_event;
+use super::listen::Peer;
+use super::position::Position;
+use super::selection::{Asked, Refused, Selection};
+use super::{Ending, Server};
+use axum::Extension;
+use axum::body::{Body, Bytes};
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use serde_json::json;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How often something is sent at least, so that whatever lies between keeps the connection.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+
+/// The parameters that are known.
+const PARAMETERS: &str =
+    "database, collection, operation, id, where, last_event_id and access_token";
+
+/// Answers with a stream, or says why not.
+pub async fn live(
+    State(server): State<Arc<Server>>,
+    Extension(peer): Extension<Peer>,
+    query: Result<Query<Vec<(String, String)>>, axum::extract::rejection::QueryRejection>,
+    headers: HeaderMap,
+) -> Response {
+    let origin = match server.access.origin(&headers) {
+        Ok(origin) => origin,
+        Err(refusal) => return server.access.refuse(refusal),
+    };
+    let mut response = match query {
+        Err(_) => server
+            .access
+            .refuse(wrong("the query cannot be read; see docs/live.md")),
+        Ok(Query(query)) => match stream(&server, peer, query, &headers).await {
+            Ok(response) => response,
+            Err(refusal) => server.access.refuse(refusal),
+        },
+    };
+    allow_origin(response.headers_mut(), origin);
+    response
+}
+
+/// Lets the page read the answer.
+pub fn allow_origin(headers: &mut HeaderMap, origin: Option<HeaderValue>) {
+    headers.insert(header::VARY, HeaderValue::from_static("Origin"));
+    if let Some(origin) = origin {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    }
+}
+
+/// What a browser asks before a page may send a header of its own.
+pub async fn preflight(State(server): State<Arc<Server>>, headers: HeaderMap) -> Response {
+    let origin = match server.access.origin(&headers) {
+        Ok(origin) => origin,
+        Err(refusal) => return server.access.refuse(refusal),
+    };
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let own = response.headers_mut();
+    own.insert(
+        header::ACCESS_CONTROL_ALLOW_METHODS,
+        HeaderValue::from_static("GET"),
+    );
+    own.insert(
+        header::ACCESS_CONTROL_ALLOW_HEADERS,
+        HeaderValue::from_static("authorization, last-event-id, cache-control"),
+    );
+    own.insert(
+        header::ACCESS_CONTROL_MAX_AGE,
+        HeaderValue::from_static("600"),
+    );
+    allow_origin(own, origin);
+    response
+}
+
+async fn stream(
+    server: &Arc<Server>,
+    peer: Peer,
+    query: Vec<(String, String)>,
+    headers: &HeaderMap,
+) -> Result<Response, Refusal> {
+    let Parameters {
+        asked,
+        mut position,
+        token,
+    } = Parameters::read(query)?;
+    if let Some(last) = headers.get("last-event-id") {
+        position = Some(last.to_str().unwrap_or("?").to_owned());
+    }
+    let token = bearer(headers).or(token.as_deref());
+    let grant = server.access.grant(token).await?;
+    let expires = grant.expires;
+    let selection = Selection::new(asked, grant, server.parts.hub.mode).map_err(refusal)?;
+    let position = match position
+        .as_deref()
+        .map(str::trim)
+        .filter(|text| !text.is_empty())
+    {
+        Some(text) => Some(Position::decode(text).map_err(|error| wrong(error.to_string()))?),
+        None => None,
+    };
+    server.check_ready()?;
+    let admitted = server.access.enter(peer.address)?;
+    let mut feed = Feed::open(
+        &server.parts,
+        Arc::new(selection),
+        position,
+        peer.cut.clone(),
+    );
+    let mut head = format!("retry: {}\n", server.retry_millis());
+    // A client that is cut off before its first event comes back to where it began.
+    if let Some(position) = feed.position() {
+        head.push_str(&format!("id: {position}\n"));
+    }
+    head.push('\n');
+    let state = Stream {
+        feed,
+        ending: server.ending(expires),
+        keep_alive: Instant::now() + KEEP_ALIVE,
+        head: Some(head.into()),
+        is_over: false,
+        server: Arc::clone(server),
+        _admitted: admitted,
+    };
+    let events = futures_util::stream::unfold(Box::new(state), async |mut state| {
+        let bytes = state.next().await?;
+        Some((Ok::<_, Infallible>(bytes), state))
+    });
+    Response::builder()
+        .header(header::CONTENT_TYPE, "text/event-stream")
+        .header(header::CACHE_CONTROL, "no-cache")
+        .header("x-accel-buffering", "no")
+        .body(Body::from_stream(events))
+        .map_err(|_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "no answer could be made"))
+}
+
+/// The token of `Authorization`.
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+pub fn wrong(sentence: impl Into<String>) -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, sentence)
+}
+
+fn refusal(refused: Refused) -> Refusal {
+    match refused {
+        Refused::Wrong(sentence) => wrong(sentence),
+        Refused::Forbidden(sentence) => Refusal::new(StatusCode::FORBIDDEN, sentence),
+    }
+}
+
+#[derive(Default)]
+struct Parameters {
+    asked: Asked,
+    position: Option<String>,
+    token: Option<String>,
+}
+
+impl Parameters {
+    /// A parameter that is not known is refused: a misspelt filter would show everything.
+    fn read(query: Vec<(String, String)>) -> Result<Self, Refusal> {
+        let mut read = Self::default();
+        for (name, value) in query {
+            let own = match name.as_str() {
+                "database" => &mut read.asked.database,
+                "collection" => &mut read.asked.collection,
+                "operation" => &mut read.asked.operation,
+                "id" => &mut read.asked.id,
+                "last_event_id" => &mut read.position,
+                "access_token" => &mut read.token,
+                "where" if read.asked.filter.is_some() => {
+                    return Err(wrong("where is given twice; use $and in one"));
+                }
+                "where" => {
+                    let parsed = serde_json::from_str(&value);
+                    let sentence = "where: is no JSON; give an object such as {\"room\":\"r1\"}, percent-encoded";
+                    read.asked.filter = Some(parsed.map_err(|_| wrong(sentence))?);
+                    continue;
+                }
+                _ => {
+                    let shown: String = name.chars().take(40).collect();
+                    return Err(wrong(format!(
+                        "{shown:?} is no parameter; {PARAMETERS} are"
+                    )));
+                }
+            };
+            if own.replace(value).is_some() {
+                return Err(wrong(format!("{name} is given twice; give it once")));
+            }
+        }
+        Ok(read)
+    }
+}
+
+/// One client.
+struct Stream {
+    feed: Feed,
+    ending: Ending,
+    keep_alive: Instant,
+    /// What is sent first.
+    head: Option<Bytes>,
+    is_over: bool,
+    server: Arc<Server>,
+    _admitted: Admitted,
+}
+
+impl Stream {
+    async fn next(&mut self) -> Option<Bytes> {
+        if let Some(head) = self.head.take() {
+            return Some(head);
+        }
+        if self.is_over {
+            return None;
+        }
+        let bytes = tokio::select! {
+            biased;
+            end = self.ending.comes() => {
+                self.is_over = true;
+                let data = json!({ "reason": end.reason() });
+                format!("retry: {}\nevent: close\ndata: {data}\n\n", self.server.retry_millis()).into()
+            }
+            told = self.feed.next() => self.write(told),
+            () = tokio::time::sleep_until(self.keep_alive) => {
+                // What the client has seen, so that it need not read old changes again when it comes back.
+                let position = self.feed.position();
+                position.map_or_else(|| ": keep-alive\n\n".into(), |id| format!(": keep-alive\nid: {id}\n\n")).into()
+            }
+        };
+        self.keep_alive = Instant::now() + KEEP_ALIVE;
+        Some(bytes)
+    }
+
+    fn write(&mut self, told: Told) -> Bytes {
+        match told {
+            Told::Batch(batch) => batch.text.clone(),
+            Told::Events(events) => {
+                let mut text = Vec::new();
+                for Event { id, is_leave, body } in &events {
+                    write_event(&mut text, id, *is_leave, body);
+                }
+                text.into()
+            }
+            Told::Gap { from, to } => {
+                let data = json!({ "from": from, "to": to });
+                format!("id: {to}\nevent: gap\ndata: {data}\n\n").into()
+            }
+            Told::Cut => {
+                self.is_over = true;
+                let data = json!({ "reason": "slow", "message": SLOW });
+                format!("event: cut\ndata: {data}\n\n").into()
+            }
+        }
+    }
+}
+
+/// Why a client was cut off.
+pub const SLOW: &str =
+    "more than 1 MiB was waiting for this client; connect again to go on from the last id";

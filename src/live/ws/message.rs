@@ -1,0 +1,154 @@
+//! What a WebSocket's text frames say.
+
+use crate::live::selection::Asked;
+use axum::extract::ws::Utf8Bytes;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// What a client sends. A field that is not known is refused: a misspelt filter would show everything.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Incoming {
+    Subscribe {
+        id: String,
+        database: Option<String>,
+        collection: Option<String>,
+        operation: Option<String>,
+        /// The `_id` of one document.
+        document: Option<Value>,
+        #[serde(rename = "where")]
+        filter: Option<Value>,
+        position: Option<String>,
+    },
+    Unsubscribe {
+        id: String,
+    },
+    Ping {},
+    AccessToken {
+        token: String,
+    },
+}
+
+/// A subscription that is wanted.
+#[derive(Debug)]
+pub struct Wanted {
+    pub id: String,
+    pub asked: Asked,
+    pub position: Option<String>,
+}
+
+impl Incoming {
+    /// Reads a frame.
+    ///
+    /// # Errors
+    /// A sentence, without what the frame holds.
+    pub fn read(text: &str) -> Result<Self, String> {
+        let value: Value = serde_json::from_str(text).map_err(|_| "the frame is no JSON")?;
+        let known = ["subscribe", "unsubscribe", "ping", "access_token"];
+        if !value["type"]
+            .as_str()
+            .is_some_and(|name| known.contains(&name))
+        {
+            return Err("the frame has no type that is known; subscribe, unsubscribe, ping and access_token are".into());
+        }
+        serde_json::from_value(value).map_err(|error| {
+            // It may quote a value, which may be a token.
+            match error.to_string() {
+                text if text.starts_with("unknown field") || text.starts_with("missing field") => {
+                    text
+                }
+                _ => "a field of the frame is of another type; see docs/live.md".into(),
+            }
+        })
+    }
+}
+
+/// The `id` of a subscription that is asked for by a document's `_id`.
+pub fn id_text(id: &Value) -> String {
+    // As the parameter of a call: a string is plain text, unless it could be taken for something else.
+    id.to_string()
+}
+
+pub fn subscribed(id: &str, position: Option<&str>) -> String {
+    json!({"type": "subscribed", "id": id, "position": position}).to_string()
+}
+
+pub fn unsubscribed(id: &str, message: Option<&str>) -> String {
+    match message {
+        Some(message) => json!({"type": "unsubscribed", "id": id, "message": message}).to_string(),
+        None => json!({"type": "unsubscribed", "id": id}).to_string(),
+    }
+}
+
+pub fn error(id: Option<&str>, status: u16, message: &str) -> String {
+    json!({"type": "error", "id": id, "status": status, "message": message}).to_string()
+}
+
+pub fn gap(id: &str, from: &str, to: &str) -> Utf8Bytes {
+    json!({"type": "gap", "id": id, "from": from, "position": to})
+        .to_string()
+        .into()
+}
+
+pub fn position(id: &str, position: &str) -> Utf8Bytes {
+    json!({"type": "position", "id": id, "position": position})
+        .to_string()
+        .into()
+}
+
+/// A change, or that a document has left. `id` is quoted already, `body` is JSON.
+pub fn event(quoted_id: &str, position: &str, is_leave: bool, body: &[u8]) -> Utf8Bytes {
+    let kind = if is_leave { "leave" } else { "change" };
+    let body = String::from_utf8_lossy(body);
+    format!(r#"{{"type":"{kind}","id":{quoted_id},"position":"{position}","data":{body}}}"#).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_is_read_or_told_what_is_wrong_without_what_it_holds() {
+        assert!(matches!(
+            Incoming::read(r#"{"type":"ping"}"#),
+            Ok(Incoming::Ping {})
+        ));
+        let read = Incoming::read(r#"{"type":"subscribe","id":"a","where":{"x":1},"document":7}"#);
+        assert!(matches!(
+            read,
+            Ok(Incoming::Subscribe {
+                filter: Some(_),
+                ..
+            })
+        ));
+        for (text, named) in [
+            ("x", "no JSON"),
+            ("{}", "type"),
+            (r#"{"type":"subscribe"}"#, "missing field `id`"),
+            (
+                r#"{"type":"subscribe","id":"a","colection":"b"}"#,
+                "colection",
+            ),
+            (
+                r#"{"type":"access_token","token":{"secret":1}}"#,
+                "another type",
+            ),
+        ] {
+            let sentence = Incoming::read(text).unwrap_err();
+            assert!(
+                sentence.contains(named) && !sentence.contains("secret"),
+                "{sentence}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_event_is_one_json_object() {
+        let text = event("\"a\"", "AQ", true, b"{\"n\":1}");
+        let read: Value = serde_json::from_str(text.as_str()).unwrap();
+        assert_eq!(
+            read,
+            json!({"type": "leave", "id": "a", "position": "AQ", "data": {"n": 1}})
+        );
+    }
+}
