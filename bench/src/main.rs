@@ -11,6 +11,7 @@ mod endurance;
 mod error;
 mod kafka;
 mod latency;
+mod live;
 mod load;
 mod process;
 mod produce;
@@ -66,6 +67,8 @@ enum What {
     Memory(Settings),
     /// Documents are inserted at a steady rate; how long is each on its way?
     Latency(Settings),
+    /// 100, 1,000 and 10,000 clients of live changes.
+    Live(Settings),
     /// 1, 10 and 100 streams in one process, at rest.
     Streams(Settings),
     /// Writes the report of all that was measured.
@@ -94,6 +97,7 @@ async fn main() -> Fallible {
         What::Steady(settings) => return endurance::steady(&at_home(settings)?).await,
         What::Memory(settings) => return endurance::memory(&at_home(settings)?).await,
         What::Latency(settings) => return latency::run(&at_home(settings)?).await,
+        What::Live(settings) => return live::run(&at_home(settings)?).await,
         What::Streams(settings) => return streams::run(&at_home(settings)?).await,
         What::Report { folder } => return report::write(&folder),
         What::Raw(settings) => return raw::run(&settings).await,

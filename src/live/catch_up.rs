@@ -88,7 +88,8 @@ impl CatchUps {
     }
 
     fn read(&self, position: Position, sender: &mpsc::Sender<CaughtUp>) -> Result<(), Error> {
-        let (now, mut until, era) = self.hub.positions();
+        let anew = || Error::new(Code::SinkUnavailable, "the topics are taken up anew");
+        let (now, mut until, era) = self.hub.settled_positions().ok_or_else(anew)?;
         let mut position = position.aligned(&now);
         let mut config = merge::configuration(&self.kafka);
         config
@@ -138,12 +139,9 @@ impl CatchUps {
                     return Ok(());
                 }
             }
-            let (_, later, now) = self.hub.positions();
+            let (_, later, now) = self.hub.settled_positions().ok_or_else(anew)?;
             if now != era {
-                return Err(Error::new(
-                    Code::SinkUnavailable,
-                    "the topics were taken up anew meanwhile",
-                ));
+                return Err(anew());
             }
             if position.covers(&later) || sender.is_closed() {
                 self.tell(sender, CaughtUp::Done(position));

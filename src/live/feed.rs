@@ -11,10 +11,13 @@ use axum::body::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// How many changes of a reader are taken at a time.
 const PORTION: usize = 64;
+/// Longer than it takes to see a new topic.
+const PATIENCE: Duration = Duration::from_secs(15);
 /// Before reading is tried again.
 const BREATH: Duration = Duration::from_secs(1);
 
@@ -28,6 +31,8 @@ pub struct Feed {
     position: Position,
     /// Whether the position was held against Kafka, which may be ahead of what is read here.
     is_known: bool,
+    /// Until when a topic of its position may become known here, which another instance knows already.
+    patience: Instant,
     /// Cancelled when it is too slow.
     cut: CancellationToken,
 }
@@ -91,6 +96,7 @@ impl Feed {
             stage,
             position,
             is_known: false,
+            patience: Instant::now() + PATIENCE,
             cut,
         }
     }
@@ -196,10 +202,14 @@ impl Feed {
             &self.selection,
             &mut self.position,
             from,
-            self.is_known,
+            (self.is_known, Instant::now() < self.patience),
             &self.cut,
         );
         let (changes, stage) = match recent {
+            Recent::Later => {
+                self.stage = Stage::Resting;
+                return None;
+            }
             Recent::Elsewhere => {
                 self.stage = Stage::Behind(self.parts.read_from(self.position.clone()));
                 return None;

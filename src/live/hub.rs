@@ -45,6 +45,8 @@ struct State {
 /// What there is for a client that comes back.
 #[derive(Debug)]
 pub enum Recent {
+    /// The topics are taken up anew just now, or its position knows one that is not known here yet.
+    Later,
     /// Its position is older than what is kept, or of a time that is not known here.
     Elsewhere,
     /// Some changes; more are there from this number on.
@@ -154,6 +156,13 @@ impl Hub {
         (state.position.clone(), state.oldest.clone(), state.era)
     }
 
+    /// As [`positions`](Self::positions); none while the topics are taken up anew.
+    pub fn settled_positions(&self) -> Option<(Position, Position, u64)> {
+        let state = self.state();
+        let now = (state.position.clone(), state.oldest.clone(), state.era);
+        state.is_ready.then_some(now)
+    }
+
     /// A client without a position: it is told from now on. With the position that this is.
     pub fn join(&self, selection: &Arc<Selection>, cut: CancellationToken) -> (Member, Position) {
         let mut state = self.state();
@@ -162,16 +171,19 @@ impl Hub {
     }
 
     /// What comes behind `position`, from the change of the number `from` on. A position that was found to be right is
-    /// `known`: it may be ahead of what was read here.
+    /// `known`: it may be ahead of what was read here. One who is patient waits for a topic that is not known here yet.
     pub fn recent(
         &self,
         selection: &Arc<Selection>,
         position: &mut Position,
         from: u64,
-        known: bool,
+        (known, is_patient): (bool, bool),
         cut: &CancellationToken,
     ) -> Recent {
         let mut state = self.state();
+        if !state.is_ready || (is_patient && position.is_beyond(&state.position)) {
+            return Recent::Later;
+        }
         *position = position.aligned(&state.position);
         let is_ahead = !state.position.covers(position);
         if !position.covers(&state.oldest) || (is_ahead && !known) {

@@ -108,6 +108,14 @@ impl Position {
         Self(table.0.iter().map(of_topic).collect())
     }
 
+    /// Whether it knows a topic or partition that `table` does not know.
+    pub fn is_beyond(&self, table: &Self) -> bool {
+        self.0.iter().any(|own| {
+            let known = table.0.iter().find(|of| of.hash == own.hash);
+            known.is_none_or(|of| of.next.len() < own.next.len())
+        })
+    }
+
     /// Whether it is at or behind `other` nowhere: nothing before `other` is missing. Both of one table.
     pub fn covers(&self, other: &Self) -> bool {
         other
@@ -246,6 +254,8 @@ mod tests {
     fn partitions_that_a_position_does_not_know_begin_at_0() {
         let table = position(&[("new", &[5]), ("old", &[70, 80, 90])]);
         let own = position(&[("gone", &[3]), ("old", &[7, 8])]);
+        assert!(own.is_beyond(&table));
+        assert!(!position(&[("old", &[7, 8])]).is_beyond(&table));
         assert_eq!(
             own.aligned(&table),
             position(&[("new", &[0]), ("old", &[7, 8, 0])])

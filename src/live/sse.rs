@@ -1,6 +1,6 @@
 //! Server-sent events: `GET /live`.
 
-use super::access::{Admitted, Refusal};
+use super::access::{Access, Admitted, Refusal};
 use super::feed::{Event, Feed, Told};
 use super::group::write_event;
 use super::listen::Peer;
@@ -59,25 +59,28 @@ pub fn allow_origin(headers: &mut HeaderMap, origin: Option<HeaderValue>) {
 
 /// What a browser asks before a page may send a header of its own.
 pub async fn preflight(State(server): State<Arc<Server>>, headers: HeaderMap) -> Response {
-    let origin = match server.access.origin(&headers) {
+    allowed(&server.access, &headers)
+}
+
+/// Says what a page may send.
+pub fn allowed(access: &Access, headers: &HeaderMap) -> Response {
+    let origin = match access.origin(headers) {
         Ok(origin) => origin,
-        Err(refusal) => return server.access.refuse(refusal),
+        Err(refusal) => return access.refuse(refusal),
     };
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     let own = response.headers_mut();
-    own.insert(
-        header::ACCESS_CONTROL_ALLOW_METHODS,
-        HeaderValue::from_static("GET"),
-    );
-    own.insert(
-        header::ACCESS_CONTROL_ALLOW_HEADERS,
-        HeaderValue::from_static("authorization, last-event-id, cache-control"),
-    );
-    own.insert(
-        header::ACCESS_CONTROL_MAX_AGE,
-        HeaderValue::from_static("600"),
-    );
+    for (name, value) in [
+        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"),
+        (
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            "authorization, last-event-id, cache-control, content-type",
+        ),
+        (header::ACCESS_CONTROL_MAX_AGE, "600"),
+    ] {
+        own.insert(name, HeaderValue::from_static(value));
+    }
     allow_origin(own, origin);
     response
 }
@@ -154,7 +157,7 @@ pub fn wrong(sentence: impl Into<String>) -> Refusal {
     Refusal::new(StatusCode::BAD_REQUEST, sentence)
 }
 
-fn refusal(refused: Refused) -> Refusal {
+pub fn refusal(refused: Refused) -> Refusal {
     match refused {
         Refused::Wrong(sentence) => wrong(sentence),
         Refused::Forbidden(sentence) => Refusal::new(StatusCode::FORBIDDEN, sentence),

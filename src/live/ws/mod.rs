@@ -1,13 +1,13 @@
 //! WebSocket: `GET /live/ws`. Subscriptions come and go on one connection, each with an id of the client's choice.
 
-mod message;
+pub mod message;
 mod subscription;
 
 use super::access::Admitted;
 use super::grant::Grant;
 use super::listen::Peer;
 use super::position::Position;
-use super::selection::{Asked, Refused, Selection};
+use super::selection::{Refused, Selection};
 use super::sse::{SLOW, bearer};
 use super::{End, Ending, Server};
 use axum::Extension;
@@ -213,28 +213,8 @@ impl Connection {
                 Some(_) => message::unsubscribed(&id, None),
                 None => message::error(Some(&id), 404, "there is no subscription of this id"),
             })),
-            Ok(Incoming::Subscribe {
-                id,
-                database,
-                collection,
-                operation,
-                document,
-                filter,
-                position,
-            }) => {
-                let one = document.as_ref().map(message::id_text);
-                let asked = Asked {
-                    database,
-                    collection,
-                    operation,
-                    id: one,
-                    filter,
-                };
-                let wanted = Wanted {
-                    id,
-                    asked,
-                    position,
-                };
+            Ok(Incoming::Subscribe(wanted)) => {
+                let wanted = Wanted::from(wanted);
                 let id = wanted.id.clone();
                 Ok(Some(match self.subscribe(wanted) {
                     Ok(position) => message::subscribed(&id, position.as_deref()),

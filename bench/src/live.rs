@@ -1,0 +1,280 @@
+//! Live changes: 100, 1,000 and 10,000 clients, half of them in rooms of one, half on the whole collection, at a steady
+//! rate of inserts. How long is a change on its way to a client, and what does a client cost?
+//!
+//! Each document says when it was sent. Of the clients some look at that, and the others only read: in one process with
+//! them, looking at everything would be what is measured.
+
+use crate::error::Fallible;
+use crate::kafka::Broker;
+use crate::process::Measured;
+use crate::record::{Results, Run, value};
+use crate::servers::Servers;
+use crate::settings::Settings;
+use crate::subject::{self, Subject, Variant};
+use bson::doc;
+use mongodb::Client;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+const MODE: &str = "live";
+const DATABASE: &str = "benchlive";
+/// How many clients of each half look at what they read.
+const LOOKING: usize = 50;
+/// Before anything is counted.
+const WARM_UP: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What the clients have seen.
+#[derive(Default)]
+struct Seen {
+    is_counting: AtomicBool,
+    bytes: AtomicU64,
+    millis: Mutex<Vec<f64>>,
+}
+
+/// # Errors
+/// What went wrong with a server or the subject.
+pub async fn run(settings: &Settings) -> Fallible {
+    let most = getrlimit(Resource::Nofile).maximum;
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: most,
+            maximum: most,
+        },
+    )?;
+    let mut results = Results::open(&settings.folder)?;
+    let subject = Subject::Tailwater(Variant::default());
+    results.setting(&subject.name(), subject.settings(settings))?;
+    let counts: &[usize] = if settings.short {
+        &[100, 1_000]
+    } else {
+        &[100, 1_000, 10_000]
+    };
+    for count in counts {
+        for run in turn(settings, *count).await? {
+            results.run(run)?;
+        }
+    }
+    Ok(())
+}
+
+async fn turn(settings: &Settings, count: usize) -> Fallible<[Run; 2]> {
+    let client = Client::with_uri_str(&settings.mongodb_uri).await?;
+    let broker = Broker::new(&settings.kafka_brokers)?;
+    let topic = format!("live.{}", subject::unique());
+    broker.create(&topic).await?;
+    let own = [
+        ("LIVE_ADDR", "127.0.0.1:0"),
+        ("LIVE_MAX_CLIENTS_PER_ADDRESS", "20000"),
+        ("LIVE_MAX_CLIENTS", "20000"),
+    ];
+    let variant = Variant::with("Tailwater", &own);
+    let mut running = subject::tailwater(settings, DATABASE, &topic, "now", &variant)?;
+    let addr = address(settings, &mut running).await?;
+    let before = running.usage()?.rss;
+
+    let (rooms, whole) = (Arc::new(Seen::default()), Arc::new(Seen::default()));
+    let mut clients = JoinSet::new();
+    for n in 0..count {
+        let is_looking = n / 2 < LOOKING;
+        let (query, seen) = match n % 2 {
+            0 => (
+                format!("?collection=c&where=%7B%22room%22:{}%7D", n / 2),
+                &rooms,
+            ),
+            _ => ("?collection=c".to_owned(), &whole),
+        };
+        let stream = connect(addr, &query).await?;
+        clients.spawn(listen(stream, Arc::clone(seen), is_looking));
+    }
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let at_rest = running.usage()?.rss;
+
+    let seconds = settings.seconds(1.0, 0.2);
+    let rate = settings.rate;
+    let writing = {
+        let rooms = (count / 2).max(1) as u64;
+        let client = client.clone();
+        let total = (WARM_UP.as_secs() + seconds) * u64::from(rate);
+        tokio::spawn(async move { write(&client, total, rate, rooms).await })
+    };
+    tokio::time::sleep(WARM_UP).await;
+    let servers = Servers::of_environment();
+    let (began, used) = (servers.now()?, running.usage()?.cpu);
+    for seen in [&rooms, &whole] {
+        seen.is_counting.store(true, Ordering::Relaxed);
+    }
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+    for seen in [&rooms, &whole] {
+        seen.is_counting.store(false, Ordering::Relaxed);
+    }
+    let (ended, usage) = (servers.now()?, running.usage()?);
+    writing.await??;
+    // Those whose connection has ended were cut off.
+    let mut cut = 0;
+    while let Some(ended) = clients.try_join_next() {
+        ended??;
+        cut += 1;
+    }
+    clients.shutdown().await;
+    running.stop().await?;
+    let of = |half: &str, seen: &Seen| {
+        let mut run = Run::new(MODE, &format!("{count} clients, {half}"), "Tailwater", 0);
+        ended.note_since(&began, usage.cpu - used, &mut run);
+        let mut millis = seen.millis.lock().unwrap_or_else(PoisonError::into_inner);
+        millis.sort_by(f64::total_cmp);
+        let at = |quantile: f64| {
+            millis
+                .get((millis.len() as f64 * quantile) as usize)
+                .copied()
+                .unwrap_or(f64::NAN)
+        };
+        run.set(value::P50, at(0.5))
+            .set(value::P90, at(0.9))
+            .set(value::P99, at(0.99))
+            .set(value::HIGHEST, millis.last().copied().unwrap_or(f64::NAN))
+            .set(value::RSS_BEFORE_MB, before as f64 / 1e6)
+            .set(value::RSS_MB, at_rest as f64 / 1e6)
+            .set(value::RSS_AFTER_MB, usage.rss as f64 / 1e6)
+            .set(
+                value::MB_RATE,
+                seen.bytes.load(Ordering::Relaxed) as f64 / 1e6 / seconds as f64,
+            )
+            .set(value::LOST, f64::from(cut));
+        println!(
+            "{}: {} samples, p50 {:.1} ms, p99 {:.1} ms, {:.1} KiB a client at rest, {cut} cut",
+            run.case,
+            millis.len(),
+            at(0.5),
+            at(0.99),
+            (at_rest.saturating_sub(before)) as f64 / 1024.0 / count as f64,
+        );
+        run
+    };
+    Ok([
+        of("a room of its own", &rooms),
+        of("the whole collection", &whole),
+    ])
+}
+
+/// Where it serves, once it does.
+async fn address(settings: &Settings, running: &mut Measured) -> Fallible<SocketAddr> {
+    let end = Instant::now() + PATIENCE;
+    let mut addr: Option<SocketAddr> = None;
+    while Instant::now() < end {
+        running.usage()?;
+        let log = std::fs::read_to_string(settings.folder.join(subject::TAILWATER_LOG))?;
+        let line = log
+            .lines()
+            .find_map(|line| line.split_once("live changes are served"));
+        let digits = |rest: &str| {
+            rest.rsplit(':').next().map(|port| {
+                port.chars()
+                    .take_while(char::is_ascii_digit)
+                    .collect::<String>()
+            })
+        };
+        if let Some(port) = line
+            .and_then(|(_, rest)| digits(rest))
+            .and_then(|port| port.parse::<u16>().ok())
+        {
+            addr = Some(SocketAddr::from(([127, 0, 0, 1], port)));
+        }
+        // The stream runs, and so does the reader of its topic.
+        if let Some(addr) = addr.filter(|_| log.contains("to=\"running\""))
+            && connect(addr, "?collection=c").await.is_ok()
+        {
+            return Ok(addr);
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    Err("live changes are not served: see the subject's log".into())
+}
+
+async fn connect(addr: SocketAddr, query: &str) -> Fallible<TcpStream> {
+    let mut stream = TcpStream::connect(addr).await?;
+    let request = format!("GET /live{query} HTTP/1.0\r\nhost: {addr}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut head = [0; 12];
+    stream.read_exact(&mut head).await?;
+    match &head == b"HTTP/1.0 200" {
+        true => Ok(stream),
+        false => Err("a client is refused".into()),
+    }
+}
+
+/// Reads until the connection ends.
+async fn listen(mut stream: TcpStream, seen: Arc<Seen>, is_looking: bool) -> Fallible {
+    let mut buffer = vec![0; 16 * 1024];
+    let mut rest: Vec<u8> = Vec::new();
+    loop {
+        let read = stream.read(&mut buffer).await?;
+        if read == 0 {
+            return Ok(());
+        }
+        if !seen.is_counting.load(Ordering::Relaxed) {
+            rest.clear();
+            continue;
+        }
+        seen.bytes.fetch_add(read as u64, Ordering::Relaxed);
+        if !is_looking {
+            continue;
+        }
+        let now = micros();
+        rest.extend_from_slice(&buffer[..read]);
+        let whole = memchr::memrchr(b'\n', &rest).map_or(0, |at| at + 1);
+        let mut millis = seen.millis.lock().unwrap_or_else(PoisonError::into_inner);
+        for at in memchr::memmem::find_iter(&rest[..whole], b"\"sentAt\":") {
+            let digits = rest[at + 9..]
+                .iter()
+                .take_while(|byte| byte.is_ascii_digit());
+            let sent = digits.fold(0_u64, |number, digit| number * 10 + u64::from(digit - b'0'));
+            millis.push(now.saturating_sub(sent) as f64 / 1e3);
+        }
+        drop(millis);
+        rest.drain(..whole);
+    }
+}
+
+/// Inserts at the rate, each into one room.
+async fn write(client: &Client, total: u64, rate: u32, rooms: u64) -> Fallible {
+    const SENDERS: u64 = 8;
+    let began = Instant::now();
+    let mut senders = JoinSet::new();
+    for sender in 0..SENDERS {
+        let collection = client.database(DATABASE).collection("c");
+        senders.spawn(async move {
+            for n in (sender..total).step_by(SENDERS as usize) {
+                let due = began + Duration::from_secs_f64(n as f64 / f64::from(rate));
+                tokio::time::sleep_until(due.into()).await;
+                // The rooms of those who look come as often as all others together.
+                let room = if n % 2 == 0 {
+                    n / 2 % rooms.min(LOOKING as u64)
+                } else {
+                    n / 2 % rooms
+                };
+                let document =
+                    doc! {"room": room as i64, "sentAt": micros() as i64, "text": "x".repeat(100)};
+                collection.insert_one(document).await?;
+            }
+            Fallible::Ok(())
+        });
+    }
+    while let Some(sent) = senders.join_next().await {
+        sent??;
+    }
+    Ok(())
+}
+
+/// Since 1970.
+fn micros() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_micros() as u64)
+}
