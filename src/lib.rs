@@ -3,6 +3,7 @@
 //! `ARCHITECTURE.md` is the map of this crate and states the invariants its modules keep.
 
 pub mod admin;
+pub mod api;
 pub mod change;
 pub mod checkpoint;
 pub mod cli;

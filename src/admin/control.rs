@@ -3,15 +3,15 @@
 use super::Context;
 use super::guard::refused;
 use super::which::Which;
+use crate::api::steering;
 use crate::coordination::Coordination;
 use crate::error::Error;
 use crate::log::event_id;
-use crate::stream::streams::Handle;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Query, State};
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use mongodb::Client;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -32,6 +32,8 @@ pub struct Controls {
     pub ended: watch::Sender<Option<Ended>>,
     /// Who runs which stream; none before this instance knows.
     pub coordination: watch::Sender<Option<Coordination>>,
+    /// The process's client of MongoDB; none before there is one.
+    pub client: watch::Sender<Option<Client>>,
 }
 
 /// How a run has ended, for whoever asked it to stop.
@@ -67,6 +69,7 @@ impl Controls {
             log,
             ended: watch::Sender::new(None),
             coordination: watch::Sender::new(None),
+            client: watch::Sender::new(None),
         }
     }
 }
@@ -82,41 +85,10 @@ pub(super) async fn resume(State(context): State<Arc<Context>>, which: Which) ->
 }
 
 fn set_paused(context: &Context, which: &Which, is_paused: bool) -> Response {
-    if !context.is_enabled {
-        let why = "ENABLE_CHANGE_STREAMS=false: no stream runs here";
-        return refused(StatusCode::CONFLICT, why);
+    match steering::set_paused(&context.api, which.all(), is_paused) {
+        Ok(()) => done(json!({ "paused": is_paused })).into_response(),
+        Err(problem) => refused(problem.status, &problem.detail),
     }
-    if context.controls.stop.is_cancelled() {
-        return refused(StatusCode::CONFLICT, "it is stopping");
-    }
-    if let Some(owner) = which.only().and_then(elsewhere) {
-        let why = format!("this stream runs on another instance: {owner}; ask that one");
-        return refused(StatusCode::CONFLICT, &why);
-    }
-    // Those of other instances are for those to pause.
-    let here = which
-        .all()
-        .iter()
-        .filter(|handle| elsewhere(handle).is_none());
-    for handle in here {
-        if handle.set_paused(is_paused) {
-            let stream = handle.spec.name();
-            tracing::info!(stream, paused = is_paused, "asked for by an operator");
-        }
-    }
-    done(json!({ "paused": is_paused })).into_response()
-}
-
-/// Who has a stream that this instance does not run.
-fn elsewhere(handle: &Handle) -> Option<String> {
-    if !handle.board.state().is_elsewhere() {
-        return None;
-    }
-    let owner = handle
-        .board
-        .ownership()
-        .and_then(|ownership| ownership.owner);
-    Some(owner.unwrap_or_else(|| "nobody has it now".to_owned()))
 }
 
 /// The query of [`stop`].
@@ -158,27 +130,16 @@ async fn end(controls: &Controls) -> Option<Ended> {
     ended.clone()
 }
 
-/// The body of [`log_level`].
-#[derive(Debug, Deserialize)]
-pub(super) struct LogLevel {
-    level: String,
-}
-
 /// Changes how much is logged, until the process ends.
 pub(super) async fn log_level(
     State(context): State<Arc<Context>>,
     // Whatever `curl -d` calls it.
     body: Bytes,
 ) -> Response {
-    let level = serde_json::from_slice::<LogLevel>(&body).ok();
-    let Some(level) = level.and_then(|body| body.level.parse::<tracing::Level>().ok()) else {
-        let why = "send {\"level\": \"…\"} with one of error, warn, info, debug, trace";
-        return refused(StatusCode::BAD_REQUEST, why);
-    };
-    context.controls.log.set_level(level);
-    tracing::info!(event_id = event_id::LOG_LEVEL_CHANGED, %level, "log level changed by an operator");
-    let level = level.as_str().to_ascii_lowercase();
-    done(json!({ "level": level })).into_response()
+    match steering::set_level(&context.api, &body) {
+        Ok(level) => done(json!({ "level": level })).into_response(),
+        Err(problem) => refused(problem.status, &problem.detail),
+    }
 }
 
 pub(super) fn done(data: Value) -> Json<Value> {

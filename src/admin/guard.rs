@@ -8,6 +8,7 @@
 mod tally;
 
 use super::Context;
+use crate::api::HasToken;
 use crate::config::Secret;
 use axum::Json;
 use axum::extract::{Request, State};
@@ -174,12 +175,17 @@ pub(super) async fn any(
 /// Lets a changing call through, or answers in its place.
 pub(super) async fn changing(
     State(context): State<Arc<Context>>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     match context.guard.refusal_to_change(request.headers()) {
         Some(refusal) => context.guard.refuse(refusal, &request),
-        None => next.run(request).await,
+        None => {
+            if context.guard.has_token(request.headers()) {
+                request.extensions_mut().insert(HasToken);
+            }
+            next.run(request).await
+        }
     }
 }
 

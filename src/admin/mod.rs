@@ -10,6 +10,7 @@ mod which;
 
 pub use control::{Controls, Ended};
 
+use crate::api;
 use crate::config::{Http, Secret};
 use crate::error::{Code, Error};
 use crate::log::event_id;
@@ -45,11 +46,14 @@ pub struct Settings {
     pub is_shared: bool,
     /// What the server for live changes counts, where there is one.
     pub live: Option<Arc<Counts>>,
+    /// What the documented calls are carried out with.
+    pub api: Arc<api::Context>,
 }
 
 /// What the answers are made from.
 #[derive(Debug)]
 struct Context {
+    api: Arc<api::Context>,
     streams: Arc<Streams>,
     controls: Controls,
     guard: Guard,
@@ -95,6 +99,7 @@ pub async fn serve(
     let addr = listener.local_addr().unwrap_or(addr);
     tracing::info!(%addr, "http server listening");
     let context = Arc::new(Context {
+        api: Arc::clone(&settings.api),
         streams,
         controls,
         guard: Guard::new(settings.token, addr.ip()),
@@ -104,14 +109,15 @@ pub async fn serve(
         live: settings.live,
         started: Instant::now(),
     });
-    let routes = routes(Arc::clone(&context));
+    let routes = routes(Arc::clone(&context), settings.api);
     Ok(Some(tokio::spawn(async move {
         listen::serve(listener, routes, done).await;
         context.guard.say_the_rest();
     })))
 }
 
-fn routes(context: Arc<Context>) -> Router {
+fn routes(context: Arc<Context>, api: Arc<api::Context>) -> Router {
+    let guarded = middleware::from_fn_with_state(Arc::clone(&context), guard::changing);
     let changing = Router::new()
         .route("/admin/log-level", post(control::log_level))
         .route("/admin/pause", post(control::pause))
@@ -119,11 +125,10 @@ fn routes(context: Arc<Context>) -> Router {
         .route("/admin/stop", post(control::stop))
         .route("/admin/streams/move", post(streams::move_to))
         .route("/admin/streams/release", post(streams::release))
-        .layer(middleware::from_fn_with_state(
-            Arc::clone(&context),
-            guard::changing,
-        ))
+        .layer(guarded.clone())
         .layer(DefaultBodyLimit::max(BODY_LIMIT));
+    // What they show is for no other eyes either.
+    let api = api::router(api).layer(guarded);
     Router::new()
         .route("/health", get(health::health))
         .route("/health/live", get(health::live))
@@ -135,12 +140,13 @@ fn routes(context: Arc<Context>) -> Router {
         .route("/status", get(health::status))
         .route("/metrics", get(scrape))
         .merge(changing)
+        .merge(api)
         // Behind everything, also what no route answers.
         .layer(middleware::from_fn_with_state(
             Arc::clone(&context),
             guard::any,
         ))
-        .layer(middleware::map_response(errors::in_words))
+        .layer(middleware::from_fn(errors::in_words))
         .with_state(context)
 }
 

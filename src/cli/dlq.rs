@@ -1,16 +1,17 @@
 //! `tailwater dlq`: what is in the dead-letter topic, and producing it again.
 
 use super::{Chosen, Output, StreamArg, print};
-use crate::change::position::Seq;
 use crate::config::{Config, StreamSpec};
 use crate::error::{Code, Error};
 use crate::process::connect;
 use crate::sink::dead_letter_reader::{self, Found, StoredDeadLetter, Unreadable};
+use crate::sink::dead_letters::{self, Meant, Told};
 use crate::sink::replay::{Outcome, Replay};
 use crate::source::listeners::collection;
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::fmt::Write as _;
+use std::ops::ControlFlow;
 
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct DlqArgs {
@@ -58,47 +59,17 @@ struct Which {
     topic: Option<String>,
 }
 
-/// Whether an event of this namespace is one of the stream that is meant: several may share the topic.
-fn is_of_stream(chosen: Chosen<'_>, namespace: Option<&str>) -> bool {
-    let [_only] = chosen.config.streams.as_slice() else {
-        let database = namespace.and_then(|namespace| namespace.split('.').next());
-        return database.is_some_and(|database| chosen.stream.source.scope.holds(database));
-    };
-    true
-}
-
 impl Which {
-    fn means(&self, chosen: Chosen<'_>, dead_letter: &StoredDeadLetter) -> bool {
-        is_of_stream(chosen, Some(&dead_letter.namespace))
-            && self.names(Some(dead_letter.seq), Some(&dead_letter.namespace))
-    }
-
-    /// As far as is known of it: what does not say which event it is, is meant only with all.
-    fn means_unreadable(&self, chosen: Chosen<'_>, record: &Unreadable) -> bool {
-        is_of_stream(chosen, record.namespace.as_deref())
-            && self.names(record.seq, record.namespace.as_deref())
-    }
-
-    fn names(&self, seq: Option<Seq>, namespace: Option<&str>) -> bool {
-        (self.seq.is_empty() || seq.is_some_and(|seq| self.seq.contains(&seq.0)))
-            && self
-                .namespace
-                .as_deref()
-                .is_none_or(|only| Some(only) == namespace)
+    fn meant(&self, chosen: Chosen<'_>) -> Meant {
+        Meant {
+            seqs: self.seq.clone(),
+            namespace: self.namespace.clone(),
+            is_shared: chosen.config.streams.len() > 1,
+        }
     }
 
     fn topic(&self, chosen: Chosen<'_>) -> Result<String, Error> {
-        let refused = |what: &str| Err(Error::new(Code::Config, what));
-        match (&self.topic, &chosen.stream.sink.topics.dead_letter) {
-            (Some(topic), _) => Ok(topic.clone()),
-            (None, Some(topic)) if !topic.contains('{') => Ok(topic.clone()),
-            (None, Some(_)) => {
-                refused("KAFKA_DLQ_TOPIC has placeholders: name one topic with --topic")
-            }
-            (None, None) => {
-                refused("KAFKA_DLQ_TOPIC is not set: set it, or name the topic with --topic")
-            }
-        }
+        dead_letters::topic(chosen.stream, self.topic.as_deref(), "--topic")
     }
 }
 
@@ -131,21 +102,22 @@ pub async fn answer(args: DlqArgs, config: Config, stream: StreamSpec) -> Result
 
 fn list(chosen: Chosen<'_>, which: &Which, output: Output) -> Result<u8, Error> {
     let topic = which.topic(chosen)?;
+    let meant = which.meant(chosen);
     let mut lines = Lines::new(output, &topic);
     dead_letter_reader::read(&chosen.config.kafka, &topic, |found| {
         match found {
-            Found::Whole(dead_letter) if which.means(chosen, &dead_letter) => {
+            Found::Whole(dead_letter) if meant.has(chosen.stream, &dead_letter) => {
                 match dead_letter.event() {
                     Ok(_) => lines.add(&dead_letter, None),
                     Err(unreadable) => lines.add_unreadable(&unreadable),
                 }
             }
-            Found::Unreadable(record) if which.means_unreadable(chosen, &record) => {
+            Found::Unreadable(record) if meant.has_unreadable(chosen.stream, &record) => {
                 lines.add_unreadable(&record);
             }
             Found::Whole(_) | Found::Unreadable(_) => {}
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     })?;
     Ok(lines.print())
 }
@@ -157,29 +129,27 @@ fn replay(
     listeners: &[bson::Document],
 ) -> Result<u8, Error> {
     let topic = which.topic(chosen)?;
+    let meant = which.meant(chosen);
     let mut lines = Lines::new(output, &topic);
     let mut replay = Replay::new(&chosen.config.kafka, chosen.stream, &topic, listeners)?;
     let mut left = 0;
     dead_letter_reader::read(&chosen.config.kafka, &topic, |found| {
         let outcome = match &found {
-            Found::Whole(dead_letter) if which.means(chosen, dead_letter) => {
+            Found::Whole(dead_letter) if meant.has(chosen.stream, dead_letter) => {
                 replay.replay(dead_letter)
             }
-            Found::Unreadable(record) if which.means_unreadable(chosen, record) => {
+            Found::Unreadable(record) if meant.has_unreadable(chosen.stream, record) => {
                 Err(record.clone())
             }
-            Found::Whole(_) | Found::Unreadable(_) => return Ok(()),
+            Found::Whole(_) | Found::Unreadable(_) => return Ok(ControlFlow::Continue(())),
         };
-        left += usize::from(!matches!(
-            outcome,
-            Ok(Outcome::Replayed { .. } | Outcome::Nowhere)
-        ));
+        left += usize::from(!outcome.as_ref().is_ok_and(dead_letters::is_done));
         match (&found, outcome) {
             (Found::Whole(dead_letter), Ok(outcome)) => lines.add(dead_letter, Some(&outcome)),
             (_, Err(unreadable)) => lines.add_unreadable(&unreadable),
             (Found::Unreadable(_), Ok(_)) => {}
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     })?;
     match (lines.print(), left) {
         (0, 1..) => Ok(Code::RecordRefused.exit_code()),
@@ -206,24 +176,9 @@ impl<'a> Lines<'a> {
     }
 
     fn add(&mut self, dead_letter: &StoredDeadLetter, outcome: Option<&Outcome>) {
-        let written = dead_letter
-            .written_millis
-            .and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok())
-            .map(|time| format!("{time:.3}"));
+        let told = Told::of(dead_letter);
         if self.output == Output::Json {
-            let mut object = json!({
-                "seq": dead_letter.seq.0,
-                "id": dead_letter.id,
-                "namespace": dead_letter.namespace,
-                "operation": dead_letter.operation,
-                "listener": dead_letter.listener,
-                "reason": dead_letter.reason,
-                "time": written,
-                "bytes": dead_letter.body.len(),
-                "parts": dead_letter.parts,
-                "partition": dead_letter.partition,
-                "offset": dead_letter.offset,
-            });
+            let mut object = json!(told);
             match outcome {
                 None => {}
                 Some(Outcome::Replayed { topic }) => object["replayedTo"] = json!(topic),
@@ -238,7 +193,7 @@ impl<'a> Lines<'a> {
             self.text,
             "{}  {}  {} {}  {}  {} bytes",
             dead_letter.seq,
-            written.as_deref().unwrap_or("-"),
+            told.time.as_deref().unwrap_or("-"),
             dead_letter.operation,
             dead_letter.namespace,
             dead_letter.reason,

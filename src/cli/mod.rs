@@ -4,7 +4,6 @@ mod ask;
 pub mod dlq;
 mod http;
 pub mod listeners;
-mod opening;
 mod status;
 pub mod streams;
 pub mod tail;

@@ -1,6 +1,6 @@
 //! `tailwater tail`: the stream on the standard output, with no Kafka and no checkpoint.
 
-use super::{Chosen, StreamArg, opening};
+use super::{Chosen, StreamArg};
 use crate::change::event::Event;
 use crate::config::{JsonMode, StartAt};
 use crate::encode::{envelope, json};
@@ -12,6 +12,7 @@ use crate::source::cursor::Cursor;
 use crate::source::reply::Reply;
 use crate::source::split::{Merged, Merger, SplitError};
 use crate::source::start;
+use crate::stream::opening;
 use jiff::Timestamp;
 use std::io::{self, Write};
 use tokio_util::sync::CancellationToken;

@@ -1,21 +1,20 @@
 //! `tailwater token`: looks at the checkpoint of this configuration's stream, and moves it.
 
 mod active;
-mod target;
 
 use super::ask::NO;
 use super::{Output, complain, print};
 use crate::change::position::ResumeToken;
-use crate::checkpoint::{self, Store, StoreContext};
+use crate::checkpoint;
 use crate::cli::{Chosen, StreamArg};
 use crate::error::{Code, Error};
-use crate::mongo::identity;
 use crate::process;
-use crate::source::Filter;
+use crate::stream::moving::{self, Exported, damaged, time_of};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use std::io::{self, BufRead, IsTerminal, Write};
-use std::path::PathBuf;
+use mongodb::Client;
+use std::fs::File;
+use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, Clone, PartialEq, Eq, clap::Subcommand)]
 pub enum TokenCommand {
@@ -65,18 +64,6 @@ pub struct Consent {
     force: bool,
 }
 
-/// A checkpoint as it is exported.
-#[derive(Debug, Serialize, Deserialize)]
-struct Exported {
-    stream: String,
-    namespace: String,
-    source: String,
-    seq: u64,
-    token: bson::Document,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    time: Option<String>,
-}
-
 /// Which checkpoint, and what to do with it.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 pub struct TokenArgs {
@@ -98,16 +85,20 @@ pub async fn run(command: &TokenCommand, chosen: Chosen<'_>) -> Result<u8, Error
             change(chosen, *consent, "forgets its position", None).await
         }
         TokenCommand::Set { token, consent } => {
-            let token = target::typed(chosen, token).await?;
+            let client = connect(chosen).await?;
+            let token = moving::typed(&client, chosen.stream, token).await?;
             change(chosen, *consent, "resumes after that token", Some(token)).await
         }
         TokenCommand::FromTimestamp { time, consent } => {
-            let token = target::at(chosen, *time).await?;
+            let client = connect(chosen).await?;
+            let token = moving::at(&client, chosen.stream, *time).await?;
             let what = format!("resumes at {time}");
             change(chosen, *consent, &what, Some(token)).await
         }
         TokenCommand::Import { file, consent } => {
-            let token = target::imported(chosen, file).await?;
+            let exported = exported(file)?;
+            let (client, name) = (connect(chosen).await?, file.display().to_string());
+            let token = moving::imported(&client, chosen.stream, &name, &exported).await?;
             let what = "resumes after the imported token";
             change(chosen, *consent, what, Some(token)).await
         }
@@ -160,17 +151,9 @@ async fn export(chosen: Chosen<'_>) -> Result<u8, Error> {
         let detail = format!("the stream {} has no checkpoint", chosen.stream.id);
         Error::new(Code::CheckpointFailed, detail)
     })?;
-    let token = bson::Document::try_from(found.position.token.as_raw());
-    let exported = Exported {
-        token: token.map_err(|error| target::damaged("the stored token").because(error))?,
-        seq: found.position.seq.0,
-        time: found.position.time_millis.and_then(time_of),
-        stream: found.stream,
-        namespace: found.namespace,
-        source: found.source,
-    };
+    let exported = Exported::of(found)?;
     let text = serde_json::to_string_pretty(&exported)
-        .map_err(|error| target::damaged("the checkpoint").because(error))?;
+        .map_err(|error| damaged("the checkpoint").because(error))?;
     Ok(print(&(text + "\n")))
 }
 
@@ -194,23 +177,9 @@ async fn change(
         complain("nothing was changed");
         return Ok(NO);
     }
-    let client = process::connect(&chosen.config.mongo, &chosen.stream.id, 1).await?;
-    let source = identity::identify(&client).await?.to_string();
-    let context = StoreContext::of(
-        chosen.stream,
-        Filter::of(chosen.stream).identity(),
-        process::instance(),
-        source,
-        &client,
-    );
-    let (mut store, _) = Store::open(chosen.location(), context).await?;
-    match token {
-        Some(token) => {
-            store.set(token).await?;
-        }
-        None => store.reset().await?,
-    }
-    store.close().await?;
+    let client = connect(chosen).await?;
+    let instance = process::instance();
+    moving::set(chosen.location(), chosen.stream, &client, instance, token).await?;
     Ok(print(&format!("{stream} {what} at its next start\n")))
 }
 
@@ -227,7 +196,21 @@ fn confirm(question: &str) -> bool {
     read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
 }
 
-fn time_of(millis: i64) -> Option<String> {
-    let time = Timestamp::from_millisecond(millis).ok()?;
-    Some(format!("{time:.3}"))
+async fn connect(chosen: Chosen<'_>) -> Result<Client, Error> {
+    process::connect(&chosen.config.mongo, &chosen.stream.id, 1).await
+}
+
+/// Far more than an exported checkpoint has, in bytes: a device has no end.
+const EXPORT_LIMIT: u64 = 1 << 20;
+
+/// Reads an exported checkpoint.
+fn exported(file: &Path) -> Result<Exported, Error> {
+    let text = match file.as_os_str() == "-" {
+        true => io::read_to_string(io::stdin().take(EXPORT_LIMIT)),
+        false => File::open(file).and_then(|file| io::read_to_string(file.take(EXPORT_LIMIT))),
+    };
+    let name = file.display();
+    let text = text.map_err(|why| damaged(&format!("{name}: {why}")))?;
+    serde_json::from_str(&text)
+        .map_err(|why| damaged(&format!("{name} is no exported checkpoint")).because(why))
 }

@@ -78,6 +78,8 @@ pub struct Config {
     pub log: Log,
     /// `ADMIN_TOKEN`: required by calls that change something.
     pub admin_token: Option<Secret>,
+    /// `ADMIN_SHOW_DOCUMENTS`: whether calls show documents.
+    pub shows_documents: bool,
     /// `STATUS_INTERVAL_SECONDS`.
     pub status_interval: Duration,
     /// `SHUTDOWN_TIMEOUT_MS`: how long a graceful stop may take.

@@ -315,6 +315,9 @@ variables! {
     ADMIN_TOKEN admin_token: Operations, Form::Secret, Words("none"),
         "…",
         "The token that is required by calls which change something. Without ADMIN_TOKEN such calls are refused, unless HTTP_ADDR is a loopback address.";
+    ADMIN_SHOW_DOCUMENTS admin_show_documents: Operations, Form::Flag, Value("false"),
+        "true",
+        "When true, calls show documents: the values of dead letters and of records, and resume tokens, which hold keys.";
     LOG_LEVEL log_level: Operations, Form::Choice(&["error", "warn", "info", "debug", "trace"]), Value("info"),
         "debug",
         "How much is logged. Levels of other loggers (`http`, `verbose`, `silly` and the like) are read as the nearest of these, with a warning.";

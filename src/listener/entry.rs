@@ -1,11 +1,12 @@
 //! One whole document of the collection, of either kind: for those who write listeners and want to hear everything
 //! that is wrong. A stream asks less: what it does not know is the users' own.
 
-use super::definition::{Definition, Problem};
+use super::definition::{Definition, Problem, told};
 use super::document::{id_text, plain};
 use super::fields::{self, Kind};
 use super::settings::Settings;
-use crate::config::nearest_of;
+use crate::config::{covers, nearest_of};
+use crate::status::listeners::State;
 use bson::oid::ObjectId;
 use bson::{Bson, Document, doc};
 use sha2::{Digest, Sha256};
@@ -115,6 +116,39 @@ pub fn id_of(document: &Document) -> Bson {
     ObjectId::from_bytes(id).into()
 }
 
+/// A document's `_id` as text; empty where it has none.
+pub fn name(document: &Document) -> String {
+    document.get("_id").map(id_text).unwrap_or_default()
+}
+
+/// What the document says, and whether that is right.
+pub fn state(document: &Document) -> State {
+    match read(document) {
+        Ok(Entry::Listener(listener)) if listener.is_active => State::Active,
+        Ok(Entry::Listener(_)) => State::Disabled,
+        Ok(Entry::Database(settings)) if settings.enabled == Some(false) => State::Disabled,
+        Ok(Entry::Database(_)) => State::Active,
+        Err(problems) => State::Invalid(told(&problems)),
+    }
+}
+
+/// Why a listener's topic is none of these patterns; without patterns it is not known which are allowed.
+pub fn not_allowed(entry: &Entry, topics: &[String]) -> Option<Problem> {
+    let Entry::Listener(listener) = entry else {
+        return None;
+    };
+    let shape = listener.topic.with_wildcards();
+    let is_allowed = topics.is_empty() || topics.iter().any(|pattern| covers(pattern, &shape));
+    (!is_allowed).then(|| Problem {
+        field: "topic",
+        sentence: format!(
+            "{} is none that listeners may name; LISTENERS_TOPICS allows {}",
+            listener.topic_text,
+            topics.join(", ")
+        ),
+    })
+}
+
 /// What a person calls it.
 pub fn title(document: &Document) -> String {
     let text = |field: &str| plain(document.get_str(field).unwrap_or("?"));
@@ -158,7 +192,6 @@ fn normal_value(value: &Bson) -> Bson {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::listener::definition::told;
 
     fn problems(document: Document) -> String {
         told(&read(&document).unwrap_err())

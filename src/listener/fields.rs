@@ -166,6 +166,9 @@ pub const WRITTEN: [&str; 4] = ["createdAt", "updatedAt", "status", "lockInfo"];
 /// Fields that a query or a change stream may have, and a listener may not: it would not do what they say.
 pub(super) const REFUSED: [&str; 2] = ["collation", "pipeline"];
 
+/// Fields that only Tailwater writes, while a listener stays as it is.
+pub const OWN: [&str; 2] = ["status", "lockInfo"];
+
 /// The fields that say what a listener does, or settings say. Whatever else is in the document is its users' own
 /// business, or written by Tailwater, and is neither held nor stored.
 pub(super) fn held() -> impl Iterator<Item = &'static str> {

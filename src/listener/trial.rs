@@ -2,8 +2,10 @@
 
 use super::decide::{Decided, decide, image, matches};
 use super::definition::Definition;
-use super::settings::{Effective, Settings};
+use super::entry::Entry;
+use super::settings::{DEFAULTS, Effective, Settings};
 use crate::change::event::{Event, Operation};
+use bson::{Bson, Document, doc};
 
 /// What becomes of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,4 +78,61 @@ pub fn judge(definition: &Definition, settings: Option<&Settings>, event: &Event
     Verdict::Matches {
         topic: settings.topic_of(definition, event),
     }
+}
+
+/// What holds in a database, by the settings among these documents.
+pub fn settings(all: &[(&Document, &Entry)], database: &str) -> Option<Settings> {
+    let of = |name: &str| {
+        all.iter().find_map(|(_, entry)| match entry {
+            Entry::Database(settings) if settings.database == name => Some(settings),
+            _ => None,
+        })
+    };
+    let defaults = of(DEFAULTS);
+    match of(database) {
+        Some(own) => Some(own.over(defaults)),
+        None => defaults.cloned(),
+    }
+}
+
+/// Something that happens to a document.
+#[derive(Debug, Clone, Copy)]
+pub struct Happening<'a> {
+    pub operation: &'a str,
+    /// That of the listener where it is not named, or `test`.
+    pub database: Option<&'a str>,
+    /// That of the listener where it is not named.
+    pub collection: Option<&'a str>,
+    /// Of a delete: there is a pre-image.
+    pub has_pre_image: bool,
+}
+
+impl Happening<'_> {
+    /// The change event of it.
+    pub fn event(&self, listener: &Definition, document: Document) -> Document {
+        let database = self.database.or(listener.database.as_deref());
+        let collection = self.collection.unwrap_or(&listener.collection);
+        let mut event = doc! {
+            "operationType": self.operation,
+            "ns": {"db": database.unwrap_or("test"), "coll": collection},
+            "documentKey": {"_id": document.get("_id").cloned().unwrap_or(Bson::Null)},
+        };
+        match (self.operation, self.has_pre_image) {
+            ("delete", true) => event.insert("fullDocumentBeforeChange", document),
+            ("delete", false) => None,
+            _ => event.insert("fullDocument", document),
+        };
+        event
+    }
+}
+
+/// A change event as the bytes that are read; a token is made up where it has none.
+///
+/// # Errors
+/// Where it is no BSON.
+pub fn raw(mut event: Document) -> Result<Vec<u8>, String> {
+    if !event.contains_key("_id") {
+        event.insert("_id", doc! {"_data": "00"});
+    }
+    event.to_vec().map_err(|error| error.to_string())
 }

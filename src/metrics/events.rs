@@ -22,6 +22,30 @@ pub struct Tally {
     pub last_millis: AtomicI64,
 }
 
+/// What is counted by itself.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Counted {
+    pub database: String,
+    pub collection: String,
+    pub operation: &'static str,
+}
+
+/// Events, their bytes, and the bytes of their records, as they are told beside the metrics.
+#[derive(Debug, Default)]
+pub struct Seen([AtomicU64; 3]);
+
+impl Seen {
+    fn add(&self, counts: [u64; 3]) {
+        for (sum, count) in self.0.iter().zip(counts) {
+            sum.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn all(&self) -> [u64; 3] {
+        self.0.each_ref().map(|count| count.load(Ordering::Relaxed))
+    }
+}
+
 /// The counts since the last [`flush`](Self::flush), and the counters they belong to.
 #[derive(Debug, Default)]
 pub struct EventCounts {
@@ -55,6 +79,7 @@ struct Counts {
 /// The shared counters of one namespace and operation.
 #[derive(Debug, Clone)]
 pub struct Counters {
+    pub seen: Arc<Seen>,
     pub events: metrics::Counter,
     pub event_bytes: metrics::Counter,
     pub record_bytes: metrics::Counter,
@@ -107,14 +132,13 @@ impl EventCounts {
             for counts in namespace.operations.iter_mut().flatten() {
                 let Counts { counters, .. } = counts;
                 let events = std::mem::take(&mut counts.events);
+                let event_bytes = std::mem::take(&mut counts.event_bytes);
+                let record_bytes = std::mem::take(&mut counts.record_bytes);
                 namespace.tally.events.fetch_add(events, Ordering::Relaxed);
+                counters.seen.add([events, event_bytes, record_bytes]);
                 counters.events.increment(events);
-                counters
-                    .event_bytes
-                    .increment(std::mem::take(&mut counts.event_bytes));
-                counters
-                    .record_bytes
-                    .increment(std::mem::take(&mut counts.record_bytes));
+                counters.event_bytes.increment(event_bytes);
+                counters.record_bytes.increment(record_bytes);
             }
         }
     }

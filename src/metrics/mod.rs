@@ -6,6 +6,7 @@
 pub mod events;
 mod flight;
 mod kafka;
+mod latency;
 pub mod names;
 pub(crate) mod process;
 pub mod statistics;
@@ -14,9 +15,11 @@ use crate::flow::batch::ClosedBy;
 use crate::flow::budget::Budget;
 use crate::flow::tracker::Tracker;
 use crate::flow::watermark::EntryId;
-use events::Tally;
+use events::{Counted, Seen, Tally};
 use flight::Flight;
 pub(crate) use kafka::{KafkaClient, Totals};
+use latency::Latencies;
+pub use latency::Percentiles;
 use metrics::{Counter, Histogram, Key, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
@@ -63,6 +66,10 @@ pub struct Metrics {
     checkpoint_failed: Counter,
     replaced: Counter,
     flight: Flight,
+    /// Of acknowledgements, since it was last asked.
+    recent: Latencies,
+    /// By database, collection and operation.
+    counted: Mutex<BTreeMap<Counted, Arc<Seen>>>,
     tallies: Mutex<BTreeMap<String, Arc<Tally>>>,
     last: Mutex<Last>,
 }
@@ -153,6 +160,8 @@ impl Metrics {
             checkpoint_failed: counter(&names::CHECKPOINT_WRITES, &["failed"]),
             replaced: counter(&names::REPLACED, &[]),
             flight: Flight::default(),
+            recent: Latencies::default(),
+            counted: Mutex::default(),
             tallies: Mutex::default(),
             last: Mutex::default(),
             stream: stream.to_owned(),
@@ -175,13 +184,39 @@ impl Metrics {
     }
 
     /// The counters of one namespace and operation.
-    fn counters_of(&self, database: &str, collection: &str, operation: &str) -> events::Counters {
+    fn counters_of(
+        &self,
+        database: &str,
+        collection: &str,
+        operation: &'static str,
+    ) -> events::Counters {
         let labels = [database, collection, operation];
+        let what = Counted {
+            database: database.to_owned(),
+            collection: collection.to_owned(),
+            operation,
+        };
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         events::Counters {
+            seen: Arc::clone(counted.entry(what).or_default()),
             events: self.counter(&names::EVENTS, &labels),
             event_bytes: self.counter(&names::EVENT_BYTES, &labels),
             record_bytes: self.counter(&names::RECORD_BYTES, &labels),
         }
+    }
+
+    /// How many events, and bytes of events and records, there were of each collection and operation.
+    pub fn counted(&self) -> Vec<(Counted, [u64; 3])> {
+        let counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = counted
+            .iter()
+            .map(|(what, seen)| (what.clone(), seen.all()));
+        all.collect()
+    }
+
+    /// How long acknowledgements took since this was last asked; none where there were none.
+    pub fn recent_acknowledgements(&self) -> Option<Percentiles> {
+        self.recent.take()
     }
 
     fn tally_of(&self, database: &str) -> Arc<Tally> {
@@ -226,6 +261,7 @@ impl Metrics {
     pub fn acknowledged(&self, batch: EntryId) {
         if let Some(took) = self.flight.acknowledged(batch) {
             self.ack_latency.record(took.acknowledgement);
+            self.recent.add(took.acknowledgement);
             if let Some(end_to_end) = took.end_to_end {
                 self.latency.record(end_to_end);
             }

@@ -7,6 +7,7 @@ mod mongo;
 pub use mongo::connect;
 
 use crate::admin::{self, Controls, Ended};
+use crate::api;
 use crate::checkpoint::{self, Location};
 use crate::config::{Config, StreamSpec};
 use crate::coordination;
@@ -18,6 +19,7 @@ use crate::metrics::Registry;
 use crate::preflight::{Finding, Report};
 use crate::sink::topics::{self, Cluster};
 use crate::source::{Filter, preflight};
+use crate::status::samples::Samples;
 use crate::status::waiting::Awaited;
 use crate::status::{Board, State, line, stall};
 use crate::stream::ahead;
@@ -71,6 +73,24 @@ pub async fn run(config: Config, controls: Controls) -> Result<(), Error> {
         Some(live) => Some(live::serve(&config, live, controls.stop.clone()).await?),
         None => None,
     };
+    let samples = Arc::<Samples>::default();
+    tasks.push(tokio::spawn(
+        Arc::clone(&samples).run(streams.boards(), done.clone()),
+    ));
+    let api = api::Context {
+        samples,
+        log: controls.log.clone(),
+        streams: Arc::clone(&streams),
+        kafka: Arc::new(config.kafka.clone()),
+        mongo: Arc::new(config.mongo.clone()),
+        client: controls.client.subscribe(),
+        coordination: controls.coordination.subscribe(),
+        stop: controls.stop.clone(),
+        is_enabled: config.enabled,
+        is_shared: config.coordination.is_shared(),
+        shows_documents: config.shows_documents,
+        reading: api::Reading::default(),
+    };
     let admin = admin::Settings {
         http: config.http.clone(),
         token: config.admin_token.clone(),
@@ -78,6 +98,7 @@ pub async fn run(config: Config, controls: Controls) -> Result<(), Error> {
         is_dry_run,
         is_shared: config.coordination.is_shared(),
         live: live.as_ref().map(|live| Arc::clone(&live.counts)),
+        api: Arc::new(api),
     };
     let http = admin::serve(admin, Arc::clone(&streams), controls.clone(), done.clone()).await?;
     tasks.extend(http);
@@ -159,6 +180,7 @@ async fn run_streams(
         // The name server may be away, as other servers may.
         client = connect_retrying(config, &boards) => client?,
     };
+    controls.client.send_replace(Some(client.clone()));
     let shared = Shared {
         kafka: Arc::new(config.kafka.clone()),
         mongo: Arc::new(config.mongo.clone()),

@@ -16,6 +16,7 @@ use rdkafka::message::{Headers, Message};
 use rdkafka::{Offset, TopicPartitionList};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashSet};
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -93,14 +94,14 @@ impl StoredDeadLetter {
 }
 
 /// Reads the dead letters that are in `topic` now, each event's once, and hands them to `each` one by
-/// one; behind them those of which parts are missing. Blocks.
+/// one, until it has enough; behind them those of which parts are missing. Blocks.
 ///
 /// # Errors
 /// [`Code::SinkRefused`] for a topic that does not exist, else what Kafka says; what `each` gives.
 pub fn read(
     kafka: &Kafka,
     topic: &str,
-    mut each: impl FnMut(Found) -> Result<(), Error>,
+    mut each: impl FnMut(Found) -> Result<ControlFlow<()>, Error>,
 ) -> Result<(), Error> {
     let mut config = client::client_config(kafka, Kind::Consumer);
     config
@@ -127,8 +128,10 @@ pub fn read(
         match consumer.poll(POLL) {
             Some(Ok(message)) => {
                 heard = Instant::now();
-                if let Some(found) = assembly.take(&message) {
-                    each(found)?;
+                if let Some(found) = assembly.take(&message)
+                    && each(found)?.is_break()
+                {
+                    return Ok(());
                 }
             }
             Some(Err(KafkaError::PartitionEOF(partition))) => {
@@ -147,10 +150,12 @@ pub fn read(
             }
         }
     }
-    assembly
-        .incomplete()
-        .into_iter()
-        .try_for_each(|dead_letter| each(Found::Unreadable(dead_letter)))
+    for dead_letter in assembly.incomplete() {
+        if each(Found::Unreadable(dead_letter))?.is_break() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 fn partitions(consumer: &BaseConsumer<Logging>, topic: &str) -> Result<i32, Error> {

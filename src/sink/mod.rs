@@ -2,7 +2,9 @@
 
 pub mod dead_letter;
 pub mod dead_letter_reader;
+pub mod dead_letters;
 pub mod first;
+pub mod newest;
 pub mod parts;
 pub mod producer;
 pub mod prompt;

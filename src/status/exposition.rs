@@ -99,10 +99,7 @@ fn gauges(page: &mut Page<'_>) {
         halves(board, |half| half.limit())
     });
     page.each(&names::HEADROOM, |board| {
-        let headroom = board.metrics.with_last(|last| last.headroom);
-        // It is its owner's to tell.
-        let headroom = headroom.filter(|_| !board.state().is_elsewhere());
-        headroom.map(|headroom| headroom.as_secs())
+        board.headroom().map(|headroom| headroom.as_secs())
     });
     page.labelled(&names::STATE, |board| {
         let now = board.state();

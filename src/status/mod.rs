@@ -6,6 +6,7 @@ pub mod line;
 pub mod listeners;
 pub mod live;
 pub mod owner;
+pub mod samples;
 pub mod stall;
 mod values;
 pub mod waiting;
@@ -129,7 +130,7 @@ pub struct Board {
     pub sink_error: Note,
     pub checkpoint_error: Note,
     /// Why the stream cannot run.
-    failure: Note,
+    pub failure: Note,
     pub replies: Counter,
     /// Events that came from the stream.
     pub events: Counter,
@@ -365,6 +366,22 @@ impl Board {
     pub fn in_flight(&self) -> u64 {
         let resolved = self.acked.get() + self.abandoned.get();
         self.produced.get().saturating_sub(resolved)
+    }
+
+    /// Bytes of replies that were read ahead and of records that are not acknowledged.
+    pub fn in_flight_bytes(&self) -> u64 {
+        let (replies, records) = self
+            .metrics
+            .with_last(|last| (last.replies.upgrade(), last.records.upgrade()));
+        let used = [replies, records].into_iter().flatten();
+        used.map(|half| half.used() as u64).sum()
+    }
+
+    /// How far the checkpoint is from the oplog's end, where this instance has the stream and could read that.
+    pub fn headroom(&self) -> Option<Duration> {
+        let headroom = self.metrics.with_last(|last| last.headroom);
+        // It is its owner's to tell.
+        headroom.filter(|_| !self.state().is_elsewhere())
     }
 
     /// A producer has ended: nothing of it is on its way any more. What was not acknowledged is read again.

@@ -13,6 +13,8 @@ mod hints;
 pub mod history;
 pub mod incarnation;
 pub mod listening;
+pub mod moving;
+pub mod opening;
 pub mod outlet;
 #[cfg(test)]
 mod outlet_tests;

@@ -1,9 +1,8 @@
 //! Files of listeners: reading and checking them.
 
 use crate::cli::{complain, print};
-use crate::config::covers;
 use crate::error::{Code, Error};
-use crate::listener::entry::{self, Entry};
+use crate::listener::entry;
 use crate::listener::file::{self, Item, Wrong};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -62,28 +61,17 @@ fn read(path: &Path, topics: &[String]) -> Result<Vec<Item>, Vec<Wrong>> {
     let items = file::read(path, &text)?;
     let wrong: Vec<_> = items
         .iter()
-        .filter_map(|item| not_allowed(item, topics))
+        .filter_map(|item| {
+            let problem = entry::not_allowed(&item.entry, topics)?;
+            let place = item.place.clone();
+            let sentence = problem.to_string();
+            Some(Wrong { place, sentence })
+        })
         .collect();
     match wrong.is_empty() {
         true => Ok(items),
         false => Err(wrong),
     }
-}
-
-fn not_allowed(item: &Item, topics: &[String]) -> Option<Wrong> {
-    let Entry::Listener(listener) = &item.entry else {
-        return None;
-    };
-    let shape = listener.topic.with_wildcards();
-    let is_allowed = topics.is_empty() || topics.iter().any(|pattern| covers(pattern, &shape));
-    (!is_allowed).then(|| Wrong {
-        place: item.place.clone(),
-        sentence: format!(
-            "topic: {} is none that listeners may name; LISTENERS_TOPICS allows {}",
-            listener.topic_text,
-            topics.join(", ")
-        ),
-    })
 }
 
 /// The same, with everything that is wrong as one error.

@@ -54,12 +54,14 @@ pub(super) async fn apply(place: &Place, file: &Path, prune: bool) -> Result<u8,
                 counts[3] += 1;
                 continue;
             }
-            Done::Overtaken => {
+            Done::Overtaken | Done::Taken => {
                 overtaken += 1;
                 let title = title(change);
-                print(&format!(
-                    "left       {title}: somebody has changed it meanwhile; run it again\n"
-                ));
+                let why = match done {
+                    Done::Taken => "another listener is the same by now",
+                    _ => "somebody has changed it meanwhile",
+                };
+                print(&format!("left       {title}: {why}; run it again\n"));
                 continue;
             }
         };

@@ -6,26 +6,19 @@ use crate::cli::ask::NO;
 use crate::cli::complain;
 use crate::cli::{Output, print};
 use crate::error::{Code, Error};
-use crate::listener::document::{id_text, plain};
-use crate::listener::entry::{self, Entry};
-use crate::listener::told;
+use crate::listener::document::plain;
+use crate::listener::entry;
 use crate::source::listeners::changes::of_file;
 use crate::source::listeners::collection;
 use bson::{Bson, Document, doc};
 use std::fmt::Write as _;
 
-fn name(document: &Document) -> String {
-    document.get("_id").map(id_text).unwrap_or_default()
-}
-
 /// What the document says, and whether that is right.
 fn state(document: &Document) -> String {
-    match entry::read(document) {
-        Ok(Entry::Listener(listener)) if listener.is_active => "active".into(),
-        Ok(Entry::Listener(_)) => "disabled".into(),
-        Ok(Entry::Database(settings)) if settings.enabled == Some(false) => "disabled".into(),
-        Ok(Entry::Database(_)) => "active".into(),
-        Err(problems) => format!("invalid: {}", told(&problems)),
+    let state = entry::state(document);
+    match state.reason() {
+        Some(reason) => format!("{}: {reason}", state.name()),
+        None => state.name().to_owned(),
     }
 }
 
@@ -72,7 +65,7 @@ pub(super) async fn list(place: &Place, output: Output) -> Result<u8, Error> {
         let _ = writeln!(
             out,
             "{}  {}  {}",
-            name(document),
+            entry::name(document),
             entry::title(document),
             state(document)
         );
@@ -86,7 +79,10 @@ pub(super) async fn list(place: &Place, output: Output) -> Result<u8, Error> {
 
 pub(super) async fn show(place: &Place, id: &str, output: Output) -> Result<u8, Error> {
     let documents = collection::all(&place.client, place.at()).await?;
-    let Some(found) = documents.iter().find(|document| name(document) == id) else {
+    let Some(found) = documents
+        .iter()
+        .find(|document| entry::name(document) == id)
+    else {
         complain(&format!(
             "no listener has the _id {id}; `tailwater listeners list` shows them"
         ));

@@ -6,13 +6,12 @@ use crate::change::event::Event;
 use crate::cli::ask::NO;
 use crate::cli::{complain, print};
 use crate::error::{Code, Error};
-use crate::listener::document::id_text;
 use crate::listener::entry::{self, Entry};
 use crate::listener::file;
-use crate::listener::trial::{Verdict, judge};
-use crate::listener::{DEFAULTS, Definition, Settings, told};
+use crate::listener::trial::{self, Happening, Verdict, judge};
+use crate::listener::{Definition, told};
 use crate::source::listeners::collection;
-use bson::{Bson, Document, doc};
+use bson::{Bson, Document};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -65,10 +64,9 @@ pub(super) fn answer(args: &TrialArgs) -> Option<u8> {
 /// Tries the listener of the collection that is named.
 pub(super) async fn of_collection(place: &Place, args: &TrialArgs) -> Result<u8, Error> {
     let documents = collection::all(&place.client, place.at()).await?;
-    let name = |document: &Document| document.get("_id").map(id_text).unwrap_or_default();
     let Some(found) = documents
         .iter()
-        .find(|document| name(document) == args.listener)
+        .find(|document| entry::name(document) == args.listener)
     else {
         let what = &args.listener;
         complain(&format!(
@@ -119,7 +117,11 @@ fn tried(args: &TrialArgs, all: &[(&Document, &Entry)]) -> u8 {
         };
         let title = entry::title(document);
         // Writing to a string does not fail.
-        let _ = match judge(listener, settings(all, event.database).as_ref(), &event) {
+        let _ = match judge(
+            listener,
+            trial::settings(all, event.database).as_ref(),
+            &event,
+        ) {
             Verdict::Matches { topic } => {
                 matches += 1;
                 writeln!(out, "{title}: matches, and makes a record in {topic}")
@@ -135,21 +137,6 @@ fn tried(args: &TrialArgs, all: &[(&Document, &Entry)]) -> u8 {
     }
 }
 
-/// What holds in a database.
-fn settings(all: &[(&Document, &Entry)], database: &str) -> Option<Settings> {
-    let of = |name: &str| {
-        all.iter().find_map(|(_, entry)| match entry {
-            Entry::Database(settings) if settings.database == name => Some(settings),
-            _ => None,
-        })
-    };
-    let defaults = of(DEFAULTS);
-    match of(database) {
-        Some(own) => Some(own.over(defaults)),
-        None => defaults.cloned(),
-    }
-}
-
 fn document(path: &Path) -> Result<Document, String> {
     let name = path.display();
     let text = files::text(path).map_err(|problem| format!("{name}: {problem}"))?;
@@ -162,29 +149,18 @@ fn document(path: &Path) -> Result<Document, String> {
 
 /// The event as bytes.
 fn event(args: &TrialArgs, listener: &Definition) -> Result<Vec<u8>, String> {
-    let mut event = match (&args.event, &args.document) {
+    let event = match (&args.event, &args.document) {
         (Some(path), _) => document(path)?,
-        (None, Some(path)) => about(args, listener, document(path)?),
+        (None, Some(path)) => {
+            let happening = Happening {
+                operation: &args.operation,
+                database: args.database.as_deref(),
+                collection: args.collection.as_deref(),
+                has_pre_image: args.pre_image,
+            };
+            happening.event(listener, document(path)?)
+        }
         (None, None) => Document::new(),
     };
-    if !event.contains_key("_id") {
-        event.insert("_id", doc! {"_data": "00"});
-    }
-    event.to_vec().map_err(|error| error.to_string())
-}
-
-fn about(args: &TrialArgs, listener: &Definition, document: Document) -> Document {
-    let database = args.database.clone().or_else(|| listener.database.clone());
-    let collection = args.collection.as_ref().unwrap_or(&listener.collection);
-    let mut event = doc! {
-        "operationType": &args.operation,
-        "ns": {"db": database.unwrap_or_else(|| "test".to_owned()), "coll": collection},
-        "documentKey": {"_id": document.get("_id").cloned().unwrap_or(Bson::Null)},
-    };
-    match (args.operation.as_str(), args.pre_image) {
-        ("delete", true) => event.insert("fullDocumentBeforeChange", document),
-        ("delete", false) => None,
-        _ => event.insert("fullDocument", document),
-    };
-    event
+    trial::raw(event)
 }

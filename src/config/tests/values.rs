@@ -140,6 +140,7 @@ pub(super) const WRONG: &[Wrong] = &[
     ("ENABLE_CHANGE_STREAMS", NONE, "enabled", "give true or false"),
     ("HTTP_ADDR", NONE, "3001", "127.0.0.1:3001"),
     ("HTTP_ADDR", NONE, "example.com:3001", "or off"),
+    ("ADMIN_SHOW_DOCUMENTS", NONE, "yes please", "give true or false"),
     ("ADMIN_TOKEN", NONE, "short", "at least 16"),
     ("ADMIN_TOKEN", NONE, "change-me-to-something-long", "is a placeholder"),
     ("ADMIN_TOKEN", NONE, "with a space in it, long", "without spaces"),

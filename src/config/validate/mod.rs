@@ -64,6 +64,7 @@ pub(super) fn build(
         live,
         log: operations::log(&mut check),
         admin_token: operations::admin_token(&mut check),
+        shows_documents: check.flag(&table::ADMIN_SHOW_DOCUMENTS),
         status_interval: check.seconds(&table::STATUS_INTERVAL_SECONDS),
         shutdown_timeout: check.millis(&table::SHUTDOWN_TIMEOUT_MS),
         mongo,

@@ -3,6 +3,7 @@
 
 use super::collection::{collection, failed};
 use super::create::{Created, create};
+use super::indexes::{DUPLICATE_KEY, code};
 use crate::change::namespace::Namespace;
 use crate::error::Error;
 use crate::listener::file::Item;
@@ -34,6 +35,8 @@ pub enum Done {
     Unchanged,
     /// Somebody has changed it since it was seen: nothing was done.
     Overtaken,
+    /// Another one has the identity that it would get: nothing was done.
+    Taken,
 }
 
 /// The fields of a document that a file says.
@@ -85,7 +88,7 @@ pub fn plan(there: &[Document], items: &[Item], prune: bool) -> Vec<Change> {
 }
 
 /// The fields that differ. The `_id` never does: it cannot be changed.
-fn difference(seen: &Document, wanted: &Document) -> Vec<(String, Option<Bson>)> {
+pub fn difference(seen: &Document, wanted: &Document) -> Vec<(String, Option<Bson>)> {
     // By their bytes: the order of a filter's fields counts, too.
     let bytes = |value: &Bson| doc! {"": value}.to_vec().ok();
     let set = wanted
@@ -99,16 +102,16 @@ fn difference(seen: &Document, wanted: &Document) -> Vec<(String, Option<Bson>)>
     set.chain(unset).filter(|(name, _)| name != "_id").collect()
 }
 
-/// The query that finds a document only while all that a file says of it is as it was seen.
+/// The query that finds a document only while all that its users write is as it was seen.
 fn as_seen(seen: &Document) -> Document {
     let mut query = Document::new();
     for field in fields::ALL.iter().map(|field| field.name) {
-        if !fields::WRITTEN.contains(&field) && !seen.contains_key(field) {
+        if !fields::OWN.contains(&field) && !seen.contains_key(field) {
             query.insert(field, doc! {"$exists": false});
         }
     }
     for (name, value) in seen {
-        if is_of_file(name) {
+        if is_of_file(name) || name == "updatedAt" {
             query.insert(name.clone(), doc! {"$eq": value.clone()});
         }
     }
@@ -150,14 +153,12 @@ impl Change {
                 if !unset.is_empty() {
                     update.insert("$unset", unset);
                 }
-                let updated = collection
-                    .update_one(as_seen(seen), update)
-                    .await
-                    .map_err(failed)?;
-                Ok(match updated.matched_count {
-                    0 => Done::Overtaken,
-                    _ => Done::Changed,
-                })
+                match collection.update_one(as_seen(seen), update).await {
+                    Ok(updated) if updated.matched_count == 0 => Ok(Done::Overtaken),
+                    Ok(_) => Ok(Done::Changed),
+                    Err(error) if code(&error) == Some(DUPLICATE_KEY) => Ok(Done::Taken),
+                    Err(error) => Err(failed(error)),
+                }
             }
             Self::Delete(seen) => {
                 let deleted = collection.delete_one(as_seen(seen)).await.map_err(failed)?;

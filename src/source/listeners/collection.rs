@@ -5,9 +5,9 @@ use crate::error::Error;
 use crate::listener::document;
 use crate::mongo::describe::describe;
 use crate::mongo::errors::{self, Phase, SourceFault, Stage};
-use bson::{Bson, Document, RawDocument, RawDocumentBuf};
+use bson::{Bson, Document, RawDocument, RawDocumentBuf, doc};
 use futures_util::TryStreamExt;
-use mongodb::options::ReadConcern;
+use mongodb::options::{ReadConcern, ReadPreference, SelectionCriteria};
 use mongodb::{Client, Collection};
 
 /// The collection, of which only what a majority has is read: it may not be rolled back.
@@ -87,4 +87,20 @@ fn read(raw: &RawDocument) -> Option<Document> {
         let id = raw.get("_id").ok()??;
         document::without_fields(&Bson::try_from(id).ok()?, document::UNREADABLE)
     })
+}
+
+/// The document with one of these ids, as the primary has it now: what is read is about to be changed.
+///
+/// # Errors
+/// As [`all`].
+pub async fn one(client: &Client, at: &Namespace, ids: &[Bson]) -> Result<Option<Document>, Error> {
+    let primary = SelectionCriteria::ReadPreference(ReadPreference::Primary);
+    let found = collection(client, at)
+        .clone_with_type::<RawDocumentBuf>()
+        .find_one(doc! {"_id": {"$in": ids}})
+        .selection_criteria(primary)
+        .await;
+    let found =
+        found.map_err(|error| failed("reading a listener", "find", at, Stage::Starting, &error))?;
+    Ok(found.and_then(|raw| read(&raw)))
 }

@@ -12,7 +12,7 @@ use mongodb::Client;
 ///
 /// # Errors
 /// The driver's error.
-pub(super) async fn open(
+pub async fn open(
     client: &Client,
     stream: &StreamSpec,
     start: &Start,

@@ -1,0 +1,85 @@
+//! The OpenAPI document, generated from the code of the calls.
+
+use super::problem::{FieldProblem, Problem};
+use super::{checkpoints, dead_letters, graphql, instances, listeners, samples, streams};
+use crate::listener::fields;
+use axum::http::header;
+use axum::response::IntoResponse;
+use serde_json::{Value, json};
+use std::sync::LazyLock;
+use utoipa::OpenApi;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Tailwater",
+        description = "Calls that steer Tailwater. Each needs the header `Authorization: Bearer <ADMIN_TOKEN>` where ADMIN_TOKEN is set; without it they are answered on a loopback address only, and to no page in a browser.",
+    ),
+    paths(
+        streams::list,
+        streams::show,
+        streams::steer::pause,
+        streams::steer::resume,
+        streams::steer::move_to,
+        streams::steer::release,
+        checkpoints::show,
+        checkpoints::move_to,
+        dead_letters::list,
+        dead_letters::again::replay,
+        samples::get,
+        instances::list,
+        streams::steer::log_level,
+        listeners::read::list,
+        listeners::read::show,
+        listeners::write::create_one,
+        listeners::write::replace,
+        listeners::write::patch,
+        listeners::write::delete,
+        listeners::trial::test,
+        graphql::ask,
+        serve,
+    ),
+    components(schemas(Problem, FieldProblem, listeners::Listener, listeners::ListenerPatch)),
+    tags(
+        (name = "streams", description = "What the streams do, and what steers them: docs/operations.md"),
+        (name = "checkpoints", description = "Where the streams resume: docs/checkpoints.md"),
+        (name = "dead letters", description = "Events that could not become records: docs/delivery.md"),
+        (name = "instances", description = "Who runs, and how much is logged: docs/coordination.md"),
+        (name = "listeners", description = "Routes that users change while a stream runs: docs/listeners.md"),
+        (name = "api", description = "The calls themselves"),
+    ),
+)]
+struct Api;
+
+/// The document.
+pub fn document() -> Value {
+    let mut whole = serde_json::to_value(Api::openapi()).unwrap_or_default();
+    // The fields of listeners are told once, in their own table.
+    let schema = fields::schema();
+    let mut listener = schema["$defs"]["listener"].clone();
+    let mut patch = listener.clone();
+    if let Some(patch) = patch.as_object_mut() {
+        patch.remove("required");
+    }
+    listener["description"] = "A listener, or with kind database the settings of one".into();
+    patch["description"] = "Some fields of a listener; null takes one away".into();
+    for (name, schema) in [("Listener", listener), ("ListenerPatch", patch)] {
+        whole["components"]["schemas"][name] = schema;
+    }
+    whole["components"]["securitySchemes"] =
+        json!({"token": {"type": "http", "scheme": "bearer", "description": "ADMIN_TOKEN"}});
+    whole["security"] = json!([{"token": []}]);
+    whole
+}
+
+/// Describe the calls
+///
+/// This document.
+#[utoipa::path(
+    get, path = "/api/openapi.json", tag = "api", operation_id = "getOpenApi",
+    responses((status = 200, body = Object, description = "OpenAPI 3.1")),
+)]
+pub(super) async fn serve() -> impl IntoResponse {
+    static TEXT: LazyLock<String> = LazyLock::new(|| format!("{:#}\n", document()));
+    ([(header::CONTENT_TYPE, "application/json")], TEXT.as_str())
+}

@@ -1,0 +1,54 @@
+//! A listener's id in a path: the text of its `_id`.
+
+use crate::listener::document::id_text;
+use crate::listener::entry;
+use bson::oid::ObjectId;
+use bson::{Bson, Document};
+
+/// What `_id`s this text may stand for.
+pub(super) fn meant(text: &str) -> Vec<Bson> {
+    let mut ids = vec![Bson::String(text.to_owned())];
+    if let Ok(id) = ObjectId::parse_str(text) {
+        ids.push(id.into());
+    }
+    match serde_json::from_str::<Bson>(text) {
+        // Never an `_id`, and a condition in a query.
+        Ok(Bson::RegularExpression(_) | Bson::Array(_)) | Err(_) => {}
+        Ok(other) => ids.push(other),
+    }
+    // No two `_id`s have the same text.
+    ids.retain(|id| id_text(id) == text);
+    ids
+}
+
+/// Whether the document is the one that is meant.
+pub(super) fn is_of(document: &Document, text: &str) -> bool {
+    entry::name(document) == text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bson::doc;
+
+    #[test]
+    fn the_text_of_an_id_finds_it() {
+        let oid = ObjectId::parse_str("507f1f77bcf86cd799439011").unwrap();
+        for id in [
+            Bson::ObjectId(oid),
+            oid.to_hex().into(),
+            "a".into(),
+            "7".into(),
+            7.into(),
+            7_000_000_000_i64.into(),
+            doc! {"a": 1, "z": 2}.into(),
+            true.into(),
+        ] {
+            let document = doc! {"_id": id.clone()};
+            let text = entry::name(&document);
+            assert_eq!(meant(&text), [id]);
+            assert!(is_of(&document, &text), "{text}");
+        }
+        assert!(meant(r#"{"$regularExpression": {"pattern": "", "options": ""}}"#).len() < 2);
+    }
+}

@@ -1,0 +1,191 @@
+//! The calls under `/api`, and `/graphql`: what an operator, a script and the page may ask and change. `docs/api.md` is their page,
+//! `/api/openapi.json` their description.
+//!
+//! Who may call is decided before a request comes here (`admin::guard`).
+
+mod body;
+mod checkpoints;
+mod dead_letters;
+mod document;
+mod etag;
+mod graphql;
+mod instances;
+mod listeners;
+mod problem;
+mod remedy;
+mod samples;
+pub(crate) mod steering;
+mod streams;
+mod time;
+
+pub use document::document;
+pub use graphql::HasToken;
+pub use problem::{PROBLEM_JSON, Problem};
+
+use crate::config::{Kafka, Mongo};
+use crate::coordination::Coordination;
+use crate::error::{Code, Error};
+use crate::status::samples::Samples;
+use crate::stream::streams::Streams;
+use crate::tasks;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
+use axum::response::Response;
+use mongodb::Client;
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+/// How many calls may read or write topics at a time: each has a client of its own.
+const AT_ONCE: usize = 2;
+
+/// What the calls are carried out with.
+#[derive(Debug)]
+pub struct Context {
+    pub streams: Arc<Streams>,
+    pub kafka: Arc<Kafka>,
+    pub mongo: Arc<Mongo>,
+    /// The process's client of MongoDB; none before there is one.
+    pub client: watch::Receiver<Option<Client>>,
+    /// Who runs which stream; none before this instance knows.
+    pub coordination: watch::Receiver<Option<Coordination>>,
+    pub log: crate::log::Handle,
+    pub samples: Arc<Samples>,
+    /// Cancelled when the process is stopping.
+    pub stop: CancellationToken,
+    /// `ENABLE_CHANGE_STREAMS`.
+    pub is_enabled: bool,
+    /// Whether several instances share the streams.
+    pub is_shared: bool,
+    /// `ADMIN_SHOW_DOCUMENTS`.
+    pub shows_documents: bool,
+    pub reading: Reading,
+}
+
+/// Bounds what reads topics at a time.
+#[derive(Debug)]
+pub struct Reading {
+    any: Arc<Semaphore>,
+    replay: Arc<Semaphore>,
+}
+
+impl Default for Reading {
+    fn default() -> Self {
+        Self {
+            any: Arc::new(Semaphore::new(AT_ONCE)),
+            replay: Arc::new(Semaphore::new(1)),
+        }
+    }
+}
+
+impl Reading {
+    /// The turn of the one replay that may run.
+    fn replaying(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.replay).try_acquire_owned().ok()
+    }
+}
+
+/// What is not shown.
+fn hidden() -> Problem {
+    Problem::new(
+        StatusCode::FORBIDDEN,
+        "documents_hidden",
+        "documents are shown only with ADMIN_SHOW_DOCUMENTS=true",
+    )
+}
+
+type Answer = Result<Response, Problem>;
+
+impl Context {
+    fn client(&self) -> Result<Client, Problem> {
+        let client = self.client.borrow().clone();
+        client.ok_or_else(|| {
+            Problem::unavailable(match self.is_enabled {
+                true => "this instance has not connected to MongoDB yet; try again",
+                false => "ENABLE_CHANGE_STREAMS=false: this instance does not connect to MongoDB",
+            })
+        })
+    }
+
+    /// The name of this instance; none before it has one.
+    fn instance(&self) -> Option<String> {
+        let coordination = self.coordination.borrow();
+        coordination
+            .as_ref()
+            .map(|coordination| coordination.instance().to_owned())
+    }
+}
+
+/// Runs what blocks, where not too much of it runs already.
+async fn background<T: Send + 'static>(
+    context: &Context,
+    what: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
+    let Ok(turn) = Arc::clone(&context.reading.any).try_acquire_owned() else {
+        let detail = format!("{AT_ONCE} calls read topics already; try again when they have ended");
+        return Err(Error::new(Code::SinkUnavailable, detail));
+    };
+    // It ends with the work, which continues where nobody waits for the answer any more.
+    let work = move || {
+        let _turn = turn;
+        work()
+    };
+    tasks::blocking(what, work).await
+}
+
+/// Declares the routes: the router, and for the test that all are documented, their list.
+macro_rules! routes {
+    ($($path:literal: $($method:ident $handler:path),+;)*) => {
+        fn routes() -> Router<Arc<Context>> {
+            let router = Router::new();
+            $(let router = router.route($path, axum::routing::MethodRouter::new()$(.$method($handler))+);)*
+            router
+        }
+
+        /// Path and method of every call.
+        #[cfg(test)]
+        const SERVED: &[(&str, &str)] = &[$($(($path, stringify!($method))),+),*];
+    };
+}
+
+routes! {
+    "/api/streams": get streams::list;
+    "/api/streams/{name}": get streams::show;
+    "/api/streams/{name}/pause": post streams::steer::pause;
+    "/api/streams/{name}/resume": post streams::steer::resume;
+    "/api/streams/{name}/move": post streams::steer::move_to;
+    "/api/streams/{name}/release": post streams::steer::release;
+    "/api/streams/{name}/checkpoint": get checkpoints::show, post checkpoints::move_to;
+    "/api/streams/{name}/dead-letters": get dead_letters::list;
+    "/api/streams/{name}/dead-letters/replay": post dead_letters::again::replay;
+    "/api/samples": get samples::get;
+    "/api/instances": get instances::list;
+    "/api/log-level": post streams::steer::log_level;
+    "/api/listeners": get listeners::read::list, post listeners::write::create_one;
+    "/api/listeners/test": post listeners::trial::test;
+    "/api/listeners/{id}":
+        get listeners::read::show,
+        put listeners::write::replace,
+        patch listeners::write::patch,
+        delete listeners::write::delete;
+    "/graphql": post graphql::ask;
+    "/api/openapi.json": get document::serve;
+}
+
+/// The calls.
+pub fn router<S: Clone + Send + Sync + 'static>(context: Arc<Context>) -> Router<S> {
+    routes()
+        .layer(DefaultBodyLimit::max(body::LIMIT))
+        .with_state(context)
+}
+
+/// Whether an error under this path is told as a problem document. What was there before has its own form.
+pub fn is_of_api(path: &str) -> bool {
+    let is_older = path == "/api/health" || path.starts_with("/api/health/");
+    (path.starts_with("/api/") && !is_older) || path == "/graphql"
+}
+
+#[cfg(test)]
+mod tests;
