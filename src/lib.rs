@@ -18,6 +18,7 @@ pub mod live;
 pub mod log;
 pub mod metrics;
 pub mod mongo;
+pub mod page;
 pub mod panics;
 pub mod preflight;
 pub mod process;

@@ -25,6 +25,7 @@ mod listeners_around;
 mod live;
 mod operable;
 mod operations;
+mod page;
 mod preflight;
 mod property;
 mod restart;

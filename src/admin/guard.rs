@@ -13,7 +13,7 @@ use crate::config::Secret;
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -89,7 +89,7 @@ impl Guard {
     }
 
     /// Why this call must not be answered, whatever it asks for.
-    fn refusal(&self, uri: &Uri, headers: &HeaderMap) -> Option<Refusal> {
+    fn refusal(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Refusal> {
         if !self.is_loopback || self.has_token(headers) {
             return None;
         }
@@ -100,7 +100,9 @@ impl Guard {
         let site = headers.get(FETCH_SITE);
         let is_page = headers.contains_key(header::ORIGIN)
             || site.is_some_and(|site| site != "none" && site != "same-origin");
-        is_page.then_some(Refusal::Page)
+        // The modules of this server's own page are asked for with its origin.
+        let is_own = method == Method::GET && is_of_own_page(headers);
+        (is_page && !is_own).then_some(Refusal::Page)
     }
 
     /// Why this call must not change anything.
@@ -128,6 +130,22 @@ impl Guard {
         self.tally.add(refusal, request.uri().path());
         refused(refusal.status(), refusal.why())
     }
+}
+
+/// Whether a page that this server has served asks: a browser says so, and names the origin that it is addressed by.
+fn is_of_own_page(headers: &HeaderMap) -> bool {
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
+    let origin = headers
+        .get(header::ORIGIN)
+        .and_then(|origin| origin.to_str().ok());
+    let named = origin.and_then(|origin| origin.strip_prefix("http://"));
+    headers
+        .get(FETCH_SITE)
+        .is_some_and(|site| site == "same-origin")
+        && named.is_some()
+        && named == host
 }
 
 /// Whether the call is addressed to a name that can only be this machine's, on whatever port: one may be
@@ -166,7 +184,10 @@ pub(super) async fn any(
     request: Request,
     next: Next,
 ) -> Response {
-    match context.guard.refusal(request.uri(), request.headers()) {
+    match context
+        .guard
+        .refusal(request.method(), request.uri(), request.headers())
+    {
         Some(refusal) => context.guard.refuse(refusal, &request),
         None => next.run(request).await,
     }

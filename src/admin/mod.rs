@@ -14,6 +14,7 @@ use crate::api;
 use crate::config::{Http, Secret};
 use crate::error::{Code, Error};
 use crate::log::event_id;
+use crate::page;
 use crate::status::exposition;
 use crate::status::live::Counts;
 use crate::stream::streams::Streams;
@@ -141,6 +142,7 @@ fn routes(context: Arc<Context>, api: Arc<api::Context>) -> Router {
         .route("/metrics", get(scrape))
         .merge(changing)
         .merge(api)
+        .merge(page::router())
         // Behind everything, also what no route answers.
         .layer(middleware::from_fn_with_state(
             Arc::clone(&context),

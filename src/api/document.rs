@@ -1,7 +1,7 @@
 //! The OpenAPI document, generated from the code of the calls.
 
 use super::problem::{FieldProblem, Problem};
-use super::{checkpoints, dead_letters, graphql, instances, listeners, samples, streams};
+use super::{checkpoints, dead_letters, graphql, instances, listeners, samples, streams, tail};
 use crate::listener::fields;
 use axum::http::header;
 use axum::response::IntoResponse;
@@ -27,6 +27,7 @@ use utoipa::OpenApi;
         dead_letters::list,
         dead_letters::again::replay,
         samples::get,
+        tail::tail,
         instances::list,
         streams::steer::log_level,
         listeners::read::list,

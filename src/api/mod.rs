@@ -16,6 +16,7 @@ mod remedy;
 mod samples;
 pub(crate) mod steering;
 mod streams;
+mod tail;
 mod time;
 
 pub use document::document;
@@ -39,6 +40,9 @@ use tokio_util::sync::CancellationToken;
 
 /// How many calls may read or write topics at a time: each has a client of its own.
 const AT_ONCE: usize = 2;
+
+/// How many live tails there may be.
+const TAILS: usize = 4;
 
 /// What the calls are carried out with.
 #[derive(Debug)]
@@ -67,6 +71,7 @@ pub struct Context {
 #[derive(Debug)]
 pub struct Reading {
     any: Arc<Semaphore>,
+    tails: Arc<Semaphore>,
     replay: Arc<Semaphore>,
 }
 
@@ -74,12 +79,18 @@ impl Default for Reading {
     fn default() -> Self {
         Self {
             any: Arc::new(Semaphore::new(AT_ONCE)),
+            tails: Arc::new(Semaphore::new(TAILS)),
             replay: Arc::new(Semaphore::new(1)),
         }
     }
 }
 
 impl Reading {
+    /// One more live tail; none where there are enough.
+    fn tailing(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.tails).try_acquire_owned().ok()
+    }
+
     /// The turn of the one replay that may run.
     fn replaying(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.replay).try_acquire_owned().ok()
@@ -161,6 +172,7 @@ routes! {
     "/api/streams/{name}/dead-letters": get dead_letters::list;
     "/api/streams/{name}/dead-letters/replay": post dead_letters::again::replay;
     "/api/samples": get samples::get;
+    "/api/tail": get tail::tail;
     "/api/instances": get instances::list;
     "/api/log-level": post streams::steer::log_level;
     "/api/listeners": get listeners::read::list, post listeners::write::create_one;

@@ -153,7 +153,7 @@ async fn export(chosen: Chosen<'_>) -> Result<u8, Error> {
     })?;
     let exported = Exported::of(found)?;
     let text = serde_json::to_string_pretty(&exported)
-        .map_err(|error| damaged("the checkpoint").because(error))?;
+        .map_err(|why| damaged("the checkpoint").because(why))?;
     Ok(print(&(text + "\n")))
 }
 

@@ -77,20 +77,6 @@ pub async fn run(config: Config, controls: Controls) -> Result<(), Error> {
     tasks.push(tokio::spawn(
         Arc::clone(&samples).run(streams.boards(), done.clone()),
     ));
-    let api = api::Context {
-        samples,
-        log: controls.log.clone(),
-        streams: Arc::clone(&streams),
-        kafka: Arc::new(config.kafka.clone()),
-        mongo: Arc::new(config.mongo.clone()),
-        client: controls.client.subscribe(),
-        coordination: controls.coordination.subscribe(),
-        stop: controls.stop.clone(),
-        is_enabled: config.enabled,
-        is_shared: config.coordination.is_shared(),
-        shows_documents: config.shows_documents,
-        reading: api::Reading::default(),
-    };
     let admin = admin::Settings {
         http: config.http.clone(),
         token: config.admin_token.clone(),
@@ -98,7 +84,7 @@ pub async fn run(config: Config, controls: Controls) -> Result<(), Error> {
         is_dry_run,
         is_shared: config.coordination.is_shared(),
         live: live.as_ref().map(|live| Arc::clone(&live.counts)),
-        api: Arc::new(api),
+        api: calls(&config, &controls, &streams, samples),
     };
     let http = admin::serve(admin, Arc::clone(&streams), controls.clone(), done.clone()).await?;
     tasks.extend(http);
@@ -142,6 +128,7 @@ pub async fn serve_live(config: Config, controls: Controls) -> Result<(), Error>
     };
     let done = CancellationToken::new();
     let running = live::serve(&config, live, controls.stop.clone()).await?;
+    let streams = Arc::<Streams>::default();
     let admin = admin::Settings {
         http: config.http.clone(),
         token: config.admin_token.clone(),
@@ -149,8 +136,8 @@ pub async fn serve_live(config: Config, controls: Controls) -> Result<(), Error>
         is_dry_run: false,
         is_shared: false,
         live: Some(Arc::clone(&running.counts)),
+        api: calls(&config, &controls, &streams, Arc::default()),
     };
-    let streams = Arc::<Streams>::default();
     let http = admin::serve(admin, streams, controls.clone(), done.clone()).await?;
     let result = running.ended().await;
     controls.ended.send_replace(Some(Ended::with(&result)));
@@ -160,6 +147,29 @@ pub async fn serve_live(config: Config, controls: Controls) -> Result<(), Error>
         let _ = http.await;
     }
     result
+}
+
+/// What the documented calls are carried out with.
+fn calls(
+    config: &Config,
+    controls: &Controls,
+    streams: &Arc<Streams>,
+    samples: Arc<Samples>,
+) -> Arc<api::Context> {
+    Arc::new(api::Context {
+        samples,
+        log: controls.log.clone(),
+        streams: Arc::clone(streams),
+        kafka: Arc::new(config.kafka.clone()),
+        mongo: Arc::new(config.mongo.clone()),
+        client: controls.client.subscribe(),
+        coordination: controls.coordination.subscribe(),
+        stop: controls.stop.clone(),
+        is_enabled: config.enabled,
+        is_shared: config.coordination.is_shared(),
+        shows_documents: config.shows_documents,
+        reading: api::Reading::default(),
+    })
 }
 
 /// Runs the streams until asked to stop, or until none of them can run.

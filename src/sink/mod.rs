@@ -4,6 +4,7 @@ pub mod dead_letter;
 pub mod dead_letter_reader;
 pub mod dead_letters;
 pub mod first;
+pub mod follow;
 pub mod newest;
 pub mod parts;
 pub mod producer;

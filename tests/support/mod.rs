@@ -23,6 +23,7 @@
 
 mod acls;
 mod cache;
+mod chromium;
 mod clock;
 mod consumer;
 pub mod http;
@@ -37,6 +38,7 @@ mod tokens;
 pub mod wire;
 
 pub use acls::{Operation, Resource};
+pub use chromium::Chromium;
 pub use clock::Clock;
 pub use consumer::{Isolation, Record};
 pub use http::Reply;

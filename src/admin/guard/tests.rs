@@ -16,7 +16,7 @@ fn headers(given: &[(&'static str, &str)]) -> HeaderMap {
 }
 
 fn refusal(guard: &Guard, uri: &str, given: &[(&'static str, &str)]) -> Option<Refusal> {
-    guard.refusal(&uri.parse().unwrap(), &headers(given))
+    guard.refusal(&Method::GET, &uri.parse().unwrap(), &headers(given))
 }
 
 #[test]
@@ -127,4 +127,35 @@ fn a_changing_call_needs_the_token_or_a_terminal_on_this_machine() {
         assert_eq!(with("Bearer "), Some(Refusal::Token));
         assert_eq!(with("Bearer 0123456789abcdef"), None);
     }
+}
+
+#[test]
+fn the_page_of_this_server_may_read_and_no_other_and_change_nothing_without_the_token() {
+    let guard = guard("127.0.0.1", None);
+    let given = |host, origin, site| [("host", host), ("origin", origin), ("sec-fetch-site", site)];
+    let own = given("localhost:3001", "http://localhost:3001", "same-origin");
+    assert_eq!(refusal(&guard, "/page/main.js", &own), None);
+    let changing = guard.refusal(
+        &Method::POST,
+        &"/api/listeners".parse().unwrap(),
+        &headers(&own),
+    );
+    assert_eq!(changing, Some(Refusal::Page));
+    for other in [
+        given("localhost:3001", "http://localhost:8080", "same-site"),
+        given("localhost:3001", "http://localhost:8080", "same-origin"),
+        given("localhost:3001", "http://evil.example", "cross-site"),
+        given("localhost:3001", "null", "cross-site"),
+    ] {
+        assert_eq!(
+            refusal(&guard, "/page/main.js", &other),
+            Some(Refusal::Page),
+            "{other:?}"
+        );
+    }
+    let rebound = given("evil.example", "http://evil.example", "same-origin");
+    assert_eq!(
+        refusal(&guard, "/page/main.js", &rebound),
+        Some(Refusal::Host)
+    );
 }

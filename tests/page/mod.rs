@@ -1,0 +1,42 @@
+//! The page, in a real browser.
+
+mod screens;
+
+use crate::support::{Chromium, Database, Kafka, Setup, Tailwater};
+
+/// What the tests' instance asks of who changes something.
+pub(super) const TOKEN: &str = "a-token-of-the-tests-of-the-page";
+
+pub(super) const DESKTOP: (u32, u32) = (1280, 900);
+
+/// An instance with the page.
+pub(super) fn setup(db: &Database, kafka: &Kafka) -> Setup {
+    Tailwater::on(db, kafka)
+        .env("KAFKA_DB_CHANGES_TOPIC", db.topic("changes"))
+        // Its name on the page.
+        .env("STREAM_ID", db.name())
+        .env("ADMIN_TOKEN", TOKEN)
+}
+
+/// The page of an instance, by somebody who has its token.
+pub(super) async fn open(tailwater: &Tailwater, screen: &str) -> Chromium {
+    let addr = tailwater.http_addr().expect("it has HTTP");
+    let page = Chromium::open(&format!("http://{addr}/#{screen}"), DESKTOP).await;
+    page.evaluate(&format!(
+        "sessionStorage.setItem('tailwater-token', '{TOKEN}'); location.reload(); true"
+    ))
+    .await;
+    page.until("document.getElementById('token')?.textContent === 'Forget token'")
+        .await;
+    page
+}
+
+/// No error in the console, and nothing asked of anybody else.
+pub(super) fn assert_sound(page: &Chromium, tailwater: &Tailwater) {
+    assert_eq!(page.faults(), Vec::<String>::new());
+    let own = format!("http://{}/", tailwater.http_addr().expect("it has HTTP"));
+    let foreign =
+        |url: &String| !url.starts_with(&own) && !url.starts_with("data:") && url != "about:blank";
+    let foreign: Vec<String> = page.requests().into_iter().filter(foreign).collect();
+    assert_eq!(foreign, Vec::<String>::new());
+}
