@@ -8,8 +8,8 @@ use rdkafka::client::{Client, ClientContext};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{DeliveryResult, ProducerContext};
-use std::time::Duration;
+use rdkafka::producer::{DeliveryResult, Producer, ProducerContext};
+use std::time::{Duration, Instant};
 use tracing::{debug, info, warn};
 
 /// What a client is for: librdkafka warns of properties that its kind of client does not know.
@@ -166,6 +166,32 @@ pub fn settle<C: ClientContext>(client: &Client<C>, topic: &str, patience: Durat
     for _ in 0..2 {
         if client.fetch_metadata(Some(topic), patience).is_err() {
             return;
+        }
+    }
+}
+
+/// How long is waited for transactions to be initialised before somebody looks whether that can still come about.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Initialises the transactions of a producer. Blocks, at most for `patience`: a client that may open no socket waits
+/// without a word, so it is asked in between whether this process has any descriptor left.
+///
+/// # Errors
+/// librdkafka's.
+pub fn initialise<C: ProducerContext>(
+    producer: &impl Producer<C>,
+    patience: Duration,
+) -> Result<(), KafkaError> {
+    let end = Instant::now() + patience;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        match producer.init_transactions(left.min(LOOK)) {
+            // The next call continues where this one was.
+            Err(error)
+                if left > LOOK
+                    && error.rdkafka_error_code() == Some(RDKafkaErrorCode::OperationTimedOut)
+                    && !Code::are_descriptors_used_up() => {}
+            result => return result,
         }
     }
 }

@@ -54,7 +54,7 @@ fn timeout(interval: Duration) -> Duration {
 pub async fn take_over(leader: &mut Leader, producer: &Producer) -> Result<(), CommitError> {
     leader.before_init().await?;
     let inner = producer.client();
-    let initialised = blocking(move || inner.init_transactions(INIT_TIMEOUT)).await;
+    let initialised = blocking(move || client::initialise(&*inner, INIT_TIMEOUT)).await;
     if let Err(error) = initialised.map_err(CommitError::Failed)? {
         let mut told = client::error("initialising the transactions", &error);
         if producer.faults().fenced {

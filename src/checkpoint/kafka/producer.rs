@@ -61,7 +61,7 @@ impl Prepared {
 
     /// Blocks until the stream's former producer is fenced and its open transaction ended.
     pub(super) fn take_over(self) -> Result<Producer, Error> {
-        match self.producer.init_transactions(INIT_TIMEOUT) {
+        match client::initialise(&self.producer, INIT_TIMEOUT) {
             Ok(()) => Ok(Producer(self.producer)),
             Err(error) => {
                 let attempt = format!("initialising the transactions of {}", self.id);
