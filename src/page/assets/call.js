@@ -61,6 +61,8 @@ export async function call(method, path, {body, headers = {}, type = 'applicatio
     const needsToken = answer.status === 401 || (answer.status === 403 && refused.code !== 'documents_hidden');
     if (!needsToken || quiet) throw refused;
     const why = known ? 'The token is not right.' : 'This needs the token of this Tailwater.';
+    // Another call may have been given a token while this one was on its way.
+    if (token() !== known) continue;
     if (known) forgetToken();
     if (!await askToken(`${why} It is kept in this tab only.`)) throw refused;
   }
