@@ -7,9 +7,8 @@ use crate::change::position::Seq;
 use crate::config::Kafka;
 use crate::encode::{headers, json};
 use crate::error::{Code, Error};
-use crate::kafka::client::{self, Kind, Logging};
+use crate::kafka::client::{self, Logging};
 use bson::RawDocumentBuf;
-use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Headers, Message};
@@ -103,16 +102,8 @@ pub fn read(
     topic: &str,
     mut each: impl FnMut(Found) -> Result<ControlFlow<()>, Error>,
 ) -> Result<(), Error> {
-    let mut config = client::client_config(kafka, Kind::Consumer);
-    config
-        .set("group.id", "tailwater-dead-letters")
-        .set("isolation.level", "read_committed")
-        .set("enable.auto.commit", "false")
-        .set("enable.partition.eof", "true")
-        .set("auto.offset.reset", "earliest");
     let failed = |error: &KafkaError| client::error(format!("reading the topic {topic}"), error);
-    let consumer = BaseConsumer::from_config_and_context(&config, Logging::default())
-        .map_err(|error| client::error("creating a Kafka consumer", &error))?;
+    let consumer = client::reader(kafka, "tailwater-dead-letters", true)?;
     let partitions = partitions(&consumer, topic)?;
     let mut list = TopicPartitionList::new();
     for partition in 0..partitions {

@@ -2,8 +2,7 @@
 
 use crate::config::Kafka;
 use crate::error::Error;
-use crate::kafka::client::{self, Kind, Logging};
-use rdkafka::config::FromClientConfigAndContext;
+use crate::kafka::client::{self, Logging};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::BorrowedMessage;
@@ -35,15 +34,8 @@ pub fn follow(
     is_meant: impl Fn(&str) -> bool,
     mut each: impl FnMut(Followed<'_>) -> ControlFlow<()>,
 ) -> Result<(), Error> {
-    let mut config = client::client_config(kafka, Kind::Consumer);
-    config
-        .set("group.id", "tailwater-tail")
-        .set("isolation.level", "read_committed")
-        .set("enable.auto.commit", "false")
-        .set("auto.offset.reset", "earliest");
     let failed = |error: &KafkaError| client::error("following the topics", error);
-    let consumer = BaseConsumer::from_config_and_context(&config, Logging::default())
-        .map_err(|error| client::error("creating a Kafka consumer", &error))?;
+    let consumer = client::reader(kafka, "tailwater-tail", false)?;
     let mut known = HashSet::new();
     let mut looked: Option<Instant> = None;
     loop {

@@ -2,8 +2,7 @@
 
 use crate::config::Kafka;
 use crate::error::{Code, Error};
-use crate::kafka::client::{self, Kind, Logging};
-use rdkafka::config::FromClientConfigAndContext;
+use crate::kafka::client::{self, Logging};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
@@ -33,16 +32,8 @@ pub struct StoredRecord {
 /// # Errors
 /// [`Code::SinkRefused`] for a topic that is not there, else what Kafka says.
 pub fn newest(kafka: &Kafka, topic: &str, count: usize) -> Result<Vec<StoredRecord>, Error> {
-    let mut config = client::client_config(kafka, Kind::Consumer);
-    config
-        .set("group.id", "tailwater-newest")
-        .set("isolation.level", "read_committed")
-        .set("enable.auto.commit", "false")
-        .set("enable.partition.eof", "true")
-        .set("auto.offset.reset", "earliest");
     let failed = |error: &KafkaError| client::error(format!("reading the topic {topic}"), error);
-    let consumer = BaseConsumer::from_config_and_context(&config, Logging::default())
-        .map_err(|error| client::error("creating a Kafka consumer", &error))?;
+    let consumer = client::reader(kafka, "tailwater-newest", true)?;
     let each = i64::try_from(count).unwrap_or(i64::MAX);
     let mut list = TopicPartitionList::new();
     let mut open = HashSet::new();

@@ -22,10 +22,9 @@ pub(super) fn setup(db: &Database, kafka: &Kafka) -> Setup {
 pub(super) async fn open(tailwater: &Tailwater, screen: &str) -> Chromium {
     let addr = tailwater.http_addr().expect("it has HTTP");
     let page = Chromium::open(&format!("http://{addr}/#{screen}"), DESKTOP).await;
-    page.evaluate(&format!(
-        "sessionStorage.setItem('tailwater-token', '{TOKEN}'); location.reload(); true"
-    ))
-    .await;
+    // Every screen asks for it.
+    page.fill("ADMIN_TOKEN", TOKEN).await;
+    page.click("Use it").await;
     page.until("document.getElementById('token')?.textContent === 'Forget token'")
         .await;
     page
