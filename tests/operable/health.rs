@@ -201,10 +201,14 @@ async fn a_server_that_goes_away_makes_it_unhealthy_until_it_is_back() {
     })
     .await;
     tailwater.signal(Signal::TERM);
-    let reply = wait_for_health(&tailwater, "degraded").await;
+    eventually(PATIENCE, "it drains", async || {
+        let live = tailwater.get("/health/live").await.json();
+        (live["state"] == "draining").then_some(())
+    })
+    .await;
+    let reply = tailwater.get("/health").await;
     assert_eq!(reply.status, 200);
-    let live = tailwater.get("/health/live").await.json();
-    assert_eq!(live["state"], "draining");
+    assert_eq!(reply.json()["status"], "degraded");
     to_kafka.heal();
     let exit = tailwater.wait_exit(PATIENCE).await;
     assert_eq!(exit.code, Some(0), "{}", exit.output);

@@ -262,10 +262,13 @@ impl Cluster {
                 reason: client::describe(error),
             };
         }
+        // Where no socket can be opened at all, the client may complain of nothing.
+        if Code::are_descriptors_used_up() {
+            let complaint = seen.resolve.or(seen.transport);
+            let reason = complaint.unwrap_or_else(|| client::describe(error));
+            return Unreachable::Exhausted { brokers, reason };
+        }
         match (seen.resolve, seen.transport) {
-            (Some(reason), _) | (None, Some(reason)) if Code::are_descriptors_used_up() => {
-                Unreachable::Exhausted { brokers, reason }
-            }
             (_, Some(reason)) => Unreachable::Silent { brokers, reason },
             (Some(reason), None) => Unreachable::Resolve { brokers, reason },
             (None, None) => Unreachable::Silent {

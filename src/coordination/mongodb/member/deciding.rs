@@ -118,6 +118,9 @@ impl Member {
                 writes.push(self.take(&known.lease));
             }
         }
+        if self.are_leases_of_lost_ones_left() {
+            return;
+        }
         let ours = plan.moves.iter().filter(|step| step.from == self.me);
         let ours: Vec<_> = ours
             .map(|step| (step.stream.to_owned(), step.to.to_owned()))

@@ -34,18 +34,21 @@ impl Member {
         known.silence.counted() >= known.peer.timeout.unwrap_or(self.times.timeout)
     }
 
+    /// Whether an instance that died still has leases. They do not all expire at one moment, nor does everybody see it
+    /// at one moment: who has more than others will see that only when all are taken.
+    pub(super) fn are_leases_of_lost_ones_left(&self) -> bool {
+        let owners = self.known.values().filter(|known| known.is_there);
+        owners
+            .filter_map(|known| self.peers.get(known.lease.owner.as_ref()?))
+            .any(KnownPeer::has_lost)
+    }
+
     /// The other instances that can be given something.
     pub(super) fn live(&self) -> BTreeSet<String> {
-        let dead: BTreeSet<&String> = self
-            .known
-            .values()
-            .filter(|known| self.is_expired(known))
-            .filter_map(|known| known.lease.owner.as_ref())
-            .collect();
         self.peers
             .values()
             .filter(|known| known.peer.id != self.me && !known.peer.leaving)
-            .filter(|known| !self.is_silent(known) && !dead.contains(&known.peer.id))
+            .filter(|known| !self.is_silent(known) && !known.has_lost())
             .map(|known| known.peer.id.clone())
             .collect()
     }

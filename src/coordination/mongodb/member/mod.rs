@@ -77,6 +77,24 @@ struct Known {
 struct KnownPeer {
     peer: Peer,
     silence: Silence<u64>,
+    /// How many heartbeats it had when a lease of it was found expired: its registration may expire a little later,
+    /// and meanwhile it is given nothing.
+    lost_at: Option<u64>,
+}
+
+impl KnownPeer {
+    fn new(peer: Peer, at: Duration) -> Self {
+        Self {
+            silence: Silence::new(peer.heartbeats, at),
+            peer,
+            lost_at: None,
+        }
+    }
+
+    /// Whether nothing was heard of it since it lost a lease.
+    fn has_lost(&self) -> bool {
+        self.lost_at == Some(self.peer.heartbeats)
+    }
 }
 
 /// A stream that somebody outside the leases runs.

@@ -34,15 +34,30 @@ impl Member {
         }
         let mut before = std::mem::take(&mut self.peers);
         for peer in found.peers {
-            let silence = match before.remove(&peer.id) {
-                Some(KnownPeer { mut silence, .. }) => {
-                    silence.read(peer.heartbeats, started, ended, most);
-                    silence
+            let id = peer.id.clone();
+            let known = match before.remove(&id) {
+                Some(mut known) => {
+                    known.silence.read(peer.heartbeats, started, ended, most);
+                    known.peer = peer;
+                    known
                 }
-                None => Silence::new(peer.heartbeats, ended),
+                None => KnownPeer::new(peer, ended),
             };
-            self.peers
-                .insert(peer.id.clone(), KnownPeer { peer, silence });
+            self.peers.insert(id, known);
+        }
+        self.note_losses();
+    }
+
+    /// Notes which instances have let a lease expire: once others have taken what they had, nothing else shows it.
+    fn note_losses(&mut self) {
+        let expired = self.known.values().filter(|known| self.is_expired(known));
+        let owners: BTreeSet<String> = expired
+            .filter_map(|known| known.lease.owner.clone())
+            .collect();
+        for owner in owners {
+            if let Some(known) = self.peers.get_mut(&owner) {
+                known.lost_at = Some(known.peer.heartbeats);
+            }
         }
     }
 

@@ -39,13 +39,18 @@ impl World {
                     heartbeats,
                     ..peer.clone()
                 };
-                let heard = Event::Heard {
-                    peer: name.clone(),
-                    heartbeats,
-                    leases,
-                };
+                let name = name.clone();
                 self.peers.insert(name.clone(), peer);
-                self.tell(&heard);
+                // Each document is told of by itself, and the registration is written after the leases.
+                for (stream, heartbeats) in leases {
+                    self.tell(&Event::HeardOfLease { stream, heartbeats });
+                }
+                let after = self.dice.roll(400);
+                let heard = Event::HeardOf {
+                    peer: name,
+                    heartbeats,
+                };
+                self.tell_after(after, &heard);
                 if is_news {
                     self.nudge();
                 }
@@ -174,10 +179,14 @@ impl World {
     }
 
     pub fn tell(&mut self, event: &Event) {
+        self.tell_after(0, event);
+    }
+
+    fn tell_after(&mut self, millis: Millis, event: &Event) {
         for index in 0..self.nodes.len() {
             if !self.is_away(index) && !self.dice.percent(self.nudge_loss) {
                 let after = 1 + self.dice.roll(40);
-                self.at(after, index, event.clone());
+                self.at(millis + after, index, event.clone());
             }
         }
     }

@@ -45,6 +45,23 @@ fn twelve_streams_spread_evenly_and_each_moves_once() {
 }
 
 #[test]
+fn nothing_is_given_to_an_instance_whose_leases_expired_before_its_registration() {
+    for seed in 0..5 * SEEDS {
+        let mut world = World::new(seed, 12);
+        for _ in 0..3 {
+            world.start();
+        }
+        let pause = world.dice.roll(20_000);
+        world.run(MINUTE + pause);
+        let before = world.moves();
+        world.kill(1);
+        world.run(2 * MINUTE);
+        assert_eq!(world.spread(), [6, 6], "seed {seed}");
+        assert_eq!(world.moves() - before, 4, "seed {seed}: each once");
+    }
+}
+
+#[test]
 fn who_leaves_gives_everything_away_before_it_goes() {
     for seed in 0..SEEDS {
         let mut world = World::new(seed, 7);

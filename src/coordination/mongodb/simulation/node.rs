@@ -55,11 +55,15 @@ pub enum Event {
     },
     /// The change stream tells of a change.
     Nudge,
-    /// The change stream tells of an instance's heartbeat.
-    Heard {
+    /// The change stream tells of a heartbeat in an instance's registration.
+    HeardOf {
         peer: String,
         heartbeats: u64,
-        leases: BTreeMap<String, u64>,
+    },
+    /// The same of a lease.
+    HeardOfLease {
+        stream: String,
+        heartbeats: u64,
     },
     Drained {
         stream: String,

@@ -123,15 +123,11 @@ impl World {
                 self.at(poll, index, Event::Poll);
             }
             Event::Nudge => node.member.changed(now),
-            Event::Heard {
-                peer,
-                heartbeats,
-                leases,
-            } => {
+            Event::HeardOf { peer, heartbeats } => {
                 node.member.heard_of(&peer, heartbeats, None, now);
-                for (stream, heartbeats) in leases {
-                    node.member.heard(&stream, heartbeats, None, now);
-                }
+            }
+            Event::HeardOfLease { stream, heartbeats } => {
+                node.member.heard(&stream, heartbeats, None, now);
             }
             Event::Beat => {
                 self.beat(index);
