@@ -75,11 +75,13 @@ impl Controls {
 }
 
 /// The streams drain, commit and stand still.
+#[utoipa::path(post, path = "/admin/pause", operation_id = "adminPause", tag = "admin", params(("stream" = Option<String>, Query, description = "Only this stream: its name or id")), responses((status = 200, body = Object), (status = 409, body = Object)))]
 pub(super) async fn pause(State(context): State<Arc<Context>>, which: Which) -> Response {
     set_paused(&context, &which, true)
 }
 
 /// The streams resume at their checkpoints.
+#[utoipa::path(post, path = "/admin/resume", operation_id = "adminResume", tag = "admin", params(("stream" = Option<String>, Query, description = "Only this stream: its name or id")), responses((status = 200, body = Object), (status = 409, body = Object)))]
 pub(super) async fn resume(State(context): State<Arc<Context>>, which: Which) -> Response {
     set_paused(&context, &which, false)
 }
@@ -101,6 +103,7 @@ pub(super) struct Stop {
 
 /// The process drains and exits. Whoever waits is told `ended`; it is missing where that takes long, and
 /// the call can be repeated.
+#[utoipa::path(post, path = "/admin/stop", operation_id = "adminStop", tag = "admin", params(("wait" = Option<bool>, Query, description = "Whether the answer comes at the end, with the exit code")), responses((status = 200, body = Object)))]
 pub(super) async fn stop(
     State(context): State<Arc<Context>>,
     Query(how): Query<Stop>,
@@ -131,6 +134,7 @@ async fn end(controls: &Controls) -> Option<Ended> {
 }
 
 /// Changes how much is logged, until the process ends.
+#[utoipa::path(post, path = "/admin/log-level", operation_id = "adminLogLevel", tag = "admin", request_body = Object, responses((status = 200, body = Object), (status = 400, body = Object)))]
 pub(super) async fn log_level(
     State(context): State<Arc<Context>>,
     // Whatever `curl -d` calls it.

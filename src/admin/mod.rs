@@ -10,7 +10,7 @@ mod which;
 
 pub use control::{Controls, Ended};
 
-use crate::api;
+use crate::api::{self, Described};
 use crate::config::{Http, Secret};
 use crate::error::{Code, Error};
 use crate::log::event_id;
@@ -18,18 +18,19 @@ use crate::page;
 use crate::status::exposition;
 use crate::status::live::Counts;
 use crate::stream::streams::Streams;
-use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::header;
 use axum::middleware;
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use guard::Guard;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use utoipa::OpenApi;
 
 /// More than any call needs, in bytes.
 const BODY_LIMIT: usize = 4 * 1024;
@@ -117,6 +118,36 @@ pub async fn serve(
     })))
 }
 
+/// What the OpenAPI document says of these routes.
+fn documented() -> utoipa::openapi::OpenApi {
+    #[derive(OpenApi)]
+    #[openapi(
+        paths(
+            health::health,
+            health::live,
+            health::ready,
+            health::detailed,
+            health::subscriptions,
+            health::api,
+            health::change_streams,
+            health::status,
+            scrape,
+            control::log_level,
+            control::pause,
+            control::resume,
+            control::stop,
+            streams::move_to,
+            streams::release,
+        ),
+        tags(
+            (name = "health", description = "How it is: docs/operations.md. They need no token"),
+            (name = "admin", description = "What the command line asks of a running instance"),
+        ),
+    )]
+    struct Admin;
+    Admin::openapi()
+}
+
 fn routes(context: Arc<Context>, api: Arc<api::Context>) -> Router {
     let guarded = middleware::from_fn_with_state(Arc::clone(&context), guard::changing);
     let changing = Router::new()
@@ -129,7 +160,8 @@ fn routes(context: Arc<Context>, api: Arc<api::Context>) -> Router {
         .layer(guarded.clone())
         .layer(DefaultBodyLimit::max(BODY_LIMIT));
     // What they show is for no other eyes either.
-    let api = api::router(api).layer(guarded);
+    let described = Extension(Described::with(documented()));
+    let api = api::router(api).layer(described).layer(guarded);
     Router::new()
         .route("/health", get(health::health))
         .route("/health/live", get(health::live))
@@ -153,10 +185,35 @@ fn routes(context: Arc<Context>, api: Arc<api::Context>) -> Router {
 }
 
 /// Prometheus's text format.
+#[utoipa::path(get, path = "/metrics", operation_id = "getMetrics", tag = "health", responses((status = 200, body = String, content_type = "text/plain")), security(()))]
 async fn scrape(State(context): State<Arc<Context>>) -> impl IntoResponse {
     const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
     (
         [(header::CONTENT_TYPE, TEXT)],
         exposition::render(&context.streams.boards(), context.live.as_deref()),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// The routes as they are written in this file.
+    #[test]
+    fn every_route_is_described_and_nothing_else() {
+        let source = include_str!("mod.rs");
+        let written = source.split(".route(\"").skip(1).filter_map(|rest| {
+            let (path, rest) = rest.split_once("\", ")?;
+            let (method, _) = rest.split_once('(')?;
+            path.starts_with('/').then(|| format!("{method} {path}"))
+        });
+        let whole = serde_json::to_value(documented()).unwrap();
+        let paths = whole["paths"].as_object().unwrap();
+        let described = paths.iter().flat_map(|(path, methods)| {
+            let methods = methods.as_object().unwrap().keys();
+            methods.map(move |method| format!("{method} {path}"))
+        });
+        assert_eq!(written.collect::<BTreeSet<_>>(), described.collect());
+    }
 }

@@ -22,6 +22,7 @@ pub(super) struct Release {
 }
 
 /// The stream goes to this instance, after its last commit where it is now, and stays there.
+#[utoipa::path(post, path = "/admin/streams/move", operation_id = "adminMoveStream", tag = "admin", params(("stream" = String, Query, description = "The stream: its name or id"), ("to" = String, Query, description = "The instance, or the beginning of its name")), responses((status = 200, body = Object), (status = 409, body = Object)))]
 pub(super) async fn move_to(
     State(context): State<Arc<Context>>,
     Query(asked): Query<Move>,
@@ -30,6 +31,7 @@ pub(super) async fn move_to(
 }
 
 /// The stream goes to another instance, whichever has the fewest.
+#[utoipa::path(post, path = "/admin/streams/release", operation_id = "adminReleaseStream", tag = "admin", params(("stream" = String, Query, description = "The stream: its name or id")), responses((status = 200, body = Object), (status = 409, body = Object)))]
 pub(super) async fn release(
     State(context): State<Arc<Context>>,
     Query(asked): Query<Release>,

@@ -3,13 +3,15 @@
 use super::problem::{FieldProblem, Problem};
 use super::{checkpoints, dead_letters, graphql, instances, listeners, samples, streams, tail};
 use crate::listener::fields;
+use axum::Extension;
 use axum::http::header;
 use axum::response::IntoResponse;
 use serde_json::{Value, json};
-use std::sync::LazyLock;
-use utoipa::OpenApi;
+use std::sync::Arc;
+use utoipa::OpenApi as _;
+use utoipa::openapi::OpenApi;
 
-#[derive(OpenApi)]
+#[derive(utoipa::OpenApi)]
 #[openapi(
     info(
         title = "Tailwater",
@@ -52,9 +54,20 @@ use utoipa::OpenApi;
 )]
 struct Api;
 
+/// The text of the document, with what else the server serves.
+#[derive(Debug, Clone)]
+pub struct Described(Arc<str>);
+
+impl Described {
+    pub fn with(others: OpenApi) -> Self {
+        Self(format!("{:#}\n", document(others)).into())
+    }
+}
+
 /// The document.
-pub fn document() -> Value {
-    let mut whole = serde_json::to_value(Api::openapi()).unwrap_or_default();
+pub(super) fn document(others: OpenApi) -> Value {
+    let whole = Api::openapi().merge_from(others);
+    let mut whole = serde_json::to_value(whole).unwrap_or_default();
     // The fields of listeners are told once, in their own table.
     let schema = fields::schema();
     let mut listener = schema["$defs"]["listener"].clone();
@@ -80,7 +93,9 @@ pub fn document() -> Value {
     get, path = "/api/openapi.json", tag = "api", operation_id = "getOpenApi",
     responses((status = 200, body = Object, description = "OpenAPI 3.1")),
 )]
-pub(super) async fn serve() -> impl IntoResponse {
-    static TEXT: LazyLock<String> = LazyLock::new(|| format!("{:#}\n", document()));
-    ([(header::CONTENT_TYPE, "application/json")], TEXT.as_str())
+pub(super) async fn serve(Extension(text): Extension<Described>) -> impl IntoResponse {
+    (
+        [(header::CONTENT_TYPE, "application/json")],
+        text.0.to_string(),
+    )
 }

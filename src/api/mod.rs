@@ -19,7 +19,7 @@ mod streams;
 mod tail;
 mod time;
 
-pub use document::document;
+pub use document::Described;
 pub use graphql::HasToken;
 pub use problem::{PROBLEM_JSON, Problem};
 

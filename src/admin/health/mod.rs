@@ -21,6 +21,7 @@ use std::sync::Arc;
 type Answer = (StatusCode, Json<Value>);
 
 /// The process runs and answers, and says whose it is.
+#[utoipa::path(get, path = "/health/live", operation_id = "getLive", tag = "health", params(("stream" = Option<String>, Query, description = "Only this stream: its name or id")), responses((status = 200, body = Object)), security(()))]
 pub(super) async fn live(Of(context): Of<Arc<Context>>, which: Which) -> Json<Value> {
     let mut body = match which.only() {
         Some(handle) => one::live(handle),
@@ -34,6 +35,7 @@ pub(super) async fn live(Of(context): Of<Arc<Context>>, which: Which) -> Json<Va
 }
 
 /// Whether the streams do their work; for several, whether one does and none is still starting.
+#[utoipa::path(get, path = "/health/ready", operation_id = "getReady", tag = "health", params(("stream" = Option<String>, Query, description = "Only this stream: its name or id")), responses((status = 200, body = Object), (status = 503, body = Object)), security(()))]
 pub(super) async fn ready(Of(context): Of<Arc<Context>>, which: Which) -> Answer {
     if let Some(handle) = which.only() {
         return (ok_if(handle.board.is_ready()), Json(one::ready(handle)));
@@ -51,6 +53,7 @@ pub(super) async fn ready(Of(context): Of<Arc<Context>>, which: Which) -> Answer
 }
 
 /// In one word, with why.
+#[utoipa::path(get, path = "/health", operation_id = "getHealth", tag = "health", params(("stream" = Option<String>, Query, description = "Only this stream: its name or id")), responses((status = 200, body = Object), (status = 503, body = Object)), security(()))]
 pub(super) async fn health(Of(context): Of<Arc<Context>>, which: Which) -> Answer {
     let health = health_of(&context, &which);
     let mut body = summary(&context, &health);
@@ -61,6 +64,7 @@ pub(super) async fn health(Of(context): Of<Arc<Context>>, which: Which) -> Answe
 }
 
 /// Component by component.
+#[utoipa::path(get, path = "/health/detailed", operation_id = "getDetailedHealth", tag = "health", params(("stream" = Option<String>, Query, description = "Only this stream: its name or id")), responses((status = 200, body = Object), (status = 503, body = Object)), security(()))]
 pub(super) async fn detailed(Of(context): Of<Arc<Context>>, which: Which) -> Answer {
     let health = health_of(&context, &which);
     let mut body = summary(&context, &health);
@@ -76,6 +80,7 @@ pub(super) async fn detailed(Of(context): Of<Arc<Context>>, which: Which) -> Ans
 }
 
 /// The streams, with how many of them are in which state.
+#[utoipa::path(get, path = "/health/subscriptions", operation_id = "getSubscriptions", tag = "health", params(("stream" = Option<String>, Query, description = "Only this stream: its name or id")), responses((status = 200, body = Object)), security(()))]
 pub(super) async fn subscriptions(Of(context): Of<Arc<Context>>, which: Which) -> Answer {
     let handles: &[Arc<Handle>] = match context.is_enabled {
         true => which.all(),
@@ -112,6 +117,7 @@ pub(super) async fn subscriptions(Of(context): Of<Arc<Context>>, which: Which) -
 }
 
 /// `/api/health`.
+#[utoipa::path(get, path = "/api/health", operation_id = "getApiHealth", tag = "health", params(("stream" = Option<String>, Query, description = "Only this stream: its name or id")), responses((status = 200, body = Object), (status = 503, body = Object)), security(()))]
 pub(super) async fn api(Of(context): Of<Arc<Context>>, which: Which) -> Answer {
     let health = health_of(&context, &which);
     let mut data = summary(&context, &health);
@@ -125,6 +131,7 @@ pub(super) async fn api(Of(context): Of<Arc<Context>>, which: Which) -> Answer {
 }
 
 /// `/api/health/change-streams`.
+#[utoipa::path(get, path = "/api/health/change-streams", operation_id = "getChangeStreamsHealth", tag = "health", params(("stream" = Option<String>, Query, description = "Only this stream: its name or id")), responses((status = 200, body = Object)), security(()))]
 pub(super) async fn change_streams(Of(context): Of<Arc<Context>>, which: Which) -> Json<Value> {
     Json(json!({
         "status": "success",
@@ -134,6 +141,7 @@ pub(super) async fn change_streams(Of(context): Of<Arc<Context>>, which: Which) 
 }
 
 /// The status line.
+#[utoipa::path(get, path = "/status", operation_id = "getStatus", tag = "health", params(("stream" = Option<String>, Query, description = "Only this stream: its name or id")), responses((status = 200, body = Object)), security(()))]
 pub(super) async fn status(which: Which) -> Json<Value> {
     Json(match which.only() {
         Some(handle) => json!(Status::of(&handle.board)),
