@@ -159,9 +159,10 @@ fn routes(context: Arc<Context>, api: Arc<api::Context>) -> Router {
         .route("/admin/streams/release", post(streams::release))
         .layer(guarded.clone())
         .layer(DefaultBodyLimit::max(BODY_LIMIT));
+    let calls = api::calls(&api);
     // What they show is for no other eyes either.
+    let closed = calls.guarded.layer(guarded);
     let described = Extension(Described::with(documented()));
-    let api = api::router(api).layer(described).layer(guarded);
     Router::new()
         .route("/health", get(health::health))
         .route("/health/live", get(health::live))
@@ -173,7 +174,8 @@ fn routes(context: Arc<Context>, api: Arc<api::Context>) -> Router {
         .route("/status", get(health::status))
         .route("/metrics", get(scrape))
         .merge(changing)
-        .merge(api)
+        .merge(calls.open.layer(described))
+        .merge(closed)
         .merge(page::router())
         // Behind everything, also what no route answers.
         .layer(middleware::from_fn_with_state(

@@ -15,7 +15,7 @@ use utoipa::openapi::OpenApi;
 #[openapi(
     info(
         title = "Tailwater",
-        description = "Calls that steer Tailwater. Each needs the header `Authorization: Bearer <ADMIN_TOKEN>` where ADMIN_TOKEN is set; without it they are answered on a loopback address only, and to no page in a browser.",
+        description = "Calls that show and steer Tailwater. Where ADMIN_TOKEN is set, they need the header `Authorization: Bearer <ADMIN_TOKEN>`; without ADMIN_TOKEN they are answered on a loopback address only, and to no page in a browser. Calls that state an empty security requirement show how Tailwater is, and are as open as its health.",
     ),
     paths(
         streams::list,
@@ -92,6 +92,7 @@ pub(super) fn document(others: OpenApi) -> Value {
 #[utoipa::path(
     get, path = "/api/openapi.json", tag = "api", operation_id = "getOpenApi",
     responses((status = 200, body = Object, description = "OpenAPI 3.1")),
+    security(()),
 )]
 pub(super) async fn serve(Extension(text): Extension<Described>) -> impl IntoResponse {
     (

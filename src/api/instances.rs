@@ -43,6 +43,7 @@ pub struct Instance {
 #[utoipa::path(
     get, path = "/api/instances", tag = "instances", operation_id = "listInstances",
     responses((status = 200, body = InstanceList)),
+    security(()),
 )]
 pub(super) async fn list(State(context): State<Arc<Context>>) -> Answer {
     let coordination = context.coordination.borrow().clone();

@@ -1,7 +1,8 @@
 //! The calls under `/api`, and `/graphql`: what an operator, a script and the page may ask and change. `docs/api.md` is their page,
 //! `/api/openapi.json` their description.
 //!
-//! Who may call is decided before a request comes here (`admin::guard`).
+//! Who may call is decided before a request comes here (`admin::guard`). What shows no more than health and metrics do
+//! is apart from the others, because it is as open as they are.
 
 mod body;
 mod checkpoints;
@@ -146,51 +147,68 @@ async fn background<T: Send + 'static>(
     tasks::blocking(what, work).await
 }
 
-/// Declares the routes: the router, and for the test that all are documented, their list.
+/// Declares the routes: those that anybody may ask, the others, and for the tests the lists of both.
 macro_rules! routes {
-    ($($path:literal: $($method:ident $handler:path),+;)*) => {
-        fn routes() -> Router<Arc<Context>> {
+    ($($router:ident, $served:ident { $($path:literal: $($method:ident $handler:path),+;)* })*) => {$(
+        fn $router() -> Router<Arc<Context>> {
             let router = Router::new();
             $(let router = router.route($path, axum::routing::MethodRouter::new()$(.$method($handler))+);)*
             router
         }
 
-        /// Path and method of every call.
+        /// Path and method of each.
         #[cfg(test)]
-        const SERVED: &[(&str, &str)] = &[$($(($path, stringify!($method))),+),*];
-    };
+        const $served: &[(&str, &str)] = &[$($(($path, stringify!($method))),+),*];
+    )*};
 }
 
 routes! {
-    "/api/streams": get streams::list;
-    "/api/streams/{name}": get streams::show;
-    "/api/streams/{name}/pause": post streams::steer::pause;
-    "/api/streams/{name}/resume": post streams::steer::resume;
-    "/api/streams/{name}/move": post streams::steer::move_to;
-    "/api/streams/{name}/release": post streams::steer::release;
-    "/api/streams/{name}/checkpoint": get checkpoints::show, post checkpoints::move_to;
-    "/api/streams/{name}/dead-letters": get dead_letters::list;
-    "/api/streams/{name}/dead-letters/replay": post dead_letters::again::replay;
-    "/api/samples": get samples::get;
-    "/api/tail": get tail::tail;
-    "/api/instances": get instances::list;
-    "/api/log-level": post streams::steer::log_level;
-    "/api/listeners": get listeners::read::list, post listeners::write::create_one;
-    "/api/listeners/test": post listeners::trial::test;
-    "/api/listeners/{id}":
-        get listeners::read::show,
-        put listeners::write::replace,
-        patch listeners::write::patch,
-        delete listeners::write::delete;
-    "/graphql": post graphql::ask;
-    "/api/openapi.json": get document::serve;
+    // They show no document, filter of a document, key or secret, and change nothing.
+    open_routes, OPEN {
+        "/api/streams": get streams::list;
+        "/api/streams/{name}": get streams::show;
+        "/api/samples": get samples::get;
+        "/api/instances": get instances::list;
+        "/api/openapi.json": get document::serve;
+    }
+    guarded_routes, GUARDED {
+        "/api/streams/{name}/pause": post streams::steer::pause;
+        "/api/streams/{name}/resume": post streams::steer::resume;
+        "/api/streams/{name}/move": post streams::steer::move_to;
+        "/api/streams/{name}/release": post streams::steer::release;
+        "/api/streams/{name}/checkpoint": get checkpoints::show, post checkpoints::move_to;
+        "/api/streams/{name}/dead-letters": get dead_letters::list;
+        "/api/streams/{name}/dead-letters/replay": post dead_letters::again::replay;
+        "/api/tail": get tail::tail;
+        "/api/log-level": post streams::steer::log_level;
+        "/api/listeners": get listeners::read::list, post listeners::write::create_one;
+        "/api/listeners/test": post listeners::trial::test;
+        "/api/listeners/{id}":
+            get listeners::read::show,
+            put listeners::write::replace,
+            patch listeners::write::patch,
+            delete listeners::write::delete;
+        "/graphql": post graphql::ask;
+    }
+}
+
+/// The calls that anybody may make who may ask for health, and those that need more.
+#[derive(Debug)]
+pub struct Calls<S> {
+    pub open: Router<S>,
+    pub guarded: Router<S>,
 }
 
 /// The calls.
-pub fn router<S: Clone + Send + Sync + 'static>(context: Arc<Context>) -> Router<S> {
-    routes()
-        .layer(DefaultBodyLimit::max(body::LIMIT))
-        .with_state(context)
+pub fn calls<S: Clone + Send + Sync + 'static>(context: &Arc<Context>) -> Calls<S> {
+    let with_context = |routes: Router<Arc<Context>>| {
+        let limit = DefaultBodyLimit::max(body::LIMIT);
+        routes.layer(limit).with_state(Arc::clone(context))
+    };
+    Calls {
+        open: with_context(open_routes()),
+        guarded: with_context(guarded_routes()),
+    }
 }
 
 /// Whether an error under this path is told as a problem document. What was there before has its own form.

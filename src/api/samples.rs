@@ -80,6 +80,7 @@ impl OfStream {
         (status = 200, body = Samples),
         (status = 404, body = Problem, content_type = "application/problem+json"),
     ),
+    security(()),
 )]
 pub(super) async fn get(
     State(context): State<Arc<Context>>,

@@ -30,10 +30,23 @@ fn every_call_is_described_and_nothing_else() {
         .into_iter()
         .map(|(path, method, _)| (path, method))
         .collect();
-    let served = SERVED
+    let served = OPEN
         .iter()
+        .chain(GUARDED)
         .map(|(path, method)| ((*path).to_owned(), (*method).to_owned()));
     assert_eq!(described, served.collect());
+}
+
+#[test]
+fn what_needs_no_token_only_reads_and_is_described_so() {
+    assert!(OPEN.iter().all(|(_, method)| *method == "get"));
+    let document = document::document(utoipa::openapi::OpenApi::default());
+    for (path, method, operation) in described(&document) {
+        let is_open = OPEN.contains(&(path.as_str(), method.as_str()));
+        // An empty requirement instead of the document's.
+        let is_described_so = operation["security"] == serde_json::json!([{}]);
+        assert_eq!(is_open, is_described_so, "{method} {path}");
+    }
 }
 
 #[test]

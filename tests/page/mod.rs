@@ -22,7 +22,11 @@ pub(super) fn setup(db: &Database, kafka: &Kafka) -> Setup {
 pub(super) async fn open(tailwater: &Tailwater, screen: &str) -> Chromium {
     let addr = tailwater.http_addr().expect("it has HTTP");
     let page = Chromium::open(&format!("http://{addr}/#{screen}"), DESKTOP).await;
-    // Every screen asks for it.
+    // Some screens ask for it by themselves: that is the same dialog.
+    page.until("document.querySelectorAll('#nav a').length > 0")
+        .await;
+    page.evaluate("document.getElementById('token').click()")
+        .await;
     page.fill("ADMIN_TOKEN", TOKEN).await;
     page.click("Use it").await;
     page.until("document.getElementById('token')?.textContent === 'Forget token'")

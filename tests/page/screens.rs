@@ -5,13 +5,11 @@ use crate::support::{self, Chromium, PATIENCE, eventually, unique};
 use bson::doc;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_overview_asks_for_the_token_and_its_charts_move() {
+async fn the_overview_needs_no_token_and_its_charts_move() {
     let (db, kafka) = (support::database().await, support::kafka().await);
     let tailwater = setup(&db, kafka).start().await;
     let addr = tailwater.http_addr().unwrap();
     let page = Chromium::open(&format!("http://{addr}/"), DESKTOP).await;
-    page.fill("ADMIN_TOKEN", TOKEN).await;
-    page.click("Use it").await;
     page.reads(db.name()).await;
     let users = db.documents("users");
     users
@@ -30,6 +28,12 @@ async fn the_overview_asks_for_the_token_and_its_charts_move() {
         "/[1-9][0-9.]* ms/.test(document.querySelectorAll('.chart .unseen')[2].textContent)",
     )
     .await;
+    assert_eq!(page.evaluate("document.querySelectorAll('dialog').length").await, 0);
+    // What shows more asks.
+    page.click("Listeners").await;
+    page.fill("ADMIN_TOKEN", TOKEN).await;
+    page.click("Use it").await;
+    page.reads("LISTENERS_COLLECTION is not set").await;
     assert_sound(&page, &tailwater);
     tailwater.stop().await;
 }

@@ -34,6 +34,7 @@ pub struct StreamList {
 #[utoipa::path(
     get, path = "/api/streams", tag = "streams", operation_id = "listStreams",
     responses((status = 200, body = StreamList)),
+    security(()),
 )]
 pub(super) async fn list(State(context): State<Arc<Context>>) -> Answer {
     let health: Health = context.streams.health();
@@ -70,6 +71,7 @@ pub(super) async fn list(State(context): State<Arc<Context>>) -> Answer {
         (status = 200, body = Detailed),
         (status = 404, body = Problem, content_type = "application/problem+json"),
     ),
+    security(()),
 )]
 pub(super) async fn show(State(context): State<Arc<Context>>, Path(name): Path<String>) -> Answer {
     let handle = steering::stream(&context, &name)?;
