@@ -80,7 +80,7 @@ impl Stored {
 /// As it is stored, whichever instance has the stream.
 #[utoipa::path(
     get, path = "/api/streams/{name}/checkpoint", tag = "checkpoints", operation_id = "getCheckpoint",
-    params(("name" = String, Path, description = "The stream's name in STREAMS, or its id"), Asked),
+    params(("name" = String, Path, description = "The stream's name, or its id"), Asked),
     responses(
         (status = 200, body = Stored),
         (status = 403, body = Problem, content_type = "application/problem+json", description = "Tokens are not shown: ADMIN_SHOW_DOCUMENTS=false"),
@@ -143,7 +143,7 @@ pub struct Moved {
 /// position is accepted only where MongoDB can resume from it. tw-seq continues above all earlier numbers.
 #[utoipa::path(
     post, path = "/api/streams/{name}/checkpoint", tag = "checkpoints", operation_id = "moveCheckpoint",
-    params(("name" = String, Path, description = "The stream's name in STREAMS, or its id")),
+    params(("name" = String, Path, description = "The stream's name, or its id")),
     request_body(content = Wanted, example = json!({"time": "2026-01-31T12:00:00Z"})),
     responses(
         (status = 200, body = Moved),

@@ -189,7 +189,7 @@ impl Task {
 /// One page, with the reason of each. With a long topic it takes some seconds.
 #[utoipa::path(
     get, path = "/api/streams/{name}/dead-letters", tag = "dead letters", operation_id = "listDeadLetters",
-    params(("name" = String, Path, description = "The stream's name in STREAMS, or its id"), Which),
+    params(("name" = String, Path, description = "The stream's name, or its id"), Which),
     responses(
         (status = 200, body = DeadLetterPage),
         (status = 403, body = Problem, content_type = "application/problem+json", description = "Documents are not shown: ADMIN_SHOW_DOCUMENTS=false"),

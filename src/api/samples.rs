@@ -93,8 +93,8 @@ pub(super) async fn get(
     };
     let after = asked.after.unwrap_or_default();
     let of = |handle: &Arc<crate::stream::streams::Handle>| {
-        let name = handle.board.metrics.stream();
-        OfStream::of(name, &context.samples.of(name, after))
+        let samples = context.samples.of(handle.board.metrics.stream(), after);
+        OfStream::of(handle.spec.title(), &samples)
     };
     Ok(body::answer(&Samples {
         interval_seconds: EVERY.as_secs(),

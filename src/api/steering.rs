@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub fn stream(context: &Context, name: &str) -> Result<Arc<Handle>, Problem> {
     context.streams.get(name).ok_or_else(|| {
         let all = context.streams.all();
-        let names: Vec<_> = all.iter().map(|handle| handle.spec.name()).collect();
+        let names: Vec<_> = all.iter().map(|handle| handle.spec.title()).collect();
         let names = names.join(", ");
         Problem::not_found(format!(
             "no stream of that name runs here; there is {names}"

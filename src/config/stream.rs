@@ -1,6 +1,6 @@
 //! What a stream is configured to be.
 
-use super::{Pipeline, Resume, Sink, Source};
+use super::{Pipeline, Resume, Scope, Sink, Source};
 
 /// One change stream on its way to Kafka.
 #[derive(Debug, Clone)]
@@ -26,8 +26,17 @@ impl StreamSpec {
         self.given_name.as_deref().unwrap_or(&self.id)
     }
 
+    /// What a person calls it: its name in `STREAMS`; otherwise its database, or its id where it is of several.
+    pub fn title(&self) -> &str {
+        match (&self.given_name, &self.source.scope) {
+            (Some(name), _) => name,
+            (None, Scope::Database(database)) => database,
+            (None, Scope::Deployment { .. }) => &self.id,
+        }
+    }
+
     /// Whether an operator who says `name` means this stream.
     pub fn is_called(&self, name: &str) -> bool {
-        name == self.id || self.given_name.as_deref() == Some(name)
+        name == self.id || name == self.title()
     }
 }

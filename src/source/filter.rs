@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const INTERNAL: [&str; 3] = ["admin", "config", "local"];
 
 /// The operations that `WATCH_OPERATIONS` chooses from.
-const DOCUMENT_OPERATIONS: [&str; 4] = ["insert", "update", "replace", "delete"];
+pub(super) const DOCUMENT_OPERATIONS: [&str; 4] = ["insert", "update", "replace", "delete"];
 
 /// A compiled filter. Immutable; reopening a stream uses the same one.
 #[derive(Debug, Clone)]
@@ -82,7 +82,15 @@ impl Namespaces {
         self.in_database(database) && self.collection.matches(collection)
     }
 
-    fn is_literal(&self) -> bool {
+    /// As it is configured.
+    pub(super) fn text(&self) -> String {
+        match &self.database {
+            Some(database) => format!("{}.{}", database.as_str(), self.collection.as_str()),
+            None => self.collection.as_str().to_owned(),
+        }
+    }
+
+    pub(super) fn is_literal(&self) -> bool {
         self.database.as_ref().is_none_or(Pattern::is_literal) && self.collection.is_literal()
     }
 

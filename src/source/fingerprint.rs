@@ -45,11 +45,7 @@ impl Filter {
 }
 
 fn texts(patterns: &BTreeSet<Namespaces>) -> Vec<String> {
-    let text = |name: &Namespaces| match &name.database {
-        Some(database) => format!("{}.{}", database.as_str(), name.collection.as_str()),
-        None => name.collection.as_str().to_owned(),
-    };
-    patterns.iter().map(text).collect()
+    patterns.iter().map(Namespaces::text).collect()
 }
 
 /// FNV-1a, 64 bits: the same on every machine and in every version, and no secret depends on it.

@@ -9,6 +9,7 @@ pub mod cursor;
 pub mod filter;
 pub mod fingerprint;
 pub mod headroom;
+mod in_words;
 mod internal;
 pub mod listeners;
 pub mod locate;

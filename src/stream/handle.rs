@@ -33,8 +33,10 @@ const RECOVERED: Duration = Duration::from_secs(300);
 #[derive(Debug)]
 pub struct Handle {
     pub spec: StreamSpec,
-    /// What is watched, in words.
+    /// What is watched, as a checkpoint remembers it.
     pub filter: String,
+    /// What is watched, in words.
+    pub watches: String,
     pub board: Arc<Board>,
     desired: watch::Sender<Desired>,
     pub(super) life: watch::Sender<Life>,
@@ -76,8 +78,10 @@ pub(super) enum Life {
 
 impl Handle {
     pub(super) fn new(spec: StreamSpec, board: Arc<Board>, changed: Arc<Notify>) -> Self {
+        let filter = Filter::of(&spec);
         Self {
-            filter: Filter::of(&spec).identity().summary,
+            filter: filter.identity().summary,
+            watches: filter.in_words(),
             spec,
             board,
             desired: watch::Sender::new(Desired::Run),

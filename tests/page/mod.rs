@@ -13,8 +13,6 @@ pub(super) const DESKTOP: (u32, u32) = (1280, 900);
 pub(super) fn setup(db: &Database, kafka: &Kafka) -> Setup {
     Tailwater::on(db, kafka)
         .env("KAFKA_DB_CHANGES_TOPIC", db.topic("changes"))
-        // Its name on the page.
-        .env("STREAM_ID", db.name())
         .env("ADMIN_TOKEN", TOKEN)
 }
 

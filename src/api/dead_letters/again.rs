@@ -63,7 +63,7 @@ pub struct Replayed {
 /// letters stay: replaying them twice produces them twice, with the same tw-id.
 #[utoipa::path(
     post, path = "/api/streams/{name}/dead-letters/replay", tag = "dead letters", operation_id = "replayDeadLetters",
-    params(("name" = String, Path, description = "The stream's name in STREAMS, or its id")),
+    params(("name" = String, Path, description = "The stream's name, or its id")),
     request_body = Asked,
     responses(
         (status = 200, body = Replayed),

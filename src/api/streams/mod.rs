@@ -1,5 +1,6 @@
 //! `/api/streams`: what the streams do, and what steers them.
 
+mod detailed;
 mod one;
 pub(super) mod steer;
 
@@ -10,7 +11,7 @@ use super::{Answer, Context, body, steering};
 use crate::status::health::Health;
 use crate::status::owner::Ownership;
 use axum::extract::{Path, State};
-use one::Detailed;
+use detailed::Detailed;
 use serde::Serialize;
 use std::sync::Arc;
 use utoipa::ToSchema;
@@ -66,7 +67,7 @@ pub(super) async fn list(State(context): State<Arc<Context>>) -> Answer {
 /// for and its recent faults.
 #[utoipa::path(
     get, path = "/api/streams/{name}", tag = "streams", operation_id = "getStream",
-    params(("name" = String, Path, description = "Its name in STREAMS, or its id")),
+    params(("name" = String, Path, description = "Its name, or its id")),
     responses(
         (status = 200, body = Detailed),
         (status = 404, body = Problem, content_type = "application/problem+json"),

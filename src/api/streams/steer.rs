@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 /// It drains, commits and stands still at its checkpoint. The answer comes at once: `state` says when it is `paused`.
 #[utoipa::path(
     post, path = "/api/streams/{name}/pause", tag = "streams", operation_id = "pauseStream",
-    params(("name" = String, Path, description = "Its name in STREAMS, or its id")),
+    params(("name" = String, Path, description = "Its name, or its id")),
     responses(
         (status = 200, body = Stream),
         (status = 404, body = Problem, content_type = "application/problem+json"),
@@ -33,7 +33,7 @@ pub(in crate::api) async fn pause(
 /// A paused or failed one resumes at its checkpoint.
 #[utoipa::path(
     post, path = "/api/streams/{name}/resume", tag = "streams", operation_id = "resumeStream",
-    params(("name" = String, Path, description = "Its name in STREAMS, or its id")),
+    params(("name" = String, Path, description = "Its name, or its id")),
     responses(
         (status = 200, body = Stream),
         (status = 404, body = Problem, content_type = "application/problem+json"),
@@ -78,7 +78,7 @@ pub struct Move {
 /// It goes there after its last commit, and stays while that instance is alive.
 #[utoipa::path(
     post, path = "/api/streams/{name}/move", tag = "streams", operation_id = "moveStream",
-    params(("name" = String, Path, description = "Its name in STREAMS, or its id")),
+    params(("name" = String, Path, description = "Its name, or its id")),
     request_body = Move,
     responses(
         (status = 200, body = Moved),
@@ -101,7 +101,7 @@ pub(in crate::api) async fn move_to(
 /// To the one that has the fewest, after its last commit.
 #[utoipa::path(
     post, path = "/api/streams/{name}/release", tag = "streams", operation_id = "releaseStream",
-    params(("name" = String, Path, description = "Its name in STREAMS, or its id")),
+    params(("name" = String, Path, description = "Its name, or its id")),
     responses(
         (status = 200, body = Moved),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "COORDINATION=none, or there is no such stream"),
