@@ -10,6 +10,7 @@ mod latency;
 pub mod names;
 pub(crate) mod process;
 pub mod statistics;
+pub mod topics;
 
 use crate::flow::batch::ClosedBy;
 use crate::flow::budget::Budget;
@@ -31,6 +32,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+use topics::{ByTopic, Produced, TopicCounts};
 
 /// Seconds, from a millisecond to a minute.
 const SECONDS: &[f64] = &[
@@ -71,6 +73,7 @@ pub struct Metrics {
     /// By database, collection and operation.
     counted: Mutex<BTreeMap<Counted, Arc<Seen>>>,
     tallies: Mutex<BTreeMap<String, Arc<Tally>>>,
+    by_topic: Arc<ByTopic>,
     last: Mutex<Last>,
 }
 
@@ -163,6 +166,7 @@ impl Metrics {
             recent: Latencies::default(),
             counted: Mutex::default(),
             tallies: Mutex::default(),
+            by_topic: Arc::default(),
             last: Mutex::default(),
             stream: stream.to_owned(),
             registry: Arc::clone(registry),
@@ -212,6 +216,16 @@ impl Metrics {
             .iter()
             .map(|(what, seen)| (what.clone(), seen.all()));
         all.collect()
+    }
+
+    /// What a pump counts by topic.
+    pub fn topic_counts(&self) -> TopicCounts {
+        TopicCounts::of(&self.by_topic)
+    }
+
+    /// What was produced to each topic.
+    pub fn produced(&self) -> Vec<Produced> {
+        self.by_topic.all()
     }
 
     /// How long acknowledgements took since this was last asked; none where there were none.

@@ -16,6 +16,7 @@ use crate::error::{Code, Error};
 use crate::flow::batch::ClosedBy;
 use crate::listener::ListenerRouter;
 use crate::metrics::events::EventCounts;
+use crate::metrics::topics::TopicCounts;
 use crate::mongo::errors::SourceFault;
 use crate::route::{Route, Topic};
 use crate::sink::dead_letter::Reason;
@@ -80,6 +81,7 @@ pub struct Pump<'a, P: Produce = Producer, R: Route = ListenerRouter> {
     hints: &'a ReplayHints,
     board: Arc<Board>,
     counts: EventCounts,
+    topic_counts: TopicCounts,
     stop: CancellationToken,
     /// `TOMBSTONES`.
     tombstones: bool,
@@ -149,6 +151,7 @@ impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
             hints,
             board: Arc::clone(parts.board),
             counts: EventCounts::default(),
+            topic_counts: parts.board.metrics.topic_counts(),
             stop,
             tombstones: spec.sink.tombstones,
             on_record_error: spec.pipeline.on_record_error,
@@ -288,7 +291,7 @@ impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
         if self.widen() {
             return self.read_anew(count);
         }
-        self.counts.flush();
+        self.flush_counts();
         // Both times are the cluster's own: no clock here can make it look late.
         let late = last_time.zip(reply.operation_time());
         let late = late.map_or(0, |(then, now)| now.saturating_sub(then.seconds));
@@ -323,9 +326,14 @@ impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
 
     /// Ends a reply after so many events: what follows comes again, with what is wanted from here on.
     fn read_anew(&mut self, count: u64) -> Step {
-        self.counts.flush();
+        self.flush_counts();
         self.board.events.add(count);
         Ok(())
+    }
+
+    fn flush_counts(&mut self) {
+        self.counts.flush();
+        self.topic_counts.flush();
     }
 }
 

@@ -55,13 +55,23 @@ async fn a_stream_is_seen_paused_moved_and_resumed() {
         "{seen}"
     );
     assert_eq!(seen["troubles"], json!([]), "{seen}");
+    assert_eq!(seen["name"], db.name(), "{seen}");
+    let words = format!("database {}: all collections", db.name());
+    assert_eq!(seen["filter"], words, "{seen}");
     let details = eventually(PATIENCE, "it is counted", async || {
         let details = call(&tailwater, "GET", &path(&seen, ""), "").await.json();
-        (details["counts"].as_array().unwrap().len() == 2).then_some(details)
+        let is_counted = details["counts"].as_array().unwrap().len() == 2;
+        (is_counted && details["topics"][0]["records"] == 4).then_some(details)
     })
     .await;
     assert_eq!(details["counts"][1]["operation"], "insert", "{details}");
     assert_eq!(details["counts"][1]["events"], 3, "{details}");
+    let made = &details["topics"][0];
+    assert_eq!(made["topic"], topic, "{details}");
+    let bytes = |of: &Value| of["recordBytes"].as_u64().unwrap();
+    let counted: u64 = details["counts"].as_array().unwrap().iter().map(bytes).sum();
+    assert_eq!(made["bytes"], counted, "{details}");
+    assert!(made["lastAt"].is_string(), "{details}");
     assert!(
         details["connections"]
             .as_array()

@@ -26,6 +26,8 @@ pub struct Detailed {
     faults: Vec<Fault>,
     /// Since the start of the process.
     counts: Vec<Counts>,
+    /// What was produced to each topic since the start of the process.
+    topics: Vec<OfTopic>,
     /// How each listener does here.
     listener_counts: Vec<OfListener>,
 }
@@ -81,6 +83,20 @@ pub struct Counts {
     record_bytes: u64,
 }
 
+/// What was produced to one topic. Beyond 500 topics, the others together as `other`.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = StreamTopic)]
+pub struct OfTopic {
+    #[schema(example = "cdc.shop.orders")]
+    topic: String,
+    records: u64,
+    /// Of keys, values and headers, before compression.
+    bytes: u64,
+    /// When the last record was produced.
+    last_at: Option<String>,
+}
+
 /// Counts of one listener.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -124,6 +140,7 @@ impl Detailed {
                     record_bytes,
                 })
                 .collect(),
+            topics: topics(board),
             listener_counts: listeners(board),
         }
     }
@@ -185,6 +202,17 @@ fn faults(board: &Board) -> Vec<Fault> {
         .collect();
     all.sort_by_key(|fault| std::cmp::Reverse(fault.at_millis));
     all
+}
+
+fn topics(board: &Board) -> Vec<OfTopic> {
+    let all = board.metrics.produced().into_iter();
+    all.map(|one| OfTopic {
+        topic: one.topic,
+        records: one.records,
+        bytes: one.bytes,
+        last_at: of_millis(one.last_millis).filter(|_| one.last_millis > 0),
+    })
+    .collect()
 }
 
 fn listeners(board: &Board) -> Vec<OfListener> {

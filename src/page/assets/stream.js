@@ -84,8 +84,8 @@ export function stream({signal, about: [name]}) {
         table('Recent faults', [['Of', (row) => row.of], ['What', (row) => row.message], ['Times', (row) => count(row.times), true], ['Last', (row) => ago(row.at)]], now.faults),
         table('Events by collection, since the start', [['Collection', (row) => row.name], ['Events', (row) => count(row.events), true],
           ['Bytes of records', (row) => bytes(row.bytes), true], ['By operation', (row) => row.operations.join(', ')]], rows(now)),
-        now.topics && table('Records by topic, since the start', [['Topic', (row) => row.topic], ['Records', (row) => count(row.records), true],
-          ['Bytes', (row) => bytes(row.bytes), true]], now.topics));
+        table('Records by topic, since the start', [['Topic', (row) => row.topic], ['Records', (row) => count(row.records), true],
+          ['Bytes', (row) => bytes(row.bytes), true], ['Last', (row) => ago(row.lastAt)]], now.topics));
       await drawn.update();
     },
   };

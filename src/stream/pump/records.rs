@@ -8,6 +8,7 @@ use crate::encode::record::Encoded;
 use crate::kafka::produce::Record;
 use crate::log::event_id;
 use crate::metrics::events::EventCounts;
+use crate::metrics::topics::TopicCounts;
 use crate::route::{Route, Target, TargetId, Targets, Topic};
 use crate::sink::dead_letter::{Reason, Refused};
 use crate::sink::topics::Topics;
@@ -130,6 +131,7 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
         let mut sending = Sending {
             outlet: &mut self.outlet,
             counts: &mut self.counts,
+            topic_counts: &mut self.topic_counts,
             topics: self.topics,
             tombstones: self.tombstones,
         };
@@ -191,6 +193,7 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
 struct Sending<'w, 'a, P: Produce> {
     outlet: &'w mut Outlet<'a, P>,
     counts: &'w mut EventCounts,
+    topic_counts: &'w mut TopicCounts,
     topics: &'a Topics,
     tombstones: bool,
 }
@@ -221,7 +224,7 @@ impl<P: Produce> Sending<'_, '_, P> {
         let time = event.timestamp_millis();
         self.outlet.in_order(topic, record.key).await?;
         let sent = send(self.outlet, &record, target, time).await?;
-        self.counts.record(record.payload_bytes());
+        self.count(topic, record.payload_bytes());
         if sent.is_err() || !self.tombstones || event.operation != Operation::Delete {
             return Ok(sent);
         }
@@ -232,8 +235,15 @@ impl<P: Produce> Sending<'_, '_, P> {
             ..record
         };
         self.outlet.in_order(topic, tombstone.key).await?;
-        self.counts.record(tombstone.payload_bytes());
+        self.count(topic, tombstone.payload_bytes());
         send(self.outlet, &tombstone, target, time).await
+    }
+
+    #[inline]
+    fn count(&mut self, topic: &Topic, bytes: usize) {
+        self.counts.record(bytes);
+        self.topic_counts
+            .record(topic.id().index(), || topic.name(), bytes);
     }
 }
 
