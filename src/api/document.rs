@@ -39,6 +39,7 @@ use utoipa::openapi::OpenApi;
         listeners::write::patch,
         listeners::write::delete,
         listeners::trial::test,
+        listeners::changes::list,
         graphql::ask,
         serve,
     ),

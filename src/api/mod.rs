@@ -182,6 +182,7 @@ routes! {
         "/api/tail": get tail::tail;
         "/api/log-level": post streams::steer::log_level;
         "/api/listeners": get listeners::read::list, post listeners::write::create_one;
+        "/api/listener-changes": get listeners::changes::list;
         "/api/listeners/test": post listeners::trial::test;
         "/api/listeners/{id}":
             get listeners::read::show,

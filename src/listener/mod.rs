@@ -6,6 +6,7 @@
 mod compiled;
 mod decide;
 mod definition;
+mod differing;
 pub mod document;
 pub mod entry;
 pub mod fields;

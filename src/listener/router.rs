@@ -1,6 +1,7 @@
 //! The targets of an event where listeners are in force: theirs, and the configuration's own topics beside them.
 
 use super::compiled::{Admission, Compiled};
+use super::differing;
 use super::set::Set;
 use crate::change::event::{Event, Operation};
 use crate::change::extra::Extra;
@@ -10,8 +11,9 @@ use crate::error::Error;
 use crate::route::{
     Changed, Interest, Route, RouteError, Router, Target, TargetId, Targets, TopicId, TopicTable,
 };
+use crate::status::listener_changes::MOST;
 use crate::status::listeners::Statuses;
-use bson::Bson;
+use bson::{Bson, Document};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -42,6 +44,7 @@ struct Listening {
     /// Of which position they are in force, where that is known.
     at: Option<Extra>,
     set: Set,
+    statuses: Arc<Statuses>,
     compiled: Compiled,
 }
 
@@ -52,6 +55,14 @@ impl Listening {
         match (to("db"), to("coll")) {
             (Some(database), Some(collection)) => self.settings.are_in(database, collection),
             _ => false,
+        }
+    }
+
+    /// Takes note of a change, for whoever wonders later what changed when.
+    fn note(&self, before: Option<&Document>, after: Option<&Document>, event: &Event<'_>) {
+        let at = event.timestamp_millis().unwrap_or_default();
+        if let Some(change) = differing::change(before, after, at) {
+            self.statuses.changes.add(change);
         }
     }
 }
@@ -79,7 +90,8 @@ impl ListenerRouter {
             listening: Some(Listening {
                 at: None,
                 set: Set::found(&at, &[]),
-                compiled: Compiled::new(Arc::clone(&settings), statuses, admission),
+                compiled: Compiled::new(Arc::clone(&settings), Arc::clone(&statuses), admission),
+                statuses,
                 settings,
             }),
             router,
@@ -207,14 +219,19 @@ impl Route for ListenerRouter {
         match event.operation {
             Operation::Rename if listening.is_replaced_by(event) => Changed::Unknown,
             Operation::Drop | Operation::DropDatabase | Operation::Rename => {
+                for (_, document) in listening.set.documents().take(MOST) {
+                    listening.note(Some(document), None, event);
+                }
                 listening.set.clear();
                 listening.compiled.read_all(&listening.set, &self.router);
                 Changed::To(Interest::Only(BTreeMap::new()))
             }
             _ => {
-                let Some(id) = listening.set.apply(event) else {
+                let Some((id, before)) = listening.set.apply(event) else {
                     return Changed::Nothing;
                 };
+                let after = listening.set.document(&id);
+                listening.note(before.as_ref(), after, event);
                 listening
                     .compiled
                     .read_one(&id, &listening.set, &self.router);

@@ -106,15 +106,15 @@ impl Set {
         &self.at
     }
 
-    /// Applies an event of the collection; the id of the document that has changed, if one has.
-    pub fn apply(&mut self, event: &Event<'_>) -> Option<Id> {
+    /// Applies an event of the collection; the id of the document that has changed, if one has, and what it was.
+    pub fn apply(&mut self, event: &Event<'_>) -> Option<(Id, Option<Document>)> {
         let id = Id::of(&event.document_id()?);
-        match document::change(self.documents.get(&id), event) {
+        let before = match document::change(self.documents.get(&id), event) {
             Change::Nothing => return None,
             Change::Removed => self.remove(&id),
             Change::Put(document) => self.put(id.clone(), document),
-        }
-        Some(id)
+        };
+        Some((id, before))
     }
 
     /// Removes all: the collection was dropped.
@@ -123,14 +123,15 @@ impl Set {
         self.bytes = 0;
     }
 
-    fn remove(&mut self, id: &Id) {
-        if let Some(document) = self.documents.remove(id) {
-            self.bytes -= size(&document);
-        }
+    fn remove(&mut self, id: &Id) -> Option<Document> {
+        let document = self.documents.remove(id)?;
+        self.bytes -= size(&document);
+        Some(document)
     }
 
-    fn put(&mut self, id: Id, document: Document) {
-        self.remove(&id);
+    /// Puts a document where there is room; the one that was there.
+    fn put(&mut self, id: Id, document: Document) -> Option<Document> {
+        let before = self.remove(&id);
         if self.documents.len() >= MOST_DOCUMENTS {
             if !std::mem::replace(&mut self.is_told_full, true) {
                 tracing::warn!(
@@ -139,17 +140,18 @@ impl Set {
                     "there are more listeners than can be served; those that came last are not"
                 );
             }
-            return;
+            return before;
         }
         let has_room = self.bytes + size(&document) <= MOST;
         let Some(document) = (match (has_room, document.get("_id")) {
             (false, Some(id)) => document::without_fields(id, NO_ROOM),
             _ => Some(document),
         }) else {
-            return;
+            return before;
         };
         self.bytes += size(&document);
         self.documents.insert(id, document);
+        before
     }
 
     pub fn documents(&self) -> impl Iterator<Item = (&Id, &Document)> {

@@ -45,6 +45,7 @@ assets! {
     "charts.js": SCRIPT,
     "dom.js": SCRIPT,
     "format.js": SCRIPT,
+    "history.js": SCRIPT,
     "index.html": HTML,
     "instances.js": SCRIPT,
     "letters.js": SCRIPT,

@@ -1,5 +1,6 @@
 //! What is seen of each listener: its state, and what it has got.
 
+use super::listener_changes::ListenerChanges;
 use bson::Bson;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -175,6 +176,8 @@ pub struct Statuses {
     gone: Counts,
     /// The settings of databases that are wrong, by their ids.
     settings: Mutex<BTreeMap<String, String>>,
+    /// What has changed when.
+    pub changes: ListenerChanges,
 }
 
 impl Statuses {

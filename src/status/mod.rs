@@ -3,6 +3,7 @@
 pub mod exposition;
 pub mod health;
 pub mod line;
+pub mod listener_changes;
 pub mod listeners;
 pub mod live;
 pub mod owner;

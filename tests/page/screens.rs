@@ -132,9 +132,16 @@ async fn a_listener_is_tried_created_changed_disabled_and_deleted() {
     let records = kafka.wait_for_records(&[&jobs], 3).await;
     assert_eq!(records[2].value["fullDocument"]["_id"], 7);
 
+    page.click(&format!("History {title}")).await;
+    page.reads(r#"filter: {"status":"received"} → {"status":"done"}"#)
+        .await;
+    page.reads("disabled").await;
+    page.click("Close").await;
     page.click(&format!("Delete {title}")).await;
     page.click("Delete").await;
     page.reads("The first one makes records as soon as it is saved.")
+        .await;
+    page.until("document.querySelector('#main td .word')?.textContent === 'deleted'")
         .await;
     assert_eq!(
         db.documents("listeners")
@@ -317,7 +324,7 @@ fn ready(screen: &str) -> &'static str {
             // A chart that has a point says its last one.
             "document.querySelectorAll('.card').length > 0 && document.querySelector('.chart .unseen')?.textContent.includes('/s')"
         }
-        "listeners" => "document.querySelectorAll('#main tbody tr').length === 2",
+        "listeners" => "document.querySelector('#main tbody')?.rows.length === 2",
         "letters" => {
             "document.querySelector('#main h3, #main p:not(:empty)') !== null && document.querySelector('#letters-stream')?.options.length === 1"
         }

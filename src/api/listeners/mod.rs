@@ -1,5 +1,6 @@
 //! `/api/listeners`: the documents of the listeners' collection.
 
+pub(super) mod changes;
 mod events;
 mod id;
 pub(super) mod read;

@@ -3,6 +3,7 @@
 import {call, get} from './call.js';
 import {copy, dialog, h, problem, put, say, sure, table, word} from './dom.js';
 import {ago, count} from './format.js';
+import {changed, history} from './history.js';
 import {edit, owned} from './listener.js';
 import {yaml} from './yaml.js';
 
@@ -61,6 +62,7 @@ export function listeners() {
         const form = await dialog(`Copy ${name}`, h('p', {}, 'As what?'), [['json', 'JSON', ''], ['yaml', 'YAML', ''], ['curl', 'curl', ''], ['', 'Cancel', '']]);
         if (form) copy(forms[form](), form.toUpperCase());
       }),
+      button('History', () => history(row.id, name).catch(told)),
       button('Delete', async () => {
         if (await sure('Delete', `Delete ${name}? It gets no more records from its own place in the stream on.`, 'Delete')) {
           await act(() => call('DELETE', path(row), {headers: {'if-match': row.etag}}), 'deleted');
@@ -83,6 +85,7 @@ export function listeners() {
         return null;
       });
       if (page === null) { put(place, h('p', {}, 'LISTENERS_COLLECTION is not set: see docs/listeners.md.')); return; }
+      const {changes} = await get('/api/listener-changes?limit=20');
       const rows = page.listeners.map((row) => ({...row, doing: doing(row)}));
       put(place,
         table(`${count(page.total)} in ${page.at}`, [
@@ -97,7 +100,8 @@ export function listeners() {
         page.total > LIMIT && h('div', {class: 'row'},
           h('button', {type: 'button', 'data-key': 'before', disabled: offset === 0, click: () => { offset = Math.max(0, offset - LIMIT); made.update().catch(told); }}, 'Before'),
           h('span', {}, `${offset + 1}–${Math.min(offset + LIMIT, page.total)} of ${page.total}`),
-          h('button', {type: 'button', 'data-key': 'next', disabled: offset + LIMIT >= page.total, click: () => { offset += LIMIT; made.update().catch(told); }}, 'Next')));
+          h('button', {type: 'button', 'data-key': 'next', disabled: offset + LIMIT >= page.total, click: () => { offset += LIMIT; made.update().catch(told); }}, 'Next')),
+        changed(changes));
     },
   };
   return made;
