@@ -9,7 +9,7 @@ mod checking;
 mod clocks;
 mod dying;
 mod figures;
-mod fleet;
+pub mod fleet;
 mod handing_over;
 mod kafka;
 mod mongodb;

@@ -1,5 +1,6 @@
 //! The page, in a real browser.
 
+mod fleet;
 mod screens;
 
 use crate::support::{Chromium, Database, Kafka, Setup, Tailwater};
