@@ -1,6 +1,7 @@
 //! `/api/streams/{name}/checkpoint`: where a stream resumes, and moving that.
 
 use super::problem::Problem;
+use super::query::InQuery;
 use super::{Answer, Context, body, steering};
 use crate::checkpoint::{self, Checkpoint, Location};
 use crate::error::Error;
@@ -8,8 +9,7 @@ use crate::status::State as StreamState;
 use crate::stream::moving::{self, Exported, time_of};
 use crate::stream::streams::Handle;
 use axum::body::Bytes;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -90,9 +90,8 @@ impl Stored {
 pub(super) async fn show(
     State(context): State<Arc<Context>>,
     Path(name): Path<String>,
-    asked: Result<Query<Asked>, QueryRejection>,
+    InQuery(asked): InQuery<Asked>,
 ) -> Answer {
-    let Query(asked) = asked.map_err(|error| Problem::malformed(error.body_text()))?;
     if asked.token && !context.shows_documents {
         return Err(super::hidden());
     }

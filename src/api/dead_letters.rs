@@ -3,14 +3,14 @@
 pub(super) mod again;
 
 use super::problem::Problem;
+use super::query::{InQuery, allow};
 use super::{Answer, Context, background, body, steering};
 use crate::config::{Kafka, StreamSpec};
 use crate::error::{Code, Error};
 use crate::sink::dead_letter_reader::{self, Found, StoredDeadLetter, Unreadable};
 use crate::sink::dead_letters::{self, Meant, Told};
 use crate::sink::replay::Outcome;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -200,9 +200,8 @@ impl Task {
 pub(super) async fn list(
     State(context): State<Arc<Context>>,
     Path(name): Path<String>,
-    which: Result<Query<Which>, QueryRejection>,
+    InQuery(which): InQuery<Which>,
 ) -> Answer {
-    let Query(which) = which.map_err(|error| Problem::malformed(error.body_text()))?;
     if which.documents && !context.shows_documents {
         return Err(super::hidden());
     }
@@ -259,11 +258,7 @@ fn task(
     offset: usize,
     limit: usize,
 ) -> Result<Task, Problem> {
-    if limit == 0 || limit > MOST {
-        return Err(Problem::malformed(format!(
-            "limit={limit} is not between 1 and {MOST}"
-        )));
-    }
+    allow(limit, MOST)?;
     let handle = steering::stream(context, name)?;
     let topic = dead_letters::topic(&handle.spec, topic, "`topic`");
     let topic = topic.map_err(|error| match error.code {

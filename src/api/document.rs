@@ -39,7 +39,7 @@ use utoipa::openapi::OpenApi;
         listeners::write::patch,
         listeners::write::delete,
         listeners::trial::test,
-        listeners::changes::list,
+        listeners::history::list,
         graphql::ask,
         serve,
     ),

@@ -10,15 +10,17 @@ mod dead_letters;
 mod document;
 mod etag;
 mod graphql;
+mod id;
 mod instances;
 mod listeners;
 mod problem;
+mod query;
 mod remedy;
 mod samples;
 pub(crate) mod steering;
 mod streams;
 mod tail;
-mod time;
+pub(crate) mod time;
 
 pub use document::Described;
 pub use graphql::HasToken;
@@ -182,7 +184,7 @@ routes! {
         "/api/tail": get tail::tail;
         "/api/log-level": post streams::steer::log_level;
         "/api/listeners": get listeners::read::list, post listeners::write::create_one;
-        "/api/listener-changes": get listeners::changes::list;
+        "/api/listener-changes": get listeners::history::list;
         "/api/listeners/test": post listeners::trial::test;
         "/api/listeners/{id}":
             get listeners::read::show,

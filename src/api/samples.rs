@@ -1,10 +1,10 @@
 //! `/api/samples`: what the last minutes were like.
 
 use super::problem::Problem;
+use super::query::InQuery;
 use super::{Answer, Context, body, steering};
 use crate::status::samples::{EVERY, KEPT, Sample};
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::{IntoParams, ToSchema};
@@ -84,9 +84,8 @@ impl OfStream {
 )]
 pub(super) async fn get(
     State(context): State<Arc<Context>>,
-    asked: Result<Query<Asked>, QueryRejection>,
+    InQuery(asked): InQuery<Asked>,
 ) -> Answer {
-    let Query(asked) = asked.map_err(|error| Problem::malformed(error.body_text()))?;
     let handles = match &asked.stream {
         Some(name) => vec![steering::stream(&context, name)?],
         None => context.streams.all(),

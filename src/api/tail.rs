@@ -3,13 +3,13 @@
 mod selection;
 
 use super::problem::Problem;
+use super::query::InQuery;
 use super::{Context, steering};
 use crate::config::{StreamSpec, covers};
 use crate::route::Template;
 use crate::sink::follow::{Followed, follow};
 use crate::tasks;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::{HeaderName, header};
 use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -125,9 +125,8 @@ enum Told {
 )]
 pub(super) async fn tail(
     State(context): State<Arc<Context>>,
-    asked: Result<Query<Asked>, QueryRejection>,
+    InQuery(asked): InQuery<Asked>,
 ) -> Result<impl IntoResponse, Problem> {
-    let Query(asked) = asked.map_err(|error| Problem::malformed(error.body_text()))?;
     let all = context.streams.all();
     let handle = match (&asked.stream, all.as_slice()) {
         (Some(name), _) => steering::stream(&context, name)?,

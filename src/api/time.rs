@@ -3,12 +3,12 @@
 use jiff::Timestamp;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-pub(super) fn of_millis(millis: i64) -> Option<String> {
+pub fn of_millis(millis: i64) -> Option<String> {
     let time = Timestamp::from_millisecond(millis).ok()?;
     Some(format!("{time:.3}"))
 }
 
-pub(super) fn of_system(at: SystemTime) -> Option<String> {
+pub fn of_system(at: SystemTime) -> Option<String> {
     let since = at.duration_since(UNIX_EPOCH).ok()?;
     of_millis(i64::try_from(since.as_millis()).ok()?)
 }

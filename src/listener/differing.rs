@@ -83,13 +83,48 @@ mod tests {
         off.insert("isActive", false);
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         for (before, after, kind, fields) in [
-            (None, Some(&first), Kind::Created, names(&["collection", "jobName"])),
-            (Some(&first), Some(&second), Kind::Changed, names(&["filter"])),
-            (Some(&second), Some(&turned), Kind::Changed, names(&["filter"])),
-            (Some(&second), Some(&off), Kind::Disabled, names(&["isActive"])),
-            (Some(&off), Some(&second), Kind::Enabled, names(&["isActive"])),
-            (Some(&off), Some(&first), Kind::Changed, names(&["filter", "isActive"])),
-            (Some(&first), None, Kind::Deleted, names(&["collection", "jobName"])),
+            (
+                None,
+                Some(&first),
+                Kind::Created,
+                names(&["collection", "jobName"]),
+            ),
+            (
+                Some(&first),
+                Some(&second),
+                Kind::Changed,
+                names(&["filter"]),
+            ),
+            (
+                Some(&second),
+                Some(&turned),
+                Kind::Changed,
+                names(&["filter"]),
+            ),
+            (
+                Some(&second),
+                Some(&off),
+                Kind::Disabled,
+                names(&["isActive"]),
+            ),
+            (
+                Some(&off),
+                Some(&second),
+                Kind::Enabled,
+                names(&["isActive"]),
+            ),
+            (
+                Some(&off),
+                Some(&first),
+                Kind::Changed,
+                names(&["filter", "isActive"]),
+            ),
+            (
+                Some(&first),
+                None,
+                Kind::Deleted,
+                names(&["collection", "jobName"]),
+            ),
         ] {
             assert_eq!(said(before, after), Some((kind, fields)));
         }

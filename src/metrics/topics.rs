@@ -159,7 +159,11 @@ mod tests {
         let all = Arc::default();
         let mut counts = TopicCounts::of(&all);
         for number in 0..MOST_TOPICS + 3 {
-            counts.record(number, || Box::leak(format!("t{number:04}").into_boxed_str()), 1);
+            counts.record(
+                number,
+                || Box::leak(format!("t{number:04}").into_boxed_str()),
+                1,
+            );
         }
         counts.flush();
         let told = all.all();

@@ -9,20 +9,27 @@ impl Filter {
     /// counted and not told: they may hold values of documents.
     pub fn in_words(&self) -> String {
         if self.watches_nothing() {
-            return format!("{}: no collection, all that are named are excluded", self.where_from());
+            return format!(
+                "{}: no collection, all that are named are excluded",
+                self.where_from()
+            );
         }
         let excluded = listed(&self.exclude);
         let collections = match (self.watch.len(), excluded.is_empty()) {
             (0, true) => "all collections".to_owned(),
             (0, false) => format!("all collections but {excluded}"),
-            (1, true) if self.watch.iter().all(Namespaces::is_literal) => format!("collection {}", listed(&self.watch)),
+            (1, true) if self.watch.iter().all(Namespaces::is_literal) => {
+                format!("collection {}", listed(&self.watch))
+            }
             (_, true) => format!("collections {}", listed(&self.watch)),
             (_, false) => format!("collections {}, but not {excluded}", listed(&self.watch)),
         };
         let mut words = format!("{}: {collections}", self.where_from());
         if !self.unwanted.is_empty() {
             let wanted = DOCUMENT_OPERATIONS.into_iter();
-            let wanted: Vec<_> = wanted.filter(|name| !self.unwanted.contains(name)).collect();
+            let wanted: Vec<_> = wanted
+                .filter(|name| !self.unwanted.contains(name))
+                .collect();
             words += &format!("; only {}", wanted.join(", "));
         }
         match self.user_pipeline.len() {
@@ -59,8 +66,8 @@ fn listed(patterns: &BTreeSet<Namespaces>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::filter::tests::{deployment, own, source};
     use crate::config::Source;
+    use crate::source::filter::tests::{deployment, own, source};
     use bson::doc;
 
     #[test]
@@ -69,7 +76,10 @@ mod tests {
         staged.user_pipeline = vec![doc! {"$match": {"fullDocument.card": "4111"}}];
         for (source, words) in [
             (source(&[], &[], &[]), "database shop: all collections"),
-            (source(&["users"], &[], &[]), "database shop: collection users"),
+            (
+                source(&["users"], &[], &[]),
+                "database shop: collection users",
+            ),
             (
                 source(&["users", "a*"], &["ab"], &["delete", "insert"]),
                 "database shop: collections a*, users, but not ab; only insert, delete",
@@ -86,10 +96,7 @@ mod tests {
                 staged,
                 "database shop: all collections; as one stage of CHANGE_STREAM_PIPELINE lets through",
             ),
-            (
-                deployment(&["*"], &[]),
-                "all databases: all collections",
-            ),
+            (deployment(&["*"], &[]), "all databases: all collections"),
             (
                 Source {
                     exclude: vec!["x.b".into(), "y".into()],

@@ -52,7 +52,11 @@ async fn calls(tailwater: &Tailwater) -> Vec<Documented> {
 async fn without_the_token_only_calls_that_show_how_it_is_are_answered() {
     let tailwater = idle(Some(TOKEN)).await;
     for call in calls(&tailwater).await {
-        let Documented { method, path, needs_token } = call;
+        let Documented {
+            method,
+            path,
+            needs_token,
+        } = call;
         for wrong in [
             "",
             "authorization: Bearer wrong-wrong-wrong\r\n",

@@ -77,7 +77,10 @@ async fn a_listener_that_is_created_changed_and_deleted_takes_effect() {
         "not_found",
     );
     insert(5, "done").await;
-    let history = format!("/api/listener-changes?listener={}", &path["/api/listeners/".len()..]);
+    let history = format!(
+        "/api/listener-changes?listener={}",
+        &path["/api/listeners/".len()..]
+    );
     let changes = eventually(PATIENCE, "its end is told", async || {
         let told = call(&tailwater, "GET", &history, "").await.json();
         let changes = told["changes"].as_array()?.clone();
@@ -91,7 +94,13 @@ async fn a_listener_that_is_created_changed_and_deleted_takes_effect() {
     assert_eq!(fields[0]["field"], "filter", "{fields}");
     assert_eq!(fields[0]["before"], listener["filter"], "{fields}");
     assert_eq!(fields[0]["after"]["status"], "done", "{fields}");
-    let other = call(&tailwater, "GET", "/api/listener-changes?listener=other", "").await;
+    let other = call(
+        &tailwater,
+        "GET",
+        "/api/listener-changes?listener=other",
+        "",
+    )
+    .await;
     assert_eq!(other.json()["changes"], json!([]), "{}", other.body);
     tailwater.stop().await;
     assert_eq!(kafka.wait_for_records(&[&jobs], 2).await.len(), 2);

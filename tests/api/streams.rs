@@ -69,7 +69,12 @@ async fn a_stream_is_seen_paused_moved_and_resumed() {
     let made = &details["topics"][0];
     assert_eq!(made["topic"], topic, "{details}");
     let bytes = |of: &Value| of["recordBytes"].as_u64().unwrap();
-    let counted: u64 = details["counts"].as_array().unwrap().iter().map(bytes).sum();
+    let counted: u64 = details["counts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(bytes)
+        .sum();
     assert_eq!(made["bytes"], counted, "{details}");
     assert!(made["lastAt"].is_string(), "{details}");
     assert!(

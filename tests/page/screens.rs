@@ -28,7 +28,11 @@ async fn the_overview_needs_no_token_and_its_charts_move() {
         "/[1-9][0-9.]* ms/.test(document.querySelectorAll('.chart .unseen')[2].textContent)",
     )
     .await;
-    assert_eq!(page.evaluate("document.querySelectorAll('dialog').length").await, 0);
+    assert_eq!(
+        page.evaluate("document.querySelectorAll('dialog').length")
+            .await,
+        0
+    );
     // What shows more asks.
     page.click("Listeners").await;
     page.fill("ADMIN_TOKEN", TOKEN).await;

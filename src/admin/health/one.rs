@@ -1,13 +1,13 @@
 //! The answers about one stream.
 
 use super::owners;
+use crate::api::time::of_millis;
 use crate::config::Scope;
 use crate::status::health::Health;
 use crate::status::listeners;
 use crate::status::waiting::Wait;
 use crate::status::{Board, Flag, Note, State};
 use crate::stream::streams::Handle;
-use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -118,7 +118,7 @@ pub(super) fn listeners<'a>(handles: impl IntoIterator<Item = &'a Handle>) -> Op
             if let Some(reason) = shown.state.reason() {
                 invalid.push(json!({
                     "id": shown.name, "stream": handle.spec.id, "jobName": shown.job, "reason": reason,
-                    "since": time(shown.since_millis),
+                    "since": of_millis(shown.since_millis),
                 }));
             }
         }
@@ -146,7 +146,7 @@ fn waiting(board: &Board) -> Value {
         json!({
             "for": wait.what.name(),
             "what": wait.what.to_string(),
-            "since": time(wait.since.millis),
+            "since": of_millis(wait.since.millis),
             "seconds": wait.lasts().as_secs(),
             "reason": wait.why,
         })
@@ -158,11 +158,11 @@ fn component(board: &Board, state: &str, flag: &Flag, error: &Note, counters: Va
     let started = board.started_millis();
     let last_error = error
         .get()
-        .map(|noted| json!({ "message": noted.text, "at": time(noted.at_millis) }));
+        .map(|noted| json!({ "message": noted.text, "at": of_millis(noted.at_millis) }));
     json!({
         "state": state,
         // Before its first change it is as it was at the start.
-        "since": time(flag.since_millis().unwrap_or(started)),
+        "since": of_millis(flag.since_millis().unwrap_or(started)),
         "lastError": last_error,
         "counters": counters,
     })
@@ -204,7 +204,7 @@ pub(super) fn database(handle: &Handle) -> Value {
     let position = board.committed().map(|committed| {
         json!({
             "seq": committed.position.seq.0,
-            "time": committed.position.time_millis.and_then(time),
+            "time": committed.position.time_millis.and_then(of_millis),
         })
     });
     json!({
@@ -229,16 +229,10 @@ pub(super) fn databases(handle: &Handle) -> Value {
         let mut row = whole.clone();
         row["database"] = name.into();
         row["events"] = events.into();
-        row["lastEventRead"] = time(last).into();
+        row["lastEventRead"] = of_millis(last).into();
         row
     };
     tallies.into_iter().map(row).collect()
-}
-
-pub(super) fn time(millis: i64) -> Option<String> {
-    Timestamp::from_millisecond(millis)
-        .ok()
-        .map(|time| format!("{time:.3}"))
 }
 
 /// How a stream counts among the others: each counts once at most, and one that is paused or draining is none

@@ -1,10 +1,9 @@
 //! Which instance has which stream: the same on every instance.
 
-use super::one::time;
+use crate::api::time::of_system;
 use crate::coordination::{Coordination, InstanceView};
 use crate::status::owner::Ownership;
 use serde_json::{Value, json};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Puts into what is said of a stream who has it, where instances share the streams.
 pub(super) fn put(row: &mut Value, ownership: Option<&Ownership>) {
@@ -21,9 +20,9 @@ pub(super) fn put(row: &mut Value, ownership: Option<&Ownership>) {
     } = ownership;
     row["owner"] = json!(owner);
     row["mine"] = json!(mine);
-    row["ownedSince"] = json!(since.and_then(told));
+    row["ownedSince"] = json!(since.and_then(of_system));
     row["epoch"] = json!(epoch);
-    row["lastHeartbeat"] = json!(last_heartbeat.and_then(told));
+    row["lastHeartbeat"] = json!(last_heartbeat.and_then(of_system));
     row["handOvers"] = json!(hand_overs);
     row["previousOwner"] = json!(previous);
     if let Some(to) = moving_to {
@@ -57,8 +56,8 @@ pub(super) fn put_others(body: &mut Value, coordination: &Coordination, is_one: 
             "instance": id,
             "mine": id == coordination.instance(),
             "version": instance.version,
-            "since": instance.since.and_then(told),
-            "lastHeartbeat": instance.last_heartbeat.and_then(told),
+            "since": instance.since.and_then(of_system),
+            "lastHeartbeat": instance.last_heartbeat.and_then(of_system),
             "leaving": instance.leaving,
             "streams": instance.streams,
         })
@@ -67,9 +66,4 @@ pub(super) fn put_others(body: &mut Value, coordination: &Coordination, is_one: 
     if let Some(why) = &view.unreachable {
         body["unreachable"] = why.as_str().into();
     }
-}
-
-fn told(at: SystemTime) -> Option<String> {
-    let since = at.duration_since(UNIX_EPOCH).ok()?;
-    time(i64::try_from(since.as_millis()).ok()?)
 }

@@ -2,6 +2,7 @@
 
 use super::{DeadLetter, task};
 use crate::api::problem::Problem;
+use crate::api::query::hundred;
 use crate::api::{Answer, Context, background, body};
 use crate::error::Error;
 use crate::sink::dead_letter_reader::Found;
@@ -37,10 +38,6 @@ pub struct Asked {
     #[serde(default = "hundred")]
     #[schema(default = 100, minimum = 1, maximum = 1000)]
     limit: usize,
-}
-
-fn hundred() -> usize {
-    100
 }
 
 /// What became of them.

@@ -4,7 +4,7 @@ mod listener;
 mod value;
 
 use super::etag::IfMatch;
-use super::listeners::{Place, write};
+use super::listeners::{Place, changing};
 use super::problem::Problem;
 use super::{Context, body};
 use crate::listener::entry;
@@ -167,7 +167,7 @@ impl Mutation {
         fields.put("priority", priority.map(|priority| priority.0));
         fields.put("isActive", is_active);
         fields.put("metadata", metadata.map(|metadata| metadata.0));
-        let created = write::created(&place(context)?, &fields.0).await;
+        let created = changing::created(&place(context)?, &fields.0).await;
         created.map(Listener).map_err(told)
     }
 
@@ -206,7 +206,7 @@ impl Mutation {
             wanted.extend(fields.0.clone());
             wanted
         };
-        let changed = write::changed(&place(context)?, &id, &expected(etag), changed).await;
+        let changed = changing::changed(&place(context)?, &id, &expected(etag), changed).await;
         changed.map(Listener).map_err(told)
     }
 
@@ -218,7 +218,7 @@ impl Mutation {
         id: String,
         etag: Option<String>,
     ) -> Result<Deleted> {
-        let deleted = write::deleted(&place(context)?, &id, &expected(etag)).await;
+        let deleted = changing::deleted(&place(context)?, &id, &expected(etag)).await;
         deleted.map_err(told)?;
         Ok(Deleted { success: true })
     }

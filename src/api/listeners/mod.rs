@@ -1,14 +1,14 @@
 //! `/api/listeners`: the documents of the listeners' collection.
 
-pub(super) mod changes;
+pub(super) mod changing;
 mod events;
-mod id;
+pub(super) mod history;
 pub(super) mod read;
 pub(super) mod trial;
 pub(super) mod write;
 
-use super::Context;
 use super::problem::Problem;
+use super::{Context, id};
 use crate::change::namespace::Namespace;
 use crate::config::Listeners;
 use crate::source::listeners::collection;
@@ -73,7 +73,7 @@ impl Place {
 
     /// The document with this id, as text.
     pub(super) async fn one(&self, id: &str) -> Result<Document, Problem> {
-        let found = collection::one(&self.client, self.at(), &id::meant(id)).await?;
+        let found = collection::one(&self.client, self.at(), &id::of_listener(id)).await?;
         found.filter(|found| id::is_of(found, id)).ok_or_else(|| {
             Problem::not_found(format!(
                 "no listener has the _id {id}; GET /api/listeners lists them"

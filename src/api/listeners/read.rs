@@ -2,11 +2,12 @@
 
 use super::{Listener, Place};
 use crate::api::problem::Problem;
+use crate::api::query::{InQuery, allow};
 use crate::api::{Answer, Context, body, etag};
 use crate::change::extended_json::Extended;
 use crate::listener::document::id_text;
 use crate::listener::entry;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bson::{Bson, Document};
@@ -125,15 +126,9 @@ impl Serialize for Written<'_> {
 )]
 pub(in crate::api) async fn list(
     State(context): State<Arc<Context>>,
-    which: Result<Query<Which>, axum::extract::rejection::QueryRejection>,
+    InQuery(which): InQuery<Which>,
 ) -> Answer {
-    let Query(which) = which.map_err(|error| Problem::malformed(error.body_text()))?;
-    if which.limit == 0 || which.limit > MOST {
-        return Err(Problem::malformed(format!(
-            "limit={} is not between 1 and {MOST}",
-            which.limit
-        )));
-    }
+    allow(which.limit, MOST)?;
     let place = Place::of(&context)?;
     let mut all = place.all().await?;
     all.sort_by_cached_key(|document| document.get("_id").map(id_text));

@@ -3,6 +3,7 @@
 use super::events;
 use super::{Listener, Place};
 use crate::api::problem::Problem;
+use crate::api::query::hundred;
 use crate::api::{Answer, Context, body};
 use crate::change::event::Event;
 use crate::change::extended_json::Extended;
@@ -53,10 +54,6 @@ pub struct Trial {
     /// Of deletes: there is a pre-image.
     #[serde(default)]
     pre_image: bool,
-}
-
-fn hundred() -> usize {
-    100
 }
 
 fn insert() -> String {

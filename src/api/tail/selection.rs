@@ -1,6 +1,7 @@
 //! Which changes a watcher wants, by what their records say.
 
 use super::Asked;
+use crate::api::id;
 use crate::api::problem::Problem;
 use crate::listener::filter::Filter;
 use bson::{Bson, RawDocumentBuf};
@@ -33,7 +34,7 @@ impl Selection {
             stream: stream.to_owned(),
             collection: asked.collection,
             operation: asked.operation,
-            id: asked.id.as_deref().map(ids),
+            id: asked.id.as_deref().map(id::candidates),
             filter,
         })
     }
@@ -102,18 +103,6 @@ fn document(text: &[u8]) -> Option<bson::Document> {
     }
 }
 
-/// What `_id`s a text may stand for.
-fn ids(text: &str) -> Vec<Bson> {
-    let mut ids = vec![Bson::String(text.to_owned())];
-    ids.extend(
-        bson::oid::ObjectId::parse_str(text)
-            .ok()
-            .map(Bson::ObjectId),
-    );
-    ids.extend(serde_json::from_str(text).ok());
-    ids
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,89 +134,32 @@ mod tests {
     #[test]
     fn each_condition_leaves_out_what_does_not_meet_it() {
         let value = r#"{"fullDocument": {"status": "received", "n": 3}}"#;
-        let some = |text: &str| Some(text.to_owned());
-        for (asked, expected) in [
-            (asked(), true),
-            (
-                Asked {
-                    collection: some("orders"),
-                    ..asked()
-                },
-                true,
-            ),
-            (
-                Asked {
-                    collection: some("shop.orders"),
-                    ..asked()
-                },
-                true,
-            ),
-            (
-                Asked {
-                    collection: some("shop"),
-                    ..asked()
-                },
-                false,
-            ),
-            (
-                Asked {
-                    operation: some("insert"),
-                    ..asked()
-                },
-                true,
-            ),
-            (
-                Asked {
-                    operation: some("delete"),
-                    ..asked()
-                },
-                false,
-            ),
-            (
-                Asked {
-                    operation: some("ddl"),
-                    ..asked()
-                },
-                false,
-            ),
-            (
-                Asked {
-                    id: some("507f1f77bcf86cd799439011"),
-                    ..asked()
-                },
-                true,
-            ),
-            (
-                Asked {
-                    id: some("507f1f77bcf86cd799439012"),
-                    ..asked()
-                },
-                false,
-            ),
-            (
-                Asked {
-                    r#where: some(r#"{"n": {"$gt": 2}}"#),
-                    ..asked()
-                },
-                true,
-            ),
-            (
-                Asked {
-                    r#where: some(r#"{"n": {"$gt": 3}}"#),
-                    ..asked()
-                },
-                false,
-            ),
+        type Set = fn(&mut Asked, Option<String>);
+        let collection: Set = |asked, text| asked.collection = text;
+        let operation: Set = |asked, text| asked.operation = text;
+        let id: Set = |asked, text| asked.id = text;
+        let filter: Set = |asked, text| asked.r#where = text;
+        assert!(wants(asked(), "insert", "shop.orders", value));
+        for (set, text, expected) in [
+            (collection, "orders", true),
+            (collection, "shop.orders", true),
+            (collection, "shop", false),
+            (operation, "insert", true),
+            (operation, "delete", false),
+            (operation, "ddl", false),
+            (id, "507f1f77bcf86cd799439011", true),
+            (id, r#"{"$oid": "507f1f77bcf86cd799439011"}"#, true),
+            (id, "507f1f77bcf86cd799439012", false),
+            (filter, r#"{"n": {"$gt": 2}}"#, true),
+            (filter, r#"{"n": {"$gt": 3}}"#, false),
         ] {
-            let told = format!("{asked:?}");
-            assert_eq!(
-                wants(asked, "insert", "shop.orders", value),
-                expected,
-                "{told}"
-            );
+            let mut asked = asked();
+            set(&mut asked, Some(text.to_owned()));
+            let is_wanted = wants(asked, "insert", "shop.orders", value);
+            assert_eq!(is_wanted, expected, "{text}");
         }
         let ddl = Asked {
-            operation: some("ddl"),
+            operation: Some("ddl".to_owned()),
             ..asked()
         };
         assert!(wants(ddl, "drop", "shop.orders", "{}"));

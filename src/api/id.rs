@@ -1,12 +1,12 @@
-//! A listener's id in a path: the text of its `_id`.
+//! An `_id` as a person or a path gives it: as text.
 
 use crate::listener::document::id_text;
 use crate::listener::entry;
 use bson::oid::ObjectId;
 use bson::{Bson, Document};
 
-/// What `_id`s this text may stand for.
-pub(super) fn meant(text: &str) -> Vec<Bson> {
+/// What `_id`s this text may stand for: itself, the digits of an ObjectId, or Extended JSON.
+pub(super) fn candidates(text: &str) -> Vec<Bson> {
     let mut ids = vec![Bson::String(text.to_owned())];
     if let Ok(id) = ObjectId::parse_str(text) {
         ids.push(id.into());
@@ -16,12 +16,17 @@ pub(super) fn meant(text: &str) -> Vec<Bson> {
         Ok(Bson::RegularExpression(_) | Bson::Array(_)) | Err(_) => {}
         Ok(other) => ids.push(other),
     }
-    // No two `_id`s have the same text.
+    ids
+}
+
+/// The `_id` of a listener whose text this is: no two have the same.
+pub(super) fn of_listener(text: &str) -> Vec<Bson> {
+    let mut ids = candidates(text);
     ids.retain(|id| id_text(id) == text);
     ids
 }
 
-/// Whether the document is the one that is meant.
+/// Whether the listener's document is the one that is meant.
 pub(super) fn is_of(document: &Document, text: &str) -> bool {
     entry::name(document) == text
 }
@@ -46,9 +51,9 @@ mod tests {
         ] {
             let document = doc! {"_id": id.clone()};
             let text = entry::name(&document);
-            assert_eq!(meant(&text), [id]);
+            assert_eq!(of_listener(&text), [id]);
             assert!(is_of(&document, &text), "{text}");
         }
-        assert!(meant(r#"{"$regularExpression": {"pattern": "", "options": ""}}"#).len() < 2);
+        assert!(of_listener(r#"{"$regularExpression": {"pattern": "", "options": ""}}"#).len() < 2);
     }
 }

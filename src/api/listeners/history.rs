@@ -3,11 +3,11 @@
 use super::Place;
 use super::read::Written;
 use crate::api::problem::Problem;
+use crate::api::query::{InQuery, allow, hundred};
 use crate::api::time::of_millis;
 use crate::api::{Answer, Context, body};
 use crate::status::listener_changes::{Field, ListenerChange};
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::{IntoParams, ToSchema};
@@ -26,10 +26,6 @@ pub(in crate::api) struct WhichChanges {
     #[serde(default = "hundred")]
     #[param(default = 100, minimum = 1, maximum = 1000)]
     limit: usize,
-}
-
-fn hundred() -> usize {
-    100
 }
 
 /// The last changes, the newest first.
@@ -65,10 +61,10 @@ pub struct ChangedField<'a> {
     #[schema(example = "isActive")]
     field: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<Value>)]
     before: Option<Written<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<Value>)]
     after: Option<Written<'a>>,
 }
 
@@ -104,15 +100,9 @@ impl<'a> Changed<'a> {
 )]
 pub(in crate::api) async fn list(
     State(context): State<Arc<Context>>,
-    which: Result<Query<WhichChanges>, QueryRejection>,
+    InQuery(which): InQuery<WhichChanges>,
 ) -> Answer {
-    let Query(which) = which.map_err(|error| Problem::malformed(error.body_text()))?;
-    if which.limit == 0 || which.limit > MOST {
-        return Err(Problem::malformed(format!(
-            "limit={} is not between 1 and {MOST}",
-            which.limit
-        )));
-    }
+    allow(which.limit, MOST)?;
     Place::of(&context)?;
     let is_meant = |change: &ListenerChange| {
         let wanted = which.listener.as_deref();
