@@ -191,11 +191,12 @@ fn routes(server: Arc<Server>) -> Router {
     Router::new()
         .route("/live", get(sse::live).options(sse::preflight))
         .route("/live/ws", get(ws::live))
+        .route("/socket.io/", get(ws::socket_io))
         .route("/health", get(health))
         .fallback(async || {
             Refusal::new(
                 StatusCode::NOT_FOUND,
-                "nothing is served under this path; /live and /live/ws are",
+                "nothing is served under this path; /live, /live/ws and /socket.io/ are",
             )
         })
         .layer(middleware::map_response(ending))

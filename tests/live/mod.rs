@@ -3,6 +3,7 @@
 mod resuming;
 mod serving;
 mod socket;
+mod socketio;
 mod tokens;
 
 use crate::support::{Database, Kafka, PATIENCE, Setup, Tailwater, http};

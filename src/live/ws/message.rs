@@ -69,15 +69,41 @@ impl Incoming {
         {
             return Err("the frame has no type that is known; subscribe, unsubscribe, ping and access_token are".into());
         }
-        serde_json::from_value(value).map_err(|error| {
-            // It may quote a value, which may be a token.
-            match error.to_string() {
-                text if text.starts_with("unknown field") || text.starts_with("missing field") => {
-                    text
-                }
-                _ => "a field of the frame is of another type; see docs/live.md".into(),
-            }
-        })
+        serde_json::from_value(value).map_err(wrong)
+    }
+}
+
+/// Reads what is to be subscribed to.
+///
+/// # Errors
+/// A sentence, without what it holds.
+pub fn subscription(value: Value) -> Result<Subscribe, String> {
+    serde_json::from_value(value).map_err(wrong)
+}
+
+fn wrong(error: serde_json::Error) -> String {
+    // It may quote a value, which may be a token.
+    match error.to_string() {
+        text if text.starts_with("unknown field") || text.starts_with("missing field") => text,
+        _ => "a field is of another type; see docs/live.md".into(),
+    }
+}
+
+/// How a client speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// Frames are JSON objects.
+    Plain,
+    SocketIo,
+}
+
+impl Dialect {
+    /// A frame that tells something of this kind; `text` is a JSON object.
+    pub fn frame(self, kind: &str, text: String) -> Utf8Bytes {
+        match self {
+            Self::Plain => text.into(),
+            Self::SocketIo => super::socketio::event(kind, &text).into(),
+        }
     }
 }
 
@@ -96,23 +122,18 @@ pub fn error(id: Option<&str>, status: u16, message: &str) -> String {
     json!({"type": "error", "id": id, "status": status, "message": message}).to_string()
 }
 
-pub fn gap(id: &str, from: &str, to: &str) -> Utf8Bytes {
-    json!({"type": "gap", "id": id, "from": from, "position": to})
-        .to_string()
-        .into()
+pub fn gap(id: &str, from: &str, to: &str) -> String {
+    json!({"type": "gap", "id": id, "from": from, "position": to}).to_string()
 }
 
-pub fn position(id: &str, position: &str) -> Utf8Bytes {
-    json!({"type": "position", "id": id, "position": position})
-        .to_string()
-        .into()
+pub fn position(id: &str, position: &str) -> String {
+    json!({"type": "position", "id": id, "position": position}).to_string()
 }
 
 /// A change, or that a document has left. `id` is quoted already, `body` is JSON.
-pub fn event(quoted_id: &str, position: &str, is_leave: bool, body: &[u8]) -> Utf8Bytes {
-    let kind = if is_leave { "leave" } else { "change" };
+pub fn event(quoted_id: &str, position: &str, kind: &str, body: &[u8]) -> String {
     let body = String::from_utf8_lossy(body);
-    format!(r#"{{"type":"{kind}","id":{quoted_id},"position":"{position}","data":{body}}}"#).into()
+    format!(r#"{{"type":"{kind}","id":{quoted_id},"position":"{position}","data":{body}}}"#)
 }
 
 #[cfg(test)]
@@ -150,8 +171,8 @@ mod tests {
 
     #[test]
     fn an_event_is_one_json_object() {
-        let text = event("\"a\"", "AQ", true, b"{\"n\":1}");
-        let read: Value = serde_json::from_str(text.as_str()).unwrap();
+        let text = event("\"a\"", "AQ", "leave", b"{\"n\":1}");
+        let read: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(
             read,
             json!({"type": "leave", "id": "a", "position": "AQ", "data": {"n": 1}})

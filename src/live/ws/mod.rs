@@ -1,21 +1,24 @@
 //! WebSocket: `GET /live/ws`. Subscriptions come and go on one connection, each with an id of the client's choice.
+//! Socket.IO is another dialect of the same.
 
-pub mod message;
+mod message;
+mod socketio;
 mod subscription;
 
-use super::access::Admitted;
+use super::access::{Admitted, Refusal};
 use super::grant::Grant;
 use super::listen::Peer;
 use super::position::Position;
 use super::selection::{Refused, Selection};
-use super::sse::{SLOW, bearer};
+use super::sse::{SLOW, allow_origin, bearer, wrong};
 use super::{End, Ending, Server};
 use axum::Extension;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
-use message::{Incoming, Wanted};
+use message::{Dialect, Incoming, Wanted};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,8 +43,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PING: Duration = Duration::from_secs(25);
 /// How long a client may be silent, which answers pings.
 const SILENCE: Duration = Duration::from_secs(60);
-/// How long the last frame may take.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// How long a client has to take what was on its way to it, and the reason behind that.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Why a connection ends: a code, and a sentence.
 type Close = (u16, &'static str);
@@ -54,42 +57,83 @@ pub async fn live(
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    if let Err(refusal) = server
-        .access
-        .origin(&headers)
-        .and_then(|_| server.check_ready())
-    {
-        return server.access.refuse(refusal);
-    }
     let known = |(name, _): &&(String, String)| name == "access_token";
     let in_query = query.iter().find(known).map(|(_, token)| token.as_str());
     if query.iter().any(|pair| !known(&pair)) {
         let sentence =
             "only access_token is a parameter here; what to subscribe to is said in a frame";
-        return server.access.refuse(super::sse::wrong(sentence));
+        return server.access.refuse(wrong(sentence));
     }
-    let admitted = match server.access.enter(peer.address) {
-        Ok(admitted) => admitted,
-        Err(refusal) => return server.access.refuse(refusal),
-    };
     let token = bearer(&headers).or(in_query).map(str::to_owned);
+    match begin(&server, peer, &headers, (Dialect::Plain, token), upgrade).await {
+        Ok(response) => response,
+        Err(refusal) => server.access.refuse(refusal),
+    }
+}
+
+/// The same for a client of Socket.IO.
+pub async fn socket_io(
+    State(server): State<Arc<Server>>,
+    Extension(peer): Extension<Peer>,
+    Query(query): Query<Vec<(String, String)>>,
+    headers: HeaderMap,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Response {
+    let of = |wanted: &str| {
+        let found = query.iter().find(|(name, _)| name == wanted);
+        found.map(|(_, value)| value.as_str())
+    };
+    let begun = match upgrade {
+        Ok(upgrade) if of("EIO") == Some("4") => {
+            let token = bearer(&headers).or(of("access_token")).map(str::to_owned);
+            begin(&server, peer, &headers, (Dialect::SocketIo, token), upgrade).await
+        }
+        _ => Err(wrong(
+            "Socket.IO is served over WebSocket alone, to clients of version 3 and later: give io() the option \
+             transports: [\"websocket\"]",
+        )),
+    };
+    begun.unwrap_or_else(|refusal| {
+        let mut response = server.access.refuse(refusal);
+        // A page that asked by polling is to read why that is refused.
+        if let Ok(origin) = server.access.origin(&headers) {
+            allow_origin(response.headers_mut(), origin);
+        }
+        response
+    })
+}
+
+async fn begin(
+    server: &Arc<Server>,
+    peer: Peer,
+    headers: &HeaderMap,
+    (dialect, token): (Dialect, Option<String>),
+    upgrade: WebSocketUpgrade,
+) -> Result<Response, Refusal> {
+    server.access.origin(headers)?;
+    server.check_ready()?;
+    let admitted = server.access.enter(peer.address)?;
     let tracked = server.sockets.token();
-    upgrade
+    let server = Arc::clone(server);
+    let upgrade = upgrade
         .read_buffer_size(4 * 1024)
         .write_buffer_size(4 * 1024)
         .max_message_size(LARGEST)
-        .max_frame_size(LARGEST)
-        .on_upgrade(async move |socket| {
-            let connection = Connection::new(server, peer, socket, admitted);
-            Box::pin(connection.run(token)).await;
-            drop(tracked);
-        })
+        .max_frame_size(LARGEST);
+    Ok(upgrade.on_upgrade(async move |socket| {
+        let connection = Connection::new(server, peer, socket, admitted, (dialect, token));
+        Box::pin(connection.run()).await;
+        drop(tracked);
+    }))
 }
 
 struct Connection {
     server: Arc<Server>,
     peer: Peer,
     socket: WebSocket,
+    dialect: Dialect,
+    /// With which it connected.
+    token: Option<String>,
     subscriptions: HashMap<String, Subscription>,
     next_generation: u64,
     sender: mpsc::Sender<Out>,
@@ -104,7 +148,13 @@ struct Connection {
 }
 
 impl Connection {
-    fn new(server: Arc<Server>, peer: Peer, socket: WebSocket, admitted: Admitted) -> Self {
+    fn new(
+        server: Arc<Server>,
+        peer: Peer,
+        socket: WebSocket,
+        admitted: Admitted,
+        (dialect, token): (Dialect, Option<String>),
+    ) -> Self {
         let (sender, frames) = mpsc::channel(QUEUE);
         let now = Instant::now();
         Self {
@@ -112,6 +162,8 @@ impl Connection {
             server,
             peer,
             socket,
+            dialect,
+            token,
             subscriptions: HashMap::new(),
             next_generation: 0,
             sender,
@@ -124,10 +176,10 @@ impl Connection {
         }
     }
 
-    async fn run(mut self, token: Option<String>) {
+    async fn run(mut self) {
         let cut = self.peer.cut.clone();
         let close = tokio::select! {
-            close = self.serve(token) => close,
+            close = self.serve() => close,
             () = cut.cancelled() => Some((TOO_SLOW, SLOW)),
         };
         let Some((code, reason)) = close else { return };
@@ -136,13 +188,32 @@ impl Connection {
             code,
             reason: reason.into(),
         };
-        let _ = tokio::time::timeout(FAREWELL, self.socket.send(Message::Close(Some(frame)))).await;
+        let farewell = async {
+            let told = self.dialect.farewell(code == TOO_SLOW, reason);
+            if let Some(told) = told.filter(|_| self.grant.is_some()) {
+                self.send(told).await;
+            }
+            let _ = self.socket.send(Message::Close(Some(frame))).await;
+            // What it still sends is taken: otherwise the connection would be reset, and the reason lost with it.
+            while let Some(Ok(_)) = self.socket.recv().await {}
+        };
+        let _ = tokio::time::timeout(FAREWELL, farewell).await;
     }
 
     /// Until the client goes, which gives none, or has to.
-    async fn serve(&mut self, token: Option<String>) -> Option<Close> {
-        if let Err(close) = self.authenticate(token.as_deref(), false).await {
-            return Some(close);
+    async fn serve(&mut self) -> Option<Close> {
+        match self.dialect {
+            Dialect::Plain => {
+                let token = self.token.take();
+                if let Err(close) = self.authenticate(token.as_deref(), false).await {
+                    return Some(close);
+                }
+            }
+            Dialect::SocketIo => {
+                if !self.send(socketio::open()).await {
+                    return None;
+                }
+            }
         }
         let patience = Instant::now() + PATIENCE;
         let mut pings = tokio::time::interval_at(Instant::now() + PING, PING);
@@ -173,7 +244,13 @@ impl Connection {
                 },
                 _ = pings.tick() => match self.heard.elapsed() > SILENCE {
                     true => return None,
-                    false => self.socket.send(Message::Ping(axum::body::Bytes::new())).await.is_ok(),
+                    false => {
+                        let ping = match self.dialect {
+                            Dialect::Plain => Message::Ping(axum::body::Bytes::new()),
+                            Dialect::SocketIo => Message::text(socketio::PING_PACKET),
+                        };
+                        self.socket.send(ping).await.is_ok()
+                    }
                 },
             };
             if !sent {
@@ -196,7 +273,13 @@ impl Connection {
             return Err((TOO_MANY, "more than 100 frames a second; send fewer"));
         }
         let text = match message {
+            Message::Text(packet) if self.dialect == Dialect::SocketIo => {
+                return self.packet(&packet).await;
+            }
             Message::Text(text) => text,
+            Message::Binary(_) if self.dialect == Dialect::SocketIo => {
+                return self.packet("").await;
+            }
             Message::Binary(_) => {
                 return Ok(Some(message::error(None, 400, "frames are JSON text")));
             }
@@ -248,7 +331,8 @@ impl Connection {
             for id in ids {
                 let sentence =
                     "the new token allows something else; subscribe again from your last position";
-                self.send(message::unsubscribed(&id, Some(sentence))).await;
+                let told = message::unsubscribed(&id, Some(sentence));
+                self.send(self.dialect.frame("unsubscribed", told)).await;
             }
         }
         Ok(())
@@ -290,7 +374,7 @@ impl Connection {
         let cut = self.peer.cut.clone();
         let (own, position) = Subscription::begin(
             &self.server.parts,
-            (wanted.id.clone(), generation),
+            (self.dialect, wanted.id.clone(), generation),
             selection,
             position,
             cut,

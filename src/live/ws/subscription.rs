@@ -1,6 +1,6 @@
 //! One subscription of a WebSocket: a task that writes frames, until it is dropped.
 
-use super::message;
+use super::message::{self, Dialect};
 use crate::live::catch_up::CatchUps;
 use crate::live::feed::{Event, Feed, Told};
 use crate::live::position::Position;
@@ -44,7 +44,7 @@ impl Subscription {
     /// Begins it, and gives its position.
     pub fn begin(
         parts: &Arc<CatchUps>,
-        (id, generation): (String, u64),
+        (dialect, id, generation): (Dialect, String, u64),
         selection: Selection,
         from: Option<Position>,
         cut: CancellationToken,
@@ -54,6 +54,7 @@ impl Subscription {
         let position = feed.position();
         let quoted_id = serde_json::Value::from(id.as_str()).to_string();
         let writer = Writer {
+            dialect,
             id: id.into(),
             quoted_id,
             generation,
@@ -66,6 +67,7 @@ impl Subscription {
 }
 
 struct Writer {
+    dialect: Dialect,
     id: Arc<str>,
     quoted_id: String,
     generation: u64,
@@ -77,20 +79,18 @@ impl Writer {
     async fn write(&self, feed: &mut Feed) -> bool {
         let Ok(told) = tokio::time::timeout(KEEP_ALIVE, feed.next()).await else {
             return match feed.position() {
-                Some(position) => self.send(message::position(&self.id, &position)).await,
+                Some(position) => {
+                    self.send("position", message::position(&self.id, &position))
+                        .await
+                }
                 None => true,
             };
         };
         match told {
             Told::Batch(batch) => {
                 for entry in &batch.entries {
-                    let frame = message::event(
-                        &self.quoted_id,
-                        batch.id(entry),
-                        entry.is_leave,
-                        &batch.body(entry),
-                    );
-                    if !self.send(frame).await {
+                    let (id, body) = (batch.id(entry), batch.body(entry));
+                    if !self.event(id, entry.is_leave, &body).await {
                         return false;
                     }
                 }
@@ -98,16 +98,13 @@ impl Writer {
             }
             Told::Events(events) => {
                 for Event { id, is_leave, body } in &events {
-                    if !self
-                        .send(message::event(&self.quoted_id, id, *is_leave, body))
-                        .await
-                    {
+                    if !self.event(id, *is_leave, body).await {
                         return false;
                     }
                 }
                 true
             }
-            Told::Gap { from, to } => self.send(message::gap(&self.id, &from, &to)).await,
+            Told::Gap { from, to } => self.send("gap", message::gap(&self.id, &from, &to)).await,
             Told::Cut => {
                 let _ = self.sender.send(Out::Slow).await;
                 false
@@ -115,16 +112,18 @@ impl Writer {
         }
     }
 
-    async fn send(&self, frame: Utf8Bytes) -> bool {
-        let id = Arc::clone(&self.id);
-        let generation = self.generation;
-        self.sender
-            .send(Out::Frame {
-                id,
-                generation,
-                frame,
-            })
+    async fn event(&self, position: &str, is_leave: bool, body: &[u8]) -> bool {
+        let kind = if is_leave { "leave" } else { "change" };
+        self.send(kind, message::event(&self.quoted_id, position, kind, body))
             .await
-            .is_ok()
+    }
+
+    async fn send(&self, kind: &str, text: String) -> bool {
+        let out = Out::Frame {
+            id: Arc::clone(&self.id),
+            generation: self.generation,
+            frame: self.dialect.frame(kind, text),
+        };
+        self.sender.send(out).await.is_ok()
     }
 }
