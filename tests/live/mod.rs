@@ -1,7 +1,9 @@
 //! Live changes for browsers and services: who sees what, and that nobody misses anything.
 
+mod keys;
 mod resuming;
 mod serving;
+mod slow;
 mod socket;
 mod socketio;
 mod tokens;
@@ -57,7 +59,8 @@ impl Event {
 struct Client {
     lines: BufReader<TcpStream>,
     head: String,
-    /// The id of the last event, or of the last comment that moved it.
+    /// The id of the last event, or of the last comment that moved it. As browsers have it, not the id of one that has
+    /// not come to its end: who is cut off between id and end has not seen it.
     last_id: String,
 }
 
@@ -89,6 +92,7 @@ impl Client {
     /// Lines up to the next empty one; none at the end.
     async fn block(&mut self) -> Option<Event> {
         let mut event = Event::default();
+        let mut last_id = None;
         loop {
             let mut line = String::new();
             let read = tokio::time::timeout(PATIENCE, self.lines.read_line(&mut line)).await;
@@ -99,11 +103,14 @@ impl Client {
                 Some(("id", id)) => {
                     event.is_id_first = event.data.is_empty();
                     id.clone_into(&mut event.id);
-                    id.clone_into(&mut self.last_id);
+                    last_id = Some(id.to_owned());
                 }
                 Some(("event", name)) => name.clone_into(&mut event.name),
                 Some(("data", data)) => data.clone_into(&mut event.data),
-                _ if line == "\n" => return Some(event),
+                _ if line == "\n" => {
+                    self.last_id = last_id.unwrap_or_else(|| std::mem::take(&mut self.last_id));
+                    return Some(event);
+                }
                 _ => {}
             }
         }
@@ -127,6 +134,16 @@ impl Client {
         }
         events
     }
+}
+
+/// The status of `GET /live`.
+async fn status(addr: SocketAddr, query: &str, headers: &str) -> u16 {
+    let mut lines = BufReader::new(TcpStream::connect(addr).await.unwrap());
+    let request = format!("GET /live{query} HTTP/1.0\r\nhost: {addr}\r\n{headers}\r\n");
+    lines.write_all(request.as_bytes()).await.unwrap();
+    let mut first = String::new();
+    lines.read_line(&mut first).await.unwrap();
+    first.split(' ').nth(1).unwrap().parse().unwrap()
 }
 
 /// `GET /live` that is refused: the status, and the sentence.

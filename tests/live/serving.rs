@@ -198,53 +198,6 @@ async fn fields_that_are_excluded_are_shown_to_nobody() {
 }
 
 #[tokio::test]
-async fn one_who_reads_nothing_is_cut_and_goes_on_where_it_was() {
-    let (db, kafka) = (support::database().await, support::kafka().await);
-    let mut tailwater = serving(&db, kafka).start().await;
-    let addr = tailwater.live_addr().await;
-    let mut slow = Client::open(addr, "?collection=msgs", "").await;
-    let begin = slow.last_id.clone();
-    let text = "x".repeat(200_000);
-    let documents: Vec<_> = (0..150)
-        .map(|n| doc! {"_id": n, "n": n, "text": &text})
-        .collect();
-    for some in documents.chunks(50) {
-        db.documents("msgs").insert_many(some).await.unwrap();
-    }
-    eventually(PATIENCE, "it is cut", async || {
-        let clients = tailwater
-            .get("/metrics")
-            .await
-            .metric("tailwater_live_clients", &[]);
-        (clients == Some(0.0)).then_some(())
-    })
-    .await;
-    // What was on its way can still be read, and the rest by whoever comes back.
-    let mut seen = Vec::new();
-    while let Some(event) = slow.next().await {
-        if event.name.is_empty() {
-            seen.push(event.number());
-        }
-    }
-    let last = if seen.is_empty() {
-        begin
-    } else {
-        slow.last_id.clone()
-    };
-    assert!(seen.len() < 150);
-    let mut again = Client::open(
-        addr,
-        "?collection=msgs",
-        &format!("last-event-id: {last}\r\n"),
-    )
-    .await;
-    let rest = again.take(150 - seen.len()).await;
-    seen.extend(rest.iter().map(super::Event::number));
-    assert_eq!(seen, Vec::from_iter(0..150));
-    tailwater.stop().await;
-}
-
-#[tokio::test]
 async fn what_cannot_work_is_refused_at_the_start() {
     let (db, kafka) = (support::database().await, support::kafka().await);
     let open = serving(&db, kafka)
