@@ -60,6 +60,11 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// Over how long clients are told to leave at a stop, at most: they come back to other instances one after the other.
 const SPREAD: Duration = Duration::from_secs(5);
 
+/// How long a client waits for an instance that is starting.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Before that is looked at again.
+const BREATH: Duration = Duration::from_millis(100);
+
 /// What the answers are made from.
 #[derive(Debug)]
 struct Server {
@@ -228,6 +233,19 @@ impl Server {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "not ready: this instance is starting, stopping or waiting for Kafka; try again",
             )),
+        }
+    }
+
+    /// Waits until clients can be served: a browser that is refused while an instance starts would not come back.
+    async fn ready(&self) -> Result<(), Refusal> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match self.check_ready() {
+                Err(_) if Instant::now() < until && !self.stop.is_cancelled() => {
+                    tokio::time::sleep(BREATH).await;
+                }
+                checked => return checked,
+            }
         }
     }
 

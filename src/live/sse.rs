@@ -111,8 +111,8 @@ async fn stream(
         Some(text) => Some(Position::decode(text).map_err(|error| wrong(error.to_string()))?),
         None => None,
     };
-    server.check_ready()?;
     let admitted = server.access.enter(peer.address)?;
+    server.ready().await?;
     let mut feed = Feed::open(
         &server.parts,
         Arc::new(selection),

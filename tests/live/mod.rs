@@ -1,5 +1,6 @@
 //! Live changes for browsers and services: who sees what, and that nobody misses anything.
 
+mod browser;
 mod keys;
 mod resuming;
 mod serving;

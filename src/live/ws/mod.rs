@@ -111,8 +111,8 @@ async fn begin(
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, Refusal> {
     server.access.origin(headers)?;
-    server.check_ready()?;
     let admitted = server.access.enter(peer.address)?;
+    server.ready().await?;
     let tracked = server.sockets.token();
     let server = Arc::clone(server);
     let upgrade = upgrade
