@@ -2,17 +2,18 @@
 //   node client.mjs USER
 import { readFile, writeFile } from "node:fs/promises";
 
-const live = process.env.LIVE_URL ?? "http://localhost:3002/live";
+const application = process.env.APP_URL ?? "http://localhost:8080";
 const user = process.argv[2] ?? "ada";
 const kept = `position-${user.replace(/\W/g, "_")}`;
 let last = await readFile(kept, "utf8").catch(() => "");
 let wait = 1000;
 
 async function follow() {
-  const token = await (await fetch(`http://localhost:8080/token?for=notifications&user=${encodeURIComponent(user)}`)).text();
+  const { live, token } = await (await fetch(`${application}/token?for=notifications&user=${encodeURIComponent(user)}`)).json();
   const headers = { authorization: `Bearer ${token}`, ...(last && { "last-event-id": last }) };
   const response = await fetch(`${live}?collection=notifications`, { headers });
   if (!response.ok) throw new Error(`${response.status}: ${await response.text()}`);
+  console.error("connected");
   let buffer = "";
   for await (const chunk of response.body.pipeThrough(new TextDecoderStream())) {
     buffer += chunk;

@@ -7,14 +7,16 @@ import { MongoClient } from "mongodb";
 
 const secret = process.env.LIVE_JWT_SECRET;
 if (!secret) throw new Error("set LIVE_JWT_SECRET to what Tailwater has");
-const uri = process.env.MONGODB_URI ?? "mongodb://localhost:27017/?directConnection=true";
-const client = await new MongoClient(uri).connect();
-const db = client.db("dashboard");
+const live = process.env.LIVE_URL ?? "http://localhost:3002/live";
+const port = Number(process.env.PORT ?? 8080);
+// The database is the one that the URI names, as with Tailwater.
+const client = await new MongoClient(process.env.MONGODB_URI ?? "mongodb://localhost:27017/dashboard?directConnection=true").connect();
+const db = client.db();
 
 /** A token that shows one collection: of messages all, of notifications the user's own. Short-lived, since it travels in a URL. */
 function token(user, collection) {
   const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
-  const claims = { sub: user, exp: Math.floor(Date.now() / 1000) + 300, databases: ["dashboard"], collections: [collection] };
+  const claims = { sub: user, exp: Math.floor(Date.now() / 1000) + 300, databases: [db.databaseName], collections: [collection] };
   if (collection === "notifications") claims.where = { userId: "$sub" };
   const signed = `${part({ alg: "HS256", typ: "JWT" })}.${part(claims)}`;
   return `${signed}.${createHmac("sha256", secret).update(signed).digest("base64url")}`;
@@ -36,7 +38,8 @@ async function answer(request, response) {
   }
   if (request.method === "GET" && url.pathname === "/token") {
     const collection = url.searchParams.get("for") === "notifications" ? "notifications" : "messages";
-    return send(200, "text/plain", token(text(url.searchParams.get("user")), collection));
+    const allowed = { live, token: token(text(url.searchParams.get("user")), collection) };
+    return send(200, "application/json", JSON.stringify(allowed));
   }
   if (request.method === "POST" && url.pathname === "/messages") {
     const { room, user, message } = await body(request);
@@ -53,4 +56,4 @@ async function answer(request, response) {
 
 createServer((request, response) => {
   answer(request, response).catch((error) => response.writeHead(500).end(String(error)));
-}).listen(8080, "127.0.0.1", () => console.log("http://localhost:8080/chat.html, http://localhost:8080/bell.html?user=ada"));
+}).listen(port, "localhost", () => console.log(`http://localhost:${port}/chat.html, http://localhost:${port}/bell.html?user=ada`));

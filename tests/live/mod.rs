@@ -1,6 +1,7 @@
 //! Live changes for browsers and services: who sees what, and that nobody misses anything.
 
 mod browser;
+mod examples;
 mod keys;
 mod resuming;
 mod serving;
