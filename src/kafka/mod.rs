@@ -1,6 +1,7 @@
 //! What everyone needs to speak to Kafka: clients, rights, partitions, producing a record.
 
 pub mod authorized;
+pub mod bootstrap;
 pub mod client;
 pub mod events;
 pub mod partition;

@@ -35,6 +35,9 @@ pub struct Broker<'a> {
     pub nodeid: i32,
     #[serde(borrow)]
     pub state: Cow<'a, str>,
+    /// `configured` and `learned`; others stand for no broker of their own.
+    #[serde(borrow, default)]
+    pub source: Cow<'a, str>,
     /// Requests sent, and their bytes.
     #[serde(default)]
     pub tx: u64,
@@ -80,6 +83,11 @@ impl<'a> Statistics<'a> {
 }
 
 impl Broker<'_> {
+    /// Whether it stands for a broker, and not for whichever has a task at present.
+    pub fn is_real(&self) -> bool {
+        matches!(self.source.as_ref(), "configured" | "learned")
+    }
+
     /// Whether it is a broker with an open connection.
     pub fn is_up(&self) -> bool {
         self.nodeid >= 0 && self.state == "UP"

@@ -79,6 +79,8 @@ pub struct Reports {
     pub(super) pace: Arc<Pace>,
     pub(super) broken: AtomicBool,
     pub(super) is_transactional: bool,
+    /// The client has nobody to ask any more.
+    pub(super) knows_no_broker: AtomicBool,
     /// We drop what is left: the reports that say so are no faults.
     pub(super) is_dropping: AtomicBool,
     /// How many delivery reports have come, of whatever kind.
@@ -121,6 +123,8 @@ impl ClientContext for Reports {
         if let Some(statistics) = Statistics::read(report) {
             let is_connected = statistics.brokers.values().any(Broker::is_up);
             self.board.kafka_connected.set(is_connected);
+            let is_any = statistics.brokers.values().any(Broker::is_real);
+            self.knows_no_broker.store(!is_any, Ordering::Relaxed);
             self.board.metrics.kafka_client(&statistics);
         }
     }

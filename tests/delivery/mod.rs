@@ -3,6 +3,7 @@
 mod dead_letters;
 mod exactly_once;
 mod expired;
+mod fenced;
 mod long_keys;
 mod many_topics;
 mod memory;

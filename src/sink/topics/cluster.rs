@@ -104,16 +104,23 @@ pub(super) type Asked = BaseConsumer<Troubles>;
 
 /// The clients that topics are asked about and made through.
 pub struct Cluster {
-    consumer: Arc<Asked>,
-    admin: Arc<AdminClient<DefaultClientContext>>,
+    clients: Mutex<Clients>,
     troubles: Troubles,
-    brokers: String,
+    kafka: Kafka,
 }
+
+#[derive(Clone)]
+struct Clients {
+    consumer: Arc<Asked>,
+    admin: Arc<Admin>,
+}
+
+type Admin = AdminClient<DefaultClientContext>;
 
 impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cluster")
-            .field("brokers", &self.brokers)
+            .field("brokers", &self.kafka.brokers)
             .finish_non_exhaustive()
     }
 }
@@ -124,43 +131,58 @@ impl Cluster {
     /// # Errors
     /// [`Code::Config`](crate::error::Code::Config) when librdkafka refuses a property.
     pub fn new(kafka: &Kafka) -> Result<Self, Error> {
-        let failed = |error: KafkaError| client::error("setting up the Kafka client", &error);
         let troubles = Troubles::default();
-        // Log lines wait in the client's queue until somebody polls, which is seldom here and for
-        // the admin client never. What they would say, the callback and the answers say too. The
-        // property counts from the first moment, the level only once the client has been made.
-        let silent = |config: &mut ClientConfig| {
-            config.set("log_level", "0");
-            config.set_log_level(RDKafkaLogLevel::Emerg);
-        };
-        let mut consumer = client_config(kafka, Kind::Consumer);
-        consumer.remove("group.id");
-        silent(&mut consumer);
-        let mut admin = client_config(kafka, Kind::Admin);
-        silent(&mut admin);
         Ok(Self {
-            consumer: Arc::new(
-                consumer
-                    .create_with_context(troubles.clone())
-                    .map_err(failed)?,
-            ),
-            admin: Arc::new(admin.create().map_err(failed)?),
+            clients: Mutex::new(Clients::new(kafka, &troubles)?),
             troubles,
-            brokers: kafka.brokers.clone(),
+            kafka: kafka.clone(),
         })
     }
 
-    pub(super) fn admin(&self) -> Arc<AdminClient<DefaultClientContext>> {
-        Arc::clone(&self.admin)
+    fn clients(&self) -> Clients {
+        let clients = self.clients.lock();
+        clients.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What came of a question that was put through these clients.
+    pub(super) fn answered<T>(
+        &self,
+        asked: &Arc<Admin>,
+        answer: Result<T, KafkaError>,
+    ) -> Result<T, KafkaError> {
+        if let Err(error) = &answer
+            && client::code(error) == Code::SinkUnavailable
+        {
+            self.begin_anew(asked);
+        }
+        answer
+    }
+
+    /// Takes new clients in place of those that nobody answered: they may have forgotten every broker, as
+    /// [`bootstrap`](crate::kafka::bootstrap) says.
+    fn begin_anew(&self, unanswered: &Arc<Admin>) {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if !Arc::ptr_eq(&clients.admin, unanswered) {
+            return;
+        }
+        // What cannot be made is made at the next question.
+        if let Ok(new) = Clients::new(&self.kafka, &self.troubles) {
+            client::end_beside(std::mem::replace(&mut *clients, new));
+        }
+    }
+
+    pub(super) fn admin(&self) -> Arc<Admin> {
+        self.clients().admin
     }
 
     pub(super) fn brokers(&self) -> &str {
-        &self.brokers
+        &self.kafka.brokers
     }
 
     /// Waits until a broker has introduced itself; sooner when the log-in is refused.
     pub(super) async fn reach(&self, patience: Duration) -> Result<(), Unreachable> {
         let step = Duration::from_millis(250);
+        let asked = self.admin();
         let deadline = Instant::now() + patience;
         loop {
             let answered = self
@@ -174,6 +196,7 @@ impl Cluster {
             }
             let is_refused = self.troubles.with(|seen| seen.authentication.is_some());
             if is_refused || Instant::now() >= deadline {
+                self.begin_anew(&asked);
                 let timed_out = KafkaError::MetadataFetch(RDKafkaErrorCode::OperationTimedOut);
                 return Err(self.why(&timed_out));
             }
@@ -183,6 +206,7 @@ impl Cluster {
     /// Looks at one topic. Asking for a topic that does not exist does not create it.
     pub(super) async fn look(&self, name: &str) -> Result<State, KafkaError> {
         let name = name.to_owned();
+        let asked = self.admin();
         let state = self
             .blocking(move |consumer| {
                 let metadata = consumer.fetch_metadata(Some(&name), ANSWER_PATIENCE);
@@ -194,7 +218,8 @@ impl Cluster {
                 };
                 State::of(topic)
             })
-            .await??;
+            .await?;
+        let state = self.answered(&asked, state)?;
         // Whatever the client complained of before is over.
         self.troubles.with(|seen| *seen = Seen::default());
         Ok(state)
@@ -204,7 +229,8 @@ impl Cluster {
     /// this user may see.
     pub(super) async fn clashing(&self, name: &str) -> Result<Option<String>, KafkaError> {
         let name = name.to_owned();
-        self.blocking(move |consumer| {
+        let asked = self.admin();
+        let found = self.blocking(move |consumer| {
             let metadata = consumer.fetch_metadata(None, ANSWER_PATIENCE)?;
             let metric_name = name.replace('.', "_");
             let mut names = metadata.topics().iter().map(|topic| topic.name());
@@ -212,8 +238,8 @@ impl Cluster {
                 .find(|other| *other != name && other.replace('.', "_") == metric_name)
                 .map(str::to_owned);
             Ok(other)
-        })
-        .await?
+        });
+        self.answered(&asked, found.await?)
     }
 
     /// Makes a topic, or asks whether that would be allowed. The inner result is the broker's.
@@ -249,7 +275,7 @@ impl Cluster {
 
     /// An error with what the client has complained of meanwhile: the error alone says "timed out".
     pub(super) fn why(&self, error: &KafkaError) -> Unreachable {
-        let brokers = self.brokers.clone();
+        let brokers = self.kafka.brokers.clone();
         let seen = self.troubles.with(|seen| seen.clone());
         if let Some(reason) = seen.authentication {
             return Unreachable::Authentication { reason };
@@ -283,9 +309,35 @@ impl Cluster {
         &self,
         ask: impl FnOnce(&Asked) -> T + Send + 'static,
     ) -> Result<T, KafkaError> {
-        let consumer = Arc::clone(&self.consumer);
+        let consumer = self.clients().consumer;
         let asked = tasks::blocking("the topics", move || ask(&consumer)).await;
         asked.map_err(|_| KafkaError::Canceled)
+    }
+}
+
+impl Clients {
+    fn new(kafka: &Kafka, troubles: &Troubles) -> Result<Self, Error> {
+        let failed = |error: KafkaError| client::error("setting up the Kafka client", &error);
+        // Log lines wait in the client's queue until somebody polls, which is seldom here and for
+        // the admin client never. What they would say, the callback and the answers say too. The
+        // property counts from the first moment, the level only once the client has been made.
+        let silent = |config: &mut ClientConfig| {
+            config.set("log_level", "0");
+            config.set_log_level(RDKafkaLogLevel::Emerg);
+        };
+        let mut consumer = client_config(kafka, Kind::Consumer);
+        consumer.remove("group.id");
+        silent(&mut consumer);
+        let mut admin = client_config(kafka, Kind::Admin);
+        silent(&mut admin);
+        Ok(Self {
+            consumer: Arc::new(
+                consumer
+                    .create_with_context(troubles.clone())
+                    .map_err(failed)?,
+            ),
+            admin: Arc::new(admin.create().map_err(failed)?),
+        })
     }
 }
 

@@ -49,7 +49,9 @@ impl Cluster {
             .request_timeout(Some(ANSWER_PATIENCE))
             .operation_timeout(Some(ANSWER_PATIENCE))
             .validate_only(creation == Creation::Trial);
-        let answers = self.admin().create_topics(&topics, &options).await?;
+        let admin = self.admin();
+        let answers = admin.create_topics(&topics, &options).await;
+        let answers = self.answered(&admin, answers)?;
         let mut refused: HashMap<String, RDKafkaErrorCode> =
             answers.into_iter().filter_map(Result::err).collect();
         let result = |name: &&str| refused.remove(*name).map_or(Ok(()), Err);
