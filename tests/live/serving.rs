@@ -1,9 +1,10 @@
 //! What clients are shown, and what is refused.
 
 use super::{Client, alone, filtered, refused, room, serving};
-use crate::support::{self, PATIENCE, Setup, eventually};
+use crate::support::{self, Direction, Kafka, PATIENCE, Setup, eventually, http};
 use bson::doc;
 use serde_json::json;
+use std::net::SocketAddr;
 
 #[tokio::test]
 async fn a_room_a_document_and_a_collection_are_shown_as_they_change() {
@@ -158,6 +159,29 @@ async fn what_cannot_be_answered_is_refused_with_a_sentence() {
     .await;
     Client::open(addr, "", "").await;
     assert_eq!(live.get("/health/ready").await.status, 200);
+    live.stop().await;
+}
+
+#[tokio::test]
+async fn one_who_comes_while_an_instance_starts_is_served_once_it_is_ready() {
+    let db = support::database().await;
+    let (kafka, proxy) = Kafka::behind_proxy(&[]).await;
+    proxy.stall(Direction::Both);
+    let mut live = alone(&db, &kafka)
+        .env("KAFKA_BROKERS", proxy.addr())
+        .spawn();
+    let line = live.wait_for_log("live changes are served addr=").await;
+    let addr: SocketAddr = line.rsplit_once("addr=").unwrap().1.trim().parse().unwrap();
+    assert_eq!(http::get(addr, "/health").await.unwrap().status, 503);
+    let coming = tokio::spawn(Client::open(addr, "", ""));
+    eventually(PATIENCE, "it waits", async || {
+        let page = live.get("/metrics").await;
+        (page.metric("tailwater_live_clients", &[]) == Some(1.0)).then_some(())
+    })
+    .await;
+    proxy.heal();
+    // It is not refused.
+    coming.await.unwrap();
     live.stop().await;
 }
 
