@@ -1,10 +1,8 @@
 //! `EventSource` itself, in a real Chromium: what it is told over cuts and restarts, by its own means alone.
 
-use super::{alone, filtered, serving};
-use crate::support::{self, Chromium, Proxy, free_port};
-use bson::doc;
+use super::{behind_proxy, filtered, serving, write_to_rooms};
+use crate::support::{self, Chromium};
 use serde_json::{Value, json};
-use std::net::{Ipv4Addr, SocketAddr};
 
 /// Keeps the position and the number of each event, and what else happens.
 const FOLLOW: &str = "
@@ -22,11 +20,7 @@ const FOLLOW: &str = "
 async fn an_event_source_gets_every_event_once_over_cuts_and_restarts() {
     let (db, kafka) = (support::database().await, support::kafka().await);
     let tailwater = serving(&db, kafka).start().await;
-    let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-    let setup = alone(&db, kafka).env("LIVE_ADDR", addr);
-    let mut live = setup.spawn();
-    live.live_addr().await;
-    let proxy = Proxy::to(addr).await;
+    let (setup, live, proxy) = behind_proxy(&db, kafka).await;
     // A page of the same origin.
     let page = Chromium::open(&format!("http://{}/health", proxy.addr()), (400, 300)).await;
     let query = format!("/live{}", filtered(&json!({"room": "r1"})));
@@ -35,17 +29,8 @@ async fn an_event_source_gets_every_event_once_over_cuts_and_restarts() {
     page.until("told.opened === 1").await;
 
     let messages = db.documents("msgs");
-    let write = async |numbers: std::ops::Range<i32>| {
-        for n in numbers {
-            for room in ["r1", "r2"] {
-                messages
-                    .insert_one(doc! {"room": room, "n": n})
-                    .await
-                    .unwrap();
-            }
-        }
-    };
-    let read = async |count: i32| {
+    let write = async |numbers| write_to_rooms(&messages, numbers).await;
+    let read = async |count: i64| {
         page.until(&format!("seen.length >= {count}")).await;
     };
     // Cut off while it reads.

@@ -10,12 +10,15 @@ mod socket;
 mod socketio;
 mod tokens;
 
-use crate::support::{Database, Kafka, PATIENCE, Setup, Tailwater, http};
+use crate::support::{Database, Kafka, PATIENCE, Proxy, Setup, Tailwater, free_port, http};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bson::{Document, doc};
+use mongodb::Collection;
 use ring::hmac;
 use serde_json::{Value, json};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::Range;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
@@ -34,6 +37,25 @@ fn alone(db: &Database, kafka: &Kafka) -> Setup {
         .env("KAFKA_DB_CHANGES_TOPIC", db.topic("changes"))
         .env("LIVE_ADDR", "127.0.0.1:0")
         .args(&["live"])
+}
+
+/// A server as [`alone`], how to start it again at the same address, and a proxy before it.
+async fn behind_proxy(db: &Database, kafka: &Kafka) -> (Setup, Tailwater, Proxy) {
+    let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+    let setup = alone(db, kafka).env("LIVE_ADDR", addr);
+    let mut live = setup.spawn();
+    live.live_addr().await;
+    (setup, live, Proxy::to(addr).await)
+}
+
+/// Writes messages into two rooms by turns; `n` counts within a room.
+async fn write_to_rooms(messages: &Collection<Document>, numbers: Range<i64>) {
+    for n in numbers {
+        for room in ["r1", "r2"] {
+            let message = doc! {"room": room, "n": n};
+            messages.insert_one(message).await.unwrap();
+        }
+    }
 }
 
 /// One event of a stream.

@@ -1,24 +1,15 @@
 //! Clients that are killed, cut off and come back: each event of their filter, exactly once by its position.
 
-use super::{Client, alone, room, serving};
+use super::{Client, alone, room, serving, write_to_rooms};
 use crate::support::{self, Database, Random, Tailwater};
 use bson::doc;
 use std::net::SocketAddr;
 use tokio::task::JoinHandle;
 
-/// Writes messages into two rooms by turns; `n` counts within a room.
+/// Writes to the rooms beside what the test does.
 fn write(db: &Database, count: i64) -> JoinHandle<()> {
     let messages = db.documents("msgs");
-    tokio::spawn(async move {
-        for n in 0..count {
-            for room in ["r1", "r2"] {
-                messages
-                    .insert_one(doc! {"room": room, "n": n})
-                    .await
-                    .unwrap();
-            }
-        }
-    })
+    tokio::spawn(async move { write_to_rooms(&messages, 0..count).await })
 }
 
 /// Reads all of a room, coming back again and again to one of the addresses; the numbers in the order they came.

@@ -1,11 +1,10 @@
 //! Socket.IO: its own client, as front ends have it, and its packets where that client would not send them.
 
-use super::{alone, serving, token};
-use crate::support::{self, Node, PATIENCE, Process, Proxy, eventually, free_port, http};
-use bson::doc;
+use super::{alone, behind_proxy, serving, token, write_to_rooms};
+use crate::support::{self, Node, PATIENCE, Process, eventually, http};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{self, Message, client::IntoClientRequest};
@@ -35,27 +34,14 @@ async fn wait_for(program: &Process, kind: &str, times: usize) -> Value {
 async fn a_front_end_gets_every_change_of_its_room_once_over_a_cut_and_a_restart() {
     let (db, kafka) = (support::database().await, support::kafka().await);
     let tailwater = serving(&db, kafka).start().await;
-    let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-    let setup = alone(&db, kafka).env("LIVE_ADDR", addr);
-    let mut live = setup.spawn();
-    live.live_addr().await;
-    let proxy = Proxy::to(addr).await;
+    let (setup, live, proxy) = behind_proxy(&db, kafka).await;
     let room = json!({"id": "room", "collection": "msgs", "where": {"room": "r1"}}).to_string();
     let url = format!("http://{}", proxy.addr());
     let program = Node::with("tests/live/node").start(&["socketio.mjs", &url, &room], &[]);
     assert_eq!(wait_for(&program, "joined", 1).await["status"], "ok");
 
     let messages = db.documents("msgs");
-    let write = async |numbers: std::ops::Range<i32>| {
-        for n in numbers {
-            for room in ["r1", "r2"] {
-                messages
-                    .insert_one(doc! {"room": room, "n": n})
-                    .await
-                    .unwrap();
-            }
-        }
-    };
+    let write = async |numbers| write_to_rooms(&messages, numbers).await;
     write(0..20).await;
     wait_for(&program, "change", 20).await;
     proxy.drop_connections();
