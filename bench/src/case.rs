@@ -46,6 +46,7 @@ pub fn drain(settings: &Settings) -> Vec<Case> {
         name = format!("{} % updates", settings.updates);
     }
     let mut subjects = vec![Subject::Raw, Subject::RawProduce, tailwater()];
+    subjects.extend(Variant::beside(settings));
     if settings.peers.is_some() {
         subjects.extend(Connector::ALL.map(Subject::Peer));
     }

@@ -123,6 +123,27 @@ impl Broker {
     }
 }
 
+/// Reads a topic from `from` on, until `each` says that it is enough or nothing has come for ten seconds. Blocks.
+///
+/// # Errors
+/// The broker's.
+pub fn read(broker: &str, topic: &str, from: u64, mut each: impl FnMut(&[u8]) -> bool) -> Fallible {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", broker)
+        .set("group.id", "bench-latency")
+        .set("enable.auto.commit", "false")
+        .create()?;
+    let mut partitions = TopicPartitionList::new();
+    partitions.add_partition_offset(topic, 0, Offset::Offset(i64::try_from(from)?))?;
+    consumer.assign(&partitions)?;
+    while let Some(message) = consumer.poll(PATIENCE) {
+        if !each(message?.payload().unwrap_or_default()) {
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// Reads a topic from `from` on and notes when each probe arrives first, until `count` of them did or
 /// nothing has come for ten seconds. Blocks.
 ///
@@ -134,30 +155,18 @@ pub fn arrivals(
     from: u64,
     count: u64,
 ) -> Fallible<Vec<Option<Instant>>> {
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", broker)
-        .set("group.id", "bench-latency")
-        .set("enable.auto.commit", "false")
-        .create()?;
-    let mut partitions = TopicPartitionList::new();
-    partitions.add_partition_offset(topic, 0, Offset::Offset(i64::try_from(from)?))?;
-    consumer.assign(&partitions)?;
     let mut arrived = vec![None; usize::try_from(count)?];
     let mut missing = count;
-    while missing > 0 {
-        let Some(message) = consumer.poll(PATIENCE) else {
-            break;
-        };
+    read(broker, topic, from, |value| {
         let now = Instant::now();
-        let message = message?;
-        let probe = message.payload().and_then(probe);
-        if let Some(slot) = probe.and_then(|n| arrived.get_mut(n))
+        if let Some(slot) = probe(value).and_then(|n| arrived.get_mut(n))
             && slot.is_none()
         {
             *slot = Some(now);
             missing -= 1;
         }
-    }
+        missing > 0
+    })?;
     Ok(arrived)
 }
 

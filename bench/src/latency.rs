@@ -43,6 +43,7 @@ pub async fn run(settings: &Settings) -> Fallible {
     };
     let mut results = Results::open(&settings.folder)?;
     let mut subjects = vec![Subject::RawProduce, Subject::Tailwater(Variant::default())];
+    subjects.extend(Variant::beside(settings));
     if settings.peers.is_some() {
         subjects.extend(Connector::ALL.map(Subject::Peer));
     }

@@ -2,10 +2,11 @@
 //! rate of inserts. How long is a change on its way to a client, and what does a client cost?
 //!
 //! Each document says when it was sent. Of the clients some look at that, and the others only read: in one process with
-//! them, looking at everything would be what is measured.
+//! them, looking at everything would be what is measured. A consumer looks when each document is in Kafka: beside clients, and
+//! without any, which is how much they slow the bridge down.
 
 use crate::error::Fallible;
-use crate::kafka::Broker;
+use crate::kafka::{self, Broker};
 use crate::process::Measured;
 use crate::record::{Results, Run, value};
 use crate::servers::Servers;
@@ -14,6 +15,8 @@ use crate::subject::{self, Subject, Variant};
 use bson::doc;
 use mongodb::Client;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::cell::RefCell;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,13 +32,30 @@ const LOOKING: usize = 50;
 /// Before anything is counted.
 const WARM_UP: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Before the time at which a document was sent, in microseconds.
+const SENT_AT: &[u8] = b"\"sentAt\":";
 
-/// What the clients have seen.
+/// What the clients have seen, or the consumer.
 #[derive(Default)]
 struct Seen {
     is_counting: AtomicBool,
     bytes: AtomicU64,
     millis: Mutex<Vec<f64>>,
+}
+
+impl Seen {
+    /// Notes how old the documents in a text are.
+    fn look(&self, text: &[u8]) {
+        let now = micros();
+        let mut millis = self.millis.lock().unwrap_or_else(PoisonError::into_inner);
+        for at in memchr::memmem::find_iter(text, SENT_AT) {
+            let digits = text[at + SENT_AT.len()..]
+                .iter()
+                .take_while(|byte| byte.is_ascii_digit());
+            let sent = digits.fold(0_u64, |number, digit| number * 10 + u64::from(digit - b'0'));
+            millis.push(now.saturating_sub(sent) as f64 / 1e3);
+        }
+    }
 }
 
 /// # Errors
@@ -52,10 +72,10 @@ pub async fn run(settings: &Settings) -> Fallible {
     let mut results = Results::open(&settings.folder)?;
     let subject = Subject::Tailwater(Variant::default());
     results.setting(&subject.name(), subject.settings(settings))?;
-    let counts: &[usize] = if settings.short {
-        &[100, 1_000]
-    } else {
-        &[100, 1_000, 10_000]
+    let counts: &[usize] = match settings.clients.as_slice() {
+        [] if settings.short => &[0, 100, 1_000],
+        [] => &[0, 100, 1_000, 10_000],
+        asked => asked,
     };
     for count in counts {
         for run in turn(settings, *count).await? {
@@ -65,7 +85,7 @@ pub async fn run(settings: &Settings) -> Fallible {
     Ok(())
 }
 
-async fn turn(settings: &Settings, count: usize) -> Fallible<[Run; 2]> {
+async fn turn(settings: &Settings, count: usize) -> Fallible<Vec<Run>> {
     let client = Client::with_uri_str(&settings.mongodb_uri).await?;
     let broker = Broker::new(&settings.kafka_brokers)?;
     let topic = format!("live.{}", subject::unique());
@@ -81,6 +101,7 @@ async fn turn(settings: &Settings, count: usize) -> Fallible<[Run; 2]> {
     let before = running.usage()?.rss;
 
     let (rooms, whole) = (Arc::new(Seen::default()), Arc::new(Seen::default()));
+    let bridge = Arc::new(Seen::default());
     let mut clients = JoinSet::new();
     for n in 0..count {
         let is_looking = n / 2 < LOOKING;
@@ -97,6 +118,20 @@ async fn turn(settings: &Settings, count: usize) -> Fallible<[Run; 2]> {
     tokio::time::sleep(Duration::from_secs(3)).await;
     let at_rest = running.usage()?.rss;
 
+    let is_over = Arc::new(AtomicBool::new(false));
+    let reading = {
+        let (address, topic, from) = (broker.address.clone(), topic.clone(), broker.end(&topic)?);
+        let (seen, is_over) = (Arc::clone(&bridge), Arc::clone(&is_over));
+        tokio::task::spawn_blocking(move || {
+            kafka::read(&address, &topic, from, |value| {
+                if seen.is_counting.load(Ordering::Relaxed) {
+                    seen.look(value);
+                }
+                !is_over.load(Ordering::Relaxed)
+            })
+        })
+    };
+
     let seconds = settings.seconds(1.0, 0.2);
     let rate = settings.rate;
     let writing = {
@@ -108,11 +143,11 @@ async fn turn(settings: &Settings, count: usize) -> Fallible<[Run; 2]> {
     tokio::time::sleep(WARM_UP).await;
     let servers = Servers::of_environment();
     let (began, used) = (servers.now()?, running.usage()?.cpu);
-    for seen in [&rooms, &whole] {
+    for seen in [&rooms, &whole, &bridge] {
         seen.is_counting.store(true, Ordering::Relaxed);
     }
     tokio::time::sleep(Duration::from_secs(seconds)).await;
-    for seen in [&rooms, &whole] {
+    for seen in [&rooms, &whole, &bridge] {
         seen.is_counting.store(false, Ordering::Relaxed);
     }
     let (ended, usage) = (servers.now()?, running.usage()?);
@@ -123,6 +158,8 @@ async fn turn(settings: &Settings, count: usize) -> Fallible<[Run; 2]> {
         ended??;
         cut += 1;
     }
+    is_over.store(true, Ordering::Relaxed);
+    reading.await??;
     clients.shutdown().await;
     running.stop().await?;
     let of = |half: &str, seen: &Seen| {
@@ -154,14 +191,16 @@ async fn turn(settings: &Settings, count: usize) -> Fallible<[Run; 2]> {
             millis.len(),
             at(0.5),
             at(0.99),
-            (at_rest.saturating_sub(before)) as f64 / 1024.0 / count as f64,
+            (at_rest.saturating_sub(before)) as f64 / 1024.0 / count.max(1) as f64,
         );
         run
     };
-    Ok([
-        of("a room of its own", &rooms),
-        of("the whole collection", &whole),
-    ])
+    let mut runs = vec![of("the bridge", &bridge)];
+    if count > 0 {
+        runs.push(of("a room of its own", &rooms));
+        runs.push(of("the whole collection", &whole));
+    }
+    Ok(runs)
 }
 
 /// Where it serves, once it does.
@@ -211,14 +250,27 @@ async fn connect(addr: SocketAddr, query: &str) -> Fallible<TcpStream> {
 }
 
 /// Reads until the connection ends.
-async fn listen(mut stream: TcpStream, seen: Arc<Seen>, is_looking: bool) -> Fallible {
-    let mut buffer = vec![0; 16 * 1024];
+async fn listen(stream: TcpStream, seen: Arc<Seen>, is_looking: bool) -> Fallible {
+    thread_local! {
+        // One for all clients of a thread: so many of them would not stay in the processor's cache.
+        static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; 64 * 1024]);
+    }
     let mut rest: Vec<u8> = Vec::new();
     loop {
-        let read = stream.read(&mut buffer).await?;
-        if read == 0 {
-            return Ok(());
-        }
+        stream.readable().await?;
+        let took = BUFFER.with_borrow_mut(|buffer| {
+            let read = stream.try_read(buffer)?;
+            if is_looking && seen.is_counting.load(Ordering::Relaxed) {
+                rest.extend_from_slice(&buffer[..read]);
+            }
+            Ok::<_, io::Error>(read)
+        });
+        let read = match took {
+            Ok(0) => return Ok(()),
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            Err(error) => return Err(error.into()),
+        };
         if !seen.is_counting.load(Ordering::Relaxed) {
             rest.clear();
             continue;
@@ -227,18 +279,8 @@ async fn listen(mut stream: TcpStream, seen: Arc<Seen>, is_looking: bool) -> Fal
         if !is_looking {
             continue;
         }
-        let now = micros();
-        rest.extend_from_slice(&buffer[..read]);
         let whole = memchr::memrchr(b'\n', &rest).map_or(0, |at| at + 1);
-        let mut millis = seen.millis.lock().unwrap_or_else(PoisonError::into_inner);
-        for at in memchr::memmem::find_iter(&rest[..whole], b"\"sentAt\":") {
-            let digits = rest[at + 9..]
-                .iter()
-                .take_while(|byte| byte.is_ascii_digit());
-            let sent = digits.fold(0_u64, |number, digit| number * 10 + u64::from(digit - b'0'));
-            millis.push(now.saturating_sub(sent) as f64 / 1e3);
-        }
-        drop(millis);
+        seen.look(&rest[..whole]);
         rest.drain(..whole);
     }
 }

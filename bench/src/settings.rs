@@ -8,6 +8,9 @@ pub struct Settings {
     /// The binary to measure.
     #[arg(long, default_value = "target/release/tailwater")]
     pub tailwater: PathBuf,
+    /// Another build, which takes turns with the first in `drain` and `latency`, as NAME=PATH.
+    #[arg(long, value_name = "NAME=PATH", value_parser = variable)]
+    pub beside: Vec<(String, String)>,
     /// The folder of `scripts/bench install` with the connectors; without it they are left out.
     #[arg(long)]
     pub peers: Option<PathBuf>,
@@ -35,6 +38,9 @@ pub struct Settings {
     /// How long `steady` goes on, and Kafka stands still in `memory`, instead of their own times.
     #[arg(long)]
     pub minutes: Option<f64>,
+    /// Numbers of clients of live changes, separated by commas, instead of the measurement's own.
+    #[arg(long, value_delimiter = ',')]
+    pub clients: Vec<usize>,
     /// Numbers of partitions, separated by commas, instead of the measurement's own.
     #[arg(long, value_delimiter = ',')]
     pub partitions: Vec<i32>,
@@ -76,6 +82,6 @@ impl Settings {
 
 fn variable(text: &str) -> Result<(String, String), String> {
     let parts = text.split_once('=');
-    let (name, value) = parts.ok_or("--set wants NAME=VALUE")?;
+    let (name, value) = parts.ok_or("it has no `=`")?;
     Ok((name.to_owned(), value.to_owned()))
 }

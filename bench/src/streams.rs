@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 const MODE: &str = "streams";
 const PATIENCE: Duration = Duration::from_secs(180);
 /// After the start, before it is at rest.
-const SETTLING: Duration = Duration::from_secs(15);
+const SETTLING: Duration = Duration::from_secs(30);
 
 /// # Errors
 /// What went wrong with a server or the subject.

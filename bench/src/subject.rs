@@ -11,6 +11,7 @@ use crate::settings::Settings;
 use bson::doc;
 use mongodb::Client;
 use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -34,6 +35,8 @@ pub struct Variant {
     pub variables: Vec<(String, String)>,
     /// With metrics, asked for so often.
     pub scrape: Option<Duration>,
+    /// Another build than the one of the settings.
+    pub binary: Option<PathBuf>,
 }
 
 impl Default for Variant {
@@ -49,7 +52,18 @@ impl Variant {
             name: name.to_owned(),
             variables: variables.iter().map(owned).collect(),
             scrape: None,
+            binary: None,
         }
+    }
+
+    /// The builds that take turns with the first.
+    pub fn beside(settings: &Settings) -> impl Iterator<Item = Subject> {
+        settings.beside.iter().map(|(name, path)| {
+            Subject::Tailwater(Self {
+                binary: Some(path.into()),
+                ..Self::with(&format!("Tailwater, {name}"), &[])
+            })
+        })
     }
 }
 
@@ -158,7 +172,8 @@ pub fn tailwater(
     start_at: &str,
     variant: &Variant,
 ) -> Fallible<Measured> {
-    let mut command = Command::new(std::fs::canonicalize(&settings.tailwater)?);
+    let binary = variant.binary.as_ref().unwrap_or(&settings.tailwater);
+    let mut command = Command::new(std::fs::canonicalize(binary)?);
     command
         .env("MONGODB_DATABASE", database)
         .envs(tailwater_variables(settings, topic, start_at, variant))

@@ -65,6 +65,25 @@ pub const SECTIONS: &[Section] = &[
         charts: &[],
     },
     Section {
+        mode: "live",
+        title: "Live changes",
+        text: "Clients beside the bridge in one process, half of them in rooms of one, half on the whole collection. Latency \
+               in ms from just before an insert is sent to its arrival at a client, or at a consumer (the bridge).",
+        columns: &[
+            column("p50", v::P50, 1),
+            column("p90", v::P90, 1),
+            column("p99", v::P99, 1),
+            column("highest", v::HIGHEST, 0),
+            column("MB/s", v::MB_RATE, 1),
+            column("RSS without clients, MB", v::RSS_BEFORE_MB, 0),
+            column("with clients at rest", v::RSS_MB, 0),
+            column("at the end", v::RSS_AFTER_MB, 0),
+            column("cut", v::LOST, 0),
+        ],
+        bounds: true,
+        charts: &[],
+    },
+    Section {
         mode: "latency",
         title: "Latency at a steady rate",
         text: "From just before an insert is sent to its arrival at a consumer, in ms, after a warm-up of five seconds. \
