@@ -1,6 +1,7 @@
 //! What every Kafka client of Tailwater has in common: brokers, security, the user's properties,
 //! logging through `tracing`, and which of our codes an error of Kafka means.
 
+use super::bootstrap::{Known, KnowsBrokers};
 use super::produce;
 use crate::config::{Kafka, SecurityProtocol};
 use crate::error::{Code, Error};
@@ -239,24 +240,40 @@ pub const fn poll_wait(millis: u64) -> Duration {
 /// How long a producer's connection is helped along.
 pub const SETTLING: Duration = Duration::from_secs(1);
 
-/// A client context that only logs, within the span of whoever made it. Contexts that do more call [`log`] and
-/// [`log_error`].
+/// A client context that only logs, within the span of whoever made it, and takes note of the brokers. Contexts that do
+/// more call [`log`] and [`log_error`].
 #[derive(Debug, Clone)]
-pub struct Logging(tracing::Span);
+pub struct Logging {
+    span: tracing::Span,
+    known: Known,
+}
 
 impl Default for Logging {
     fn default() -> Self {
-        Self(tracing::Span::current())
+        Self {
+            span: tracing::Span::current(),
+            known: Known::default(),
+        }
     }
 }
 
 impl ClientContext for Logging {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.0.in_scope(|| log(level, facility, message));
+        self.span.in_scope(|| log(level, facility, message));
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.0.in_scope(|| log_error(&error, reason));
+        self.span.in_scope(|| log_error(&error, reason));
+    }
+
+    fn stats_raw(&self, report: &[u8]) {
+        self.known.note_report(report);
+    }
+}
+
+impl KnowsBrokers for Logging {
+    fn known(&self) -> &Known {
+        &self.known
     }
 }
 

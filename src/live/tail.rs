@@ -6,6 +6,7 @@ use super::merge::{self, Merge};
 use super::position::Place;
 use super::topics::Found;
 use crate::error::{Code, Error};
+use crate::kafka::bootstrap;
 use crate::kafka::client::{self, Logging};
 use crate::log::event_id;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -72,6 +73,7 @@ impl<'a> Tail<'a> {
     /// Takes up the topics that are there, with what was written to them last.
     fn begin(parts: &'a CatchUps, done: &CancellationToken) -> Result<Self, Error> {
         let mut config = merge::configuration(&parts.kafka);
+        bootstrap::watch(&mut config);
         config
             .set("fetch.wait.max.ms", "250")
             .set("fetch.min.bytes", "1");
@@ -164,7 +166,9 @@ impl<'a> Tail<'a> {
                 true => gather.saturating_sub(flushed.elapsed()),
                 false => client::poll_wait(200),
             };
-            match consumer.poll(wait) {
+            let polled = consumer.poll(wait);
+            bootstrap::keep(consumer.client(), &self.parts.kafka.brokers);
+            match polled {
                 Some(Ok(message)) => is_pending |= self.take(&message),
                 Some(Err(error)) => judge(&error)?,
                 None => {}

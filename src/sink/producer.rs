@@ -10,7 +10,7 @@ pub use super::reports::{Faults, Ticket};
 use crate::config::Kafka;
 use crate::error::{Code, Error};
 use crate::flow::tracker::Tracker;
-use crate::kafka::bootstrap;
+use crate::kafka::bootstrap::{self, Known};
 use crate::kafka::client::{self, Kind};
 use crate::kafka::events::Events;
 use crate::kafka::produce::{self, Record};
@@ -129,7 +129,7 @@ impl Producer {
             pace: Arc::clone(&pace),
             broken: AtomicBool::new(false),
             is_transactional: transaction.is_some(),
-            knows_no_broker: AtomicBool::new(false),
+            known: Known::default(),
             is_dropping: AtomicBool::new(false),
             reported: AtomicU64::new(0),
             faults: Mutex::default(),
@@ -161,10 +161,7 @@ impl Producer {
                             std::thread::park();
                         } else {
                             inner.poll(Duration::ZERO);
-                            let knows_none = &inner.context().knows_no_broker;
-                            if knows_none.swap(false, Ordering::Relaxed) {
-                                bootstrap::again(inner.client(), &brokers);
-                            }
+                            bootstrap::keep(inner.client(), &brokers);
                         }
                     }
                 })

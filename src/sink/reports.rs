@@ -4,6 +4,7 @@ use super::prompt::Pace;
 use crate::change::position::Seq;
 use crate::flow::tracker::Tracker;
 use crate::flow::watermark::EntryId;
+use crate::kafka::bootstrap::{Known, KnowsBrokers};
 use crate::kafka::client;
 use crate::metrics::statistics::{Broker, Statistics};
 use crate::route::TargetId;
@@ -79,8 +80,7 @@ pub struct Reports {
     pub(super) pace: Arc<Pace>,
     pub(super) broken: AtomicBool,
     pub(super) is_transactional: bool,
-    /// The client has nobody to ask any more.
-    pub(super) knows_no_broker: AtomicBool,
+    pub(super) known: Known,
     /// We drop what is left: the reports that say so are no faults.
     pub(super) is_dropping: AtomicBool,
     /// How many delivery reports have come, of whatever kind.
@@ -123,8 +123,7 @@ impl ClientContext for Reports {
         if let Some(statistics) = Statistics::read(report) {
             let is_connected = statistics.brokers.values().any(Broker::is_up);
             self.board.kafka_connected.set(is_connected);
-            let is_any = statistics.brokers.values().any(Broker::is_real);
-            self.knows_no_broker.store(!is_any, Ordering::Relaxed);
+            self.known.note(&statistics);
             self.board.metrics.kafka_client(&statistics);
         }
     }
@@ -141,6 +140,12 @@ impl ClientContext for Reports {
         }
         self.board.sink_error.set(client::describe(&error));
         client::log_error(&error, reason);
+    }
+}
+
+impl KnowsBrokers for Reports {
+    fn known(&self) -> &Known {
+        &self.known
     }
 }
 

@@ -2,7 +2,9 @@
 
 use super::alike::{self, Freezable, Scene as _};
 use super::{Instance, Journal, spread};
-use crate::support::{Kafka, Operation, PATIENCE, Record, Resource, eventually, kafka, unique};
+use crate::support::{
+    FENCED, Kafka, Operation, PATIENCE, Record, Resource, eventually, kafka, unique,
+};
 use std::time::Duration;
 use tailwater::config::{Config, Kafka as Settled, Sasl, Secret, SecurityProtocol};
 use tailwater::coordination::{Coordination, GroupSettings, Settings};
@@ -388,4 +390,27 @@ async fn a_user_without_rights_is_told_which_are_missing() {
         spread(&[&one], &[1]).await;
         one.stop().await;
     }
+}
+
+/// Clients forget the brokers that a reply does not name: the group's and the registry's must find them again.
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_agree_after_the_cluster_has_named_no_broker() {
+    let kafka = Kafka::dedicated(FENCED).await;
+    let mut scene = Scene::on(&kafka);
+    scene.settings.session = Duration::from_secs(20);
+    let often = ("topic.metadata.refresh.interval.ms", "500");
+    let properties = &mut scene.settings.kafka.properties;
+    properties.push((often.0.to_owned(), often.1.to_owned()));
+    let one = scene.start("one", &["a", "b"]).await;
+    spread(&[&one], &[2]).await;
+    for _ in 0..2 {
+        kafka.until_fenced().await;
+        eventually(PATIENCE, "a broker is named again", async || {
+            kafka.names_brokers().await.then_some(())
+        })
+        .await;
+    }
+    let two = scene.start("two", &["a", "b"]).await;
+    spread(&[&one, &two], &[1, 1]).await;
+    scene.journal.assert_one_at_a_time();
 }

@@ -1,14 +1,7 @@
 //! A cluster that names no broker for a while: every one of them is fenced, as after an outage of the controllers.
 
-use crate::support::{self, Kafka, PATIENCE, Tailwater, eventually};
+use crate::support::{self, FENCED, Kafka, PATIENCE, Tailwater, eventually};
 use bson::doc;
-
-/// The broker says less often that it is there than the controller wants to hear it: of six seconds it is fenced for
-/// three.
-const FENCED: &[&str] = &[
-    "broker.session.timeout.ms=3000",
-    "broker.heartbeat.interval.ms=6000",
-];
 
 /// Clients forget the brokers that a reply does not name, and have nobody left to ask.
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 //! Clients that are killed, cut off and come back: each event of their filter, exactly once by its position.
 
 use super::{Client, alone, room, serving, write_to_rooms};
-use crate::support::{self, Database, Random, Tailwater};
+use crate::support::{self, Database, FENCED, Kafka, Random, Tailwater};
 use bson::doc;
 use std::net::SocketAddr;
 use tokio::task::JoinHandle;
@@ -202,4 +202,22 @@ async fn a_position_that_kafka_no_longer_holds_is_told_as_a_gap() {
     assert_eq!(again.next().await.unwrap().number(), 1);
     live.stop().await;
     tailwater.stop().await;
+}
+
+/// Clients forget the brokers that a reply does not name, and so does the reader of the topics' ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_are_told_of_changes_after_the_cluster_has_named_no_broker() {
+    let (db, kafka) = (support::database().await, Kafka::dedicated(FENCED).await);
+    let mut tailwater = serving(&db, &kafka)
+        .env("KAFKA_PROP_TOPIC_METADATA_REFRESH_INTERVAL_MS", 500)
+        .start()
+        .await;
+    let addr = tailwater.live_addr().await;
+    let mut client = Client::open(addr, "?collection=msgs", "").await;
+    for n in 0..3 {
+        kafka.until_fenced().await;
+        let message = doc! {"_id": n, "n": n};
+        db.documents("msgs").insert_one(message).await.unwrap();
+        assert_eq!(client.take(1).await[0].number(), n);
+    }
 }

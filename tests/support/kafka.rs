@@ -7,6 +7,7 @@ use rdkafka::admin::{
     AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication,
 };
 use rdkafka::client::{ClientContext, DefaultClientContext};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::topic_partition_list::TopicPartitionListElem;
@@ -16,6 +17,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
+use std::time::Duration;
 use tokio::sync::OnceCell;
 
 /// The broker that all tests of this run share: the one of `TAILWATER_TEST_KAFKA_BROKERS`, else
@@ -57,7 +59,37 @@ struct Local {
     properties: PathBuf,
 }
 
+/// For a broker that says less often that it is there than the controller wants to hear it: of six seconds it is fenced
+/// for three, and the cluster names no broker.
+pub const FENCED: &[&str] = &[
+    "broker.session.timeout.ms=3000",
+    "broker.heartbeat.interval.ms=6000",
+];
+
 impl Kafka {
+    /// Whether the cluster names a broker to whoever asks: not always, with [`FENCED`].
+    pub async fn names_brokers(&self) -> bool {
+        let brokers = self.brokers().to_owned();
+        let asking = tokio::task::spawn_blocking(move || {
+            // A client that was told of none has nobody left to ask: each question has its own.
+            let client: BaseConsumer = ClientConfig::new()
+                .set("bootstrap.servers", &brokers)
+                .create()
+                .unwrap();
+            let answer = client.fetch_metadata(None, Duration::from_secs(1));
+            answer.is_ok_and(|answer| !answer.brokers().is_empty())
+        });
+        asking.await.unwrap()
+    }
+
+    /// Waits until it names none.
+    pub async fn until_fenced(&self) {
+        eventually(PATIENCE, "no broker is named", async || {
+            (!self.names_brokers().await).then_some(())
+        })
+        .await;
+    }
+
     /// A broker for one test alone, with lines of `server.properties`:
     /// `message.max.bytes=2000000`… It ends when it is dropped.
     pub async fn dedicated(properties: &[&str]) -> Self {

@@ -43,7 +43,7 @@ pub use chromium::Chromium;
 pub use clock::Clock;
 pub use consumer::{Isolation, Record};
 pub use http::Reply;
-pub use kafka::{Kafka, kafka};
+pub use kafka::{FENCED, Kafka, kafka};
 pub use mongo::{Database, Mongo, database, mongo};
 pub use node::{Node, rsa_key};
 pub use ports::free as free_port;

@@ -10,6 +10,7 @@ use super::pulse::Pulse;
 use super::topics;
 use crate::config::Kafka;
 use crate::error::{Code, Error};
+use crate::kafka::bootstrap::{self, Known, KnowsBrokers};
 use crate::kafka::client::{self, Kind, Logging};
 use rdkafka::bindings::rd_kafka_resp_err_t as Answer;
 use rdkafka::client::ClientContext;
@@ -53,7 +54,7 @@ pub fn join(
     consumer
         .subscribe(&[&names.group])
         .map_err(|error| failed(&error))?;
-    let group = names.group.clone();
+    let (group, brokers) = (names.group.clone(), kafka.brokers.clone());
     let mut is_member = true;
     Listening::start("streams-group", heard, move |heard| {
         // Whoever says nothing for so long is dead to the others, and shall have nothing assigned.
@@ -62,7 +63,9 @@ pub fn join(
             is_member = is_alive;
             follow(&consumer, &group, is_alive);
         }
-        if let Some(Err(error)) = consumer.poll(POLL) {
+        let polled = consumer.poll(POLL);
+        bootstrap::keep(consumer.client(), &brokers);
+        if let Some(Err(error)) = polled {
             let _ = heard.blocking_send(Heard::Failed(Failed {
                 is_missing: topics::is_missing(&error),
                 error: explain(&group, session, &error),
@@ -100,6 +103,7 @@ pub(super) fn config(kafka: &Kafka, group: &str, session: Duration) -> ClientCon
     ] {
         config.remove(name);
     }
+    bootstrap::watch(&mut config);
     let session = session.as_millis();
     config
         .set("group.id", group)
@@ -201,6 +205,16 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         self.logging.error(error, reason);
+    }
+
+    fn stats_raw(&self, report: &[u8]) {
+        self.logging.stats_raw(report);
+    }
+}
+
+impl KnowsBrokers for Context {
+    fn known(&self) -> &Known {
+        self.logging.known()
     }
 }
 

@@ -9,14 +9,16 @@ use super::record::{self, Entry};
 use super::topics;
 use crate::config::Kafka;
 use crate::error::Error;
+use crate::kafka::bootstrap::{self, Known, KnowsBrokers};
 use crate::kafka::client::{self, Kind, Logging};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};
-use rdkafka::producer::{BaseRecord, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -24,7 +26,7 @@ const POLL: Duration = client::poll_wait(200);
 
 /// Both ends of the topic.
 pub struct Journal {
-    producer: Option<ThreadedProducer<Reports>>,
+    producer: Option<Arc<ThreadedProducer<Reports>>>,
     names: Names,
     _reading: Listening,
 }
@@ -59,6 +61,7 @@ impl Journal {
         let producer =
             ThreadedProducer::from_config_and_context(&producing(kafka, session), reports)
                 .map_err(|error| failed(&error))?;
+        let producer = Arc::new(producer);
         let reader =
             BaseConsumer::from_config_and_context(&reading(kafka, names), Logging::default())
                 .map_err(|error| failed(&error))?;
@@ -66,9 +69,15 @@ impl Journal {
         from.add_partition_offset(&names.registry, 0, Offset::Beginning)
             .and_then(|()| reader.assign(&from))
             .map_err(|error| failed(&error))?;
-        let read = names.clone();
+        let (read, brokers) = (names.clone(), kafka.brokers.clone());
+        let writing = Arc::downgrade(&producer);
         let reading = Listening::start("streams-registry", heard, move |heard| {
             read_one(&reader, &read, heard);
+            bootstrap::keep(reader.client(), &brokers);
+            // It is polled by a thread of its own.
+            if let Some(producer) = writing.upgrade() {
+                bootstrap::keep(producer.client(), &brokers);
+            }
         })?;
         Ok(Self {
             producer: Some(producer),
@@ -155,6 +164,7 @@ fn producing(kafka: &Kafka, session: Duration) -> ClientConfig {
         .set("reconnect.backoff.max.ms", topics::LONGEST_BACKOFF)
         // Old news are no news.
         .set("message.timeout.ms", session.as_millis().to_string());
+    bootstrap::watch(&mut config);
     config
 }
 
@@ -180,6 +190,7 @@ fn reading(kafka: &Kafka, names: &Names) -> ClientConfig {
         // A record is told at once; without one, a question every two seconds is enough.
         .set("fetch.wait.max.ms", "2000")
         .set("reconnect.backoff.max.ms", topics::LONGEST_BACKOFF);
+    bootstrap::watch(&mut config);
     config
 }
 
@@ -197,6 +208,16 @@ impl ClientContext for Reports {
 
     fn error(&self, error: KafkaError, reason: &str) {
         self.logging.error(error, reason);
+    }
+
+    fn stats_raw(&self, report: &[u8]) {
+        self.logging.stats_raw(report);
+    }
+}
+
+impl KnowsBrokers for Reports {
+    fn known(&self) -> &Known {
+        self.logging.known()
     }
 }
 
