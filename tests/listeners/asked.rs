@@ -176,5 +176,5 @@ async fn a_token_that_is_hidden_since_its_listener_is_gone_is_got_over() {
 #[tokio::test(flavor = "multi_thread")]
 async fn random_changes_before_a_server_that_finds_no_hidden_token() {
     let (wire, _) = hiding().await;
-    random::run(4, 300, &[], Some(&wire)).await;
+    random::run(4, 300, &[], Some(&wire), random::Killed::Often).await;
 }

@@ -5,7 +5,7 @@
 
 use super::{listener, listening, topic};
 use crate::support::wire::Wire;
-use crate::support::{self, Database, PATIENCE, Random, Tailwater, eventually};
+use crate::support::{self, Database, Mongo, PATIENCE, Random, Tailwater, eventually};
 use bson::{Document, doc};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -180,13 +180,32 @@ fn name(number: usize) -> String {
     format!("listener-{number}")
 }
 
+/// When the process is killed.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Killed {
+    /// Some times, and started again at once.
+    Often,
+    /// At the beginning: all changes are there when it is started again, in as few replies as hold them.
+    First,
+}
+
 pub(super) async fn run(
     seed: u64,
     changes: usize,
     variables: &[(&str, &str)],
     through: Option<&Wire>,
+    killed: Killed,
 ) {
-    let (db, kafka) = (support::database().await, support::kafka().await);
+    // What nobody reads for a while must not be pushed out of the oplog by all the other tests.
+    let own = match killed {
+        Killed::First => Some(Mongo::dedicated(&["--oplog-max-entries", "1000000"]).await),
+        Killed::Often => None,
+    };
+    let mongo = match &own {
+        Some(own) => own,
+        None => support::mongo().await,
+    };
+    let (db, kafka) = (mongo.database().await, support::kafka().await);
     let mut setup = listening(&db, kafka);
     if let Some(wire) = through {
         setup = setup.env("MONGODB_URI", wire.uri_of(db.name()));
@@ -208,15 +227,21 @@ pub(super) async fn run(
     let asked = std::env::var("TAILWATER_TEST_CHANGES").ok();
     let changes = asked.map_or(changes, |count| count.parse().expect("a number"));
     let kills = 4;
+    if killed == Killed::First {
+        process.kill9();
+    }
     for change in 0..changes {
         world.change_listener().await;
         for _ in 0..world.random.below(5) {
             world.change_data().await;
         }
-        if change % (changes / (kills + 1)) == 7 {
+        if killed == Killed::Often && change % (changes / (kills + 1)) == 7 {
             process.kill9();
             process = setup.start().await;
         }
+    }
+    if killed == Killed::First {
+        process = setup.start().await;
     }
     // What every listener gets last.
     let listeners = db.documents("listeners");
@@ -265,11 +290,21 @@ pub(super) async fn run(
 
 #[tokio::test]
 async fn a_thousand_changes_at_least_once() {
-    run(1, 500, &[], None).await;
-    run(2, 500, &[("RESUME_STORE", "mongodb")], None).await;
+    run(1, 500, &[], None, Killed::Often).await;
+    let store = [("RESUME_STORE", "mongodb")];
+    run(2, 500, &store, None, Killed::Often).await;
 }
 
 #[tokio::test]
 async fn a_thousand_changes_exactly_once() {
-    run(3, 1000, &[("DELIVERY", "exactly_once")], None).await;
+    let exactly = [("DELIVERY", "exactly_once")];
+    run(3, 1000, &exactly, None, Killed::Often).await;
+}
+
+/// Many changes of listeners and of documents are in one reply then.
+#[tokio::test]
+async fn a_thousand_changes_while_nobody_looks() {
+    run(5, 500, &[], None, Killed::First).await;
+    let exactly = [("DELIVERY", "exactly_once")];
+    run(6, 500, &exactly, None, Killed::First).await;
 }
