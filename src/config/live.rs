@@ -27,6 +27,8 @@ pub struct Live {
     pub close_after: Duration,
     /// `LIVE_RECENT_BYTES`: how much of what was read last is kept for those who come back.
     pub recent_bytes: usize,
+    /// `LIVE_QUEUE_BYTES`: how much may wait for all clients together.
+    pub queue_bytes: usize,
 }
 
 /// How tokens are verified, and what they are narrowed by.

@@ -305,6 +305,9 @@ variables! {
     LIVE_RECENT_BYTES live_recent_bytes: Live, bytes(64 * KIB, GIB), Value("16MiB"),
         "16MiB",
         "How much of the last changes is kept in memory, for clients that come back. Older positions are read from Kafka.";
+    LIVE_QUEUE_BYTES live_queue_bytes: Live, bytes(1024 * KIB, 16 * GIB), Value("64MiB"),
+        "64MiB",
+        "How much may wait for all clients together. Beyond it the clients that are furthest behind are cut.";
 
     ENABLE_CHANGE_STREAMS enable_change_streams: Operations, Form::Flag, Value("true"),
         "false",

@@ -169,6 +169,11 @@ impl Group {
         is_first
     }
 
+    /// How many clients it has.
+    pub fn size(&self) -> usize {
+        self.log().members.len()
+    }
+
     /// Shows what was taken up, and wakes whoever waits.
     pub fn flush(&self) {
         self.log().close();
@@ -218,6 +223,14 @@ impl Group {
             log.drop_front();
         }
         (log.bytes, slow)
+    }
+
+    /// Keeps nothing of what was written: who has not taken it yet has been too slow.
+    pub fn shed(&self) {
+        let mut log = self.log();
+        while !log.batches.is_empty() {
+            log.drop_front();
+        }
     }
 
     /// Tells everybody to leave.

@@ -8,6 +8,7 @@ use super::position::{Place, Position};
 use super::selection::{Selection, Shown};
 use crate::config::JsonMode;
 use crate::status::live::Counts;
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
@@ -21,7 +22,16 @@ pub struct Hub {
     state: Mutex<State>,
     pub mode: JsonMode,
     pub counts: Arc<Counts>,
-    recent_bytes: usize,
+    bounds: Bounds,
+}
+
+/// How much is kept, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Of what was read last: `LIVE_RECENT_BYTES`.
+    pub recent: usize,
+    /// For all clients that have not taken it yet: `LIVE_QUEUE_BYTES`.
+    pub queue: usize,
 }
 
 #[derive(Debug, Default)]
@@ -39,6 +49,8 @@ struct State {
     index: Index,
     /// Those who have something that they were not told of yet.
     touched: Vec<Arc<Group>>,
+    /// How much was put into queues since these were looked through.
+    queued: usize,
     is_ready: bool,
 }
 
@@ -56,12 +68,12 @@ pub enum Recent {
 }
 
 impl Hub {
-    pub fn new(mode: JsonMode, recent_bytes: usize, counts: Arc<Counts>) -> Self {
+    pub fn new(mode: JsonMode, bounds: Bounds, counts: Arc<Counts>) -> Self {
         Self {
             state: Mutex::default(),
             mode,
             counts,
-            recent_bytes,
+            bounds,
         }
     }
 
@@ -106,7 +118,7 @@ impl Hub {
 
     /// Takes a change that was made before this server began: only those who come back are told of it.
     pub fn prefill(&self, change: Arc<Change>) {
-        self.state().keep(change, self.recent_bytes);
+        self.state().keep(change, self.bounds.recent);
     }
 
     /// Takes the next change; whoever wants it is told with the next [`flush`](Self::flush).
@@ -131,11 +143,12 @@ impl Hub {
                 }
             };
             let id = id.get_or_insert_with(|| state.position.encode());
+            state.queued += id.len() + body.len();
             if group.add(seq, (change.place, change.offset), id, is_leave, body) {
                 state.touched.push(group);
             }
         }
-        state.keep(change, self.recent_bytes);
+        state.keep(change, self.bounds.recent);
     }
 
     /// Takes note of a record that nobody is told of.
@@ -145,8 +158,14 @@ impl Hub {
 
     /// Tells those who have something to be told; whether there was somebody.
     pub fn flush(&self) -> bool {
-        let touched = std::mem::take(&mut self.state().touched);
+        let mut touched = std::mem::take(&mut self.state().touched);
+        // One client of its own does not wait until thousands of others are told.
+        touched.sort_by_cached_key(|group| group.size());
         touched.iter().for_each(|group| group.flush());
+        let queued = self.state().queued;
+        if self.counts.queue_bytes.get() + queued > self.bounds.queue {
+            self.sweep();
+        }
         !touched.is_empty()
     }
 
@@ -218,17 +237,38 @@ impl Hub {
         }
     }
 
-    /// Looks after all groups: what was taken is forgotten, who is slow is cut.
+    /// Looks after all groups: what was taken is forgotten, who is slow is cut. Where more is left than may be, so are
+    /// those for whom most is kept.
     pub fn sweep(&self) {
-        let groups: Vec<_> = self.state().index.all().map(Arc::clone).collect();
-        let mut bytes = 0;
-        for group in &groups {
-            let (left, slow) = group.sweep();
-            bytes += left;
-            self.counts.cut.add(slow);
+        let mut state = self.state();
+        state.queued = 0;
+        let groups: Vec<_> = state.index.all().map(Arc::clone).collect();
+        drop(state);
+        let mut left: Vec<_> = groups
+            .iter()
+            .map(|group| (self.look_after(group), group))
+            .collect();
+        let mut bytes: usize = left.iter().map(|(bytes, _)| bytes).sum();
+        if bytes > self.bounds.queue {
+            left.sort_unstable_by_key(|(bytes, _)| Reverse(*bytes));
+            for (kept, group) in left {
+                // Not every time anew.
+                if bytes <= self.bounds.queue / 2 {
+                    break;
+                }
+                group.shed();
+                bytes = bytes - kept + self.look_after(group);
+            }
         }
         self.counts.queue_bytes.set(bytes);
         self.counts.questions.set(groups.len());
+    }
+
+    /// How many bytes of a group are left.
+    fn look_after(&self, group: &Group) -> usize {
+        let (left, slow) = group.sweep();
+        self.counts.cut.add(slow);
+        left
     }
 }
 

@@ -8,6 +8,8 @@
 mod access;
 mod catch_up;
 mod change;
+mod descriptors;
+mod ending;
 mod feed;
 mod fetch;
 mod filter;
@@ -24,6 +26,7 @@ mod scan;
 mod selection;
 mod sse;
 mod tail;
+mod threads;
 mod token;
 mod topics;
 mod ws;
@@ -40,13 +43,15 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use catch_up::CatchUps;
-use hub::Hub;
+use ending::Ending;
+use hub::{Bounds, Hub};
 use jwks::Jwks;
 use redact::Excluded;
 use serde_json::json;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
+use threads::Threads;
 use token::Verifier;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -84,6 +89,7 @@ struct Server {
 pub struct Running {
     pub counts: Arc<Counts>,
     tasks: Vec<JoinHandle<Result<(), Error>>>,
+    _threads: Threads,
 }
 
 /// Starts the server that is configured. With `stop` its clients are told to leave.
@@ -96,7 +102,11 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> Result<Running, Error> {
     let wrong = |detail: String| Error::new(Code::Config, detail);
-    let listener = TcpListener::bind(live.addr).await.map_err(|error| {
+    let threads = Threads::start()?;
+    let address = live.addr;
+    let bound = threads.handle().spawn(TcpListener::bind(address)).await;
+    let bound = bound.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+    let listener = bound.map_err(|error| {
         let code = Code::of_system(&error, Code::Config);
         Error::new(
             code,
@@ -123,7 +133,12 @@ pub async fn serve(
         .are_required()
         .then(|| Verifier::new(&live.tokens, jwks, mode));
     let counts = Arc::new(Counts::default());
-    let hub = Arc::new(Hub::new(mode, live.recent_bytes, Arc::clone(&counts)));
+    let bounds = Bounds {
+        recent: live.recent_bytes,
+        queue: live.queue_bytes,
+    };
+    let hub = Arc::new(Hub::new(mode, bounds, Arc::clone(&counts)));
+    descriptors::provide(live.max_clients);
     let excluded = Excluded::new(&live.exclude);
     let topics = Topics::of(config, live.knows_source);
     let parts = Arc::new(CatchUps::new(
@@ -147,6 +162,8 @@ pub async fn serve(
     tracing::info!(%addr, "live changes are served");
     let patience = spread + Duration::from_secs(1);
     let answers = listen::serve(listener, routes(server), stop.clone());
+    let own = threads.handle();
+    let _entered = own.enter();
     let answers = tasks::spawn(async move {
         let mut connections = answers.await;
         let ended = async {
@@ -173,6 +190,7 @@ pub async fn serve(
     Ok(Running {
         counts,
         tasks: vec![tail, answers],
+        _threads: threads,
     })
 }
 
@@ -256,75 +274,9 @@ impl Server {
 
     /// When a connection ends: after a while, with its token, or at a stop.
     fn ending(&self, expires: Option<i64>) -> Ending {
-        let jitter = self.close_after / 10;
-        let mut ending = Ending {
-            lifetime: Instant::now() + self.close_after - jitter / 2 + part(jitter),
-            expires: None,
-            stopping: None,
-            stop: self.stop.clone(),
-            spread: self.spread,
-        };
+        let mut ending = Ending::new(self.close_after, self.spread, self.stop.clone());
         ending.renew(expires);
         ending
-    }
-}
-
-/// When a connection ends.
-#[derive(Debug)]
-struct Ending {
-    lifetime: Instant,
-    /// With its token.
-    expires: Option<Instant>,
-    /// Where this instance stops.
-    stopping: Option<Instant>,
-    stop: CancellationToken,
-    spread: Duration,
-}
-
-/// Why a connection ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    Lifetime,
-    Expired,
-    Stopping,
-}
-
-impl End {
-    fn reason(self) -> &'static str {
-        match self {
-            Self::Lifetime => "it was open for LIVE_CLOSE_AFTER_SECONDS; connect again to go on",
-            Self::Expired => "the token has expired",
-            Self::Stopping => "this instance is stopping; connect again to go on",
-        }
-    }
-}
-
-impl Ending {
-    /// Takes the time at which a token expires, in seconds since 1970.
-    fn renew(&mut self, expires: Option<i64>) {
-        let left = expires.map(|at| at.saturating_sub(jiff::Timestamp::now().as_second()));
-        // No time is farther than the end of the connection.
-        let left = left.map(|left| u64::try_from(left).unwrap_or(0).min(u64::from(u32::MAX)));
-        self.expires = left.map(|left| Instant::now() + Duration::from_secs(left));
-    }
-
-    /// Waits for it. May be dropped before it comes.
-    async fn comes(&mut self) -> End {
-        loop {
-            let all = [
-                Some((self.lifetime, End::Lifetime)),
-                self.expires.map(|at| (at, End::Expired)),
-                self.stopping.map(|at| (at, End::Stopping)),
-            ];
-            let first = all.into_iter().flatten().min_by_key(|(at, _)| *at);
-            let (at, end) = first.unwrap_or((self.lifetime, End::Lifetime));
-            tokio::select! {
-                () = tokio::time::sleep_until(at) => return end,
-                () = self.stop.cancelled(), if self.stopping.is_none() => {
-                    self.stopping = Some(Instant::now() + part(self.spread));
-                }
-            }
-        }
     }
 }
 

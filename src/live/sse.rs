@@ -1,12 +1,13 @@
 //! Server-sent events: `GET /live`.
 
+use super::Server;
 use super::access::{Access, Admitted, Refusal};
+use super::ending::Ending;
 use super::feed::{Event, Feed, Told};
 use super::group::write_event;
 use super::listen::Peer;
 use super::position::Position;
 use super::selection::{Asked, Refused, Selection};
-use super::{Ending, Server};
 use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::{Query, State};
@@ -14,9 +15,10 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use serde_json::json;
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 
 /// How often something is sent at least, so that whatever lies between keeps the connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
@@ -128,7 +130,8 @@ async fn stream(
     let state = Stream {
         feed,
         ending: server.ending(expires),
-        keep_alive: Instant::now() + KEEP_ALIVE,
+        told: Instant::now(),
+        keep_alive: Box::pin(tokio::time::sleep(KEEP_ALIVE)),
         head: Some(head.into()),
         is_over: false,
         server: Arc::clone(server),
@@ -211,7 +214,9 @@ impl Parameters {
 struct Stream {
     feed: Feed,
     ending: Ending,
-    keep_alive: Instant,
+    told: Instant,
+    /// No earlier than it is due: what is told meanwhile does not touch it.
+    keep_alive: Pin<Box<Sleep>>,
     /// What is sent first.
     head: Option<Bytes>,
     is_over: bool,
@@ -227,21 +232,31 @@ impl Stream {
         if self.is_over {
             return None;
         }
-        let bytes = tokio::select! {
-            biased;
-            end = self.ending.comes() => {
-                self.is_over = true;
-                let data = json!({ "reason": end.reason() });
-                format!("retry: {}\nevent: close\ndata: {data}\n\n", self.server.retry_millis()).into()
-            }
-            told = self.feed.next() => self.write(told),
-            () = tokio::time::sleep_until(self.keep_alive) => {
-                // What the client has seen, so that it need not read old changes again when it comes back.
-                let position = self.feed.position();
-                position.map_or_else(|| ": keep-alive\n\n".into(), |id| format!(": keep-alive\nid: {id}\n\n")).into()
+        let bytes = loop {
+            tokio::select! {
+                biased;
+                end = self.ending.comes() => {
+                    self.is_over = true;
+                    let data = json!({ "reason": end.reason() });
+                    let retry = self.server.retry_millis();
+                    break format!("retry: {retry}\nevent: close\ndata: {data}\n\n").into();
+                }
+                told = self.feed.next() => break self.write(told),
+                () = &mut self.keep_alive => {
+                    let due = self.told + KEEP_ALIVE;
+                    if due > Instant::now() {
+                        self.keep_alive.as_mut().reset(due);
+                        continue;
+                    }
+                    self.keep_alive.as_mut().reset(Instant::now() + KEEP_ALIVE);
+                    // What the client has seen, so that it need not read old changes again when it comes back.
+                    let position = self.feed.position();
+                    let id = position.map_or_else(String::new, |id| format!("id: {id}\n"));
+                    break format!(": keep-alive\n{id}\n").into();
+                }
             }
         };
-        self.keep_alive = Instant::now() + KEEP_ALIVE;
+        self.told = Instant::now();
         Some(bytes)
     }
 

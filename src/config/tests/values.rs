@@ -200,4 +200,5 @@ pub(super) const WRONG: &[Wrong] = &[
     ("LIVE_MAX_SUBSCRIPTIONS", NONE, "0", "too small"),
     ("LIVE_CLOSE_AFTER_SECONDS", NONE, "1", "too small"),
     ("LIVE_RECENT_BYTES", NONE, "1KiB", "too small"),
+    ("LIVE_QUEUE_BYTES", NONE, "1KiB", "too small"),
 ];

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 /// What has no effect without `LIVE_ADDR`.
-const OTHERS: [&Variable; 13] = [
+const OTHERS: [&Variable; 14] = [
     &table::LIVE_ORIGINS,
     &table::LIVE_JWT_SECRET,
     &table::LIVE_JWT_SECRET_2,
@@ -22,6 +22,7 @@ const OTHERS: [&Variable; 13] = [
     &table::LIVE_MAX_SUBSCRIPTIONS,
     &table::LIVE_CLOSE_AFTER_SECONDS,
     &table::LIVE_RECENT_BYTES,
+    &table::LIVE_QUEUE_BYTES,
 ];
 
 /// Reads `LIVE_ADDR` and what goes with it; none where it is off.
@@ -43,6 +44,7 @@ pub(super) fn live(check: &mut Check<'_>, listeners: Option<&Listeners>) -> Opti
             .unwrap_or_default(),
         close_after: check.seconds(&table::LIVE_CLOSE_AFTER_SECONDS),
         recent_bytes: check.bytes(&table::LIVE_RECENT_BYTES),
+        queue_bytes: check.bytes(&table::LIVE_QUEUE_BYTES),
     };
     if addr.is_none() {
         for variable in OTHERS {

@@ -6,8 +6,15 @@ use serde_json::json;
 
 const LARGE: usize = 1 << 20;
 
-fn hub(recent_bytes: usize) -> Hub {
-    let hub = Hub::new(JsonMode::Simple, recent_bytes, Arc::default());
+fn hub(recent: usize) -> Hub {
+    bounded(Bounds {
+        recent,
+        queue: 64 * LARGE,
+    })
+}
+
+fn bounded(bounds: Bounds) -> Hub {
+    let hub = Hub::new(JsonMode::Simple, bounds, Arc::default());
     hub.grow("changes", 2);
     hub.set_ready(true);
     hub
@@ -177,4 +184,29 @@ fn what_everybody_has_taken_is_forgotten() {
     hub.take(message("r1", 0, 2));
     hub.flush();
     assert_eq!(taken(&mut member).len(), 1);
+}
+
+#[test]
+fn what_waits_for_all_is_bounded_and_who_is_furthest_behind_is_cut() {
+    let hub = bounded(Bounds {
+        recent: LARGE,
+        queue: 10_000,
+    });
+    let cuts = [(); 3].map(|()| CancellationToken::new());
+    let [_slow, mut quick, _quiet] = ["slow", "quick", "quiet"].map(|name| {
+        let at = ["slow", "quick", "quiet"]
+            .iter()
+            .position(|one| *one == name);
+        hub.join(&room(name), cuts[at.unwrap()].clone()).0
+    });
+    hub.take(message("quiet", 0, 0));
+    for offset in 1..200 {
+        hub.take(message("slow", 0, 2 * offset));
+        hub.take(message("quick", 0, 2 * offset + 1));
+        hub.flush();
+        assert_eq!(taken(&mut quick).len(), 1);
+        assert!(hub.counts.queue_bytes.get() <= 10_000);
+    }
+    assert_eq!(cuts.map(|cut| cut.is_cancelled()), [true, false, false]);
+    assert_eq!(hub.counts.cut.get(), 1);
 }

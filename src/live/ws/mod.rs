@@ -5,13 +5,14 @@ mod message;
 mod socketio;
 mod subscription;
 
+use super::Server;
 use super::access::{Admitted, Refusal};
+use super::ending::{End, Ending};
 use super::grant::Grant;
 use super::listen::Peer;
 use super::position::Position;
 use super::selection::{Refused, Selection};
 use super::sse::{SLOW, allow_origin, bearer, wrong};
-use super::{End, Ending, Server};
 use axum::Extension;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
