@@ -3,9 +3,9 @@
 use super::filter;
 use super::position::Place;
 use super::redact::Excluded;
-use super::scan;
 use crate::config::JsonMode;
 use crate::encode::headers;
+use crate::encode::json::scan;
 use axum::body::Bytes;
 use bson::RawDocumentBuf;
 use rdkafka::message::{BorrowedMessage, Headers, Message};

@@ -22,7 +22,6 @@ mod listen;
 mod merge;
 mod position;
 mod redact;
-mod scan;
 mod selection;
 mod sse;
 mod tail;

@@ -1,6 +1,6 @@
 //! `LIVE_EXCLUDE_FIELDS`: what is left out of everything that is served, before anything else sees it.
 
-use super::scan;
+use crate::encode::json::scan;
 
 /// The paths that are left out, by namespace.
 #[derive(Debug, Default)]

@@ -11,6 +11,7 @@ mod extended;
 mod number;
 mod output;
 mod read;
+pub mod scan;
 mod simple;
 mod text;
 mod walk;
