@@ -30,6 +30,7 @@ pub mod source;
 pub mod status;
 pub mod stream;
 pub mod tasks;
+pub mod verify;
 
 #[cfg(test)]
 mod layers_tests;

@@ -76,6 +76,11 @@ async fn carry_out(command: &Command, loaded: Loaded, log: log::Handle) -> Resul
             let chosen = Chosen::of(&loaded.config, &args.which)?;
             return Box::pin(cli::token::run(&args.command, chosen)).await;
         }
+        Command::Verify(args) => {
+            let chosen = Chosen::of(&loaded.config, &args.which)?;
+            return Box::pin(cli::verify::run(args, chosen)).await;
+        }
+        Command::Compare(args) => return cli::compare::run(args, loaded.config.kafka).await,
         Command::Dlq(args) => {
             let stream = loaded.config.stream(args.which.stream.as_deref())?.clone();
             return cli::dlq::answer(args.clone(), loaded.config, stream).await;

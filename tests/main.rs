@@ -37,4 +37,5 @@ mod stream_ends;
 mod streams;
 mod token_order;
 mod topics;
+mod verify;
 mod views;

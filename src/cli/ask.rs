@@ -89,7 +89,7 @@ impl Instance {
     pub(super) fn post(&self, path: &str, body: &str) -> Result<(), String> {
         self.look()?;
         match self.request("POST", path, body, DEADLINE)? {
-            (200, _) => Ok(()),
+            (200..=299, _) => Ok(()),
             (status, answer) => Err(reason(status, &answer)),
         }
     }

@@ -1,6 +1,7 @@
 //! The command line. Everything that a run needs to know comes from the environment.
 
 mod ask;
+pub mod compare;
 pub mod dlq;
 mod http;
 pub mod listeners;
@@ -8,6 +9,7 @@ mod status;
 pub mod streams;
 pub mod tail;
 pub mod token;
+pub mod verify;
 
 use crate::checkpoint::Location;
 use crate::config::{self, Config, ConfigErrors, Endpoint, Loaded, LogFormat, StreamSpec};
@@ -105,6 +107,10 @@ pub enum Command {
         #[arg(long, value_enum, default_value_t = Output::Text)]
         output: Output,
     },
+    /// Compare what Kafka holds with what MongoDB holds, document by document: exit code 1 if they differ
+    Verify(verify::VerifyArgs),
+    /// Compare what two watchers of one source have written: exit code 1 if they differ
+    Compare(Box<compare::CompareArgs>),
     /// Print a completion script for a shell
     Completions {
         #[arg(value_enum)]
@@ -164,7 +170,7 @@ impl Command {
     pub fn configuration(&self) -> Result<Loaded, ConfigErrors> {
         match self {
             Command::Tail(_) | Command::Listeners(_) => Config::for_source_from_env(),
-            Command::Live => Config::for_live_from_env(),
+            Command::Live | Command::Compare(_) => Config::for_live_from_env(),
             _ => Config::from_env(),
         }
     }
@@ -179,6 +185,8 @@ impl Command {
             | Command::Token(_)
             | Command::Tail(_)
             | Command::Live
+            | Command::Verify(_)
+            | Command::Compare(_)
             | Command::Topics { .. } => None,
             Command::Listeners(args) => args.answer(),
             Command::Config(args) if args.reference => Some(print(&config::reference())),
