@@ -87,8 +87,18 @@ impl Instance {
 
     /// A call that changes something.
     pub(super) fn post(&self, path: &str, body: &str) -> Result<(), String> {
+        self.post_within(path, body, DEADLINE)
+    }
+
+    /// The same, for a call that may take a while.
+    pub(super) fn post_within(
+        &self,
+        path: &str,
+        body: &str,
+        deadline: Duration,
+    ) -> Result<(), String> {
         self.look()?;
-        match self.request("POST", path, body, DEADLINE)? {
+        match self.request("POST", path, body, deadline)? {
             (200..=299, _) => Ok(()),
             (status, answer) => Err(reason(status, &answer)),
         }

@@ -3,6 +3,7 @@
 mod collections;
 mod compared;
 mod damage;
+mod figures;
 mod plant;
 mod unknown;
 
