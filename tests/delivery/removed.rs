@@ -130,6 +130,12 @@ async fn a_stop_without_a_checkpoint_topic_does_not_claim_that_all_is_committed(
 /// A stream at rest that finds its checkpoint topic as it left it, until somebody deletes that.
 async fn deleted_at_rest(scene: &Scene) -> Tailwater {
     let tailwater = scene.setup.start().await;
+    // Where it was written within the last second, a stop does not look for it.
+    eventually(PATIENCE, "the checkpoint has some age", async || {
+        let status = tailwater.get("/status").await.json();
+        (status["checkpointAgeSeconds"].as_u64() >= Some(1)).then_some(())
+    })
+    .await;
     scene.delete_the_checkpoints().await;
     tailwater
 }
