@@ -70,6 +70,7 @@ fn router() -> Router {
         replace: topic(),
         delete: topic(),
         ddl: None,
+        rows: None,
         dead_letter: None,
     };
     Router::new(&topics, &[]).expect("the topic is right")

@@ -26,6 +26,7 @@ pub mod retry;
 pub mod route;
 pub mod shutdown;
 pub mod sink;
+pub mod snapshot;
 pub mod source;
 pub mod status;
 pub mod stream;

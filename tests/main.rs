@@ -33,6 +33,7 @@ mod resuming;
 mod rights;
 mod routing;
 mod servers;
+mod snapshots;
 mod stream_ends;
 mod streams;
 mod token_order;

@@ -1,7 +1,9 @@
 //! The OpenAPI document, generated from the code of the calls.
 
 use super::problem::{FieldProblem, Problem};
-use super::{checkpoints, dead_letters, graphql, instances, listeners, samples, streams, tail};
+use super::{
+    checkpoints, dead_letters, graphql, instances, listeners, samples, snapshots, streams, tail,
+};
 use crate::listener::fields;
 use axum::Extension;
 use axum::http::header;
@@ -29,6 +31,11 @@ use utoipa::openapi::OpenApi;
         dead_letters::list,
         dead_letters::again::replay,
         samples::get,
+        snapshots::list,
+        snapshots::start,
+        snapshots::stop,
+        snapshots::pause,
+        snapshots::resume,
         tail::tail,
         instances::list,
         streams::steer::log_level,
@@ -48,6 +55,7 @@ use utoipa::openapi::OpenApi;
         (name = "streams", description = "What the streams do, and what steers them: docs/operations.md"),
         (name = "checkpoints", description = "Where the streams resume: docs/checkpoints.md"),
         (name = "dead letters", description = "Events that could not become records: docs/delivery.md"),
+        (name = "snapshots", description = "Copies of what was there before the stream: docs/snapshots.md"),
         (name = "instances", description = "Who runs, and how much is logged: docs/coordination.md"),
         (name = "listeners", description = "Routes that users change while a stream runs: docs/listeners.md"),
         (name = "api", description = "The calls themselves"),

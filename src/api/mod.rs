@@ -17,6 +17,7 @@ mod problem;
 mod query;
 mod remedy;
 mod samples;
+mod snapshots;
 pub(crate) mod steering;
 mod streams;
 mod tail;
@@ -170,6 +171,7 @@ routes! {
         "/api/streams": get streams::list;
         "/api/streams/{name}": get streams::show;
         "/api/samples": get samples::get;
+        "/api/snapshots": get snapshots::list;
         "/api/instances": get instances::list;
         "/api/openapi.json": get document::serve;
     }
@@ -181,6 +183,10 @@ routes! {
         "/api/streams/{name}/checkpoint": get checkpoints::show, post checkpoints::move_to;
         "/api/streams/{name}/dead-letters": get dead_letters::list;
         "/api/streams/{name}/dead-letters/replay": post dead_letters::again::replay;
+        "/api/snapshots": post snapshots::start;
+        "/api/snapshots/stop": post snapshots::stop;
+        "/api/snapshots/pause": post snapshots::pause;
+        "/api/snapshots/resume": post snapshots::resume;
         "/api/tail": get tail::tail;
         "/api/log-level": post streams::steer::log_level;
         "/api/listeners": get listeners::read::list, post listeners::write::create_one;

@@ -10,6 +10,8 @@ pub enum Operation {
     Update,
     Replace,
     Delete,
+    /// A row of a snapshot: the document as it was found. No server sends it.
+    Read,
     Drop,
     Rename,
     DropDatabase,
@@ -26,6 +28,7 @@ impl Operation {
             "update" => Self::Update,
             "replace" => Self::Replace,
             "delete" => Self::Delete,
+            "read" => Self::Read,
             "drop" => Self::Drop,
             "rename" => Self::Rename,
             "dropDatabase" => Self::DropDatabase,
@@ -38,7 +41,7 @@ impl Operation {
     pub fn is_document(self) -> bool {
         matches!(
             self,
-            Self::Insert | Self::Update | Self::Replace | Self::Delete
+            Self::Insert | Self::Update | Self::Replace | Self::Delete | Self::Read
         )
     }
 }

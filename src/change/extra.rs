@@ -6,22 +6,38 @@ use std::sync::Arc;
 /// The named parts of a position beside its token and number: how far a snapshot is, which set of listeners is
 /// in force. A checkpoint with none of them has form 1, and one with any form 2.
 ///
-/// A part that this version does not know is kept as it was read. A copy costs a counter, for every batch has
-/// one.
+/// A part that this version does not know is kept as it was read. A copy costs a counter or two, for every batch
+/// has one.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Extra(Option<Arc<Document>>);
+pub struct Extra {
+    parts: Option<Arc<Document>>,
+    /// Apart from the others: it changes with every few rows, and listeners may be many.
+    snapshot: Option<Arc<Bson>>,
+}
 
 impl Extra {
     /// The part that holds the listeners in force.
     pub const LISTENERS: &'static str = "listeners";
+    /// The part that tells how far a snapshot is.
+    pub const SNAPSHOT: &'static str = "snapshot";
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_none()
+        self.parts.is_none() && self.snapshot.is_none()
     }
 
     /// Whether the two are one and the same, and not only alike.
     pub fn is(&self, other: &Self) -> bool {
-        match (&self.0, &other.0) {
+        let is_same_snapshot = match (&self.snapshot, &other.snapshot) {
+            (Some(ours), Some(theirs)) => Arc::ptr_eq(ours, theirs),
+            (None, None) => true,
+            _ => false,
+        };
+        is_same_snapshot && self.is_but_for_snapshot(other)
+    }
+
+    /// Whether the two are one and the same, whatever they say of a snapshot.
+    pub fn is_but_for_snapshot(&self, other: &Self) -> bool {
+        match (&self.parts, &other.parts) {
             (Some(ours), Some(theirs)) => Arc::ptr_eq(ours, theirs),
             (None, None) => true,
             _ => false,
@@ -30,28 +46,52 @@ impl Extra {
 
     /// The part of this name.
     pub fn get(&self, part: &str) -> Option<&Bson> {
-        self.0.as_ref()?.get(part)
+        match part {
+            Self::SNAPSHOT => self.snapshot.as_deref(),
+            _ => self.parts.as_ref()?.get(part),
+        }
     }
 
     /// The same parts, but for this one, which is now `value`; without a value there is none.
     #[must_use]
     pub fn with(&self, part: &str, value: Option<Bson>) -> Self {
-        let mut parts = self.0.as_deref().cloned().unwrap_or_default();
+        if part == Self::SNAPSHOT {
+            return Self {
+                parts: self.parts.clone(),
+                snapshot: value.map(Arc::new),
+            };
+        }
+        let mut parts = self.parts.as_deref().cloned().unwrap_or_default();
         match value {
             Some(value) => parts.insert(part, value),
             None => parts.remove(part),
         };
-        Self::from(parts)
+        Self {
+            parts: (!parts.is_empty()).then(|| Arc::new(parts)),
+            snapshot: self.snapshot.clone(),
+        }
     }
 
-    pub(crate) fn as_document(&self) -> Option<&Document> {
-        self.0.as_deref()
+    /// All parts; none where there is none.
+    pub(crate) fn to_document(&self) -> Option<Document> {
+        if self.is_empty() {
+            return None;
+        }
+        let mut parts = self.parts.as_deref().cloned().unwrap_or_default();
+        if let Some(snapshot) = &self.snapshot {
+            parts.insert(Self::SNAPSHOT, snapshot.as_ref().clone());
+        }
+        Some(parts)
     }
 }
 
 impl From<Document> for Extra {
-    fn from(parts: Document) -> Self {
-        Self((!parts.is_empty()).then(|| Arc::new(parts)))
+    fn from(mut parts: Document) -> Self {
+        let snapshot = parts.remove(Self::SNAPSHOT).map(Arc::new);
+        Self {
+            parts: (!parts.is_empty()).then(|| Arc::new(parts)),
+            snapshot,
+        }
     }
 }
 
@@ -65,8 +105,19 @@ mod tests {
         assert_eq!(one.get("snapshot"), Some(&Bson::Int32(1)));
         let two = one.with("listeners", Some("9c2d".into()));
         assert_eq!(two.get("snapshot"), Some(&Bson::Int32(1)));
+        let read = Extra::from(two.to_document().unwrap());
+        assert_eq!(read, two);
+        assert!(!read.is(&two));
         let none = two.with("listeners", None).with("snapshot", None);
         assert!(none.is_empty());
         assert_eq!(none, Extra::default());
+    }
+
+    #[test]
+    fn the_progress_of_a_snapshot_leaves_the_other_parts_as_they_are() {
+        let before = Extra::default().with("listeners", Some("9c2d".into()));
+        let after = before.with("snapshot", Some(1.into()));
+        assert!(after.is_but_for_snapshot(&before));
+        assert!(!after.is(&before) && after.is(&after.clone()));
     }
 }

@@ -69,7 +69,7 @@ impl Operations {
             Operation::Drop => 4,
             Operation::Rename => 5,
             Operation::DropDatabase => 6,
-            Operation::Invalidate => return false,
+            Operation::Invalidate | Operation::Read => return false,
             Operation::Other => {
                 let named = |name: &&str| *name == event.operation_name;
                 match EXPANDED.iter().position(named) {
@@ -140,6 +140,7 @@ mod tests {
                 assert_eq!(only.hold(&event), name == other, "{name} {other}");
             }
             assert!(!only.hold(&Event::about("invalidate", "", "")));
+            assert!(!only.hold(&Event::about("read", "d", "c")));
             assert!(!only.hold(&Event::about("teleport", "d", "c")));
         }
     }

@@ -82,8 +82,8 @@ pub(super) fn encode(record: &Record, partitions: Option<i32>) -> Result<Vec<u8>
     let extra = record
         .position
         .as_ref()
-        .and_then(|position| position.extra.as_document())
-        .map(|parts| Parts(parts.clone().into()));
+        .and_then(|position| position.extra.to_document())
+        .map(|parts| Parts(parts.into()));
     let token = record
         .position
         .as_ref()
@@ -277,7 +277,7 @@ mod tests {
         let again = decode(text.as_bytes(), "here").unwrap();
         let bytes = |record: &Record| {
             let extra = &record.position.as_ref().unwrap().extra;
-            extra.as_document().unwrap().to_vec().unwrap()
+            extra.to_document().unwrap().to_vec().unwrap()
         };
         assert_eq!(bytes(&again), bytes(&with_parts));
         // Byte for byte: nothing that is not known is written otherwise.

@@ -87,19 +87,20 @@ impl Instance {
 
     /// A call that changes something.
     pub(super) fn post(&self, path: &str, body: &str) -> Result<(), String> {
-        self.post_within(path, body, DEADLINE)
+        self.look()?;
+        match self.request("POST", path, body, DEADLINE)? {
+            (200..=299, _) => Ok(()),
+            (status, answer) => Err(reason(status, &answer)),
+        }
     }
 
-    /// The same, for a call that may take a while.
-    pub(super) fn post_within(
-        &self,
-        path: &str,
-        body: &str,
-        deadline: Duration,
-    ) -> Result<(), String> {
+    /// The same for a call under `/api`, with its answer.
+    pub(super) fn call(&self, path: &str, body: &Value) -> Result<Value, String> {
         self.look()?;
-        match self.request("POST", path, body, deadline)? {
-            (200..=299, _) => Ok(()),
+        match self.request("POST", path, &body.to_string(), HELD)? {
+            (200, answer) => {
+                serde_json::from_str(&answer).map_err(|_| format!("{path}: this is no Tailwater"))
+            }
             (status, answer) => Err(reason(status, &answer)),
         }
     }
@@ -252,7 +253,10 @@ fn escaped(name: &str) -> String {
 fn reason(status: u16, answer: &str) -> String {
     let message = serde_json::from_str::<Value>(answer)
         .ok()
-        .and_then(|answer| Some(answer.get("message")?.as_str()?.to_owned()));
+        .and_then(|answer| {
+            let told = answer.get("message").or_else(|| answer.get("detail"))?;
+            Some(told.as_str()?.to_owned())
+        });
     message.unwrap_or_else(|| format!("refused: {status} {answer}"))
 }
 

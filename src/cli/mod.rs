@@ -5,6 +5,7 @@ pub mod compare;
 pub mod dlq;
 mod http;
 pub mod listeners;
+pub mod snapshot;
 mod status;
 pub mod streams;
 pub mod tail;
@@ -85,6 +86,8 @@ pub enum Command {
     Resume(StreamArg),
     /// Serve changes live to browsers and services, from Kafka and without any stream (LIVE_ADDR)
     Live,
+    /// Copy what was there before the stream: start, stop, pause, resume and follow snapshots
+    Snapshot(snapshot::SnapshotArgs),
     /// Show which instance has which stream, or give one to another (COORDINATION)
     Streams(streams::StreamsArgs),
     /// Stop the instance running here after it has drained; wait for it, and exit with its code
@@ -207,6 +210,7 @@ impl Command {
                 let stream = which.stream.as_deref();
                 Some(ask(|instance| instance.set_paused(false, stream)))
             }
+            Command::Snapshot(args) => Some(snapshot::answer(args)),
             Command::Streams(args) => Some(streams::answer(args)),
             Command::Stop => Some(ask(Instance::stop)),
             Command::LogLevel { level } => Some(ask(|instance| -> Result<String, String> {

@@ -1,6 +1,6 @@
 //! `tailwater verify`: whether Kafka holds what MongoDB holds.
 
-use super::ask::{Instance, NO, PATIENCE};
+use super::ask::{Instance, NO};
 use super::{Chosen, Output, StreamArg, complain, print};
 use crate::config::Endpoint;
 use crate::error::{Code, Error};
@@ -112,7 +112,7 @@ fn repair(chosen: Chosen<'_>, report: &Report, repairs: &Repairs) -> Result<u8, 
                 if let Some(name) = &chosen.stream.given_name {
                     body["stream"] = json!(name);
                 }
-                let sent = instance.post_within("/api/snapshots", &body.to_string(), PATIENCE);
+                let sent = instance.post("/api/snapshots", &body.to_string());
                 sent.map_err(|why| {
                     refused(format!("the running instance does not send them: {why}"))
                 })?;

@@ -69,6 +69,8 @@ pub struct Topics {
     pub delete: String,
     /// `KAFKA_TOPIC_DDL`.
     pub ddl: Option<String>,
+    /// `SNAPSHOT_TOPIC`; otherwise rows go where inserts go.
+    pub rows: Option<String>,
     /// `KAFKA_DLQ_TOPIC`.
     pub dead_letter: Option<String>,
 }

@@ -20,6 +20,7 @@ mod properties;
 mod report;
 mod secret;
 mod shown;
+mod snapshot;
 mod stages;
 mod stream;
 pub mod table;
@@ -47,6 +48,7 @@ pub use pipeline::{
 pub use problem::{ConfigErrors, Problem, Warning};
 pub use report::{Setting, example_env, reference, text};
 pub use secret::Secret;
+pub use snapshot::{RowOperation, Snapshot, SnapshotMode, SnapshotRate};
 pub use stream::StreamSpec;
 pub use typo::nearest_of;
 pub use variable::{Fallback, Form, Group, Unit, Variable};

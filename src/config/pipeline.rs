@@ -49,6 +49,8 @@ pub enum OnHistoryLost {
     Stop,
     Earliest,
     Latest,
+    /// From now, with a snapshot of what is there.
+    Snapshot,
 }
 
 /// Where checkpoints live.

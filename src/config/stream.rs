@@ -1,6 +1,6 @@
 //! What a stream is configured to be.
 
-use super::{Pipeline, Resume, Scope, Sink, Source};
+use super::{Pipeline, Resume, Scope, Sink, Snapshot, Source};
 
 /// One change stream on its way to Kafka.
 #[derive(Debug, Clone)]
@@ -13,6 +13,7 @@ pub struct StreamSpec {
     pub sink: Sink,
     pub pipeline: Pipeline,
     pub resume: Resume,
+    pub snapshot: Snapshot,
 }
 
 impl StreamSpec {

@@ -2,7 +2,8 @@
 
 use super::variable::Fallback::{Required, Value, Words};
 use super::variable::Group::{
-    Checkpoints, Coordination, Flow, Kafka, Listeners, Live, Operations, Records, Source, Topics,
+    Checkpoints, Coordination, Flow, Kafka, Listeners, Live, Operations, Records, Snapshots,
+    Source, Topics,
 };
 use super::variable::{Form, Unit, Variable};
 use serde::Deserialize;
@@ -202,9 +203,9 @@ variables! {
     ON_MISSING_TOPIC on_missing_topic: Flow, Form::Choice(&["wait", "record_error"]), Value("wait"),
         "record_error",
         "What happens when the topic of a record does not exist and may not be created, or may not be written: `wait` holds the stream until the topic can be written, `record_error` applies ON_RECORD_ERROR to the record.";
-    ON_HISTORY_LOST on_history_lost: Flow, Form::Choice(&["stop", "earliest", "latest"]), Value("stop"),
+    ON_HISTORY_LOST on_history_lost: Flow, Form::Choice(&["stop", "earliest", "latest", "snapshot"]), Value("stop"),
         "earliest",
-        "What to do when the oplog no longer holds the checkpoint: stop, or continue behind a gap from the oldest entry or from now.";
+        "What to do when the oplog no longer holds the checkpoint: stop, continue behind a gap from the oldest entry or from now, or continue from now with a snapshot.";
 
     RESUME_STORE resume_store: Checkpoints, Form::Choice(&["kafka", "mongodb", "file"]), Value("kafka"),
         "file",
@@ -230,6 +231,34 @@ variables! {
     COMMIT_INTERVAL_MS commit_interval_ms: Checkpoints, millis(10, 60_000), Value("1000"),
         "1000",
         "How often the checkpoint is written, at most; a crash repeats the changes of at most this time.";
+
+    SNAPSHOT snapshot: Snapshots, Form::Choice(&["never", "initial", "when_needed", "only"]), Value("never"),
+        "initial",
+        "Whether the documents that are there already become records, too: when a stream first begins (initial), also when history was lost (when_needed), or when it first begins, with the end of the stream behind the last row (only). `tailwater snapshot start` takes one at any time.";
+    SNAPSHOT_COLLECTIONS snapshot_collections: Snapshots, NAMES, Words("every watched collection"),
+        "users,orders_*",
+        "The watched collections whose documents are copied; with WATCH_DATABASES or STREAMS as database.collection.";
+    SNAPSHOT_FILTER snapshot_filter: Snapshots, Form::Text("a JSON object of queries by collection"), Words("every document"),
+        r#"{"orders":{"status":"open"}}"#,
+        "Which documents of a collection are copied: a query of MongoDB for it, in Extended JSON.";
+    SNAPSHOT_TOPIC snapshot_topic: Snapshots, TOPIC, Words("the topic of inserts"),
+        "database.snapshot",
+        "The topic of the rows of snapshots.";
+    SNAPSHOT_OPERATION snapshot_operation: Snapshots, Form::Choice(&["read", "insert"]), Value("read"),
+        "insert",
+        "The operationType of a row. A row always has the header tw-snapshot.";
+    SNAPSHOT_PARALLELISM snapshot_parallelism: Snapshots, count(1, 64), Value("2"),
+        "4",
+        "How many queries of a snapshot run at a time, over collections and within a large one.";
+    SNAPSHOT_CHUNK_BYTES snapshot_chunk_bytes: Snapshots, bytes(64 * KIB, 8 * MIB), Value("1MiB"),
+        "1MiB",
+        "About how many bytes of documents one query reads.";
+    SNAPSHOT_RATE_LIMIT snapshot_rate_limit: Snapshots, Form::Text("bytes or documents a second, or both separated by a comma"), Words("none"),
+        "10MiB,5000docs",
+        "How fast a snapshot may read from MongoDB.";
+    SNAPSHOT_READ_PREFERENCE snapshot_read_preference: Snapshots, Form::Choice(&["primary", "primaryPreferred", "secondary", "secondaryPreferred", "nearest"]), Words("that of the URI"),
+        "secondaryPreferred",
+        "Which members of the replica set the rows are read from.";
 
     COORDINATION coordination: Coordination, Form::Choice(&["none", "kafka", "mongodb"]), Value("none"),
         "mongodb",

@@ -67,6 +67,7 @@ pub enum Group {
     Records,
     Flow,
     Checkpoints,
+    Snapshots,
     Coordination,
     Listeners,
     Live,
@@ -74,13 +75,14 @@ pub enum Group {
 }
 
 impl Group {
-    pub const ALL: [Group; 10] = [
+    pub const ALL: [Group; 11] = [
         Group::Source,
         Group::Kafka,
         Group::Topics,
         Group::Records,
         Group::Flow,
         Group::Checkpoints,
+        Group::Snapshots,
         Group::Coordination,
         Group::Listeners,
         Group::Live,
@@ -95,6 +97,7 @@ impl Group {
             Group::Records => "Records",
             Group::Flow => "Batches, memory, failures",
             Group::Checkpoints => "Checkpoints",
+            Group::Snapshots => "Snapshots",
             Group::Coordination => "Several instances",
             Group::Listeners => "Listeners",
             Group::Live => "Live changes",

@@ -1,7 +1,7 @@
 //! The record's headers: who it is, where it stands in the stream, what happened where and when.
 
 use super::json::{JsonMode, write_document};
-use crate::change::event::Event;
+use crate::change::event::{Event, Operation};
 use crate::change::position::Seq;
 use crate::kafka::produce::MAX_HEADERS;
 use crate::route::ListenerTag;
@@ -24,13 +24,18 @@ pub const LISTENER: &str = "tw-listener";
 pub const JOB: &str = "tw-job";
 /// The listener's `priority`, where it has one.
 pub const PRIORITY: &str = "tw-priority";
+/// The id of the snapshot that the row is of; only on rows of snapshots.
+pub const SNAPSHOT: &str = "tw-snapshot";
 
 /// What a tombstone's `tw-id` ends with: it is a record of its own beside the delete's.
 pub const TOMBSTONE_SUFFIX: &[u8] = b"-t";
 
+/// What stands between the id of a snapshot and that of a row in the `tw-id` of the row.
+pub const ROW_SEPARATOR: u8 = b'/';
+
 /// How many headers each record has at most.
 const COUNT: usize = 6;
-/// How many more a record for a listener has at most.
+/// How many more a record for a listener has at most; a row of a snapshot, which is for none, has one more.
 const OF_LISTENER: usize = 3;
 /// One more is that of a replay.
 const _: () = assert!(COUNT + OF_LISTENER < MAX_HEADERS);
@@ -46,6 +51,7 @@ pub struct Headers<'a> {
     namespace: &'a [u8],
     timestamp: &'a [u8],
     stream: &'a [u8],
+    is_row: bool,
     listener: Option<&'a ListenerTag>,
 }
 
@@ -98,15 +104,24 @@ impl<'a> Headers<'a> {
             .filter(|(name, value)| *name != TIMESTAMP || !value.is_empty())
     }
 
-    /// What a listener's record has beside them; none on records of the configuration's own topics.
+    /// What a listener's record or a row of a snapshot has beside them; none on records of changes in the
+    /// configuration's own topics.
     pub fn of_target(&self) -> Option<impl Iterator<Item = (&'static str, &'a [u8])>> {
-        let listener = self.listener?;
-        let priority = listener.priority.as_deref();
-        let all: [_; OF_LISTENER] = [
-            Some((LISTENER, listener.id.as_bytes())),
-            Some((JOB, listener.job.as_bytes())),
-            priority.map(|priority| (PRIORITY, priority.as_bytes())),
-        ];
+        let all: [_; OF_LISTENER] = match self.listener {
+            Some(listener) => {
+                let priority = listener.priority.as_deref();
+                [
+                    Some((LISTENER, listener.id.as_bytes())),
+                    Some((JOB, listener.job.as_bytes())),
+                    priority.map(|priority| (PRIORITY, priority.as_bytes())),
+                ]
+            }
+            None if self.is_row => {
+                let end = memchr::memchr(ROW_SEPARATOR, self.id());
+                [Some((SNAPSHOT, &self.id()[..end?])), None, None]
+            }
+            None => return None,
+        };
         Some(all.into_iter().flatten())
     }
 }
@@ -146,6 +161,7 @@ impl Scratch {
             namespace: &text[seq_end..namespace_end],
             timestamp: &text[namespace_end..],
             stream: stream.as_bytes(),
+            is_row: event.operation == Operation::Read,
             listener: None,
         }
     }

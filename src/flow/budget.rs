@@ -16,6 +16,9 @@ use tokio::sync::Notify;
 pub struct Memory {
     replies: Half,
     records: Half,
+    /// Beside the two halves: rows that were read and wait for the stream. They must not take the room of the replies
+    /// that bring the stream to where it lets them go.
+    rows: Arc<Budget>,
 }
 
 /// One half of the memory: each stream's own share of it, and what is common.
@@ -45,6 +48,7 @@ impl Memory {
         Self {
             replies: half(),
             records: half(),
+            rows: Budget::new(bytes / 4),
         }
     }
 
@@ -56,6 +60,11 @@ impl Memory {
     /// The budget of one stream for records not yet acknowledged.
     pub fn records(&self) -> Arc<Budget> {
         self.records.budget()
+    }
+
+    /// The budget for rows of snapshots, of all streams together.
+    pub fn rows(&self) -> Arc<Budget> {
+        Arc::clone(&self.rows)
     }
 
     /// How many bytes one reply should hold, where `wanted` is asked for: with many streams no more than a
@@ -231,6 +240,18 @@ impl Budget {
             freed.await;
         }
         self.take(bytes).await;
+    }
+
+    /// Waits until less than this is taken.
+    pub async fn below(&self, bytes: usize) {
+        loop {
+            let mut freed = std::pin::pin!(self.freed.notified());
+            freed.as_mut().enable();
+            if self.used() < bytes {
+                return;
+            }
+            freed.await;
+        }
     }
 
     /// Gives `bytes` back.

@@ -125,7 +125,8 @@ impl ListenerRouter {
         let Some(listening) = &mut self.listening else {
             return self.router.route(event, by_configuration);
         };
-        let by_configuration = by_configuration && listening.settings.beside_topics;
+        let is_row = event.operation == Operation::Read;
+        let by_configuration = by_configuration && (listening.settings.beside_topics || is_row);
         let mut targets = self.router.route(event, by_configuration);
         let compiled = &mut listening.compiled;
         compiled.route(&self.router, event, is_counting, &mut targets);
@@ -193,6 +194,10 @@ impl Route for ListenerRouter {
 
     fn look(&mut self, event: &Event<'_>, by_configuration: bool) -> Targets {
         self.targets(event, by_configuration, false)
+    }
+
+    fn has_rows(&self) -> bool {
+        self.router.has_rows()
     }
 
     fn dead_letter(&mut self, event: &Event<'_>) -> Result<Option<TopicId>, RouteError> {

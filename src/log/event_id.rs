@@ -33,6 +33,12 @@ events! {
     LISTENERS_NOT_BOOTSTRAPPED "listeners_not_bootstrapped";
     LISTENERS_STATUS "listeners_status";
     LISTENERS_HEARTBEAT "listeners_heartbeat";
+    SNAPSHOT_STARTED "snapshot_started";
+    SNAPSHOT_READING "snapshot_reading";
+    SNAPSHOT_PROGRESS "snapshot_progress";
+    SNAPSHOT_SKIPPED "snapshot_skipped";
+    SNAPSHOT_FINISHED "snapshot_finished";
+    SNAPSHOT_STOPPED "snapshot_stopped";
     PRODUCER_RESTARTED "producer_restarted";
     LOG_LEVEL_CHANGED "log_level_changed";
     LIVE_INTERRUPTED "live_interrupted";

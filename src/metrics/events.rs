@@ -12,7 +12,7 @@ pub const MOST_NAMESPACES: usize = 500;
 /// The label's value beyond the limit.
 pub const OTHER: &str = "other";
 
-const OPERATIONS: usize = 9;
+const OPERATIONS: usize = 10;
 
 /// What came from one database.
 #[derive(Debug, Default)]
@@ -200,6 +200,7 @@ fn operation(operation: Operation) -> (usize, &'static str) {
         Operation::DropDatabase => (6, "dropDatabase"),
         Operation::Invalidate => (7, "invalidate"),
         Operation::Other => (8, OTHER),
+        Operation::Read => (9, "read"),
     }
 }
 

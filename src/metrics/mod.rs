@@ -152,6 +152,13 @@ impl Metrics {
                 counter(metric, &[reason]).absolute(0);
             }
         }
+        for metric in [
+            &names::SNAPSHOT_ROWS,
+            &names::SNAPSHOT_BYTES,
+            &names::SNAPSHOT_LEFT_OUT,
+        ] {
+            counter(metric, &[]).absolute(0);
+        }
         Self {
             batch_events: histogram(&names::BATCH_EVENTS),
             closed: ClosedBy::ALL.map(|by| counter(&names::BATCHES, &[by.name()])),
@@ -304,6 +311,14 @@ impl Metrics {
     /// An event was left out.
     pub fn skipped(&self, reason: &str) {
         self.counter(&names::SKIPPED, &[reason]).increment(1);
+    }
+
+    /// Rows of a snapshot were sent, or left out because the stream had brought their documents.
+    pub fn snapshot(&self, rows: u64, bytes: u64, left_out: u64) {
+        self.counter(&names::SNAPSHOT_ROWS, &[]).increment(rows);
+        self.counter(&names::SNAPSHOT_BYTES, &[]).increment(bytes);
+        self.counter(&names::SNAPSHOT_LEFT_OUT, &[])
+            .increment(left_out);
     }
 
     /// What the incarnation that runs now has in flight.

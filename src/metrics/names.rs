@@ -88,6 +88,14 @@ metrics! {
         "Events written to the dead-letter topic";
     SKIPPED "tailwater_skipped_total" Counter &["reason"],
         "Events left out by ON_RECORD_ERROR=skip";
+    SNAPSHOT_ROWS "tailwater_snapshot_rows_total" Counter &[],
+        "Rows of snapshots handed to the Kafka client";
+    SNAPSHOT_BYTES "tailwater_snapshot_bytes_total" Counter &[],
+        "Bytes of these rows' documents, as BSON";
+    SNAPSHOT_LEFT_OUT "tailwater_snapshot_left_out_total" Counter &[],
+        "Documents that a snapshot has read and left out, because the stream brought them";
+    SNAPSHOT_RUNNING "tailwater_snapshot_running" Gauge &[],
+        "1 while a snapshot runs, also while it is paused";
     BATCHES "tailwater_batches_total" Counter &["closed_by"],
         "Batches, by what closed them";
     BATCH_EVENTS "tailwater_batch_events" Histogram &[],

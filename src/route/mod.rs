@@ -42,6 +42,11 @@ pub trait Route: Clone {
     /// already.
     fn route(&mut self, event: &Event<'_>, by_configuration: bool) -> Targets;
 
+    /// Whether rows of snapshots have a topic.
+    fn has_rows(&self) -> bool {
+        true
+    }
+
     /// As [`route`](Self::route), for an event that is only looked at ahead.
     fn look(&mut self, event: &Event<'_>, by_configuration: bool) -> Targets {
         self.route(event, by_configuration)

@@ -47,6 +47,8 @@ pub struct Router {
     table: Arc<TopicTable>,
     /// Those of changes; none where only listeners get records.
     slots: Option<Slots>,
+    /// That of a snapshot's rows, where it is not that of inserts.
+    rows: Option<Slot>,
     dead_letter: Option<Slot>,
     /// Topics of dead letters: their readers expect no changes.
     letters: Vec<TopicId>,
@@ -80,14 +82,16 @@ impl Router {
     /// Of a stream with listeners alone: no event has a topic by the configuration, but for dead letters.
     fn without_topics(topics: &config::Topics, reserved: &[&str]) -> Result<Self, Error> {
         let table = Arc::new(TopicTable::reserving(reserved));
-        let dead_letter = topics.dead_letter.as_deref();
-        let dead_letter = dead_letter.map(|text| compile(&table, 'x', text));
-        let dead_letter = dead_letter
-            .transpose()
-            .map_err(|problem| Error::new(Code::Config, format!("KAFKA_DLQ_TOPIC: {problem}")))?;
+        let compiled = |variable: &str, tag, text: Option<&str>| {
+            let slot = text.map(|text| compile(&table, tag, text)).transpose();
+            slot.map_err(|problem| Error::new(Code::Config, format!("{variable}: {problem}")))
+        };
+        let dead_letter = compiled("KAFKA_DLQ_TOPIC", 'x', topics.dead_letter.as_deref())?;
+        let rows = compiled("SNAPSHOT_TOPIC", 'n', topics.rows.as_deref())?;
         Ok(Self {
             table,
             slots: None,
+            rows,
             letters: dead_letter.iter().filter_map(|slot| slot.fixed).collect(),
             dead_letter,
             cache: HashMap::default(),
@@ -127,6 +131,10 @@ impl Router {
             .ddl
             .as_deref()
             .and_then(|text| slot("KAFKA_TOPIC_DDL", 's', text));
+        let rows = topics
+            .rows
+            .as_deref()
+            .and_then(|text| slot("SNAPSHOT_TOPIC", 'n', text));
         let dead_letter = topics
             .dead_letter
             .as_deref()
@@ -143,6 +151,7 @@ impl Router {
                         delete,
                         ddl,
                     }),
+                    rows,
                     letters: dead_letter.iter().filter_map(|slot| slot.fixed).collect(),
                     dead_letter,
                     cache: HashMap::default(),
@@ -158,12 +167,19 @@ impl Router {
         &self.table
     }
 
+    fn all(&self) -> impl Iterator<Item = &Slot> {
+        let slots = self.slots.iter().flat_map(Slots::all);
+        slots.chain(&self.rows).chain(&self.dead_letter)
+    }
+
+    /// Whether the rows of a snapshot have a topic.
+    pub fn has_rows(&self) -> bool {
+        self.slots.is_some() || self.rows.is_some()
+    }
+
     /// Whether some topics are known only when their first event comes.
     pub fn has_templates(&self) -> bool {
-        let slots = self.slots.iter().flat_map(Slots::all);
-        slots
-            .chain(&self.dead_letter)
-            .any(|slot| slot.fixed.is_none())
+        self.all().any(|slot| slot.fixed.is_none())
     }
 
     /// The topics of templates that events of these operations on these collections go to, each once and no
@@ -174,8 +190,7 @@ impl Router {
         operations: &[&str],
         most: usize,
     ) -> Vec<Arc<Topic>> {
-        let slots = self.slots.iter().flat_map(Slots::all);
-        let fixed: BTreeSet<_> = slots.filter_map(|slot| slot.fixed).collect();
+        let fixed: BTreeSet<_> = self.all().filter_map(|slot| slot.fixed).collect();
         let mut found = BTreeSet::new();
         for of in collections {
             for operation in operations {
@@ -197,12 +212,7 @@ impl Router {
 
     /// Whether events may go to this topic by the configuration: those of a template are not all known.
     pub fn may_use(&self, topic: &str) -> bool {
-        let mut slots = self
-            .slots
-            .iter()
-            .flat_map(Slots::all)
-            .chain(&self.dead_letter);
-        slots.any(|slot| match slot.fixed {
+        self.all().any(|slot| match slot.fixed {
             Some(id) => self.table.get(id).name() == topic,
             None => true,
         })
@@ -230,15 +240,19 @@ impl Router {
     /// event while `KAFKA_TOPIC_DDL` is not set, and for an `invalidate`: they make no record.
     #[inline]
     fn topic_of(&mut self, event: &Event<'_>) -> Option<Result<TopicId, RouteError>> {
-        let slots = self.slots.as_ref()?;
+        let slots = self.slots.as_ref();
         let slot = match event.operation {
-            Operation::Insert => &slots.insert,
-            Operation::Update => &slots.update,
-            Operation::Replace => &slots.replace,
-            Operation::Delete => &slots.delete,
+            Operation::Insert => &slots?.insert,
+            Operation::Update => &slots?.update,
+            Operation::Replace => &slots?.replace,
+            Operation::Delete => &slots?.delete,
+            Operation::Read => match &self.rows {
+                Some(rows) => rows,
+                None => &slots?.insert,
+            },
             Operation::Invalidate => return None,
             Operation::Drop | Operation::Rename | Operation::DropDatabase | Operation::Other => {
-                slots.ddl.as_ref()?
+                slots?.ddl.as_ref()?
             }
         };
         let id = match slot.fixed {
@@ -265,7 +279,11 @@ impl Route for Router {
     fn route(&mut self, event: &Event<'_>, by_configuration: bool) -> Targets {
         let mut targets = Targets::new();
         if by_configuration && let Some(topic) = self.topic_of(event) {
-            targets.push(Target::of_configuration(topic));
+            let target = Target::of_configuration(topic);
+            targets.push(match event.operation {
+                Operation::Read => target.of_rows(),
+                _ => target,
+            });
         }
         targets
     }

@@ -85,6 +85,7 @@ mod tests {
             replace: one(),
             delete: one(),
             ddl: None,
+            rows: None,
             dead_letter: None,
         };
         let topic = Router::new(&topics, &[]).unwrap().table().all().remove(0);

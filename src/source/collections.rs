@@ -11,6 +11,14 @@ use mongodb::Client;
 /// How many databases are asked side by side.
 const AT_ONCE: usize = 8;
 
+/// Something that is there under a name of a collection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    pub namespace: Namespace,
+    /// Views and time-series collections have no changes of their own.
+    pub has_changes: bool,
+}
+
 /// The collections that a stream of this scope and filter would have changes of, as far as this user may see
 /// them. Names alone: no collection is opened for it.
 ///
@@ -21,6 +29,20 @@ pub async fn watched(
     scope: &Scope,
     filter: &Filter,
 ) -> mongodb::error::Result<Vec<Namespace>> {
+    let found = found(client, scope, filter).await?.into_iter();
+    let found = found.filter(|found| found.has_changes);
+    Ok(found.map(|found| found.namespace).collect())
+}
+
+/// The same with what has no changes of its own.
+///
+/// # Errors
+/// As [`watched`].
+pub async fn found(
+    client: &Client,
+    scope: &Scope,
+    filter: &Filter,
+) -> mongodb::error::Result<Vec<Found>> {
     let databases = match scope {
         Scope::Database(name) => vec![name.clone()],
         Scope::Deployment { .. } => {
@@ -36,12 +58,9 @@ pub async fn watched(
     };
     let lists = futures_util::stream::iter(databases)
         .map(async |database| {
-            let names = names_in(client, &database).await?;
-            let watched = names.into_iter().map(|collection| Namespace {
-                database: database.clone(),
-                collection,
-            });
-            let watched = watched.filter(|found| filter.has_changes_of(found));
+            let found = found_in(client, &database).await?;
+            let watched = found.into_iter();
+            let watched = watched.filter(|found| filter.has_changes_of(&found.namespace));
             Ok::<_, mongodb::error::Error>(watched.collect::<Vec<_>>())
         })
         .buffered(AT_ONCE)
@@ -49,23 +68,25 @@ pub async fn watched(
     Ok(lists.await?.into_iter().flatten().collect())
 }
 
-/// Views and time-series collections have no changes of their own.
-async fn names_in(client: &Client, database: &str) -> mongodb::error::Result<Vec<String>> {
+async fn found_in(client: &Client, database: &str) -> mongodb::error::Result<Vec<Found>> {
     let list =
         doc! {"listCollections": 1, "nameOnly": true, "authorizedCollections": true, "cursor": {}};
-    let found: Vec<Document> = client
+    let listed: Vec<Document> = client
         .database(database)
         .run_cursor_command(list)
         .await?
         .try_collect()
         .await?;
-    let collections = found
-        .iter()
-        .filter(|found| found.get_str("type").unwrap_or("collection") == "collection");
-    Ok(collections
-        .filter_map(|found| found.get_str("name").ok())
-        .map(str::to_owned)
-        .collect())
+    let found = listed.iter().filter_map(|listed| {
+        Some(Found {
+            namespace: Namespace {
+                database: database.to_owned(),
+                collection: listed.get_str("name").ok()?.to_owned(),
+            },
+            has_changes: listed.get_str("type").unwrap_or("collection") == "collection",
+        })
+    });
+    Ok(found.collect())
 }
 
 impl Filter {

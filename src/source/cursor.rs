@@ -74,7 +74,7 @@ impl Cursor {
         let mut options = RunCursorCommandOptions::default();
         options.cursor_type = Some(CursorType::TailableAwait);
         options.batch_size = Some(batch_events);
-        options.max_time = Some(MAX_AWAIT);
+        options.max_time = Some(watch.patience);
         // A command of our own takes no read preference from the URI by itself.
         options.selection_criteria = client.selection_criteria().cloned().or_else(primary);
         let mut inner = client

@@ -102,6 +102,7 @@ impl Reader {
                 cursor = None;
                 state = CursorState::at(&request.position);
                 self.opener.watch.ask(&request.interest);
+                self.opener.watch.patience = request.patience;
                 let reopened = Fetched::Reopened(request.number);
                 if self.replies.send(reopened).await.is_err() {
                     return;

@@ -139,6 +139,17 @@ impl Reply {
         ResumeToken::from_bytes(token.as_document()?)
     }
 
+    /// Whether the server has no more for this cursor.
+    pub fn is_exhausted(&self) -> bool {
+        let id = cursor_of(self.bytes()).and_then(|cursor| raw::find(cursor, "id"));
+        matches!(id, Ok(Some(id)) if id.as_i64() == Some(0))
+    }
+
+    /// Whether its post-batch token is not to be used.
+    pub fn is_withheld(&self) -> bool {
+        self.is_withheld
+    }
+
     /// Keeps the post-batch token from being used: it lies before what was read.
     pub fn withhold_post_batch_token(&mut self) {
         self.is_withheld = true;

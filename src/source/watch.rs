@@ -3,13 +3,14 @@
 use super::Filter;
 use super::asked::Asked;
 use super::capabilities::{Capabilities, Capability};
-use super::cursor::Start;
+use super::cursor::{MAX_AWAIT, Start};
 use super::listeners;
 use crate::change::namespace::Namespace;
 use crate::config::{FullDocument, PreImages, Scope, Source, StreamSpec};
 use crate::route::Interest;
 use bson::{Bson, Document, doc};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What to watch, already put into the server's words.
 #[derive(Debug, Clone)]
@@ -24,6 +25,8 @@ pub struct Watch {
     pub capabilities: Arc<Capabilities>,
     /// Whether events over 16 MiB come in fragments, where the server can (`$changeStreamSplitLargeEvent`).
     pub splits: bool,
+    /// How long the server waits for an event before it answers that there is none.
+    pub patience: Duration,
     /// Where the listeners are, whose changes must always come whole.
     pub listeners: Option<Namespace>,
     /// How the stages follow from what listeners want; none without listeners.
@@ -55,6 +58,7 @@ impl Watch {
             stages: filter.stages(),
             capabilities: Arc::default(),
             splits: true,
+            patience: MAX_AWAIT,
             without_images: WithoutImages {
                 options: change_stream_options(source, Images::Without),
                 stages: filter.own_stages(),
@@ -122,6 +126,7 @@ impl Watch {
             stages,
             capabilities: Arc::clone(&self.capabilities),
             splits: false,
+            patience: self.patience,
             without_images: self.without_images.clone(),
             listeners: self.listeners.clone(),
             asked: None,
@@ -201,6 +206,7 @@ mod tests {
             stages: vec![doc! { "$match": {} }],
             capabilities: Arc::default(),
             splits: true,
+            patience: MAX_AWAIT,
             without_images: WithoutImages::default(),
             listeners: None,
             asked: None,

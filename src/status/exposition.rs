@@ -116,9 +116,13 @@ fn gauges(page: &mut Page<'_>) {
             false => Vec::new(),
         }
     });
-    let flags: [(&Metric, Read<bool>); 5] = [
+    let flags: [(&Metric, Read<bool>); 6] = [
         (&names::READY, Board::is_ready),
         (&names::DRY_RUN, |board| board.dry_run.get()),
+        (&names::SNAPSHOT_RUNNING, |board| {
+            let view = board.snapshots.view();
+            view.is_some_and(|view| view.ended.is_none())
+        }),
         (&names::MONGODB_CONNECTED, |board| {
             board.mongo_connected.get()
         }),

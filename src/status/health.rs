@@ -132,7 +132,13 @@ impl Board {
         let servers = [refused, mongo, kafka, unstored, closed]
             .into_iter()
             .flatten();
-        let all: Vec<Health> = servers.chain(waits).chain(recovering).collect();
+        let snapshot = self.snapshot_problem();
+        let snapshot = snapshot.map(|why| Health::degraded(format!("the snapshot waits: {why}")));
+        let all: Vec<Health> = servers
+            .chain(waits)
+            .chain(recovering)
+            .chain(snapshot)
+            .collect();
         let worst = all.iter().find(|health| is_bad(health)).or(all.first());
         worst.cloned().unwrap_or(Health::Healthy)
     }

@@ -8,6 +8,7 @@ pub mod listeners;
 pub mod live;
 pub mod owner;
 pub mod samples;
+pub mod snapshot;
 pub mod stall;
 mod values;
 pub mod waiting;
@@ -23,6 +24,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use values::now_millis;
 use waiting::{Awaited, Wait, Waits};
+
+/// What keeps a snapshot from reading is nothing to speak of before it has lasted so long, in ms.
+const SNAPSHOT_HICCUP: i64 = 10_000;
 
 /// What the process is doing. One state at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,6 +104,8 @@ pub struct Board {
     state: Mutex<State>,
     /// The listeners of the stream; empty without `LISTENERS_COLLECTION`.
     pub listeners: Arc<listeners::Statuses>,
+    /// The snapshot that runs, or the last one.
+    pub snapshots: snapshot::Snapshots,
     /// `LISTENERS_COLLECTION` is set.
     pub has_listeners: Flag,
     /// `run --dry-run`: what is counted as delivered and stored went nowhere.
@@ -182,6 +188,7 @@ impl Board {
             namespace: namespace.to_owned(),
             listeners: Arc::default(),
             has_listeners: Flag::default(),
+            snapshots: snapshot::Snapshots::default(),
             state: Mutex::new(State::Starting),
             dry_run: Flag::default(),
             cut_short: Flag::default(),
@@ -234,6 +241,13 @@ impl Board {
 
     pub fn state(&self) -> State {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why the rows of a snapshot cannot be read, where that has lasted.
+    pub fn snapshot_problem(&self) -> Option<String> {
+        let problem = self.snapshots.problem()?;
+        let lasts = now_millis().saturating_sub(problem.since) >= SNAPSHOT_HICCUP;
+        lasts.then_some(problem.text)
     }
 
     /// Moves to a state; one log line for each change.

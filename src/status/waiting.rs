@@ -66,24 +66,6 @@ impl Awaited {
         "owner",
     ];
 
-    /// One of each kind that is reported.
-    #[cfg(test)]
-    pub fn all() -> [Self; Self::NAMES.len()] {
-        [
-            Self::Topic(Arc::from("a")),
-            Self::Budget,
-            Self::Queue,
-            Self::Acknowledgements,
-            Self::Transaction,
-            Self::Producer,
-            Self::Kafka,
-            Self::Checkpoint,
-            Self::MongoDb,
-            Self::Coordination,
-            Self::Owner,
-        ]
-    }
-
     /// The stable name of the kind.
     pub fn name(&self) -> &'static str {
         match self {

@@ -7,6 +7,7 @@ use super::{incarnation, start, supervise};
 use crate::checkpoint::committer::{self, Checkpoints};
 use crate::config::StreamSpec;
 use crate::error::{Code, Error};
+use crate::snapshot::desk::Desk;
 use crate::source::headroom;
 use crate::status::{Board, State};
 use crate::tasks;
@@ -39,6 +40,7 @@ pub async fn run(
     spec: StreamSpec,
     shared: Shared,
     board: Arc<Board>,
+    desk: Arc<Desk>,
     mut desired: watch::Receiver<Desired>,
 ) -> Result<(), Error> {
     let ended = CancellationToken::new();
@@ -68,6 +70,7 @@ pub async fn run(
             spec.clone(),
             shared.clone(),
             Arc::clone(&board),
+            Arc::clone(&desk),
             halt.clone(),
         ));
         let ended = tokio::select! {
@@ -121,11 +124,12 @@ async fn carry(
     spec: StreamSpec,
     shared: Shared,
     board: Arc<Board>,
+    desk: Arc<Desk>,
     stop: CancellationToken,
 ) -> Result<(), Error> {
     let (context, opened, store) = tokio::select! {
         () = stop.cancelled() => return Ok(()),
-        opened = start::open(spec, shared, board, stop.clone()).boxed() => match opened? {
+        opened = start::open(spec, shared, board, desk, stop.clone()).boxed() => match opened? {
             Some(opened) => opened,
             None => return Ok(()),
         },

@@ -7,6 +7,9 @@ use crate::config::StreamSpec;
 use crate::error::Error;
 use crate::listener::ListenerRouter;
 use crate::sink::topics::Topics;
+use crate::snapshot::desk::Desk;
+use crate::snapshot::reading;
+use crate::source::Filter;
 use crate::source::opener::Opener;
 use crate::status::Board;
 use std::sync::Arc;
@@ -19,6 +22,8 @@ pub struct StreamContext {
     pub opener: Opener,
     pub router: ListenerRouter,
     pub topics: Topics,
+    /// Where snapshots are asked for.
+    pub desk: Arc<Desk>,
     /// What could not be made in the listeners' collection.
     pub missing: Missing,
 }
@@ -36,6 +41,21 @@ impl StreamContext {
     /// What is seen of the stream from outside.
     pub fn board(&self) -> &Arc<Board> {
         &self.opener.board
+    }
+
+    /// Where the rows of snapshots come from.
+    pub fn rows(&self) -> Arc<reading::Source> {
+        let spec = &self.spec;
+        Arc::new(reading::Source {
+            client: self.shared.client.clone(),
+            scope: spec.source.scope.clone(),
+            filter: Filter::of(spec),
+            selection: reading::selection(&self.shared.client, spec.snapshot.read_preference),
+            spec: spec.snapshot.clone(),
+            budget: self.shared.memory.rows(),
+            board: Arc::clone(self.board()),
+            retry: self.opener.retry,
+        })
     }
 
     /// Asks the stream to stop.

@@ -7,6 +7,7 @@ use crate::config::StreamSpec;
 use crate::error::{Code, Error};
 use crate::panics::caught;
 use crate::retry::Retry;
+use crate::snapshot::desk::Desk;
 use crate::source::Filter;
 use crate::status::{Board, State};
 use futures_util::FutureExt;
@@ -38,6 +39,8 @@ pub struct Handle {
     /// What is watched, in words.
     pub watches: String,
     pub board: Arc<Board>,
+    /// Where its snapshots are asked for.
+    pub desk: Arc<Desk>,
     desired: watch::Sender<Desired>,
     pub(super) life: watch::Sender<Life>,
     /// It could run here, as far as is known.
@@ -70,6 +73,8 @@ pub(super) enum Life {
     Unable(Error),
     /// It was the only one, and the process ends with it.
     Over(Error),
+    /// It has ended by itself, and has nothing more to do.
+    Done,
     /// Another instance has claimed it.
     Fenced,
     /// Its last run did not end as it should.
@@ -84,6 +89,7 @@ impl Handle {
             watches: filter.in_words(),
             spec,
             board,
+            desk: Arc::default(),
             desired: watch::Sender::new(Desired::Run),
             life: watch::Sender::new(Life::Idle),
             is_able: AtomicBool::new(false),
@@ -236,13 +242,14 @@ impl Handle {
                 self.spec.clone(),
                 shared.clone(),
                 Arc::clone(&self.board),
+                Arc::clone(&self.desk),
                 desired.clone(),
             );
             let ended = caught("the stream", run.boxed()).await.flatten();
             let stopped = self.desired() == Desired::Stopped;
             let error = match ended {
                 Ok(()) => {
-                    self.enter(Life::Idle);
+                    self.enter(if stopped { Life::Idle } else { Life::Done });
                     return;
                 }
                 Err(error) if stopped => {

@@ -5,6 +5,7 @@
 //! position behind the gap is committed only with that record's acknowledgement.
 
 use super::context::StreamContext;
+use super::copying;
 use super::listening;
 use super::start::Opened;
 use crate::change::position::{Position, ResumeToken, Seq};
@@ -12,6 +13,7 @@ use crate::config::OnHistoryLost;
 use crate::error::{Code, Error};
 use crate::log::event_id;
 use crate::retry::Retry;
+use crate::snapshot::progress::Reason;
 use crate::source::cursor::Start;
 use crate::source::opener::Ahead;
 use crate::source::{self, oplog, start};
@@ -111,7 +113,7 @@ pub async fn resume_behind(
                     }
                 }
             }
-            OnHistoryLost::Latest | OnHistoryLost::Stop => Start::Now,
+            OnHistoryLost::Latest | OnHistoryLost::Snapshot | OnHistoryLost::Stop => Start::Now,
         };
         let opened = match opener.open(&start, &mut delays).await {
             Ok(Some(source::opener::Opened {
@@ -175,10 +177,16 @@ pub async fn resume_behind(
             },
             seq: Seq::renewed(Some(lost.seq)),
             token,
-            extra: match &context.spec.source.listeners {
-                None => lost.extra.clone(),
-                // Their changes within the gap are lost, too.
-                Some(listeners) => listening::read(opener, listeners, &lost.extra).await?,
+            extra: {
+                let extra = match &context.spec.source.listeners {
+                    None => lost.extra.clone(),
+                    // Their changes within the gap are lost, too.
+                    Some(listeners) => listening::read(opener, listeners, &lost.extra).await?,
+                };
+                match policy {
+                    OnHistoryLost::Snapshot => copying::begun(&extra, Reason::HistoryLost),
+                    OnHistoryLost::Earliest | OnHistoryLost::Latest | OnHistoryLost::Stop => extra,
+                }
             },
         };
         return Ok(Some(Opened {
@@ -194,8 +202,8 @@ async fn refusal(context: &StreamContext, lost: &Position, error: &Error) -> Err
     let oldest = oplog::oldest(&context.opener.client).await.ok().flatten();
     let missing = missing(lost, oldest.map(|oldest| oldest.time.millis() + 999));
     let detail = format!(
-        "{}; {missing}. To continue with a gap, set ON_HISTORY_LOST=earliest (from what the oplog still holds) \
-         or latest (from now)",
+        "{}; {missing}. To continue with a gap, set ON_HISTORY_LOST=earliest (from what the oplog still holds), \
+         latest (from now) or snapshot (from now, with a snapshot of what is there)",
         error.detail
     );
     Error::new(Code::HistoryLost, detail)
@@ -206,6 +214,7 @@ fn name(policy: OnHistoryLost) -> &'static str {
         OnHistoryLost::Stop => "stop",
         OnHistoryLost::Earliest => "earliest",
         OnHistoryLost::Latest => "latest",
+        OnHistoryLost::Snapshot => "snapshot",
     }
 }
 

@@ -8,7 +8,7 @@ use super::context::StreamContext;
 use super::hints::ReplayHints;
 use super::outlet::Outlet;
 use super::progress;
-use super::pump::{End, Parts, Pump};
+use super::pump::{End, Parts, Pump, Rows};
 use crate::change::position::{Position, Seq};
 use crate::checkpoint::CommitError;
 use crate::checkpoint::committer::{Checkpoints, Committer};
@@ -227,7 +227,13 @@ impl<'a> Incarnation<'a> {
             board: context.board(),
             requests: reading.requests(),
         };
-        let mut pump = Pump::new(parts, outlet, hints, halt_pumping.clone());
+        let rows = Rows::at(
+            &position.extra,
+            context.rows(),
+            Arc::clone(&context.desk),
+            Arc::clone(context.board()),
+        )?;
+        let mut pump = Pump::new(parts, outlet, hints, halt_pumping.clone()).with_rows(rows);
         let watching = progress::Watch {
             board: context.board(),
             topics: &context.topics,

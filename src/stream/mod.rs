@@ -7,6 +7,7 @@
 pub mod actor;
 pub mod ahead;
 pub mod context;
+mod copying;
 pub mod grace;
 mod handle;
 mod hints;
@@ -90,7 +91,7 @@ pub async fn supervise(
             end,
             position,
             checkpoints,
-            faults,
+            mut faults,
             drained,
             taken,
             stored,
@@ -117,6 +118,7 @@ pub async fn supervise(
             End::ListenersReplaced => None,
             End::Producer => {
                 hints.forget(position.seq);
+                copying::learn(&context.desk, &mut faults);
                 learn(context, &mut hints, &faults)?;
                 tokio::select! {
                     () = context.stop().cancelled() => return outstanding.stop(context.board(), checkpoints, &position).await,

@@ -29,6 +29,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+/// How many bytes may be on their way when rows of a snapshot are sent.
+const MOST_ROWS: usize = 2 << 20;
+
 /// Why a record did not get out.
 #[derive(Debug)]
 pub enum Blocked {
@@ -68,6 +71,8 @@ pub struct Outlet<'a, P: Produce = Producer> {
     is_within_event: bool,
     /// Whether some of that event's records were sent: a stop waits for the others.
     is_half_sent: bool,
+    /// Whether the position holds something that somebody waits for until it is stored.
+    is_urgent: bool,
     /// Whether all was acknowledged at the end, and only the token of the last event kept it from being stored.
     is_without_room: bool,
     firsts: Firsts,
@@ -106,6 +111,7 @@ impl<'a, P: Produce> Outlet<'a, P> {
             is_behind: false,
             is_within_event: false,
             is_half_sent: false,
+            is_urgent: false,
             is_without_room: false,
             firsts: Firsts::default(),
             transactions,
@@ -239,6 +245,28 @@ impl<'a, P: Produce> Outlet<'a, P> {
         if let Some(by) = closed_by {
             self.seal(by);
         }
+    }
+
+    /// Takes note of a row whose record was sent: it has no number. No position is given out before
+    /// [`reach_rows`](Self::reach_rows) says how far the rows are.
+    pub fn count_row(&mut self) {
+        self.is_within_event = true;
+        self.is_half_sent = false;
+    }
+
+    /// Whether rows may be sent: so few bytes are on their way that the stream's own records do not wait for them.
+    pub fn has_room_for_rows(&self) -> bool {
+        self.budget.used() < self.most_rows()
+    }
+
+    /// Waits until [`has_room_for_rows`](Self::has_room_for_rows). What is open must be closed before.
+    pub fn room_for_rows(&self) -> impl Future<Output = ()> + use<P> {
+        let (budget, most) = (Arc::clone(&self.budget), self.most_rows());
+        async move { budget.below(most).await }
+    }
+
+    fn most_rows(&self) -> usize {
+        MOST_ROWS.min(self.budget.limit() / 2)
     }
 
     /// Closes the open batch, if any. It gives out the last position whose event is complete, so that it

@@ -4,6 +4,7 @@ mod event;
 mod interest;
 mod records;
 mod refusal;
+mod rows;
 mod topics;
 
 use super::hints::ReplayHints;
@@ -29,6 +30,8 @@ use crate::source::split::{Merged, Merger, SplitError};
 use crate::status::Board;
 use crate::status::waiting::Awaited;
 use interest::Reading;
+pub use rows::Rows;
+use rows::Turn;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -100,6 +103,8 @@ pub struct Pump<'a, P: Produce = Producer, R: Route = ListenerRouter> {
     is_replaced: bool,
     /// Operations that are not known here, and of which that was said.
     told_operations: BTreeSet<String>,
+    /// Rows of snapshots; none where there can be none.
+    rows: Option<Box<Rows>>,
 }
 
 type Step<T = ()> = Result<T, End>;
@@ -148,6 +153,7 @@ impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
             is_more_wanted: false,
             is_replaced: false,
             told_operations: BTreeSet::new(),
+            rows: None,
             hints,
             board: Arc::clone(parts.board),
             counts: EventCounts::default(),
@@ -162,6 +168,9 @@ impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
     /// Takes replies until one of the [`End`]s.
     pub async fn run(&mut self, mut replies: Receiver<Fetched>) -> End {
         if let Err(end) = self.announce().await {
+            return end;
+        }
+        if let Err(end) = Box::pin(self.begin_rows()).await {
             return end;
         }
         loop {
@@ -191,19 +200,20 @@ impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
     }
 
     async fn next(&mut self, replies: &mut Receiver<Fetched>) -> Step {
+        let turn = match &self.rows {
+            Some(rows) if !rows.are_at_rest() => Box::pin(self.turn_of_rows()).await?,
+            _ => Turn::Rest,
+        };
         let fetched = match replies.try_recv() {
             Ok(fetched) => fetched,
             Err(TryRecvError::Disconnected) => return Err(End::Stopped),
+            Err(TryRecvError::Empty) if turn == Turn::More => return Ok(()),
             Err(TryRecvError::Empty) => {
                 // Nothing more ready: at rest nobody waits for a timer.
                 self.outlet.seal(ClosedBy::Idle);
-                match self
-                    .outlet
-                    .unless_due(Awaited::Change, replies.recv())
-                    .await?
-                {
-                    Some(next) => next.ok_or(End::Stopped)?,
-                    None => return Ok(self.outlet.commit().await?),
+                match self.rest(replies, turn).await? {
+                    Some(fetched) => fetched,
+                    None => return Ok(()),
                 }
             }
         };
@@ -233,6 +243,33 @@ impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
         }
     }
 
+    /// Waits for the next reply; none where something else came first.
+    async fn rest(&mut self, replies: &mut Receiver<Fetched>, turn: Turn) -> Step<Option<Fetched>> {
+        let room = (turn == Turn::Room).then(|| self.outlet.room_for_rows());
+        let rows = self.rows.as_mut();
+        let rows = async {
+            match rows {
+                Some(rows) => rows.changed(room).await,
+                None => std::future::pending().await,
+            }
+        };
+        let next = async {
+            tokio::select! {
+                biased;
+                next = replies.recv() => Some(next),
+                () = rows => None,
+            }
+        };
+        match self.outlet.unless_due(Awaited::Change, next).await? {
+            Some(Some(next)) => next.map(Some).ok_or(End::Stopped),
+            Some(None) => Ok(None),
+            None => {
+                self.outlet.commit().await?;
+                Ok(None)
+            }
+        }
+    }
+
     /// Treats the one event of a reply, which the server cannot send whole, by `ON_RECORD_ERROR`.
     async fn unreadable(&mut self, reply: &Reply, fault: SourceFault) -> Step {
         // Fragments of it may have come before it turned out that the rest cannot.
@@ -241,6 +278,7 @@ impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
             let event = Event::parse(raw.map_err(malformed)?).map_err(malformed)?;
             let seq = self.outlet.reached().seq.next();
             self.board.events.add(1);
+            self.touch(&event);
             if self.takes_change(&event) {
                 self.leave_out(&event);
                 self.put_in_force();
@@ -283,6 +321,7 @@ impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
                     self.event(&event).await?;
                 }
             }
+            self.passed(last_time);
             if self.widen() {
                 return self.read_anew(count);
             }
@@ -301,6 +340,9 @@ impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
         self.board.in_hand_millis.store(0, Ordering::Relaxed);
         if count > 0 {
             self.board.note_lateness();
+        }
+        if !self.merger.is_open() {
+            self.reply_passed(reply, count == 0);
         }
         // Behind the last event, unless that was a fragment, or an `invalidate`, behind which is nothing.
         if !self.merger.is_open()

@@ -201,7 +201,7 @@ impl Rig {
         let (source, replies) = mpsc::channel(64);
         let mut pump = self.pump();
         let running = async move {
-            let end = pump.run(replies).await;
+            let end = Box::pin(pump.run(replies)).await;
             (end, pump)
         };
         Run {

@@ -3,6 +3,7 @@
 
 use super::ahead;
 use super::context::StreamContext;
+use super::copying;
 use super::listening;
 use super::shared::Shared;
 use super::waiting::{Wait, both, pause_before_retry, retrying};
@@ -18,6 +19,7 @@ use crate::mongo::identity;
 use crate::preflight::Report;
 use crate::retry::Retry;
 use crate::sink::topics::Topics;
+use crate::snapshot::desk::Desk;
 use crate::source::batch_size::BatchSize;
 use crate::source::cursor::{Cursor, Start};
 use crate::source::locate::{Located, locate};
@@ -51,6 +53,7 @@ pub async fn open(
     spec: StreamSpec,
     shared: Shared,
     board: Arc<Board>,
+    desk: Arc<Desk>,
     stop: CancellationToken,
 ) -> Result<Option<(StreamContext, Opened, Store)>, Error> {
     let mut router = listening::router(&spec, Arc::clone(&board.listeners))?;
@@ -113,11 +116,14 @@ pub async fn open(
             resume(&opener, &claimant, checkpoint).await?
         }
         None => {
+            let extra = copying::at_begin(&spec.snapshot);
+            let is_dry_run = shared.kafka.dry_run;
             begin(
                 &opener,
                 &spec.source.start_at,
+                extra,
                 &mut store,
-                shared.kafka.dry_run,
+                is_dry_run,
             )
             .await?
         }
@@ -144,6 +150,7 @@ pub async fn open(
         opener,
         router,
         topics,
+        desk,
         missing,
     };
     Ok(opened.map(|opened| (context, opened, store)))
@@ -256,6 +263,7 @@ async fn resume(
 async fn begin(
     opener: &Opener,
     start_at: &StartAt,
+    extra: Extra,
     store: &mut Store,
     is_dry_run: bool,
 ) -> Result<Option<Opened>, Error> {
@@ -307,7 +315,7 @@ async fn begin(
         token,
         seq: Seq::renewed(None),
         time_millis,
-        extra: Extra::default(),
+        extra,
     };
     let mut delays = retry.delays();
     let waiting = [opener.board.waits.begin(Awaited::Checkpoint)];

@@ -182,8 +182,12 @@ impl Streams {
 
     /// Whether no stream is left that can run.
     pub fn none_can_run(&self) -> bool {
-        let failed =
-            |life: &Life| matches!(life, Life::Failed(_) | Life::Unable(_) | Life::Over(_));
+        let failed = |life: &Life| {
+            matches!(
+                life,
+                Life::Failed(_) | Life::Unable(_) | Life::Over(_) | Life::Done
+            )
+        };
         self.all()
             .iter()
             .all(|handle| failed(&handle.life.borrow()))
@@ -208,7 +212,7 @@ impl Streams {
                 | Life::Unable(error)
                 | Life::Over(error)
                 | Life::Ended(error) => Some(error.clone()),
-                Life::Idle | Life::Running | Life::Fenced => None,
+                Life::Idle | Life::Running | Life::Fenced | Life::Done => None,
             };
             if let (Ok(()), Some(error)) = (&first, ended) {
                 first = Err(error);

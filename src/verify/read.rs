@@ -54,8 +54,6 @@ impl Reader<'_> {
             .set("enable.partition.eof", "true")
             .set("auto.offset.reset", "earliest")
             .set("queued.max.messages.kbytes", each.to_string())
-            // A full queue is asked about again at once, and not after a second.
-            .set("fetch.queue.backoff.ms", "5")
             .set("fetch.wait.max.ms", "100");
         let made = BaseConsumer::from_config_and_context(&config, Logging::default());
         made.map(Arc::new)

@@ -23,16 +23,13 @@ async fn each_once(of: &Tailwater, all: u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn twelve_streams_on_three_processes_spread_and_each_moves_once() {
-    spread_over_three(Kind::Leases, 4).await;
-    // As many by a group are spread within one process, which takes less time.
-    spread_over_three(Kind::Group, 2).await;
+    for kind in [Kind::Leases, Kind::Group] {
+        spread_twelve(kind).await;
+    }
 }
 
-/// So many streams for each of three processes.
-async fn spread_over_three(kind: Kind, each: usize) {
-    let mut fleet = Fleet::new(3 * each, "at_least_once").await;
-    let moved = each as u64;
-    let (thirds, halves) = ([moved; 3], [3 * moved / 2; 2]);
+async fn spread_twelve(kind: Kind) {
+    let mut fleet = Fleet::new(12, "at_least_once").await;
     // What it counts is only so while nobody loses a lease because the machine is slow.
     let setup = with_times(fleet.setup, [500, 6000, 1000]);
     fleet.setup = match kind {
@@ -48,16 +45,16 @@ async fn spread_over_three(kind: Kind, each: usize) {
     for instance in [&mut one, &mut two, &mut three] {
         instance.wait_ready().await;
     }
-    spread(&[&one, &two, &three], &thirds).await;
+    spread(&[&one, &two, &three], &[4, 4, 4]).await;
     fleet.write();
     fleet.flows().await;
     let before = hand_overs(&one).await;
     two.kill9();
-    spread(&[&one, &three], &halves).await;
-    each_once(&one, before + moved).await;
+    spread(&[&one, &three], &[6, 6]).await;
+    each_once(&one, before + 4).await;
     let again = fleet.setup.start().await;
-    spread(&[&one, &again, &three], &thirds).await;
-    each_once(&one, before + 2 * moved).await;
+    spread(&[&one, &again, &three], &[4, 4, 4]).await;
+    each_once(&one, before + 8).await;
     fleet.flows().await;
     // The same list on every instance.
     eventually(PATIENCE, "all say the same", async || {
@@ -73,7 +70,7 @@ async fn spread_over_three(kind: Kind, each: usize) {
     for owner in owners(&one).await.into_values().flatten() {
         *counts.entry(owner).or_default() += 1;
     }
-    assert_eq!(counts.into_values().collect::<Vec<_>>(), [each; 3]);
+    assert_eq!(counts.into_values().collect::<Vec<_>>(), [4, 4, 4]);
     fleet.assert_whole().await;
     for instance in [one, again, three] {
         instance.stop().await;

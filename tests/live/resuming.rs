@@ -210,9 +210,6 @@ async fn clients_are_told_of_changes_after_the_cluster_has_named_no_broker() {
     let (db, kafka) = (support::database().await, Kafka::dedicated(FENCED).await);
     let mut tailwater = serving(&db, &kafka)
         .env("KAFKA_PROP_TOPIC_METADATA_REFRESH_INTERVAL_MS", 500)
-        // It can start between two times at which the broker is fenced.
-        .env("RESUME_STORE", "mongodb")
-        .env("RECONNECT_DELAY_MS", 50)
         .start()
         .await;
     let addr = tailwater.live_addr().await;

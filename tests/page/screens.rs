@@ -66,6 +66,24 @@ async fn a_stream_is_paused_and_resumed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_is_taken_and_followed() {
+    let (db, kafka) = (support::database().await, support::kafka().await);
+    let documents = (0..30).map(|id| doc! {"_id": id, "open": id < 7});
+    db.documents("users").insert_many(documents).await.unwrap();
+    let tailwater = setup(&db, kafka).start().await;
+    let page = open(&tailwater, &format!("stream/{}", db.name())).await;
+    page.reads("None has been taken here").await;
+    page.click("Take a snapshot…").await;
+    page.fill("Collection", "users").await;
+    page.fill("Query", r#"{"open": true}"#).await;
+    page.click("Start").await;
+    kafka.wait_for_records(&[&db.topic("changes")], 7).await;
+    page.reads("finished").await;
+    assert_sound(&page, &tailwater);
+    tailwater.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_listener_is_tried_created_changed_disabled_and_deleted() {
     let (db, kafka) = (support::database().await, support::kafka().await);
     let job = unique("job");

@@ -42,6 +42,26 @@ type Refuse = dyn FnMut(&Document) -> Option<Document> + Send;
 type Alter = dyn FnMut(&Document, &mut Document) + Send;
 type AlterBytes = dyn FnMut(&Document, &mut Vec<u8>) + Send;
 type AlterCommand = dyn FnMut(&mut Document) + Send;
+type When = dyn FnMut(&Document) -> bool + Send;
+
+/// A reply that is held back.
+#[derive(Clone, Default)]
+pub struct Hold {
+    reached: Arc<tokio::sync::Notify>,
+    released: tokio_util::sync::CancellationToken,
+}
+
+impl Hold {
+    /// Waits until the server has replied, and the client has not been told.
+    pub async fn reached(&self) {
+        self.reached.notified().await;
+    }
+
+    /// Lets the reply through.
+    pub fn release(&self) {
+        self.released.cancel();
+    }
+}
 
 /// What is done to what comes by.
 #[derive(Default)]
@@ -51,6 +71,7 @@ struct Rules {
     alter: Vec<Box<Alter>>,
     alter_bytes: Vec<Box<AlterBytes>>,
     alter_commands: Vec<Box<AlterCommand>>,
+    hold: Vec<(Box<When>, Hold)>,
     seen: HashMap<String, usize>,
 }
 
@@ -120,6 +141,14 @@ impl Wire {
     pub fn alter_commands(&self, alter: impl FnMut(&mut Document) + Send + 'static) {
         let mut rules = self.rules.lock().unwrap();
         rules.alter_commands.push(Box::new(alter));
+    }
+
+    /// Holds back the reply to the next command of which `when` says so, until it is released.
+    pub fn hold(&self, when: impl FnMut(&Document) -> bool + Send + 'static) -> Hold {
+        let hold = Hold::default();
+        let mut rules = self.rules.lock().unwrap();
+        rules.hold.push((Box::new(when), hold.clone()));
+        hold
     }
 
     /// How many commands of that name have come by.
@@ -278,12 +307,22 @@ async fn answers(
         let command = asked.lock().unwrap().remove(&number(&message, 8));
         if let Some(command) = command {
             alter(&rules, &command, &mut message);
+            if let Some(hold) = held(&rules, &command) {
+                hold.reached.notify_one();
+                hold.released.cancelled().await;
+            }
         }
         if to_client.lock().await.write_all(&message).await.is_err() {
             return;
         }
     }
     let _ = to_client.lock().await.shutdown().await;
+}
+
+fn held(rules: &Mutex<Rules>, command: &Document) -> Option<Hold> {
+    let mut rules = rules.lock().unwrap();
+    let at = rules.hold.iter_mut().position(|(when, _)| when(command))?;
+    Some(rules.hold.remove(at).1)
 }
 
 fn alter(rules: &Mutex<Rules>, command: &Document, message: &mut Vec<u8>) {

@@ -3,7 +3,6 @@
 mod collections;
 mod compared;
 mod damage;
-mod figures;
 mod plant;
 mod unknown;
 

@@ -97,12 +97,43 @@ pub(super) fn detailed(handle: &Handle, mut body: Value) -> Value {
             }),
         ),
         "checkpoint": checkpoint(board),
+        "snapshot": snapshot(board),
         "listeners": listeners([handle]).unwrap_or_else(|| json!({ "state": "off" })),
     });
     owners::put(&mut body, board.ownership().as_ref());
     body["waiting"] = waiting(board);
     body["databases"] = databases(handle);
     body
+}
+
+/// How far the snapshot is, where one was taken.
+fn snapshot(board: &Board) -> Value {
+    let Some(view) = board.snapshots.view() else {
+        return json!({ "state": "none" });
+    };
+    let reading = view.reading.iter().map(|each| {
+        json!({
+            "collection": each.namespace, "rows": each.rows, "bytes": each.bytes, "total": each.total,
+        })
+    });
+    let problem = board.snapshots.problem();
+    json!({
+        "state": view.state.name(),
+        "id": view.id,
+        "reason": view.reason,
+        "started": of_millis(view.started),
+        "ended": view.ended.and_then(of_millis),
+        "rows": view.rows,
+        "bytes": view.bytes,
+        "leftOut": view.left_out,
+        "collections": view.collections,
+        "reading": reading.collect::<Vec<_>>(),
+        "rate": view.rate.round(),
+        "secondsLeft": view.seconds_left(),
+        "problem": problem.map(|problem| json!({
+            "text": problem.text, "since": of_millis(problem.since),
+        })),
+    })
 }
 
 /// How the listeners of these streams do; none where no stream has any. A listener may be one of several streams.

@@ -70,7 +70,7 @@ pub(super) fn pack(record: &Record, stored: Option<&Stored>) -> Packed {
         Some(stored) => stored.generation.clone(),
         None => format!("{:x}", crate::change::position::Seq::renewed(None).0),
     };
-    let is_stored = stored.is_some_and(|stored| stored.extra.is(extra));
+    let is_stored = stored.is_some_and(|stored| stored.extra.is_but_for_snapshot(extra));
     let entries = match is_stored {
         true => Vec::new(),
         false => entries(&generation, &documents(stream, extra), known),

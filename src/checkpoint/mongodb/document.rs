@@ -47,12 +47,12 @@ pub(super) fn encode(record: &Record) -> Result<Document, Error> {
     };
     if let Some(position) = &record.position {
         let token = Document::try_from(position.token.as_raw()).map_err(|_| invalid())?;
-        match position.extra.as_document() {
+        match position.extra.to_document() {
             None => fields.insert("token", token),
             Some(parts) => {
                 fields.insert("version", Form::of(record).version());
                 fields.insert("resumeToken", token);
-                fields.insert("extra", parts.clone());
+                fields.insert("extra", parts);
                 fields.insert("token", ELSEWHERE)
             }
         };

@@ -64,24 +64,14 @@ pub(super) fn pipeline(check: &mut Check<'_>, source_batch: usize, budget: usize
 }
 
 fn on_history_lost(check: &mut Check<'_>) -> OnHistoryLost {
-    let variable = &table::ON_HISTORY_LOST;
-    if check
-        .given(variable)
-        .is_some_and(|text| text.eq_ignore_ascii_case("snapshot"))
-    {
-        check.wrong(
-            variable,
-            "this version cannot take snapshots yet; give stop, earliest or latest",
-        );
-        return OnHistoryLost::Stop;
-    }
     let policies = [
         ("stop", OnHistoryLost::Stop),
         ("earliest", OnHistoryLost::Earliest),
         ("latest", OnHistoryLost::Latest),
+        ("snapshot", OnHistoryLost::Snapshot),
     ];
     check
-        .choose(variable, &policies)
+        .choose(&table::ON_HISTORY_LOST, &policies)
         .unwrap_or(OnHistoryLost::Stop)
 }
 

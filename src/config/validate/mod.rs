@@ -6,6 +6,7 @@ mod listeners;
 mod live;
 mod operations;
 mod sink;
+mod snapshot;
 mod source;
 mod streams;
 mod topics;
@@ -15,7 +16,7 @@ use super::env::Environment;
 use super::needs::Needs;
 use super::problem::{ConfigErrors, Warning};
 use super::uri::Uri;
-use super::{Config, StreamSpec, table};
+use super::{Config, Scope, SnapshotMode, StreamSpec, table};
 use std::collections::BTreeSet;
 use streams::Entry;
 
@@ -32,11 +33,26 @@ pub(super) fn build(
     all.listeners = listeners::listeners(&mut check, &all);
     let live = live::live(&mut check, all.listeners.as_ref());
     let max_in_flight_bytes = check.bytes(&table::MAX_IN_FLIGHT_BYTES);
-    let pipeline = flow::pipeline(&mut check, all.batch_bytes, max_in_flight_bytes);
+    let mut pipeline = flow::pipeline(&mut check, all.batch_bytes, max_in_flight_bytes);
     let kafka = sink::kafka(&mut check, max_in_flight_bytes);
     let sink = sink::build(&mut check, &pipeline);
     if entries[0].name.is_some() {
         streams::check_lists(&mut check, &all, &entries);
+    }
+    let is_qualified = entries[0].name.is_some() || matches!(all.scope, Scope::Deployment { .. });
+    let listeners = all.listeners.as_ref();
+    let snapshot = snapshot::snapshot(
+        &mut check,
+        is_qualified,
+        &sink.topics,
+        listeners,
+        &mut pipeline,
+    );
+    if snapshot.mode != SnapshotMode::Never && !all.user_pipeline.is_empty() {
+        check.warn(
+            &table::SNAPSHOT,
+            "the rows of a snapshot do not pass CHANGE_STREAM_PIPELINE; SNAPSHOT_FILTER says which documents are copied",
+        );
     }
     let is_several = entries.len() > 1;
     let mut specs = Vec::with_capacity(entries.len());
@@ -52,6 +68,7 @@ pub(super) fn build(
             sink: sink.clone(),
             pipeline: pipeline.clone(),
             resume,
+            snapshot: snapshot.clone(),
         });
     }
     let coordination = coordination::coordination(&mut check, &mut specs);

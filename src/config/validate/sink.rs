@@ -107,6 +107,7 @@ fn broker_problem(broker: &str) -> Option<&'static str> {
 fn topics(check: &mut Check<'_>) -> Topics {
     let of = |check: &Check<'_>, variable| check.text(variable).map(str::to_owned);
     let ddl = of(check, &table::KAFKA_TOPIC_DDL);
+    let rows = of(check, &table::SNAPSHOT_TOPIC);
     let dead_letter = of(check, &table::KAFKA_DLQ_TOPIC);
     let update = of(check, &table::KAFKA_TOPIC_UPDATE).unwrap_or_default();
     let Some(all) = of(check, &table::KAFKA_DB_CHANGES_TOPIC) else {
@@ -116,6 +117,7 @@ fn topics(check: &mut Check<'_>) -> Topics {
             delete: of(check, &table::KAFKA_TOPIC_DELETE).unwrap_or_default(),
             update,
             ddl,
+            rows,
             dead_letter,
         };
     };
@@ -144,6 +146,7 @@ fn topics(check: &mut Check<'_>) -> Topics {
         replace: all.clone(),
         delete: all,
         ddl,
+        rows,
         dead_letter,
     }
 }

@@ -44,6 +44,12 @@ pub(super) fn check(check: &mut Check<'_>, source: &Source, topics: &Topics, res
     );
     uses.extend(
         topics
+            .rows
+            .as_deref()
+            .map(|t| (&table::SNAPSHOT_TOPIC, Some("read"), t)),
+    );
+    uses.extend(
+        topics
             .dead_letter
             .as_deref()
             .map(|t| (&table::KAFKA_DLQ_TOPIC, None, t)),
@@ -105,7 +111,11 @@ fn check_distinct(check: &mut Check<'_>, topics: &Topics, resume: &Resume) {
         &topics.delete,
     ];
     if let ResumeBackend::Kafka { topic } = &resume.backend {
-        let others = [topics.ddl.as_ref(), topics.dead_letter.as_ref()];
+        let others = [
+            topics.ddl.as_ref(),
+            topics.rows.as_ref(),
+            topics.dead_letter.as_ref(),
+        ];
         if changes.contains(&topic) || others.contains(&Some(topic)) {
             check.wrong(
                 &table::RESUME_TOPIC,
@@ -114,7 +124,9 @@ fn check_distinct(check: &mut Check<'_>, topics: &Topics, resume: &Resume) {
         }
     }
     if let Some(dead) = &topics.dead_letter
-        && (changes.contains(&dead) || topics.ddl.as_ref() == Some(dead))
+        && (changes.contains(&dead)
+            || topics.ddl.as_ref() == Some(dead)
+            || topics.rows.as_ref() == Some(dead))
     {
         check.wrong(
             &table::KAFKA_DLQ_TOPIC,

@@ -4,6 +4,7 @@ import {get, post} from './call.js';
 import {charts} from './charts.js';
 import {dialog, facts, h, problem, put, say, sure, table, word} from './dom.js';
 import {ago, bytes, count, millis, rate, seconds} from './format.js';
+import {snapshot} from './snapshot.js';
 import {troubles} from './troubles.js';
 
 const LEVELS = ['error', 'warn', 'info', 'debug', 'trace'];
@@ -62,10 +63,12 @@ export function stream({signal, about: [name]}) {
   const drawn = charts(name, signal);
   const head = h('div', {});
   const lists = h('div', {});
+  let id;
   const made = {
     async update() {
       const now = await get(`/api/streams/${encodeURIComponent(name)}`);
       steer.follow(now);
+      id = now.id;
       put(head, h('p', {}, word(now.state), ' ', now.health && word(now.health)), facts([
         ['Id', now.id], ['Watches', now.filter], ['Rate', rate(now.rate)], ['Events', count(now.events)],
         ['Lag', millis(now.lagMs)], ['Last event', ago(now.lastEventAt)],
@@ -86,10 +89,13 @@ export function stream({signal, about: [name]}) {
           ['Bytes of records', (row) => bytes(row.bytes), true], ['By operation', (row) => row.operations.join(', ')]], rows(now)),
         table('Records by topic, since the start', [['Topic', (row) => row.topic], ['Records', (row) => count(row.records), true],
           ['Bytes', (row) => bytes(row.bytes), true], ['Last', (row) => ago(row.lastAt)]], now.topics));
+      await copied.update();
       await drawn.update();
     },
   };
-  const steer = steering(name, () => made.update().catch(() => {}));
-  made.element = h('div', {}, h('h2', {}, `Stream ${name}`), steer.element, head, lists, h('h2', {}, 'Last 15 minutes'), drawn.element);
+  const refresh = () => made.update().catch(() => {});
+  const copied = snapshot(name, () => id, refresh);
+  const steer = steering(name, refresh);
+  made.element = h('div', {}, h('h2', {}, `Stream ${name}`), steer.element, head, lists, copied.element, h('h2', {}, 'Last 15 minutes'), drawn.element);
   return made;
 }

@@ -11,6 +11,7 @@ fn topics() -> config::Topics {
         replace: "database.update".into(),
         delete: "database.delete".into(),
         ddl: None,
+        rows: None,
         dead_letter: None,
     }
 }
@@ -22,6 +23,7 @@ fn all(template: &str) -> config::Topics {
         replace: template.into(),
         delete: template.into(),
         ddl: Some(template.into()),
+        rows: None,
         dead_letter: None,
     }
 }
@@ -66,6 +68,7 @@ fn ddl_goes_nowhere_without_a_topic_of_its_own_and_invalidate_never_goes_anywher
     }
     let ddl = config::Topics {
         ddl: Some("ddl.{operation}".into()),
+        rows: None,
         ..topics()
     };
     let mut router = Router::new(&ddl, &[]).unwrap();
@@ -274,6 +277,7 @@ fn no_record_goes_to_the_checkpoint_topic() {
     );
     let fixed = config::Topics {
         ddl: Some(reserved.into()),
+        rows: None,
         ..topics()
     };
     assert!(

@@ -2,6 +2,7 @@
 
 use crate::change::position::Position;
 use crate::route::Interest;
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// Asks a reader to resume from a position, for what listeners want from there on.
@@ -11,6 +12,8 @@ pub struct Request {
     pub number: u64,
     pub position: Position,
     pub interest: Interest,
+    /// How long the server waits for an event before it answers that there is none.
+    pub patience: Duration,
 }
 
 /// The newest request that was not seen yet.

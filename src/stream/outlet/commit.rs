@@ -117,9 +117,9 @@ impl<P: Produce> Outlet<'_, P> {
     }
 
     fn is_worth_committing(&self) -> bool {
-        self.transactions
-            .as_ref()
-            .is_some_and(|transactions| transactions.is_worth_committing(&self.reached.token))
+        self.transactions.as_ref().is_some_and(|transactions| {
+            self.is_urgent || transactions.is_worth_committing(&self.reached.token)
+        })
     }
 
     async fn end_transaction(&mut self) -> Result<(), Blocked> {
@@ -132,6 +132,7 @@ impl<P: Produce> Outlet<'_, P> {
             let metrics = &self.board.metrics;
             metrics.checkpoint(committed.is_ok(), began.elapsed());
             self.board.set_committed(committed?);
+            self.is_urgent = false;
         }
         Ok(())
     }

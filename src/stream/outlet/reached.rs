@@ -1,16 +1,22 @@
 //! How far the stream has been taken up: what a batch that is closed now gives out.
 
-use super::Outlet;
+use super::{Blocked, Outlet};
 use crate::change::event::Event;
 use crate::change::extra::Extra;
 use crate::change::position::{ClusterTime, Position, ResumeToken, Seq};
 use crate::flow::batch::ClosedBy;
+use crate::status::waiting::Awaited;
 use crate::stream::produce::Produce;
 use bson::Bson;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// The largest resume token that is stored, in bytes: far below the 1 MiB that a record of a Kafka topic has
 /// by default, and far above the token of any usual key.
 const LARGEST_TOKEN: usize = 128 << 10;
+
+/// How often it is looked whether a position is stored.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// The last position taken up: what a batch that is closed now gives out.
 #[derive(Debug, Clone)]
@@ -71,6 +77,60 @@ impl<P: Produce> Outlet<'_, P> {
         // What is open ends before it.
         self.seal(ClosedBy::Wait);
         self.reached.extra = self.reached.extra.with(part, value);
+    }
+
+    /// Rows were sent up to here: positions from now on say so.
+    pub fn reach_rows(&mut self, extra: Extra) {
+        self.reached.extra = extra;
+        self.is_within_event = false;
+        self.is_half_sent = false;
+        let now = tokio::time::Instant::now().into_std();
+        match &self.batch {
+            None => self.pass_reached(),
+            Some((_, fill)) => {
+                if let Some(by) = fill.closed_by(&self.limits, now) {
+                    self.seal(by);
+                }
+            }
+        }
+    }
+
+    /// The position holds this from the next event on, in one step with it.
+    pub fn carry(&mut self, extra: Extra) {
+        self.reached.extra = extra;
+    }
+
+    /// Gives the position a number of its own, as an event would: what follows has a higher one. Nothing may be on its
+    /// way.
+    pub fn renumber(&mut self) {
+        self.reached.seq = self.reached.seq.next();
+    }
+
+    /// Waits until the position is stored. Nothing is sent meanwhile.
+    ///
+    /// # Errors
+    /// [`Blocked`] when it is time to end.
+    pub async fn stored(&mut self) -> Result<(), Blocked> {
+        self.seal(ClosedBy::Wait);
+        if self.transactions.is_some() {
+            self.is_urgent = true;
+            return self.commit().await;
+        }
+        let board = Arc::clone(&self.board);
+        let (extra, seq) = (self.reached.extra.clone(), self.reached.seq);
+        let stored = async {
+            let is_stored = || {
+                let committed = board.committed();
+                committed.is_some_and(|committed| {
+                    committed.position.extra.is(&extra) && committed.position.seq >= seq
+                })
+            };
+            // The committer's interval is the longer wait.
+            while !is_stored() {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        self.unless_ended(Awaited::Checkpoint, stored).await
     }
 
     /// Moves to a position behind the last event, in-band: committed only after what is before it.

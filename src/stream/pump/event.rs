@@ -16,12 +16,14 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
         if self.outlet.is_broken() {
             return Err(End::Producer);
         }
+        self.touch(event);
         // Not among the events of the metrics either: names that are new each time would use up the labels.
         let wanted = match self.takes_change(event) {
             true => None,
             false => self.wanted(event),
         };
         let Some(by_configuration) = wanted else {
+            self.redefine(event);
             self.leave_out(event);
             if self.is_replaced {
                 return Err(End::ListenersReplaced);
@@ -43,6 +45,7 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
         if let Some(millis) = time {
             self.board.last_seen_millis.store(millis, Ordering::Relaxed);
         }
+        self.redefine(event);
         self.outlet.count(event);
         Ok(self.outlet.commit_if_due().await?)
     }

@@ -6,6 +6,7 @@
 use super::Pump;
 use crate::change::position::Position;
 use crate::route::{Interest, Route};
+use crate::source::cursor::MAX_AWAIT;
 use crate::source::reader::{Fetched, Request};
 use crate::stream::produce::Produce;
 use std::time::Duration;
@@ -19,6 +20,9 @@ const CALM: Duration = Duration::from_secs(10);
 /// hundred, too, each for another collection.
 const SOON: Duration = Duration::from_secs(1);
 
+/// How long the server waits for an event while rows wait for the stream to pass their time.
+const OFTEN: Duration = Duration::from_millis(50);
+
 /// What the server is asked for now.
 pub(super) struct Reading {
     requests: watch::Sender<Option<Request>>,
@@ -28,6 +32,7 @@ pub(super) struct Reading {
     changed: Instant,
     widened: Option<Instant>,
     number: u64,
+    patience: Duration,
     /// The request whose replies are waited for: what comes before them is not what is wanted.
     awaited: Option<u64>,
 }
@@ -42,6 +47,7 @@ impl Reading {
             widened: None,
             // An incarnation's reader is its own, and so are the numbers of its requests.
             number: 0,
+            patience: MAX_AWAIT,
             awaited: None,
         }
     }
@@ -74,6 +80,7 @@ impl Reading {
             number: self.number,
             position,
             interest,
+            patience: self.patience,
         }));
     }
 }
@@ -114,11 +121,21 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
         }
     }
 
+    /// Has the stream asked more often, or as before, whether there is something new. Whether it is opened anew.
+    pub(super) fn ask_often(&mut self, is_often: bool) {
+        let patience = if is_often { OFTEN } else { MAX_AWAIT };
+        if self.reading.patience != patience {
+            self.reading.patience = patience;
+            let interest = self.reading.asked.clone();
+            self.reopen(interest);
+        }
+    }
+
     fn reopen(&mut self, interest: Interest) -> bool {
         let Some(position) = self.outlet.reached().position() else {
             return false;
         };
-        tracing::debug!("reopening the change stream for what listeners want now");
+        tracing::debug!("reopening the change stream for what is wanted now");
         self.reading.ask(position, interest);
         true
     }

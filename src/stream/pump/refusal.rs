@@ -2,7 +2,7 @@
 
 use super::records::send;
 use super::{End, Pump, Step};
-use crate::change::event::Event;
+use crate::change::event::{Event, Operation};
 use crate::change::position::Seq;
 use crate::config::{OnMissingTopic, OnRecordError};
 use crate::error::Error;
@@ -11,6 +11,7 @@ use crate::route::{Route, Target, TargetId};
 use crate::sink::dead_letter::{Reason, Refused};
 use crate::sink::parts::DeadLetter;
 use crate::sink::topics::TopicProblem;
+use crate::snapshot::row;
 use crate::stream::hints::Known;
 use crate::stream::produce::Produce;
 use rdkafka::error::RDKafkaErrorCode;
@@ -88,6 +89,11 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
                 self.board.metrics.skipped(reason.name());
             }
             OnRecordError::DeadLetter => {
+                // A row is no event of the server's yet.
+                let whole = (event.operation == Operation::Read).then(|| row::whole(event));
+                let whole = whole.as_deref().and_then(|raw| Event::parse(raw).ok());
+                let event = whole.as_ref().unwrap_or(event);
+                let refused = Refused { event, ..refused };
                 let Ok(Some(id)) = self.router.dead_letter(event) else {
                     return Err(End::Failed(refused.error()));
                 };

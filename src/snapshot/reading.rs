@@ -1,0 +1,433 @@
+//! Reads what a snapshot has left: some queries at a time, within a byte budget, each in a window.
+
+use super::marks::{Marks, Window};
+use super::pace::Pace;
+use super::page::Place;
+use super::plan::{Next, Of, Plan};
+use super::progress::{Part, Progress, Range};
+use super::row;
+use crate::change::position::ClusterTime;
+use crate::change::raw;
+use crate::config::{Scope, Snapshot};
+use crate::flow::budget::{Budget, Reservation};
+use crate::mongo::describe::describe;
+use crate::mongo::errors::{self, Phase, SourceFault};
+use crate::retry::{Delays, Retry};
+use crate::source::Filter;
+use crate::source::reply::Reply;
+use crate::status::Board;
+use crate::tasks;
+use bson::{Bson, Document, RawDocumentBuf, doc};
+use futures_util::StreamExt;
+use mongodb::Client;
+use mongodb::options::{ReadPreference, RunCursorCommandOptions, SelectionCriteria};
+use mongodb::raw_batch_cursor::RawBatch;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::JoinSet;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::Instrument;
+
+/// How many documents the first query of a range asks for: the next ones follow the size of these.
+const FIRST_LIMIT: u64 = 128;
+
+/// The most documents that one query asks for.
+const MOST: u64 = 50_000;
+
+/// How many messages wait for the pump.
+const AHEAD: usize = 32;
+
+/// How long a query may take that is not filtered.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a query may take that is: it may look at a whole collection for its first row.
+const FILTER_PATIENCE: Duration = Duration::from_secs(1800);
+
+/// The longest pause between attempts.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Where rows come from, and how they are read.
+pub struct Source {
+    pub client: Client,
+    pub scope: Scope,
+    pub filter: Filter,
+    pub spec: Snapshot,
+    pub selection: Option<SelectionCriteria>,
+    pub budget: Arc<Budget>,
+    pub board: Arc<Board>,
+    pub retry: Retry,
+}
+
+/// Which members rows are read from: those of the configuration, otherwise those of the URI.
+pub fn selection(client: &Client, mode: Option<&str>) -> Option<SelectionCriteria> {
+    let options = None;
+    let preference = match mode {
+        None => return client.selection_criteria().cloned(),
+        Some("primaryPreferred") => ReadPreference::PrimaryPreferred { options },
+        Some("secondary") => ReadPreference::Secondary { options },
+        Some("secondaryPreferred") => ReadPreference::SecondaryPreferred { options },
+        Some("nearest") => ReadPreference::Nearest { options },
+        Some(_) => ReadPreference::Primary,
+    };
+    Some(SelectionCriteria::ReadPreference(preference))
+}
+
+/// What comes of reading, in order.
+pub enum Message {
+    /// The walk over the collections has come to one.
+    Began(Part),
+    Rows(Page),
+    /// A collection cannot be copied, and why.
+    Skipped {
+        part: i64,
+        why: String,
+    },
+    /// Nothing is left to be read.
+    Over,
+}
+
+/// Rows of one query.
+pub struct Page {
+    pub part: i64,
+    pub range: i64,
+    pub reply: Reply,
+    pub window: Window,
+    /// The server's time behind the query: the rows are as of then, or earlier.
+    pub high: Option<ClusterTime>,
+    /// Whether it is the last of its range.
+    pub is_end: bool,
+}
+
+/// Reads until it is dropped.
+pub struct Reading {
+    pub messages: mpsc::Receiver<Message>,
+    _halt: DropGuard,
+}
+
+impl Reading {
+    /// Reads what this progress has left.
+    pub fn start(source: &Arc<Source>, marks: &Arc<Marks>, progress: &Progress) -> Self {
+        let (sender, messages) = mpsc::channel(AHEAD);
+        let reader = Reader {
+            plan: Mutex::new(Plan::of(progress)),
+            pace: Pace::new(source.spec.rate),
+            source: Arc::clone(source),
+            marks: Arc::clone(marks),
+            messages: sender,
+            takes_time: AtomicBool::new(true),
+        };
+        let halt = CancellationToken::new();
+        tasks::spawn({
+            let halt = halt.clone();
+            async move {
+                let _ = halt.run_until_cancelled(Arc::new(reader).run()).await;
+            }
+        });
+        Self {
+            messages,
+            _halt: halt.drop_guard(),
+        }
+    }
+}
+
+/// Nobody takes what is read.
+struct Closed;
+
+struct Reader {
+    source: Arc<Source>,
+    marks: Arc<Marks>,
+    plan: Mutex<Plan>,
+    pace: Pace,
+    messages: mpsc::Sender<Message>,
+    /// Whether the server reads not before a given time, as far as is known.
+    takes_time: AtomicBool,
+}
+
+impl Reader {
+    async fn run(self: Arc<Self>) {
+        self.look_at_the_server().await;
+        let mut workers = JoinSet::new();
+        for _ in 0..self.source.spec.parallelism {
+            let reader = Arc::clone(&self);
+            let work = async move { reader.work().await };
+            workers.spawn(work.in_current_span());
+        }
+        // Dropped with this future, they end.
+        while workers.join_next().await.is_some() {}
+        let _ = self.messages.send(Message::Over).await;
+    }
+
+    /// Whether there are shards, behind which tokens promise less.
+    async fn look_at_the_server(&self) {
+        let mut delays = self.source.retry.delays();
+        loop {
+            let hello = doc! {"hello": 1};
+            match self
+                .source
+                .client
+                .database("admin")
+                .run_command(hello)
+                .await
+            {
+                Ok(hello) => {
+                    let is_sharded = hello.get_str("msg").is_ok_and(|msg| msg == "isdbgrid");
+                    return self.marks.set_sharded(is_sharded);
+                }
+                Err(error) => {
+                    self.pause("asking MongoDB what it is", &error, &mut delays)
+                        .await
+                }
+            }
+        }
+    }
+
+    /// Says why rows cannot be read now, and waits a while.
+    async fn pause(&self, attempt: &str, error: &mongodb::error::Error, delays: &mut Delays) {
+        let said = format!("{attempt}: {}", describe(error));
+        tracing::warn!(error = said, "the snapshot waits, and tries again");
+        self.source.board.snapshots.set_problem(Some(said));
+        let pause = delays.next().unwrap_or(LONGEST_PAUSE);
+        tokio::time::sleep(pause.min(LONGEST_PAUSE)).await;
+    }
+
+    async fn work(&self) {
+        let mut delays = self.source.retry.delays();
+        loop {
+            let mut plan = self.plan.lock().await;
+            let next = plan.next(&self.source).await;
+            let read = match next {
+                // Before anybody reads its ranges.
+                Ok(Next::Began(part)) => {
+                    let sent = self.messages.send(Message::Began(part)).await;
+                    sent.map_err(|_| Closed)
+                }
+                Ok(Next::Range(of, range)) => {
+                    drop(plan);
+                    delays = self.source.retry.delays();
+                    self.read(&of, range).await
+                }
+                Ok(Next::Over) => return,
+                Err(error) => {
+                    let attempt = "listing the collections";
+                    self.pause(attempt, &error, &mut delays).await;
+                    Ok(())
+                }
+            };
+            if read.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Reads one range to its end.
+    async fn read(&self, of: &Of, range: Range) -> Result<(), Closed> {
+        let mut place = Place::of(range.of);
+        let mut limit = FIRST_LIMIT;
+        let mut before: Option<Bson> = None;
+        let mut is_stuck = false;
+        loop {
+            tokio::time::sleep_until(self.pace.free()).await;
+            let bytes = self.source.spec.chunk_bytes;
+            let reservation = Reservation::take(&self.source.budget, bytes).await;
+            let with_last = self.marks.is_sharded() && !is_stuck;
+            let condition = place.condition(with_last);
+            let limit_now = match place.is_of_ids() {
+                true => MOST,
+                false => limit,
+            };
+            let (reply, window) = match self.query(of, condition, limit_now, reservation).await {
+                Ok(read) => read,
+                Err(why) => return self.skip(of, why).await,
+            };
+            let seen = Seen::of(&reply);
+            let bytes = reply.len() as u64;
+            self.pace.read(seen.rows, bytes);
+            let is_short = seen.rows < limit_now && reply.is_exhausted();
+            if seen.rows > 0 && seen.last.is_none() && !is_short {
+                let why = "none of the _id values in a row of them is valid UTF-8".to_owned();
+                return self.skip(of, why).await;
+            }
+            is_stuck = seen.last.is_some() && seen.last == before;
+            before.clone_from(&seen.last);
+            place.advance(seen.last, is_short);
+            let Some(high) = reply.operation_cluster_time() else {
+                let why = "the server tells no operationTime, so that nobody knows when the rows were read";
+                return self.skip(of, why.to_owned()).await;
+            };
+            if let Some(size) = bytes.checked_div(seen.rows) {
+                let fitting = self.source.spec.chunk_bytes as u64 / size.max(1);
+                limit = fitting
+                    .clamp(1, (limit * 8).min(MOST))
+                    .max(u64::from(with_last) * 2);
+            }
+            let is_end = place.is_over();
+            let page = Page {
+                part: of.part,
+                range: range.number,
+                reply,
+                window,
+                high: Some(high),
+                is_end,
+            };
+            let sent = self.messages.send(Message::Rows(page)).await;
+            sent.map_err(|_| Closed)?;
+            if is_end {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn skip(&self, of: &Of, why: String) -> Result<(), Closed> {
+        let skipped = Message::Skipped { part: of.part, why };
+        self.messages.send(skipped).await.map_err(|_| Closed)
+    }
+
+    /// Asks until there is an answer: in a window of its own each time.
+    ///
+    /// # Errors
+    /// Why there will be none.
+    async fn query(
+        &self,
+        of: &Of,
+        condition: Document,
+        limit: u64,
+        reservation: Reservation,
+    ) -> Result<(Reply, Window), String> {
+        let mut delays = self.source.retry.delays();
+        let patience = match of.filter {
+            Some(_) => FILTER_PATIENCE,
+            None => PATIENCE,
+        };
+        loop {
+            let window = self.marks.open();
+            let time = window
+                .low()
+                .filter(|_| self.takes_time.load(Ordering::Relaxed));
+            let command = self.command(of, &condition, limit, time);
+            let asked = tokio::time::timeout(patience, self.ask(of, command)).await;
+            let error = match asked {
+                Ok(Ok(batch)) => {
+                    self.source.board.snapshots.set_problem(None);
+                    return Ok((Reply::new(batch, Some(reservation)), window));
+                }
+                Ok(Err(error)) => error,
+                Err(_elapsed) => {
+                    std::io::Error::other(format!("no answer within {} s", patience.as_secs()))
+                        .into()
+                }
+            };
+            drop(window);
+            let attempt = format!("reading {}", of.at);
+            let fault = errors::classify(&error, Phase::Other);
+            let is_refused = matches!(fault, SourceFault::Refused | SourceFault::Unknown);
+            if is_refused && time.is_some() && self.is_on_primary() {
+                // Some servers do not know it; on a primary nothing is older.
+                self.takes_time.store(false, Ordering::Relaxed);
+                continue;
+            }
+            if fault == SourceFault::Refused {
+                return Err(errors::error(&attempt, &error, Phase::Other).detail);
+            }
+            self.pause(&attempt, &error, &mut delays).await;
+        }
+    }
+
+    fn is_on_primary(&self) -> bool {
+        match &self.source.selection {
+            None => true,
+            Some(SelectionCriteria::ReadPreference(preference)) => {
+                matches!(preference, ReadPreference::Primary)
+            }
+            Some(_) => false,
+        }
+    }
+
+    fn command(
+        &self,
+        of: &Of,
+        condition: &Document,
+        limit: u64,
+        time: Option<ClusterTime>,
+    ) -> Document {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let mut concern = doc! {"level": "majority"};
+        if let Some(time) = time {
+            let time = bson::Timestamp {
+                time: time.seconds,
+                increment: time.increment,
+            };
+            concern.insert("afterClusterTime", time);
+        }
+        let is_all = condition.is_empty();
+        let filter = match &of.filter {
+            None => condition.clone(),
+            Some(filter) if is_all => filter.clone(),
+            Some(filter) => doc! {"$and": [condition.clone(), filter.clone()]},
+        };
+        let mut command = doc! {
+            "find": &of.at.collection,
+            "filter": filter,
+            "sort": {"_id": 1},
+            "limit": limit,
+            "batchSize": limit,
+            "readConcern": concern,
+        };
+        if of.filter.is_some() {
+            // Another index would have each page sorted anew.
+            command.insert("hint", doc! {"_id": 1});
+        }
+        command
+    }
+
+    async fn ask(&self, of: &Of, command: Document) -> mongodb::error::Result<RawBatch> {
+        let command = RawDocumentBuf::try_from(&command)?;
+        let mut options = RunCursorCommandOptions::default();
+        let primary = || SelectionCriteria::ReadPreference(ReadPreference::Primary);
+        let selection = self.source.selection.clone();
+        options.selection_criteria = Some(selection.unwrap_or_else(primary));
+        let mut cursor = self
+            .source
+            .client
+            .database(&of.at.database)
+            .run_raw_cursor_command(command)
+            .with_options(options)
+            .batch()
+            .await?;
+        match cursor.next().await {
+            Some(batch) => batch,
+            None => Err(std::io::Error::other(
+                "the server closed the cursor before its first reply",
+            )
+            .into()),
+        }
+    }
+}
+
+/// What is in a page.
+struct Seen {
+    rows: u64,
+    /// The last `_id` that can be asked for.
+    last: Option<Bson>,
+}
+
+impl Seen {
+    fn of(reply: &Reply) -> Self {
+        let mut seen = Self {
+            rows: 0,
+            last: None,
+        };
+        let Ok(rows) = reply.events() else {
+            return seen;
+        };
+        let mut ids = Vec::new();
+        for row in rows.map_while(Result::ok) {
+            seen.rows += 1;
+            ids.push(row);
+        }
+        let id = |row: &&[u8]| row::value_of(raw::find(row, "_id").ok()??);
+        seen.last = ids.iter().rev().find_map(id);
+        seen
+    }
+}

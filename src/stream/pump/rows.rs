@@ -1,0 +1,398 @@
+//! Rows of snapshots: between the stream's own events, and behind everything that could be newer.
+
+mod orders;
+mod page;
+mod told;
+
+use super::{End, Pump, Step};
+use crate::change::event::Event;
+use crate::change::extra::Extra;
+use crate::change::position::ClusterTime;
+use crate::config::SnapshotMode;
+use crate::error::Error;
+use crate::log::event_id;
+use crate::route::Route;
+use crate::snapshot::desk::Desk;
+use crate::snapshot::marks::{Marks, Passed};
+use crate::snapshot::progress::{Progress, Reason, State};
+use crate::snapshot::reading::{Message, Page, Reading, Source};
+use crate::snapshot::row;
+use crate::snapshot::touched::Touched;
+use crate::source::reply::Reply;
+use crate::status::Board;
+use crate::stream::produce::Produce;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use told::Told;
+
+/// How many messages of the reading are looked at ahead.
+const AHEAD: usize = 64;
+
+/// The pump's side of a snapshot.
+pub struct Rows {
+    source: Arc<Source>,
+    desk: Arc<Desk>,
+    board: Arc<Board>,
+    state: State,
+    marks: Arc<Marks>,
+    touched: Touched,
+    passed: Passed,
+    /// None where nothing is to be read now.
+    reading: Option<Reading>,
+    /// What was read, in order.
+    waiting: VecDeque<Message>,
+    /// How many rows of the page in front are done.
+    done: usize,
+    events: row::Rows,
+    told: Told,
+}
+
+impl Rows {
+    /// Those of a position.
+    ///
+    /// # Errors
+    /// Where the position cannot be read.
+    pub fn at(
+        extra: &Extra,
+        source: Arc<Source>,
+        desk: Arc<Desk>,
+        board: Arc<Board>,
+    ) -> Result<Self, Error> {
+        let marks = Arc::new(Marks::default());
+        Ok(Self {
+            state: State::of(extra)?,
+            touched: Touched::new(Arc::clone(&marks)),
+            marks,
+            passed: Passed::default(),
+            reading: None,
+            waiting: VecDeque::new(),
+            done: 0,
+            events: row::Rows::default(),
+            told: Told::default(),
+            source,
+            desk,
+            board,
+        })
+    }
+
+    /// Takes note of an event that the server has sent, wanted or not.
+    #[inline]
+    fn event(&mut self, event: &Event<'_>) {
+        if self.reading.is_some() {
+            self.touched.event(event);
+        }
+    }
+
+    /// Stops reading, and forgets what was read and not sent.
+    fn halt(&mut self) {
+        self.reading = None;
+        self.waiting.clear();
+        self.done = 0;
+        self.marks = Arc::new(Marks::default());
+        self.touched = Touched::new(Arc::clone(&self.marks));
+        self.board.snapshots.set_problem(None);
+    }
+
+    /// Whether nothing is to be done.
+    #[inline]
+    pub(super) fn are_at_rest(&self) -> bool {
+        self.reading.is_none() && !self.desk.is_asked()
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.state
+            .running
+            .as_ref()
+            .is_some_and(|progress| !progress.is_paused)
+    }
+
+    /// Takes what was read, as far as it is there.
+    fn receive(&mut self) {
+        let Some(reading) = &mut self.reading else {
+            return;
+        };
+        while self.waiting.len() < AHEAD
+            && let Ok(message) = reading.messages.try_recv()
+        {
+            self.waiting.push_back(message);
+        }
+    }
+
+    /// Whether the page in front waits for nothing but room.
+    fn is_ready(&self, page: &Page) -> bool {
+        page.high.is_some_and(|high| self.passed.has(high))
+    }
+
+    /// Waits until there may be something to do, other than an event: something was asked for or read, or, where
+    /// that is waited for, there is room.
+    pub(super) async fn changed(&mut self, room: Option<impl Future<Output = ()>>) {
+        let is_full = self.waiting.len() >= AHEAD;
+        let read = async {
+            match &mut self.reading {
+                Some(reading) if !is_full => reading.messages.recv().await,
+                _ => std::future::pending().await,
+            }
+        };
+        let has_room = async {
+            match room {
+                Some(room) => room.await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.desk.asked() => {}
+            () = has_room => {}
+            message = read => self.waiting.extend(message),
+        }
+    }
+}
+
+/// What rows are up to when the pump has given them a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// There may be more at once.
+    More,
+    /// They wait for something to be read, or for the stream to pass their time.
+    Rest,
+    /// They wait until less is on its way.
+    Room,
+}
+
+impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
+    /// The same with the rows of snapshots.
+    #[must_use]
+    pub fn with_rows(mut self, rows: Rows) -> Self {
+        self.rows = Some(Box::new(rows));
+        self
+    }
+
+    #[inline]
+    pub(super) fn touch(&mut self, event: &Event<'_>) {
+        if let Some(rows) = &mut self.rows {
+            rows.event(event);
+        }
+    }
+
+    /// A reply was worked off.
+    pub(super) fn reply_passed(&mut self, reply: &Reply, is_empty: bool) {
+        if let Some(rows) = &mut self.rows
+            && rows.reading.is_some()
+            && !reply.is_withheld()
+        {
+            let token = reply.post_batch_token();
+            let time = token.as_ref().and_then(|token| token.cluster_time());
+            rows.marks.reach(time);
+            let is_sharded = rows.marks.is_sharded();
+            let now = reply.operation_cluster_time();
+            rows.passed.reply(is_empty, is_sharded, time, now);
+        }
+    }
+
+    /// Begins what the position asks for, before anything else.
+    pub(super) async fn begin_rows(&mut self) -> Step {
+        let Some(rows) = &mut self.rows else {
+            return Ok(());
+        };
+        let is_only = rows.source.spec.mode == SnapshotMode::Only;
+        let state = &rows.state;
+        if is_only && state.running.is_none() {
+            if state.last.as_ref().is_some_and(|last| last.is_complete) {
+                tracing::info!(
+                    "SNAPSHOT=only: the snapshot was taken before; nothing is left to be done"
+                );
+                return Err(End::Stopped);
+            }
+            self.begin_snapshot(Progress::new(Reason::Initial, now()).of_all())
+                .await?;
+        }
+        if let Some(rows) = &mut self.rows {
+            rows.passed = Passed::default();
+        }
+        self.read_rows();
+        Ok(())
+    }
+
+    /// Reads what the progress has left, from where it is.
+    fn read_rows(&mut self) {
+        let time = self.outlet.reached().cluster_time;
+        let Some(rows) = &mut self.rows else {
+            return;
+        };
+        let was_reading = rows.reading.is_some();
+        rows.halt();
+        let is_wanted = rows.is_wanted();
+        if let Some(progress) = rows.state.running.as_ref().filter(|_| is_wanted) {
+            rows.marks.reach(time);
+            rows.reading = Some(Reading::start(&rows.source, &rows.marks, progress));
+            if !was_reading {
+                tracing::info!(
+                    event_id = event_id::SNAPSHOT_READING,
+                    snapshot = progress.id,
+                    reason = progress.reason.name(),
+                    rows = progress.rows,
+                    "reading the rows of a snapshot"
+                );
+            }
+        }
+        rows.tell();
+        self.ask_often(is_wanted);
+    }
+
+    /// Gives the rows a turn.
+    pub(super) async fn turn_of_rows(&mut self) -> Step<Turn> {
+        let Some(rows) = &mut self.rows else {
+            return Ok(Turn::Rest);
+        };
+        if let Some(request) = rows.desk.next() {
+            self.carry_out(request).await?;
+            return Ok(Turn::More);
+        }
+        if rows.reading.is_none() {
+            return Ok(Turn::Rest);
+        }
+        rows.receive();
+        if rows.touched.is_full() {
+            // More changes than are remembered: what waits for them is read again.
+            self.read_rows();
+            return Ok(Turn::More);
+        }
+        rows.tell_now_and_then();
+        let Some(message) = rows.waiting.pop_front() else {
+            return Ok(Turn::Rest);
+        };
+        match message {
+            Message::Rows(page) if rows.is_obsolete(&page) => {
+                rows.done = 0;
+                Ok(Turn::More)
+            }
+            Message::Rows(page) if rows.is_void(&page) => {
+                self.read_rows();
+                Ok(Turn::More)
+            }
+            Message::Rows(page) if !rows.is_ready(&page) => {
+                rows.waiting.push_front(Message::Rows(page));
+                Ok(Turn::Rest)
+            }
+            Message::Rows(page) => match self.outlet.has_room_for_rows() {
+                true => self.page(page).await.map(|()| Turn::More),
+                false => {
+                    rows.waiting.push_front(Message::Rows(page));
+                    Ok(Turn::Room)
+                }
+            },
+            Message::Began(part) => {
+                if let Some(progress) = &mut rows.state.running {
+                    progress.begin(part);
+                }
+                self.reach_rows();
+                Ok(Turn::More)
+            }
+            Message::Skipped { part, why } => {
+                self.skip_part(part, &why);
+                Ok(Turn::More)
+            }
+            Message::Over => self.over().await.map(|()| Turn::More),
+        }
+    }
+
+    /// Takes what is known of the rows into the position.
+    fn reach_rows(&mut self) {
+        if let Some(rows) = &self.rows {
+            let extra = rows.state.put(&self.outlet.reached().extra);
+            self.outlet.reach_rows(extra);
+        }
+    }
+
+    fn skip_part(&mut self, number: i64, why: &str) {
+        let Some(rows) = &mut self.rows else {
+            return;
+        };
+        if let Some(progress) = &mut rows.state.running
+            && let Some(part) = progress.part(number)
+        {
+            let at = part.at.clone();
+            tracing::error!(
+                event_id = event_id::SNAPSHOT_SKIPPED,
+                snapshot = progress.id,
+                collection = %at,
+                why,
+                "a collection cannot be copied; the snapshot continues without it"
+            );
+            progress.forget(&at.database, Some(&at.collection));
+        }
+        self.reach_rows();
+    }
+
+    /// All was read: the end, unless something has come up meanwhile.
+    async fn over(&mut self) -> Step {
+        let Some(rows) = &mut self.rows else {
+            return Ok(());
+        };
+        let Some(progress) = &mut rows.state.running else {
+            return Ok(());
+        };
+        if !progress.is_done() {
+            self.read_rows();
+            return Ok(());
+        }
+        // Before anybody is told that it is over.
+        self.outlet.acknowledged().await?;
+        let ended = progress.ended(true, now());
+        let seconds = (ended.ended - ended.started) / 1000;
+        tracing::info!(
+            event_id = event_id::SNAPSHOT_FINISHED,
+            snapshot = ended.id,
+            rows = ended.rows,
+            bytes = ended.bytes,
+            left_out = ended.left_out,
+            collections = ended.collections,
+            seconds,
+            "the snapshot is complete"
+        );
+        rows.state.running = None;
+        rows.state.last = Some(ended);
+        let is_only = rows.source.spec.mode == SnapshotMode::Only;
+        self.read_rows();
+        self.reach_rows();
+        if is_only {
+            self.outlet.stored().await?;
+            tracing::info!("SNAPSHOT=only: the stream ends with its snapshot");
+            return Err(End::Stopped);
+        }
+        Ok(())
+    }
+
+    /// All before this time has come.
+    #[inline]
+    pub(super) fn passed(&mut self, time: Option<ClusterTime>) {
+        if let Some(rows) = &mut self.rows {
+            rows.passed.event(time);
+        }
+    }
+
+    /// A change of a definition: what it means for the collections that are copied. Right before the event is
+    /// counted.
+    pub(super) fn redefine(&mut self, event: &Event<'_>) {
+        if event.operation.is_document() {
+            return;
+        }
+        let Some(rows) = &mut self.rows else {
+            return;
+        };
+        let Some(progress) = &mut rows.state.running else {
+            return;
+        };
+        if page::apply(progress, event, &rows.source) {
+            self.read_rows();
+            // In one step with the event, behind which it is true.
+            if let Some(rows) = &self.rows {
+                let extra = rows.state.put(&self.outlet.reached().extra);
+                self.outlet.carry(extra);
+            }
+        }
+    }
+}
+
+fn now() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
