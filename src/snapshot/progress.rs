@@ -43,6 +43,8 @@ impl Reason {
 pub struct State {
     pub running: Option<Progress>,
     pub last: Option<Ended>,
+    /// The id of the last one that was of all collections and came to its end: what it has no row of was not there.
+    pub whole: Option<String>,
     /// Grows with each change that somebody waits for until it is stored.
     pub revision: i64,
 }
@@ -382,7 +384,7 @@ impl State {
     /// The same position, saying this.
     #[must_use]
     pub fn put(&self, extra: &Extra) -> Extra {
-        let is_nothing = self.running.is_none() && self.last.is_none();
+        let is_nothing = self.running.is_none() && self.last.is_none() && self.whole.is_none();
         extra.with(Extra::SNAPSHOT, (!is_nothing).then(|| self.to_bson()))
     }
 
@@ -393,6 +395,9 @@ impl State {
         }
         if let Some(ended) = &self.last {
             state.insert("last", ended.to_document());
+        }
+        if let Some(whole) = &self.whole {
+            state.insert("whole", whole);
         }
         state.into()
     }
@@ -409,6 +414,7 @@ impl State {
                 Some(last) => Some(Ended::read(last?)?),
                 None => None,
             },
+            whole: part.get_str("whole").ok().map(str::to_owned),
             revision: part.get_i64("revision").unwrap_or(0),
         })
     }
@@ -608,6 +614,7 @@ mod tests {
         let state = State {
             last: Some(running.ended(true, 9)),
             running: Some(running),
+            whole: Some("1f".into()),
             revision: 3,
         };
         let extra = state.put(&Extra::default());

@@ -88,7 +88,7 @@ pub struct Knowledge {
     pub topics: HashMap<u32, BTreeSet<u32>>,
     /// The topic of events about collections, where there is one.
     pub definitions: Option<BTreeSet<u32>>,
-    /// Namespaces that have rows of a snapshot.
+    /// Namespaces that a snapshot has copied whole.
     pub snapshots: HashSet<u32>,
     /// Namespaces that are there in MongoDB.
     pub present: HashSet<u32>,

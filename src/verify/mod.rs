@@ -29,6 +29,7 @@ use crate::checkpoint::Location;
 use crate::config::{Config, Delivery, FullDocument, StreamSpec};
 use crate::error::{Code, Error};
 use crate::mongo::errors::{self, Phase};
+use crate::snapshot::progress::State;
 use crate::source::{Filter, collections};
 use bson::{Bson, Document};
 use comparison::{Comparison, Selection};
@@ -199,13 +200,27 @@ async fn verify(
         is_complete: settings.is_complete,
         cut: std::mem::take(&mut read.cut),
         definitions: read.topics.of_definitions(),
-        snapshots: std::mem::take(&mut read.snapshots),
         present: present.iter().map(|(number, _)| *number).collect(),
         unwatched: unwatched(stream),
         carried,
         ..Knowledge::default()
     };
     let checkpoint = gate.position().await?;
+    // Only a snapshot of everything that came to its end says what was not there; a filter leaves documents out.
+    let state = checkpoint
+        .as_ref()
+        .map(|it| State::of(&it.extra))
+        .transpose()?;
+    if let Some(whole) = state.and_then(|state| state.whole) {
+        let copied = read.snapshots.iter().filter(|(number, ids)| {
+            ids.contains(&whole)
+                && stream
+                    .snapshot
+                    .filter_of(read.names.get(**number))
+                    .is_none()
+        });
+        knowledge.snapshots = copied.map(|(number, _)| *number).collect();
+    }
     // Numbers begin at the microseconds of the stream's first start.
     let first = checkpoint.iter().map(|it| it.seq.0).chain(read.first).min();
     knowledge.began = first.map(|seq| seq / 1_000_000);

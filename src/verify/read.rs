@@ -99,8 +99,8 @@ impl Reader<'_> {
         Ok(ranges)
     }
 
-    /// Reads each partition from its offset to where it ends, and hands every record to `each`. Gives where they
-    /// ended. Blocks.
+    /// Reads each partition from its offset to where it ended when this began, and hands every record to `each`. What
+    /// is written meanwhile does not prolong it. Gives how far each was read. Blocks.
     ///
     /// # Errors
     /// What Kafka says, or when it says nothing for long; what `each` gives.
@@ -115,7 +115,11 @@ impl Reader<'_> {
         }
         let consumer = self.consumer(from.len())?;
         let mut lanes = Vec::with_capacity(from.len());
-        for place in from.keys() {
+        for (place, start) in from {
+            let (_, end) = range(&consumer, &place.topic, place.partition)?;
+            if end <= *start {
+                continue;
+            }
             // Before it is assigned, so that nothing of it gets into another queue.
             let queue = consumer.split_partition_queue(&place.topic, place.partition);
             let none = || {
@@ -125,10 +129,12 @@ impl Reader<'_> {
                 );
                 Error::new(Code::SinkUnavailable, detail)
             };
-            lanes.push((place.clone(), queue.ok_or_else(none)?));
+            lanes.push((place.clone(), queue.ok_or_else(none)?, end));
         }
+        let wanted = lanes.iter().map(|(place, ..)| place);
+        let wanted = wanted.filter_map(|place| Some((place.clone(), *from.get(place)?)));
         consumer
-            .assign(&list(from)?)
+            .assign(&list(&wanted.collect())?)
             .map_err(|error| failed(&error))?;
         let mut heard = Instant::now();
         while !lanes.is_empty() {
@@ -139,14 +145,14 @@ impl Reader<'_> {
             }
             let mut has_come = false;
             let mut open = Vec::with_capacity(lanes.len());
-            for (place, queue) in lanes {
-                let (is_open, came) = turn(&queue, &mut |message| {
+            for (place, queue, end) in lanes {
+                let (is_open, came) = turn(&queue, end, &mut |message| {
                     ends.insert(place.clone(), message.offset() + 1);
                     each(message)
                 })?;
                 has_come |= came;
                 if is_open {
-                    open.push((place, queue));
+                    open.push((place, queue, end));
                 }
             }
             lanes = open;
@@ -215,9 +221,10 @@ impl Reader<'_> {
     }
 }
 
-/// Takes what has come of a partition; whether more may follow, and whether anything came.
+/// Takes what has come of a partition up to `end`; whether more may follow, and whether anything came.
 fn turn(
     queue: &PartitionQueue<Logging>,
+    end: i64,
     each: &mut impl FnMut(&BorrowedMessage<'_>) -> Result<(), Error>,
 ) -> Result<(bool, bool), Error> {
     let mut has_come = false;
@@ -226,7 +233,11 @@ fn turn(
             None => break,
             Some(Ok(message)) => {
                 has_come = true;
+                let is_last = message.offset() + 1 >= end;
                 each(&message)?;
+                if is_last {
+                    return Ok((false, true));
+                }
             }
             Some(Err(KafkaError::PartitionEOF(_))) => return Ok((false, true)),
             Some(Err(error)) if client::ends_reading(&error) => return Err(failed(&error)),

@@ -12,7 +12,7 @@ use crate::config::Kafka;
 use crate::encode::json::scan;
 use crate::error::{Code, Error};
 use rdkafka::message::{BorrowedMessage, Message};
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// What is read, and how.
@@ -37,7 +37,8 @@ pub struct ReadTopics {
     pub cut: BTreeMap<(u32, i32), u64>,
     /// Topics that do not begin at offset 0, with how many of their partitions.
     pub cut_topics: BTreeMap<String, usize>,
-    pub snapshots: HashSet<u32>,
+    /// Namespaces that have rows of a snapshot, and the ids of the snapshots.
+    pub snapshots: HashMap<u32, BTreeSet<String>>,
     /// The least number.
     pub first: Option<u64>,
     /// From when to when history was lost.
@@ -75,7 +76,7 @@ impl Reading {
             from: Offsets::new(),
             cut: BTreeMap::new(),
             cut_topics: BTreeMap::new(),
-            snapshots: HashSet::new(),
+            snapshots: HashMap::new(),
             first: None,
             gaps: BTreeSet::new(),
             of_other_streams: 0,
@@ -119,8 +120,11 @@ impl ReadTopics {
                 if let Some(first) = self.cut.get_mut(&(topic, message.partition())) {
                     *first = change.seq.min(*first);
                 }
-                if change.is_snapshot {
-                    self.snapshots.insert(namespace);
+                if let Some(id) = change.snapshot {
+                    let known = self.snapshots.entry(namespace).or_default();
+                    if !known.contains(id) {
+                        known.insert(id.to_owned());
+                    }
                 }
                 if !sample.holds(&change.id) {
                     return Ok(());

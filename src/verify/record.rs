@@ -40,13 +40,14 @@ pub struct Change<'a> {
     pub seq: u64,
     pub kind: Kind,
     pub content: Hash,
-    pub is_snapshot: bool,
+    /// The id of the snapshot that it is a row of.
+    pub snapshot: Option<&'a str>,
 }
 
 /// Reads a record of the stream of this id.
 pub fn read<'a>(message: &'a impl Message, stream: &str) -> Read<'a> {
     let (mut seq, mut operation, mut namespace, mut of) = (None, None, None, None);
-    let (mut is_snapshot, mut is_replayed) = (false, false);
+    let (mut snapshot, mut is_replayed) = (None, false);
     // Borrowed from the message as a whole, and not from what is iterated over.
     let Some(list) = message.headers() else {
         return Read::Foreign;
@@ -60,7 +61,7 @@ pub fn read<'a>(message: &'a impl Message, stream: &str) -> Read<'a> {
             headers::NAMESPACE => namespace = text,
             headers::STREAM => of = text,
             headers::LISTENER => return Read::Nothing,
-            SNAPSHOT => is_snapshot = true,
+            SNAPSHOT => snapshot = text,
             REPLAYED => is_replayed = true,
             _ => {}
         }
@@ -90,7 +91,7 @@ pub fn read<'a>(message: &'a impl Message, stream: &str) -> Read<'a> {
             seq,
             kind,
             content,
-            is_snapshot,
+            snapshot,
         })
     };
     match operation {
@@ -195,7 +196,7 @@ mod tests {
         assert_eq!(kind(&message("delete", Some("{}"), &[])), Kind::Gone);
         assert_eq!(kind(&message("delete", None, &[])), Kind::Tombstone);
         let snapshot = message("read", whole, &[("tw-snapshot", "1")]);
-        assert!(matches!(read(&snapshot, "s"), Read::Document(it) if it.is_snapshot));
+        assert!(matches!(read(&snapshot, "s"), Read::Document(it) if it.snapshot == Some("1")));
     }
 
     #[test]

@@ -28,7 +28,7 @@ impl Topics {
             Scope::Deployment { .. } => None,
         };
         let all = [&of.insert, &of.update, &of.replace, &of.delete];
-        let templates = all.into_iter().chain(&of.ddl);
+        let templates = all.into_iter().chain(&of.ddl).chain(&of.rows);
         let mut patterns: Vec<_> = templates.filter_map(|it| pattern(it, database)).collect();
         patterns.sort();
         patterns.dedup();
@@ -75,13 +75,16 @@ impl Topics {
     pub fn of_namespace(&self, of: &Namespace) -> BTreeSet<u32> {
         let by = &self.templates;
         let all = [&by.insert, &by.update, &by.replace, &by.delete];
-        let names = OPERATIONS
-            .into_iter()
-            .zip(all)
-            .filter_map(|(operation, template)| {
-                let event = Event::about(operation, &of.database, &of.collection);
-                Some(Template::parse(template).ok()?.render(Some(&event)))
-            });
+        let rows = by.rows.as_ref().map(|template| ("read", template));
+        let names =
+            OPERATIONS
+                .into_iter()
+                .zip(all)
+                .chain(rows)
+                .filter_map(|(operation, template)| {
+                    let event = Event::about(operation, &of.database, &of.collection);
+                    Some(Template::parse(template).ok()?.render(Some(&event)))
+                });
         names
             .filter_map(|name| self.by_name.get(&name).copied())
             .collect()

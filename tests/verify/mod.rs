@@ -4,6 +4,7 @@ mod collections;
 mod compared;
 mod damage;
 mod plant;
+mod repaired;
 mod unknown;
 
 use crate::support::{self, Database, Kafka, Setup, Tailwater};

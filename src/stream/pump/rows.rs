@@ -349,6 +349,9 @@ impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
             seconds,
             "the snapshot is complete"
         );
+        if progress.scan.is_some() {
+            rows.state.whole = Some(ended.id.clone());
+        }
         rows.state.running = None;
         rows.state.last = Some(ended);
         let is_only = rows.source.spec.mode == SnapshotMode::Only;
