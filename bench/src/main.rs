@@ -22,6 +22,7 @@ mod report;
 mod scrape;
 mod servers;
 mod settings;
+mod snapshot;
 mod start;
 mod stream;
 mod streams;
@@ -69,6 +70,8 @@ enum What {
     Latency(Settings),
     /// 100, 1,000 and 10,000 clients of live changes.
     Live(Settings),
+    /// A million documents that are there already, in ten collections.
+    Snapshot(Settings),
     /// 1, 10 and 100 streams in one process, at rest.
     Streams(Settings),
     /// Writes the report of all that was measured.
@@ -98,6 +101,7 @@ async fn main() -> Fallible {
         What::Memory(settings) => return endurance::memory(&at_home(settings)?).await,
         What::Latency(settings) => return latency::run(&at_home(settings)?).await,
         What::Live(settings) => return live::run(&at_home(settings)?).await,
+        What::Snapshot(settings) => return snapshot::run(&at_home(settings)?).await,
         What::Streams(settings) => return streams::run(&at_home(settings)?).await,
         What::Report { folder } => return report::write(&folder),
         What::Raw(settings) => return raw::run(&settings).await,

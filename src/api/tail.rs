@@ -41,7 +41,7 @@ pub(super) struct Asked {
     stream: Option<String>,
     /// Only those of this collection, or database.collection.
     collection: Option<String>,
-    /// Only these: insert, update, replace, delete, or ddl for those of collections and databases.
+    /// Only these: insert, update, replace, delete, read for rows of snapshots, or ddl for those of collections and databases.
     operation: Option<String>,
     /// Only those of the document with this `_id`: its text, or Extended JSON as in the key.
     id: Option<String>,
@@ -263,9 +263,7 @@ fn headers(message: &BorrowedMessage<'_>) -> BTreeMap<String, String> {
 
 /// The names that the topics of the stream's records may have: others share some of them, which the header tw-stream tells.
 fn topics(stream: &StreamSpec) -> Vec<String> {
-    let of = &stream.sink.topics;
-    let own = [&of.insert, &of.update, &of.replace, &of.delete];
-    let own = own.into_iter().chain(&of.ddl);
+    let own = stream.sink.topics.of_records();
     let own = own.filter_map(|topic| Some(Template::parse(topic).ok()?.with_wildcards()));
     let jobs = stream
         .source

@@ -75,6 +75,14 @@ pub struct Topics {
     pub dead_letter: Option<String>,
 }
 
+impl Topics {
+    /// Those that records of changes and rows go to, dead letters apart; one may come several times.
+    pub fn of_records(&self) -> impl Iterator<Item = &String> {
+        let always = [&self.insert, &self.update, &self.replace, &self.delete];
+        always.into_iter().chain(&self.ddl).chain(&self.rows)
+    }
+}
+
 /// `KAFKA_CREATE_TOPICS` and what new topics look like.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicCreation {

@@ -15,17 +15,20 @@ use std::sync::OnceLock;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Operations(u8);
 
-const NAMES: [(&str, u8); 5] = [
+const NAMES: [(&str, u8); 6] = [
     ("insert", 1),
     ("update", 2),
     ("replace", 4),
     ("delete", 8),
+    ("read", 32),
     ("ddl", 16),
 ];
 
 impl Operations {
     /// insert, update, replace, delete.
-    pub const OF_DOCUMENTS: Self = Self(0b1111);
+    pub const OF_CHANGES: Self = Self(0b1111);
+    /// These, and the rows of snapshots: what a `where` and the rights of a token are held against.
+    pub const OF_DOCUMENTS: Self = Self(0b10_1111);
 
     /// Reads names separated by commas.
     ///
@@ -40,8 +43,8 @@ impl Operations {
             let Some((_, bit)) = known else {
                 let shown: String = name.chars().take(40).collect();
                 return Err(format!(
-                    "operation: {shown:?} is none; insert, update, replace, delete and ddl (events about collections \
-                     and databases) are"
+                    "operation: {shown:?} is none; insert, update, replace, delete, read (rows of snapshots) and ddl \
+                     (events about collections and databases) are"
                 ));
             };
             all.0 |= bit;
@@ -51,7 +54,7 @@ impl Operations {
 
     /// That of an `operationType`; whatever is not about a document is `ddl`.
     pub fn of(name: &str) -> Self {
-        let known = NAMES[..4].iter().find(|(known, _)| *known == name);
+        let known = NAMES[..5].iter().find(|(known, _)| *known == name);
         Self(known.map_or(16, |(_, bit)| *bit))
     }
 
@@ -164,9 +167,9 @@ impl Change {
         }
     }
 
-    /// Whether it is about one document.
+    /// Whether it is about one document, also where its operation is not known here.
     pub fn is_of_document(&self) -> bool {
-        Operations::OF_DOCUMENTS.hold(self.operation)
+        Operations::OF_DOCUMENTS.hold(self.operation) || self.id.is_some()
     }
 
     /// Its documents, read when they are first asked for.

@@ -61,7 +61,7 @@ impl Selection {
     pub fn new(asked: Asked, grant: Arc<Grant>, mode: JsonMode) -> Result<Self, Refused> {
         let operations = match &asked.operation {
             Some(names) => Operations::read(names).map_err(Refused::Wrong)?,
-            None => Operations::OF_DOCUMENTS,
+            None => Operations::OF_CHANGES,
         };
         let filter = asked
             .filter

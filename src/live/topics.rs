@@ -50,11 +50,7 @@ impl Topics {
     }
 
     fn add(&mut self, stream: &StreamSpec, knows_source: bool) {
-        let of = &stream.sink.topics;
-        let all = [&of.insert, &of.update, &of.replace, &of.delete]
-            .into_iter()
-            .chain(&of.ddl);
-        for template in all {
+        for template in stream.sink.topics.of_records() {
             let template = match &stream.source.scope {
                 Scope::Database(name) if knows_source => {
                     let legal = |c: char| {
@@ -73,7 +69,7 @@ impl Topics {
                 self.patterns.push(template.with_wildcards());
             }
         }
-        self.reserved.extend(of.dead_letter.clone());
+        self.reserved.extend(stream.sink.topics.dead_letter.clone());
         if let ResumeBackend::Kafka { topic } = &stream.resume.backend {
             self.reserved.push(topic.clone());
         }

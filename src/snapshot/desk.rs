@@ -81,7 +81,7 @@ impl Desk {
             // The stream has ended before it was stored.
             Ok(Err(_)) => Err("the stream was interrupted; ask again".to_owned()),
             Err(_elapsed) => Err(format!(
-                "the stream did not take the request within {} s; see its state and what it waits for",
+                "the stream did not answer within {} s; it may still take the request: see GET /api/snapshots, and what the stream waits for",
                 PATIENCE.as_secs()
             )),
         }
@@ -155,7 +155,7 @@ mod tests {
         request.answer.send(Ok("1f".into())).unwrap();
         assert_eq!(asked.await.unwrap(), Ok("1f".into()));
         let sentence = desk.ask(Order::Pause).await.unwrap_err();
-        assert!(sentence.contains("did not take"), "{sentence}");
+        assert!(sentence.contains("did not answer"), "{sentence}");
         assert!(desk.next().is_none());
     }
 

@@ -27,8 +27,7 @@ impl Topics {
             Scope::Database(name) => Some(name.as_str()),
             Scope::Deployment { .. } => None,
         };
-        let all = [&of.insert, &of.update, &of.replace, &of.delete];
-        let templates = all.into_iter().chain(&of.ddl).chain(&of.rows);
+        let templates = of.of_records();
         let mut patterns: Vec<_> = templates.filter_map(|it| pattern(it, database)).collect();
         patterns.sort();
         patterns.dedup();

@@ -65,6 +65,19 @@ pub const SECTIONS: &[Section] = &[
         charts: &[],
     },
     Section {
+        mode: "snapshot",
+        title: "A snapshot",
+        text: "Documents that are there already, copied to one topic of one partition; *plain find* only reads them.",
+        columns: &[
+            column("documents/s", v::RATE, 0),
+            column("from the start", v::RATE_FROM_START, 0),
+            column("CPU, µs/document", v::CPU_US, 1),
+            column("peak RSS, MB", v::RSS_MB, 0),
+        ],
+        bounds: false,
+        charts: &[],
+    },
+    Section {
         mode: "live",
         title: "Live changes",
         text: "Clients beside the bridge in one process, half of them in rooms of one, half on the whole collection. Latency \

@@ -7,7 +7,7 @@ use crate::listener::filter::Filter;
 use bson::{Bson, RawDocumentBuf};
 use std::collections::BTreeMap;
 
-const OPERATIONS: [&str; 5] = ["insert", "update", "replace", "delete", DDL];
+const OPERATIONS: [&str; 6] = ["insert", "update", "replace", "delete", "read", DDL];
 const DDL: &str = "ddl";
 
 #[derive(Debug)]

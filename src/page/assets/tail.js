@@ -55,7 +55,7 @@ export function tail({signal}) {
   const [stream, streamField] = field('t-stream', 'Stream', h('select', {id: 't-stream'}));
   const [collection, collectionField] = field('t-collection', 'Collection', h('input', {id: 't-collection', placeholder: 'all'}));
   const [operation, operationField] = field('t-operation', 'Operation', h('select', {id: 't-operation'},
-    ['', 'insert', 'update', 'replace', 'delete', 'ddl'].map((name) => h('option', {value: name}, name || 'all'))));
+    ['', 'insert', 'update', 'replace', 'delete', 'read', 'ddl'].map((name) => h('option', {value: name}, name || 'all'))));
   const [id, idField] = field('t-id', 'Document id', h('input', {id: 't-id', placeholder: 'all'}));
   const [where, whereField] = field('t-where', 'Filter', h('input', {id: 't-where', placeholder: '{"status": "received"}', size: 28}));
   const list = h('ol', {id: 'tail', 'aria-label': 'Changes, the newest first', tabindex: 0});

@@ -1,0 +1,117 @@
+//! A snapshot of what is there: documents a second, beside queries that only read the same collections.
+
+use crate::error::Fallible;
+use crate::kafka::Broker;
+use crate::load::{self, Waiting};
+use crate::record::{Results, Run, value};
+use crate::settings::Settings;
+use crate::subject::{self, Subject, Variant};
+use bson::{RawDocumentBuf, doc};
+use futures_util::StreamExt;
+use mongodb::Client;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+const MODE: &str = "snapshot";
+const COLLECTIONS: u64 = 10;
+/// As many queries at a time as Tailwater runs by default.
+const QUERIES: u64 = 2;
+const PATIENCE: Duration = Duration::from_secs(900);
+/// The subject beside Tailwater.
+const FIND: &str = "plain find";
+
+/// # Errors
+/// What went wrong with a server or the subject.
+pub async fn run(settings: &Settings) -> Fallible {
+    let client = Client::with_uri_str(&settings.mongodb_uri).await?;
+    let broker = Broker::new(&settings.kafka_brokers)?;
+    let mut results = Results::open(&settings.folder)?;
+    let variant = Variant::with("Tailwater", &[("SNAPSHOT", "initial")]);
+    let subject = Subject::Tailwater(variant.clone());
+    results.setting(&subject.name(), subject.settings(settings))?;
+    results.setting(
+        FIND,
+        format!("{QUERIES} collections at a time, each by one query with the server's own batches; nothing is produced"),
+    )?;
+    let documents = settings.events(1_000_000, 20_000);
+    let waiting = Waiting {
+        collections: COLLECTIONS,
+        ..Waiting::inserts(load::DATABASE, documents)
+    };
+    load::fill(&client, &waiting).await?;
+    let case = format!("{documents} documents in {COLLECTIONS} collections");
+    for turn in 0..settings.turns(1) {
+        let seconds = find(&client, documents).await?;
+        let mut run = Run::new(MODE, &case, FIND, turn);
+        run.set(value::RATE, documents as f64 / seconds);
+        results.run(run)?;
+
+        let topic = format!("snapshot.{}", subject::unique());
+        broker.create(&topic).await?;
+        let mut running = subject::tailwater(settings, load::DATABASE, &topic, "now", &variant)?;
+        let mut first = None;
+        loop {
+            let usage = running.usage()?;
+            let end = broker.end(&topic)?;
+            if end > 0 && first.is_none() {
+                first = Some((Instant::now(), usage, end));
+            }
+            if end >= documents {
+                break;
+            }
+            if running.began.elapsed() > PATIENCE {
+                return Err(format!("{end} of {documents} rows came: see the log").into());
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let (since, before, had) = first.ok_or("no row came")?;
+        let counted = documents as f64 - had as f64;
+        let (all, usage) = (running.began.elapsed(), running.usage()?);
+        running.stop().await?;
+        let mut run = Run::new(MODE, &case, &subject.name(), turn);
+        run.set(value::RATE, counted / since.elapsed().as_secs_f64())
+            .set(value::RATE_FROM_START, documents as f64 / all.as_secs_f64())
+            .set(
+                value::CPU_US,
+                (usage.cpu - before.cpu).as_secs_f64() * 1e6 / counted,
+            )
+            .set(value::RSS_MB, usage.peak_rss as f64 / 1e6);
+        results.run(run)?;
+    }
+    Ok(())
+}
+
+/// Reads all collections with plain queries; how many seconds that takes.
+async fn find(client: &Client, documents: u64) -> Fallible<f64> {
+    let next = Arc::new(AtomicU64::new(0));
+    let began = Instant::now();
+    let queries = (0..QUERIES).map(|_| {
+        let (client, next) = (client.clone(), Arc::clone(&next));
+        tokio::spawn(async move {
+            let mut read = 0_u64;
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= COLLECTIONS {
+                    return Fallible::Ok(read);
+                }
+                let find = RawDocumentBuf::try_from(&doc! {
+                    "find": load::name(number, COLLECTIONS), "readConcern": {"level": "majority"},
+                })?;
+                let database = client.database(load::DATABASE);
+                let mut cursor = database.run_raw_cursor_command(find).batch().await?;
+                while let Some(batch) = cursor.next().await {
+                    read += crate::stream::events(&batch?)?.count() as u64;
+                }
+            }
+        })
+    });
+    let mut read = 0;
+    for query in queries.collect::<Vec<_>>() {
+        read += query.await??;
+    }
+    match read == documents {
+        true => Ok(began.elapsed().as_secs_f64()),
+        false => Err(format!("{read} of {documents} documents were read").into()),
+    }
+}
