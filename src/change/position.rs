@@ -42,6 +42,15 @@ impl ClusterTime {
     }
 }
 
+impl From<ClusterTime> for bson::Timestamp {
+    fn from(time: ClusterTime) -> Self {
+        Self {
+            time: time.seconds,
+            increment: time.increment,
+        }
+    }
+}
+
 /// A number that grows with each event of one stream (the `tw-seq` header).
 ///
 /// It begins at the microseconds of the stream's first start, so that it also grows over a lost

@@ -5,6 +5,7 @@
 //! the writer decides. Layout: <https://bsonspec.org/spec.html>.
 
 use bson::spec::ElementType;
+use bson::{Bson, Document, RawDocument};
 
 /// The bytes do not form a BSON document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +29,20 @@ pub struct Element<'a> {
 }
 
 impl<'a> Element<'a> {
+    /// The value by itself; none where it is not what BSON or UTF-8 allow.
+    pub fn to_bson(&self) -> Option<Bson> {
+        // As the only field of a document, which is what the crate reads.
+        let len = 4 + 1 + 2 + self.value.len() + 1;
+        let mut bytes = Vec::with_capacity(len);
+        bytes.extend_from_slice(&i32::try_from(len).ok()?.to_le_bytes());
+        bytes.push(self.kind as u8);
+        bytes.extend_from_slice(b"v\0");
+        bytes.extend_from_slice(self.value);
+        bytes.push(0);
+        let document = RawDocument::from_bytes(&bytes).ok()?;
+        Document::try_from(document).ok()?.remove("v")
+    }
+
     /// The bytes of a string, symbol or code value, without length prefix and terminating zero.
     pub fn string_bytes(&self) -> Option<&'a [u8]> {
         match self.kind {

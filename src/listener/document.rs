@@ -98,7 +98,7 @@ pub fn change(held_before: Option<&Document>, event: &Event<'_>) -> Change {
 
 /// What is held where an event does not tell what the document is.
 fn without(event: &Event<'_>, why: &str) -> Option<Document> {
-    without_fields(&value_of(&event.document_id()?)?, why)
+    without_fields(&event.document_id()?.to_bson()?, why)
 }
 
 /// Whether two documents are the same: also the order of their fields counts, as to a filter, and a number that is
@@ -158,7 +158,7 @@ fn update(document: &mut Document, description: &[u8]) {
             && let Some(names) = names_of(document, path, paths)
             && reaches(document, &names)
         {
-            match value_of(&updated) {
+            match updated.to_bson() {
                 Some(value) => set(document, &names, value),
                 None => held::leave_out(document, &names[0], UNREADABLE),
             }
@@ -184,18 +184,6 @@ fn elements(document: Option<&[u8]>) -> impl Iterator<Item = Element<'_>> {
         .into_iter()
         .flatten()
         .map_while(Result::ok)
-}
-
-fn value_of(element: &Element<'_>) -> Option<Bson> {
-    // As the only field of a document, which is what the crate reads.
-    let len = 4 + 1 + 2 + element.value.len() + 1;
-    let mut bytes = Vec::with_capacity(len);
-    bytes.extend_from_slice(&i32::try_from(len).ok()?.to_le_bytes());
-    bytes.push(element.kind as u8);
-    bytes.extend_from_slice(b"v\0");
-    bytes.extend_from_slice(element.value);
-    bytes.push(0);
-    document_of(&bytes)?.remove("v")
 }
 
 /// The names that a dotted path consists of; none for a path into what does not count.

@@ -45,8 +45,6 @@ pub struct State {
     pub last: Option<Ended>,
     /// The id of the last one that was of all collections and came to its end: what it has no row of was not there.
     pub whole: Option<String>,
-    /// Grows with each change that somebody waits for until it is stored.
-    pub revision: i64,
 }
 
 /// A snapshot that is under way.
@@ -389,7 +387,7 @@ impl State {
     }
 
     fn to_bson(&self) -> Bson {
-        let mut state = doc! {"revision": self.revision};
+        let mut state = Document::new();
         if let Some(progress) = &self.running {
             state.insert("running", progress.to_document());
         }
@@ -415,7 +413,6 @@ impl State {
                 None => None,
             },
             whole: part.get_str("whole").ok().map(str::to_owned),
-            revision: part.get_i64("revision").unwrap_or(0),
         })
     }
 }
@@ -615,7 +612,6 @@ mod tests {
             last: Some(running.ended(true, 9)),
             running: Some(running),
             whole: Some("1f".into()),
-            revision: 3,
         };
         let extra = state.put(&Extra::default());
         let read = State::of(&Extra::from(extra.to_document().unwrap())).unwrap();

@@ -5,7 +5,6 @@ use super::pace::Pace;
 use super::page::Place;
 use super::plan::{Next, Of, Plan};
 use super::progress::{Part, Progress, Range};
-use super::row;
 use crate::change::position::ClusterTime;
 use crate::change::raw;
 use crate::config::{Scope, Snapshot};
@@ -14,11 +13,11 @@ use crate::mongo::describe::describe;
 use crate::mongo::errors::{self, Phase, SourceFault};
 use crate::retry::{Delays, Retry};
 use crate::source::Filter;
+use crate::source::cursor;
 use crate::source::reply::Reply;
 use crate::status::Board;
 use crate::tasks;
 use bson::{Bson, Document, RawDocumentBuf, doc};
-use futures_util::StreamExt;
 use mongodb::Client;
 use mongodb::options::{ReadPreference, RunCursorCommandOptions, SelectionCriteria};
 use mongodb::raw_batch_cursor::RawBatch;
@@ -54,24 +53,23 @@ pub struct Source {
     pub scope: Scope,
     pub filter: Filter,
     pub spec: Snapshot,
-    pub selection: Option<SelectionCriteria>,
+    pub selection: SelectionCriteria,
     pub budget: Arc<Budget>,
     pub board: Arc<Board>,
     pub retry: Retry,
 }
 
 /// Which members rows are read from: those of the configuration, otherwise those of the URI.
-pub fn selection(client: &Client, mode: Option<&str>) -> Option<SelectionCriteria> {
+pub fn selection(client: &Client, mode: Option<&str>) -> SelectionCriteria {
     let options = None;
-    let preference = match mode {
-        None => return client.selection_criteria().cloned(),
+    SelectionCriteria::ReadPreference(match mode {
+        None => return cursor::selection(client),
         Some("primaryPreferred") => ReadPreference::PrimaryPreferred { options },
         Some("secondary") => ReadPreference::Secondary { options },
         Some("secondaryPreferred") => ReadPreference::SecondaryPreferred { options },
         Some("nearest") => ReadPreference::Nearest { options },
         Some(_) => ReadPreference::Primary,
-    };
-    Some(SelectionCriteria::ReadPreference(preference))
+    })
 }
 
 /// What comes of reading, in order.
@@ -95,7 +93,7 @@ pub struct Page {
     pub reply: Reply,
     pub window: Window,
     /// The server's time behind the query: the rows are as of then, or earlier.
-    pub high: Option<ClusterTime>,
+    pub high: ClusterTime,
     /// Whether it is the last of its range.
     pub is_end: bool,
 }
@@ -268,7 +266,7 @@ impl Reader {
                 range: range.number,
                 reply,
                 window,
-                high: Some(high),
+                high,
                 is_end,
             };
             let sent = self.messages.send(Message::Rows(page)).await;
@@ -335,13 +333,8 @@ impl Reader {
     }
 
     fn is_on_primary(&self) -> bool {
-        match &self.source.selection {
-            None => true,
-            Some(SelectionCriteria::ReadPreference(preference)) => {
-                matches!(preference, ReadPreference::Primary)
-            }
-            Some(_) => false,
-        }
+        let primary = SelectionCriteria::ReadPreference(ReadPreference::Primary);
+        self.source.selection == primary
     }
 
     fn command(
@@ -354,10 +347,7 @@ impl Reader {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let mut concern = doc! {"level": "majority"};
         if let Some(time) = time {
-            let time = bson::Timestamp {
-                time: time.seconds,
-                increment: time.increment,
-            };
+            let time = bson::Timestamp::from(time);
             concern.insert("afterClusterTime", time);
         }
         let is_all = condition.is_empty();
@@ -384,9 +374,7 @@ impl Reader {
     async fn ask(&self, of: &Of, command: Document) -> mongodb::error::Result<RawBatch> {
         let command = RawDocumentBuf::try_from(&command)?;
         let mut options = RunCursorCommandOptions::default();
-        let primary = || SelectionCriteria::ReadPreference(ReadPreference::Primary);
-        let selection = self.source.selection.clone();
-        options.selection_criteria = Some(selection.unwrap_or_else(primary));
+        options.selection_criteria = Some(self.source.selection.clone());
         let mut cursor = self
             .source
             .client
@@ -395,13 +383,7 @@ impl Reader {
             .with_options(options)
             .batch()
             .await?;
-        match cursor.next().await {
-            Some(batch) => batch,
-            None => Err(std::io::Error::other(
-                "the server closed the cursor before its first reply",
-            )
-            .into()),
-        }
+        cursor::first(&mut cursor).await
     }
 }
 
@@ -426,7 +408,7 @@ impl Seen {
             seen.rows += 1;
             ids.push(row);
         }
-        let id = |row: &&[u8]| row::value_of(raw::find(row, "_id").ok()??);
+        let id = |row: &&[u8]| raw::find(row, "_id").ok()??.to_bson();
         seen.last = ids.iter().rev().find_map(id);
         seen
     }

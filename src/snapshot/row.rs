@@ -6,7 +6,6 @@ use crate::change::raw::{self, Element};
 use crate::config::RowOperation;
 use crate::encode::headers::ROW_SEPARATOR;
 use bson::spec::ElementType;
-use bson::{Bson, Document, RawDocument};
 use sha2::{Digest, Sha256};
 
 /// Bytes of the hash that names a row within its snapshot.
@@ -90,15 +89,6 @@ pub fn whole(row: &Event<'_>) -> Vec<u8> {
     out
 }
 
-/// The value of an element; none where it is not what BSON or UTF-8 allow.
-pub fn value_of(element: Element<'_>) -> Option<Bson> {
-    let mut document = Vec::new();
-    write_element(&mut document, element);
-    let document = RawDocument::from_bytes(&document).ok()?;
-    let document = Document::try_from(document).ok()?;
-    document.into_iter().next().map(|(_, value)| value)
-}
-
 /// A document of this element alone.
 fn write_element(out: &mut Vec<u8>, element: Element<'_>) {
     out.clear();
@@ -175,7 +165,7 @@ mod tests {
             (Operation::Read, "insert")
         );
         let id = event.document_id().unwrap();
-        assert_eq!(value_of(id), Some(doc! {"x": "y"}.into()));
+        assert_eq!(id.to_bson(), Some(doc! {"x": "y"}.into()));
         let time = Some(ClusterTime::new(7, 2));
         let event = rows.event("1f", RowOperation::Insert, place, row.as_bytes(), time);
         let raw = whole(&event.unwrap());

@@ -9,7 +9,7 @@ use bson::RawDocumentBuf;
 use futures_util::StreamExt;
 use mongodb::Client;
 use mongodb::error::Error;
-use mongodb::options::{CursorType, RunCursorCommandOptions, SelectionCriteria};
+use mongodb::options::{CursorType, ReadPreference, RunCursorCommandOptions, SelectionCriteria};
 use mongodb::raw_batch_cursor::{RawBatch, RawBatchCursor};
 use std::time::Duration;
 
@@ -75,20 +75,14 @@ impl Cursor {
         options.cursor_type = Some(CursorType::TailableAwait);
         options.batch_size = Some(batch_events);
         options.max_time = Some(watch.patience);
-        // A command of our own takes no read preference from the URI by itself.
-        options.selection_criteria = client.selection_criteria().cloned().or_else(primary);
+        options.selection_criteria = Some(selection(client));
         let mut inner = client
             .database(watch.command_database())
             .run_raw_cursor_command(command)
             .with_options(options)
             .batch()
             .await?;
-        let first = inner.next().await.transpose()?;
-        let first = first.ok_or_else(|| {
-            Error::from(std::io::Error::other(
-                "the server closed the cursor before its first reply",
-            ))
-        })?;
+        let first = self::first(&mut inner).await?;
         let cursor = Self { inner, ahead: None };
         let first = Reply::new(first, None);
         capabilities::opened(watch, start, &first);
@@ -119,8 +113,21 @@ impl Cursor {
     }
 }
 
-fn primary() -> Option<SelectionCriteria> {
-    Some(SelectionCriteria::ReadPreference(
-        mongodb::options::ReadPreference::Primary,
-    ))
+/// Which member a command of our own is for: the driver takes no read preference of the URI for it by itself.
+pub(crate) fn selection(client: &Client) -> SelectionCriteria {
+    let primary = || SelectionCriteria::ReadPreference(ReadPreference::Primary);
+    client.selection_criteria().cloned().unwrap_or_else(primary)
+}
+
+/// The first reply of a cursor.
+///
+/// # Errors
+/// The driver's error.
+pub(crate) async fn first(cursor: &mut RawBatchCursor) -> Result<RawBatch, Error> {
+    let first = cursor.next().await.transpose()?;
+    first.ok_or_else(|| {
+        Error::from(std::io::Error::other(
+            "the server closed the cursor before its first reply",
+        ))
+    })
 }

@@ -91,10 +91,7 @@ impl Watch {
                 change_stream.insert(option, token);
             }
             Start::At(time) => {
-                let time = bson::Timestamp {
-                    time: time.seconds,
-                    increment: time.increment,
-                };
+                let time = bson::Timestamp::from(*time);
                 change_stream.insert("startAtOperationTime", time);
             }
             Start::Now => {}

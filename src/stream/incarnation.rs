@@ -227,12 +227,7 @@ impl<'a> Incarnation<'a> {
             board: context.board(),
             requests: reading.requests(),
         };
-        let rows = Rows::at(
-            &position.extra,
-            context.rows(),
-            Arc::clone(&context.desk),
-            Arc::clone(context.board()),
-        )?;
+        let rows = Rows::at(&position.extra, context.rows(), Arc::clone(&context.desk))?;
         let mut pump = Pump::new(parts, outlet, hints, halt_pumping.clone()).with_rows(rows);
         let watching = progress::Watch {
             board: context.board(),

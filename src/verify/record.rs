@@ -9,8 +9,6 @@ use bson::Document;
 use rdkafka::message::{Headers, Message};
 use std::str;
 
-/// The header that a record of a snapshot has.
-pub const SNAPSHOT: &str = "tw-snapshot";
 /// The header of a record that was produced from the dead letters.
 const REPLAYED: &str = "tw-replayed";
 
@@ -61,7 +59,7 @@ pub fn read<'a>(message: &'a impl Message, stream: &str) -> Read<'a> {
             headers::NAMESPACE => namespace = text,
             headers::STREAM => of = text,
             headers::LISTENER => return Read::Nothing,
-            SNAPSHOT => snapshot = text,
+            headers::SNAPSHOT => snapshot = text,
             REPLAYED => is_replayed = true,
             _ => {}
         }

@@ -10,6 +10,7 @@ use crate::config::JsonMode;
 use crate::encode::json;
 use crate::error::{Code, Error};
 use crate::mongo::errors::{self, Phase, SourceFault};
+use bson::spec::ElementType;
 use bson::{Bson, Document, RawDocumentBuf, Timestamp, doc};
 use mongodb::Client;
 use mongodb::options::{Hint, ReadConcern};
@@ -61,21 +62,16 @@ impl Ids {
         let mut value = vec![0; u32::from_le_bytes(len) as usize];
         file.read_exact(&mut value)?;
         file.seek(SeekFrom::End(0))?;
-        Ok(bson(kind, &value))
+        let kind = ElementType::from(kind);
+        Ok(kind.and_then(|kind| {
+            let id = Element {
+                kind,
+                name: b"_id",
+                value: &value,
+            };
+            id.to_bson()
+        }))
     }
-}
-
-/// A value of a type, as a value of its own.
-fn bson(kind: u8, value: &[u8]) -> Option<Bson> {
-    let len = u32::try_from(4 + 1 + 4 + value.len() + 1).ok()?;
-    let mut document = Vec::with_capacity(len as usize);
-    document.extend_from_slice(&len.to_le_bytes());
-    document.push(kind);
-    document.extend_from_slice(b"_id\0");
-    document.extend_from_slice(value);
-    document.push(0);
-    let raw = RawDocumentBuf::from_bytes(document).ok()?;
-    Document::try_from(&raw).ok()?.remove("_id")
 }
 
 /// How documents are read, and what becomes of them.
@@ -221,7 +217,7 @@ impl Source<'_> {
                     .is_some_and(|id| self.sample.holds(&id));
                 if is_wanted && let Ok(Some(id)) = raw::find(document, "_id") {
                     bytes += id.value.len();
-                    wanted.extend(bson(id.kind as u8, id.value));
+                    wanted.extend(id.to_bson());
                 }
             }
             let is_full = wanted.len() >= PORTION || bytes >= PORTION_BYTES;
@@ -286,10 +282,7 @@ impl Source<'_> {
         mut each: impl FnMut(&[u8]),
     ) -> Result<(), Error> {
         let database = self.client.database(&of.database);
-        let time = Timestamp {
-            time: time.seconds,
-            increment: time.increment,
-        };
+        let time = Timestamp::from(time);
         for ids in ids.chunks(PORTION) {
             let command = doc! {
                 "find": &of.collection,

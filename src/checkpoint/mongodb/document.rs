@@ -61,7 +61,7 @@ pub(super) fn encode(record: &Record) -> Result<Document, Error> {
             fields.insert("lastProcessedAt", DateTime::from_millis(millis));
         }
         if let Some(time) = position.cluster_time {
-            fields.insert("clusterTime", timestamp(time));
+            fields.insert("clusterTime", bson::Timestamp::from(time));
         }
     }
     Ok(fields)
@@ -127,13 +127,6 @@ pub(super) fn decode(document: &Document, form: Form) -> Option<Record> {
             .get_datetime("updatedAt")
             .map_or(0, |time| time.timestamp_millis()),
     })
-}
-
-fn timestamp(time: ClusterTime) -> bson::Timestamp {
-    bson::Timestamp {
-        time: time.seconds,
-        increment: time.increment,
-    }
 }
 
 /// A number that is whole and not negative, in whichever type a shell or a driver has stored it.

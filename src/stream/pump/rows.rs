@@ -19,7 +19,6 @@ use crate::snapshot::reading::{Message, Page, Reading, Source};
 use crate::snapshot::row;
 use crate::snapshot::touched::Touched;
 use crate::source::reply::Reply;
-use crate::status::Board;
 use crate::stream::produce::Produce;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -32,7 +31,6 @@ const AHEAD: usize = 64;
 pub struct Rows {
     source: Arc<Source>,
     desk: Arc<Desk>,
-    board: Arc<Board>,
     state: State,
     marks: Arc<Marks>,
     touched: Touched,
@@ -52,12 +50,7 @@ impl Rows {
     ///
     /// # Errors
     /// Where the position cannot be read.
-    pub fn at(
-        extra: &Extra,
-        source: Arc<Source>,
-        desk: Arc<Desk>,
-        board: Arc<Board>,
-    ) -> Result<Self, Error> {
+    pub fn at(extra: &Extra, source: Arc<Source>, desk: Arc<Desk>) -> Result<Self, Error> {
         let marks = Arc::new(Marks::default());
         Ok(Self {
             state: State::of(extra)?,
@@ -71,7 +64,6 @@ impl Rows {
             told: Told::default(),
             source,
             desk,
-            board,
         })
     }
 
@@ -90,7 +82,7 @@ impl Rows {
         self.done = 0;
         self.marks = Arc::new(Marks::default());
         self.touched = Touched::new(Arc::clone(&self.marks));
-        self.board.snapshots.set_problem(None);
+        self.source.board.snapshots.set_problem(None);
     }
 
     /// Whether nothing is to be done.
@@ -120,7 +112,7 @@ impl Rows {
 
     /// Whether the page in front waits for nothing but room.
     fn is_ready(&self, page: &Page) -> bool {
-        page.high.is_some_and(|high| self.passed.has(high))
+        self.passed.has(page.high)
     }
 
     /// Waits until there may be something to do, other than an event: something was asked for or read, or, where

@@ -3,7 +3,6 @@
 use super::loose;
 use crate::encode::headers;
 use crate::encode::json::scan;
-use crate::verify::record::SNAPSHOT;
 use rdkafka::message::{Headers, Message};
 use std::borrow::Cow;
 
@@ -209,7 +208,7 @@ impl Format {
 
 fn tailwater(message: &impl Message, value: &[u8]) -> Option<Seen> {
     let operation = header(message, headers::OPERATION)?;
-    let is_left_out = [SNAPSHOT, headers::LISTENER]
+    let is_left_out = [headers::SNAPSHOT, headers::LISTENER]
         .iter()
         .any(|it| header(message, it).is_some());
     let Some(action) = Action::of(operation).filter(|_| !is_left_out) else {

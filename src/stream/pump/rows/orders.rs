@@ -125,7 +125,6 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
         if let Some(rows) = &mut self.rows {
             rows.halt();
         }
-        self.outlet.acknowledged().await?;
         self.reach_rows();
         self.outlet.stored().await?;
         self.read_rows();

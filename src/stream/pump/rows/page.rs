@@ -9,7 +9,6 @@ use crate::route::{Route, TargetId};
 use crate::sink::dead_letter::{Reason, Refused};
 use crate::snapshot::progress::{Produced, Progress};
 use crate::snapshot::reading::{Message, Page, Source};
-use crate::snapshot::row;
 use crate::stream::produce::Produce;
 
 /// How many rows, and how many bytes of them, are sent before the stream's events have their turn.
@@ -81,9 +80,11 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
             match (touch, id) {
                 // Of several shards, another may have a document of this `_id`.
                 (Some(touch), _) if touch.is_whole && !is_sharded => produced.left_out += 1,
-                (Some(_), Some(id)) => again.extend(row::value_of(id)),
+                (Some(_), Some(id)) => again.extend(id.to_bson()),
                 _ => {
-                    if let Some(event) = events.event(&snapshot, operation, place, raw, page.high) {
+                    if let Some(event) =
+                        events.event(&snapshot, operation, place, raw, Some(page.high))
+                    {
                         if let Err(end) = self.row(&event, is_careful).await {
                             ended = Err(end);
                             break;
@@ -96,7 +97,7 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
             taken += 1;
             last = id.or(last);
         }
-        let last = last.and_then(row::value_of);
+        let last = last.and_then(|id| id.to_bson());
         let Some(rows) = &mut self.rows else {
             return ended;
         };

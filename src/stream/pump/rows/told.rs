@@ -43,7 +43,7 @@ impl Rows {
             (None, Some(ended)) => Some(of_ended(ended)),
             (None, None) => None,
         };
-        self.board.snapshots.set(view);
+        self.source.board.snapshots.set(view);
     }
 
     /// The same, where it is time; and a line in the log, where it is time for that.
