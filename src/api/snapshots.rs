@@ -271,11 +271,7 @@ async fn steer(context: &Context, sent: &Bytes, order: Order) -> Answer {
 }
 
 async fn ask(handle: &Handle, order: Order) -> Answer {
-    if let Some(owner) = steering::elsewhere(handle) {
-        return Err(Problem::conflict(format!(
-            "this stream runs on another instance: {owner}; ask that one"
-        )));
-    }
+    steering::here(handle)?;
     let state = handle.board.state();
     if !state.is_running() {
         return Err(Problem::conflict(format!(

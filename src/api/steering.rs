@@ -34,12 +34,8 @@ pub fn set_paused(
     if context.stop.is_cancelled() {
         return Err(Problem::conflict("it is stopping"));
     }
-    if let [only] = handles
-        && let Some(owner) = elsewhere(only)
-    {
-        return Err(Problem::conflict(format!(
-            "this stream runs on another instance: {owner}; ask that one"
-        )));
+    if let [only] = handles {
+        here(only)?;
     }
     // Those of other instances are for those to pause.
     for handle in handles.iter().filter(|handle| elsewhere(handle).is_none()) {
@@ -49,6 +45,16 @@ pub fn set_paused(
         }
     }
     Ok(())
+}
+
+/// Refuses what only the instance can do that has the stream.
+pub fn here(handle: &Handle) -> Result<(), Problem> {
+    match elsewhere(handle) {
+        None => Ok(()),
+        Some(owner) => Err(Problem::conflict(format!(
+            "this stream runs on another instance: {owner}; ask that one"
+        ))),
+    }
 }
 
 /// Who has a stream that this instance does not run.

@@ -264,7 +264,7 @@ fn headers(message: &BorrowedMessage<'_>) -> BTreeMap<String, String> {
 /// The names that the topics of the stream's records may have: others share some of them, which the header tw-stream tells.
 fn topics(stream: &StreamSpec) -> Vec<String> {
     let own = stream.sink.topics.of_records();
-    let own = own.filter_map(|topic| Some(Template::parse(topic).ok()?.with_wildcards()));
+    let own = own.filter_map(|topic| Template::pattern(topic, None));
     let jobs = stream
         .source
         .listeners

@@ -1,15 +1,13 @@
 //! `tailwater compare`: whether two watchers of one source have written the same.
 
 use super::ask::NO;
-use super::verify::{UNFINISHED, bytes};
-use super::{Output, print};
+use super::verify::{HowArgs, UNFINISHED};
 use crate::config::Kafka;
 use crate::error::{Code, Error};
 use crate::verify::compare::{self, Format, Map, Settings, Side};
 use crate::verify::progress::Progress;
 use clap::ValueEnum;
 use jiff::Timestamp;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
@@ -38,18 +36,8 @@ pub struct CompareArgs {
     /// Leave out what happened before this time, as 2024-01-31T12:00:00Z
     #[arg(long, value_name = "TIME")]
     since: Option<Timestamp>,
-    /// How to print what was found
-    #[arg(long, value_enum, default_value_t = Output::Text)]
-    output: Output,
-    /// Print the values that differ, and not only where they are
-    #[arg(long)]
-    show_documents: bool,
-    /// About how much memory may be used; what needs more goes to disk
-    #[arg(long, value_name = "BYTES", value_parser = bytes, default_value = "64MiB")]
-    memory: usize,
-    /// Where what goes to disk is kept meanwhile; the system's folder for temporary files without it
-    #[arg(long, value_name = "FOLDER")]
-    work_dir: Option<PathBuf>,
+    #[command(flatten)]
+    how: HowArgs,
     /// How many changes of each collection to name
     #[arg(long, value_name = "COUNT", default_value_t = 20)]
     limit: usize,
@@ -96,8 +84,8 @@ pub async fn run(args: &CompareArgs, kafka: Kafka) -> Result<u8, Error> {
             format: args.format_b.format(&map),
         },
         since: args.since.map(Timestamp::as_millisecond),
-        memory: args.memory,
-        work_dir: args.work_dir.clone(),
+        memory: args.how.memory,
+        work_dir: args.how.work_dir.clone(),
         limit: args.limit,
     };
     let progress = Arc::new(Progress::default());
@@ -110,10 +98,10 @@ pub async fn run(args: &CompareArgs, kafka: Kafka) -> Result<u8, Error> {
     };
     progress.end();
     let found = compared?;
-    let printed = print(&match args.output {
-        Output::Text => found.to_text(args.show_documents),
-        Output::Json => format!("{:#}\n", found.to_json(args.show_documents)),
-    });
+    let printed = args.how.print(
+        |with_documents| found.to_text(with_documents),
+        |with_documents| found.to_json(with_documents),
+    );
     Ok(match printed {
         0 if found.is_empty() => UNFINISHED,
         0 if !found.is_equal() => NO,

@@ -34,18 +34,8 @@ pub struct VerifyArgs {
     /// Only a part of the documents, as 1%: always the same ones
     #[arg(long, value_name = "PART", value_parser = Sample::read, default_value = "100%")]
     sample: Sample,
-    /// How to print what was found
-    #[arg(long, value_enum, default_value_t = Output::Text)]
-    output: Output,
-    /// Print the values that differ, and not only where they are
-    #[arg(long)]
-    show_documents: bool,
-    /// About how much memory may be used; what needs more goes to disk
-    #[arg(long, value_name = "BYTES", value_parser = bytes, default_value = "64MiB")]
-    memory: usize,
-    /// Where what goes to disk is kept meanwhile; the system's folder for temporary files without it
-    #[arg(long, value_name = "FOLDER")]
-    work_dir: Option<PathBuf>,
+    #[command(flatten)]
+    how: HowArgs,
     /// How many seconds to wait for the stream to get as far as MongoDB
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     wait: u64,
@@ -60,6 +50,37 @@ pub struct VerifyArgs {
     repair: bool,
 }
 
+/// How something is compared and told, for both commands that do.
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+pub(super) struct HowArgs {
+    /// How to print what was found
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    output: Output,
+    /// Print the values that differ, and not only where they are
+    #[arg(long)]
+    show_documents: bool,
+    /// About how much memory may be used; what needs more goes to disk
+    #[arg(long, value_name = "BYTES", value_parser = bytes, default_value = "64MiB")]
+    pub(super) memory: usize,
+    /// Where what goes to disk is kept meanwhile; the system's folder for temporary files without it
+    #[arg(long, value_name = "FOLDER")]
+    pub(super) work_dir: Option<PathBuf>,
+}
+
+impl HowArgs {
+    /// Prints what was found, given whether with documents; the exit code.
+    pub(super) fn print(
+        &self,
+        text: impl FnOnce(bool) -> String,
+        json: impl FnOnce(bool) -> serde_json::Value,
+    ) -> u8 {
+        print(&match self.output {
+            Output::Text => text(self.show_documents),
+            Output::Json => format!("{:#}\n", json(self.show_documents)),
+        })
+    }
+}
+
 /// Carries the command out; the exit code.
 ///
 /// # Errors
@@ -69,8 +90,8 @@ pub async fn run(args: &VerifyArgs, chosen: Chosen<'_>) -> Result<u8, Error> {
         collections: args.collection.clone(),
         filter: args.filter.as_deref().map(query).transpose()?,
         sample: args.sample,
-        memory: args.memory,
-        work_dir: args.work_dir.clone(),
+        memory: args.how.memory,
+        work_dir: args.how.work_dir.clone(),
         wait: Duration::from_secs(args.wait),
         limit: args.limit,
         is_complete: args.complete,
@@ -78,10 +99,10 @@ pub async fn run(args: &VerifyArgs, chosen: Chosen<'_>) -> Result<u8, Error> {
     let Chosen { config, stream } = chosen;
     let client = process::connect(&config.mongo, &stream.id, 1).await?;
     let (report, repairs) = Box::pin(verify::run(&settings, config, stream, &client)).await?;
-    let printed = print(&match args.output {
-        Output::Text => report.to_text(args.show_documents),
-        Output::Json => format!("{:#}\n", report.to_json(args.show_documents)),
-    });
+    let printed = args.how.print(
+        |with_documents| report.to_text(with_documents),
+        |with_documents| report.to_json(with_documents),
+    );
     if args.repair {
         return tokio::task::block_in_place(|| repair(chosen, &report, &repairs));
     }
@@ -171,7 +192,7 @@ fn query(text: &str) -> Result<Document, Error> {
 }
 
 /// Reads a number of bytes, as `67108864` or `64MiB`.
-pub(super) fn bytes(text: &str) -> Result<usize, String> {
+fn bytes(text: &str) -> Result<usize, String> {
     let units = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("", 0)];
     let unit = units
         .iter()

@@ -50,25 +50,14 @@ impl Topics {
     }
 
     fn add(&mut self, stream: &StreamSpec, knows_source: bool) {
-        for template in stream.sink.topics.of_records() {
-            let template = match &stream.source.scope {
-                Scope::Database(name) if knows_source => {
-                    let legal = |c: char| {
-                        if c.is_ascii_alphanumeric() || "._-".contains(c) {
-                            c
-                        } else {
-                            '_'
-                        }
-                    };
-                    template.replace("{database}", &name.chars().map(legal).collect::<String>())
-                }
-                _ => template.clone(),
-            };
-            // What is no template was refused before.
-            if let Ok(template) = Template::parse(&template) {
-                self.patterns.push(template.with_wildcards());
-            }
-        }
+        let database = match &stream.source.scope {
+            Scope::Database(name) if knows_source => Some(name.as_str()),
+            Scope::Database(_) | Scope::Deployment { .. } => None,
+        };
+        // What is no template was refused before.
+        let templates = stream.sink.topics.of_records();
+        let patterns = templates.filter_map(|it| Template::pattern(it, database));
+        self.patterns.extend(patterns);
         self.reserved.extend(stream.sink.topics.dead_letter.clone());
         if let ResumeBackend::Kafka { topic } = &stream.resume.backend {
             self.reserved.push(topic.clone());

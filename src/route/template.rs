@@ -104,6 +104,16 @@ impl Template {
         self.parts.iter().map(text).collect()
     }
 
+    /// The pattern that all topics of a template match; of one database where there is only one. None for what is no
+    /// template.
+    pub fn pattern(text: &str, database: Option<&str>) -> Option<String> {
+        let template = match database {
+            Some(name) => text.replace("{database}", &legal(name)),
+            None => text.to_owned(),
+        };
+        Some(Self::parse(&template).ok()?.with_wildcards())
+    }
+
     /// The topic's name, with `_` for each character that Kafka does not allow; not yet checked.
     /// Without an event only the fixed text is there.
     pub fn render(&self, event: Option<&Event<'_>>) -> String {
@@ -114,10 +124,16 @@ impl Template {
                 (Part::Field(field), Some(event)) => field.of(event),
                 (Part::Field(_), None) => "",
             };
-            name.extend(text.chars().map(|c| if is_legal(c) { c } else { '_' }));
+            name.push_str(&legal(text));
         }
         name
     }
+}
+
+/// A text with `_` for each character that Kafka does not allow.
+fn legal(text: &str) -> String {
+    let legal = text.chars().map(|c| if is_legal(c) { c } else { '_' });
+    legal.collect()
 }
 
 /// Kafka's own rule for the characters of a topic name.

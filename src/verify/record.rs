@@ -5,12 +5,10 @@ use super::names::Definition;
 use crate::change::namespace::Namespace;
 use crate::encode::headers;
 use crate::encode::json::scan;
+use crate::sink::replay::REPLAYED;
 use bson::Document;
 use rdkafka::message::{Headers, Message};
 use std::str;
-
-/// The header of a record that was produced from the dead letters.
-const REPLAYED: &str = "tw-replayed";
 
 /// What a record is.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use crate::change::event::Event;
 use crate::change::namespace::Namespace;
 use crate::config::{self, ResumeBackend, Scope, StreamSpec, covers};
-use crate::route::{Template, is_legal};
+use crate::route::Template;
 use std::collections::{BTreeSet, HashMap};
 
 /// Operations on documents, as topics are named after them.
@@ -28,7 +28,9 @@ impl Topics {
             Scope::Deployment { .. } => None,
         };
         let templates = of.of_records();
-        let mut patterns: Vec<_> = templates.filter_map(|it| pattern(it, database)).collect();
+        let mut patterns: Vec<_> = templates
+            .filter_map(|it| Template::pattern(it, database))
+            .collect();
         patterns.sort();
         patterns.dedup();
         let mut reserved: Vec<_> = of.dead_letter.iter().cloned().collect();
@@ -91,24 +93,9 @@ impl Topics {
 
     /// Those of events about collections and databases; none where `KAFKA_TOPIC_DDL` is not set.
     pub fn of_definitions(&self) -> Option<BTreeSet<u32>> {
-        let pattern = pattern(self.templates.ddl.as_deref()?, None)?;
+        let pattern = Template::pattern(self.templates.ddl.as_deref()?, None)?;
         let all = self.by_name.iter();
         let meant = all.filter(|(name, _)| covers(&pattern, name));
         Some(meant.map(|(_, number)| *number).collect())
     }
-}
-
-/// The pattern that all topics of a template match; of one database where there is only one.
-fn pattern(template: &str, database: Option<&str>) -> Option<String> {
-    let template = match database {
-        Some(name) => {
-            let legal = name.chars().map(|c| if is_legal(c) { c } else { '_' });
-            template.replace("{database}", &legal.collect::<String>())
-        }
-        None => template.to_owned(),
-    };
-    // What is no template was refused before.
-    Template::parse(&template)
-        .ok()
-        .map(|it| it.with_wildcards())
 }
