@@ -6,8 +6,8 @@ use super::produce;
 use crate::config::{Kafka, SecurityProtocol};
 use crate::error::{Code, Error};
 use rdkafka::client::{Client, ClientContext};
-use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, ConsumerContext};
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{DeliveryResult, Producer, ProducerContext};
 use std::time::{Duration, Instant};
@@ -154,29 +154,6 @@ fn log_level() -> RDKafkaLogLevel {
         Some(tracing::Level::INFO) => RDKafkaLogLevel::Info,
         _ => RDKafkaLogLevel::Warning,
     }
-}
-
-/// A consumer that reads what is committed of the partitions it is given, from their beginning where it is not told otherwise.
-/// It commits nothing: its group is only a name.
-///
-/// # Errors
-/// When librdkafka does not take the properties.
-pub fn reader(
-    kafka: &Kafka,
-    group: &str,
-    tells_ends: bool,
-) -> Result<BaseConsumer<Logging>, Error> {
-    let mut config = client_config(kafka, Kind::Consumer);
-    config
-        .set("group.id", group)
-        .set("isolation.level", "read_committed")
-        .set("enable.auto.commit", "false")
-        .set("auto.offset.reset", "earliest");
-    if tells_ends {
-        config.set("enable.partition.eof", "true");
-    }
-    BaseConsumer::from_config_and_context(&config, Logging::default())
-        .map_err(|failed| error("creating a Kafka consumer", &failed))
 }
 
 /// Waits until the client is connected to a broker that stays: a client knows brokers by the address it

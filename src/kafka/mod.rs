@@ -6,5 +6,6 @@ pub mod client;
 pub mod events;
 pub mod partition;
 pub mod produce;
+pub mod reader;
 pub mod rights;
 pub mod topic;

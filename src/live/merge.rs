@@ -7,6 +7,7 @@ use super::redact::Excluded;
 use crate::config::Kafka;
 use crate::error::{Code, Error};
 use crate::kafka::client::{self, Kind, Logging};
+use crate::kafka::reader;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -16,8 +17,6 @@ use rdkafka::{Offset, TopicPartitionList};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long the brokers may take for an answer.
-pub const ANSWER: Duration = Duration::from_secs(10);
 /// How long nothing may come before the end of a partition.
 const SILENCE: Duration = Duration::from_secs(30);
 /// Before queues that were empty are looked at again.
@@ -53,21 +52,7 @@ pub fn watermarks(
     topic: &str,
     place: Place,
 ) -> Result<(i64, i64), Error> {
-    let deadline = Instant::now() + ANSWER;
-    let partition = number(place);
-    loop {
-        match consumer.fetch_watermarks(topic, partition, ANSWER) {
-            Ok(range) => return Ok(range),
-            // Its leader becomes known a little later.
-            Err(_) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(50)),
-            Err(error) => {
-                return Err(client::error(
-                    format!("asking for the end of {topic}/{partition}"),
-                    &error,
-                ));
-            }
-        }
-    }
+    reader::watermarks(consumer, topic, number(place), |_| true)
 }
 
 pub fn number(place: Place) -> i32 {

@@ -8,6 +8,7 @@ use crate::config::Kafka;
 use crate::encode::{headers, json};
 use crate::error::{Code, Error};
 use crate::kafka::client::{self, Logging};
+use crate::kafka::reader;
 use bson::RawDocumentBuf;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
@@ -103,7 +104,7 @@ pub fn read(
     mut each: impl FnMut(Found) -> Result<ControlFlow<()>, Error>,
 ) -> Result<(), Error> {
     let failed = |error: &KafkaError| client::error(format!("reading the topic {topic}"), error);
-    let consumer = client::reader(kafka, "tailwater-dead-letters", true)?;
+    let consumer = reader::reader(kafka, "tailwater-dead-letters", true)?;
     let partitions = partitions(&consumer, topic)?;
     let mut list = TopicPartitionList::new();
     for partition in 0..partitions {

@@ -3,6 +3,7 @@
 use crate::config::Kafka;
 use crate::error::Error;
 use crate::kafka::client::{self, Logging};
+use crate::kafka::reader;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::BorrowedMessage;
@@ -35,7 +36,7 @@ pub fn follow(
     mut each: impl FnMut(Followed<'_>) -> ControlFlow<()>,
 ) -> Result<(), Error> {
     let failed = |error: &KafkaError| client::error("following the topics", error);
-    let consumer = client::reader(kafka, "tailwater-tail", false)?;
+    let consumer = reader::reader(kafka, "tailwater-tail", false)?;
     let mut known = HashSet::new();
     let mut looked: Option<Instant> = None;
     loop {

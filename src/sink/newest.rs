@@ -3,6 +3,7 @@
 use crate::config::Kafka;
 use crate::error::{Code, Error};
 use crate::kafka::client::{self, Logging};
+use crate::kafka::reader;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
@@ -33,7 +34,7 @@ pub struct StoredRecord {
 /// [`Code::SinkRefused`] for a topic that is not there, else what Kafka says.
 pub fn newest(kafka: &Kafka, topic: &str, count: usize) -> Result<Vec<StoredRecord>, Error> {
     let failed = |error: &KafkaError| client::error(format!("reading the topic {topic}"), error);
-    let consumer = client::reader(kafka, "tailwater-newest", true)?;
+    let consumer = reader::reader(kafka, "tailwater-newest", true)?;
     let each = i64::try_from(count).unwrap_or(i64::MAX);
     let mut list = TopicPartitionList::new();
     let mut open = HashSet::new();

@@ -5,18 +5,17 @@
 
 use crate::config::Kafka;
 use crate::error::{Code, Error};
-use crate::kafka::client::{self, Kind, Logging};
+use crate::kafka::client::{self, Logging};
+use crate::kafka::reader::{self, ANSWER};
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message};
-use rdkafka::{Offset, TopicPartitionList, config::FromClientConfigAndContext};
+use rdkafka::{Offset, TopicPartitionList};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long the brokers may take for an answer.
-const ANSWER: Duration = Duration::from_secs(10);
 /// How long nothing may come before the end of a partition.
 const SILENCE: Duration = Duration::from_secs(30);
 /// Before queues that were empty are looked at again.
@@ -45,19 +44,12 @@ pub struct Reader<'a> {
 
 impl Reader<'_> {
     fn consumer(&self, partitions: usize) -> Result<Arc<BaseConsumer<Logging>>, Error> {
-        let mut config = client::client_config(self.kafka, Kind::Consumer);
+        let mut config = reader::config(self.kafka, "tailwater-verify", true);
         let each = (self.memory / 1024 / partitions.max(1)).clamp(64, 16 << 10);
         config
-            .set("group.id", "tailwater-verify")
-            .set("isolation.level", "read_committed")
-            .set("enable.auto.commit", "false")
-            .set("enable.partition.eof", "true")
-            .set("auto.offset.reset", "earliest")
             .set("queued.max.messages.kbytes", each.to_string())
             .set("fetch.wait.max.ms", "100");
-        let made = BaseConsumer::from_config_and_context(&config, Logging::default());
-        made.map(Arc::new)
-            .map_err(|error| client::error("creating a Kafka consumer", &error))
+        reader::of(&config).map(Arc::new)
     }
 
     /// The topics that `is_meant` chooses, with how many partitions each has. Blocks.
@@ -253,20 +245,9 @@ fn range(
     topic: &str,
     partition: i32,
 ) -> Result<(i64, i64), Error> {
-    let deadline = Instant::now() + ANSWER;
-    loop {
-        match consumer.fetch_watermarks(topic, partition, ANSWER) {
-            Ok(range) => return Ok(range),
-            // Its leader becomes known a little later.
-            Err(error) if Instant::now() < deadline && !client::ends_reading(&error) => {
-                std::thread::sleep(Duration::from_millis(50));
-            }
-            Err(error) => {
-                let attempt = format!("asking for the ends of {topic}/{partition}");
-                return Err(client::error(attempt, &error));
-            }
-        }
-    }
+    reader::watermarks(consumer, topic, partition, |error| {
+        !client::ends_reading(error)
+    })
 }
 
 fn list(offsets: &Offsets) -> Result<TopicPartitionList, Error> {

@@ -11,6 +11,7 @@ use crate::checkpoint::{Record, codec};
 use crate::config::Kafka;
 use crate::error::{Code, Error};
 use crate::kafka::client::{self, Kind, Logging};
+use crate::kafka::reader;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -32,7 +33,6 @@ const READ_TIMEOUT: Duration = Duration::from_secs(90);
 const FIRST_WINDOW: i64 = 1_000;
 
 const POLL: Duration = Duration::from_millis(100);
-const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What to do about transactions that are open before the partition's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -330,20 +330,7 @@ impl Reader {
         consumer: &BaseConsumer<Logging>,
         partition: i32,
     ) -> Result<(i64, i64), Error> {
-        let name = self.topic.name();
-        let deadline = Instant::now() + QUERY_TIMEOUT;
-        loop {
-            match consumer.fetch_watermarks(name, partition, QUERY_TIMEOUT) {
-                Ok(range) => return Ok(range),
-                Err(error) if is_settling(&error) && Instant::now() < deadline => {
-                    std::thread::sleep(Duration::from_millis(20));
-                }
-                Err(error) => {
-                    let attempt = format!("asking for the end of {name}/{partition}");
-                    return Err(client::error(attempt, &error));
-                }
-            }
-        }
+        reader::watermarks(consumer, self.topic.name(), partition, is_settling)
     }
 
     /// Visits all committed records of these stretches, in order within each.
