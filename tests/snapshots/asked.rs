@@ -1,6 +1,6 @@
 //! Snapshots that somebody asks for while the stream runs.
 
-use super::{Fold, contents, is_row, setup, wait_for_snapshot};
+use super::{assert_equal, is_row, setup};
 use crate::support::{Setup, Tailwater, database, http, kafka};
 use bson::doc;
 
@@ -49,13 +49,13 @@ async fn a_collection_is_copied_again_on_request_and_its_rows_are_newer_than_wha
     let ask = async |body: &str| http::post(addr, "/api/snapshots", "", body).await.unwrap();
     let reply = ask(r#"{"collection": "orders", "filter": {"_id": {"$in": [1, 2, 99]}}}"#).await;
     assert_eq!(reply.status, 200, "{}", reply.body);
-    wait_for_snapshot(&tailwater).await;
+    tailwater.wait_for_snapshot().await;
     assert_eq!(kafka.wait_for_records(&[&topic], 62).await.len(), 62);
     let reply = ask("{}").await;
     assert_eq!(reply.status, 200, "{}", reply.body);
     let id = reply.json()["snapshot"].clone();
     kafka.wait_for_records(&[&topic], 112).await;
-    let snapshot = wait_for_snapshot(&tailwater).await;
+    let snapshot = tailwater.wait_for_snapshot().await;
     assert_eq!(snapshot["id"], id);
     // What follows is newer than the rows.
     orders
@@ -63,10 +63,7 @@ async fn a_collection_is_copied_again_on_request_and_its_rows_are_newer_than_wha
         .await
         .unwrap();
     let records = kafka.wait_for_records(&[&topic], 113).await;
-    assert_eq!(
-        Fold::of(&records, "orders").contents(),
-        contents(&db, "orders").await
-    );
+    assert_equal(&records, &db, "orders").await;
     tailwater.stop().await;
 }
 

@@ -1,6 +1,6 @@
 //! Killed again and again while rows and changes come; handed from one instance to another.
 
-use super::{Fold, contents, is_row, setup, wait_for_snapshot};
+use super::{Fold, contents, is_row, setup};
 use crate::support::{Database, PATIENCE, Random, Setup, database, eventually, kafka, unique};
 use bson::{Document, doc};
 use mongodb::Collection;
@@ -89,7 +89,7 @@ async fn kills_lose_nothing(delivery: &str, kills: u64) {
         drop(tailwater);
         tailwater = setup.start().await;
     }
-    let snapshot = wait_for_snapshot(&tailwater).await;
+    let snapshot = tailwater.wait_for_snapshot().await;
     for (task, stop) in writers {
         stop.cancel();
         task.await.unwrap();
@@ -157,7 +157,7 @@ async fn another_instance_continues_it() {
     .await;
     let second = setup.start().await;
     first.kill9();
-    let snapshot = wait_for_snapshot(&second).await;
+    let snapshot = second.wait_for_snapshot().await;
     stop.cancel();
     task.await.unwrap();
     super::wait_until_equal(&db, kafka, &topic, "a").await;

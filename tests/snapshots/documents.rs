@@ -1,6 +1,6 @@
 //! Documents of every kind: `_id`s of all types, large ones, those that can be no record.
 
-use super::{Fold, contents, is_row, setup, wait_for_snapshot, wait_until_equal};
+use super::{assert_equal, is_row, setup, wait_until_equal};
 use crate::support::{Kafka, Random, database, kafka};
 use bson::oid::ObjectId;
 use bson::spec::BinarySubtype;
@@ -69,12 +69,9 @@ async fn every_id_of_every_type_is_copied_page_by_page() {
         .env("SNAPSHOT", "initial")
         .env("SNAPSHOT_CHUNK_BYTES", "64KiB");
     let tailwater = setup.start().await;
-    let snapshot = wait_for_snapshot(&tailwater).await;
+    let snapshot = tailwater.wait_for_snapshot().await;
     let records = kafka.records(&[&topic]).await;
-    assert_eq!(
-        Fold::of(&records, "mixed").contents(),
-        contents(&db, "mixed").await
-    );
+    assert_equal(&records, &db, "mixed").await;
     assert_eq!(records.len(), inserted, "each once: {snapshot}");
     tailwater.stop().await;
 }
@@ -104,7 +101,7 @@ async fn large_documents_come_one_by_one_and_small_ones_in_one_query() {
         .create_topic(&topic, 1, &[("max.message.bytes", "20000000")])
         .await;
     let tailwater = setup.env("SNAPSHOT", "initial").start().await;
-    let snapshot = wait_for_snapshot(&tailwater).await;
+    let snapshot = tailwater.wait_for_snapshot().await;
     wait_until_equal(&db, kafka, &topic, "large").await;
     assert_eq!(snapshot["rows"], 12);
     assert_eq!(snapshot["collections"], 2);
@@ -132,7 +129,7 @@ async fn rows_that_cannot_be_records(kafka: &Kafka, policy: &str) {
         .env("KAFKA_DLQ_TOPIC", &letters)
         .env("ON_RECORD_ERROR", policy);
     let tailwater = setup.start().await;
-    let snapshot = wait_for_snapshot(&tailwater).await;
+    let snapshot = tailwater.wait_for_snapshot().await;
     assert_eq!(snapshot["collections"], 1);
     things.insert_one(doc! {"_id": "after"}).await.unwrap();
     let records = kafka
@@ -179,7 +176,7 @@ async fn only_what_the_configuration_names_is_copied() {
         .env("SNAPSHOT_OPERATION", "insert")
         .start()
         .await;
-    let snapshot = wait_for_snapshot(&tailwater).await;
+    let snapshot = tailwater.wait_for_snapshot().await;
     tailwater.wait_for_log("views and time-series").await;
     let records = kafka.wait_for_records(&[&rows], 25).await;
     let count = |collection: &str| {
@@ -221,7 +218,7 @@ async fn without_full_documents_what_changes_while_it_is_read_is_read_again() {
             .await
             .unwrap();
     }
-    wait_for_snapshot(&tailwater).await;
+    tailwater.wait_for_snapshot().await;
     let records = kafka.records(&[&topic]).await;
     let mut seen: std::collections::BTreeMap<String, (bool, i64)> = Default::default();
     for record in &records {

@@ -1,6 +1,6 @@
 //! Where a snapshot begins and ends a stream: lost history, and `SNAPSHOT=only`.
 
-use super::{Fold, contents, is_row, setup, wait_for_snapshot};
+use super::{assert_equal, is_row, setup};
 use crate::support::{Mongo, PATIENCE, Tailwater, database, eventually, kafka};
 use bson::doc;
 
@@ -38,7 +38,7 @@ async fn lost_history_is_followed_by_a_snapshot() {
     let orders = db.documents("orders");
     orders.insert_one(doc! {"_id": 1, "n": 0}).await.unwrap();
     let tailwater = setup.start().await;
-    let first = wait_for_snapshot(&tailwater).await;
+    let first = tailwater.wait_for_snapshot().await;
     assert_eq!(first["reason"], "initial");
     orders.insert_one(doc! {"_id": 2, "n": 0}).await.unwrap();
     kafka.wait_for_records(&[&topic], 2).await;
@@ -51,17 +51,14 @@ async fn lost_history_is_followed_by_a_snapshot() {
     db.overtake_oplog(2000).await;
     let tailwater = setup.start().await;
     let second = eventually(PATIENCE, "another snapshot", async || {
-        let snapshot = wait_for_snapshot(&tailwater).await;
+        let snapshot = tailwater.wait_for_snapshot().await;
         (snapshot["id"] != first["id"]).then_some(snapshot)
     })
     .await;
     assert_eq!(second["reason"], "history_lost");
     assert_eq!(second["rows"], 3);
     let records = kafka.records(&[&topic]).await;
-    assert_eq!(
-        Fold::of(&records, "orders").contents(),
-        contents(&db, "orders").await
-    );
+    assert_equal(&records, &db, "orders").await;
     tailwater.stop().await;
 }
 

@@ -6,7 +6,7 @@ mod documents;
 mod ends;
 mod races;
 
-use crate::support::{Database, Kafka, PATIENCE, Record, Setup, Tailwater, eventually, kafka};
+use crate::support::{Database, Kafka, PATIENCE, Record, Setup, Tailwater, kafka};
 use bson::{Bson, Document, doc};
 use std::collections::BTreeMap;
 
@@ -83,14 +83,14 @@ fn is_row(record: &Record) -> bool {
     record.headers.contains_key("tw-snapshot")
 }
 
-/// Waits until the snapshot is over that runs or ran last.
-async fn wait_for_snapshot(tailwater: &Tailwater) -> serde_json::Value {
-    eventually(PATIENCE, "the snapshot is over", async || {
-        let reply = tailwater.get("/api/snapshots").await.json();
-        let snapshot = reply["snapshots"].get(0)?.clone();
-        (snapshot["state"] == "finished").then_some(snapshot)
-    })
-    .await
+/// The records make what the collection holds now.
+async fn assert_equal(records: &[Record], db: &Database, collection: &str) {
+    let there = contents(db, collection).await;
+    assert_eq!(
+        Fold::of(records, collection).contents(),
+        there,
+        "{collection}"
+    );
 }
 
 /// Waits until the records make what the collection holds, as long as nobody writes to it.
@@ -145,7 +145,7 @@ async fn what_was_there_before_comes_with_what_changes() {
             .unwrap();
         orders.insert_one(doc! {"_id": 1000 + id}).await.unwrap();
     }
-    let snapshot = wait_for_snapshot(&tailwater).await;
+    let snapshot = tailwater.wait_for_snapshot().await;
     wait_until_equal(&db, kafka, &topic, "orders").await;
     assert_eq!(snapshot["reason"], "initial");
     assert_eq!(snapshot["collections"], 1);
@@ -172,7 +172,7 @@ async fn what_was_there_before_comes_with_what_changes() {
     let tailwater = setup.start().await;
     orders.insert_one(doc! {"_id": "last"}).await.unwrap();
     wait_until_equal(&db, kafka, &topic, "orders").await;
-    let again = wait_for_snapshot(&tailwater).await;
+    let again = tailwater.wait_for_snapshot().await;
     assert_eq!(again["id"], snapshot["id"]);
     let records = kafka.records(&[&topic]).await;
     assert_eq!(

@@ -1,6 +1,6 @@
 //! Changes that happen while rows are on their way.
 
-use super::{Fold, contents, is_row, setup, wait_for_snapshot};
+use super::{Fold, assert_equal, contents, is_row, setup};
 use crate::support::{Mongo, PATIENCE, Wire, eventually, kafka, wire};
 use bson::{Document, doc};
 
@@ -34,12 +34,9 @@ async fn a_document_that_is_deleted_between_its_read_and_its_record_does_not_com
     orders.insert_one(doc! {"_id": 5, "n": 2}).await.unwrap();
     kafka.wait_for_records(&[&topic], 4).await;
     held.release();
-    let snapshot = wait_for_snapshot(&tailwater).await;
+    let snapshot = tailwater.wait_for_snapshot().await;
     let records = kafka.records(&[&topic]).await;
-    assert_eq!(
-        Fold::of(&records, "orders").contents(),
-        contents(&db, "orders").await
-    );
+    assert_equal(&records, &db, "orders").await;
     let rows: Vec<_> = records.iter().filter(|record| is_row(record)).collect();
     assert_eq!(rows.len(), 17, "3, 4 and 5 came with the stream");
     assert_eq!(snapshot["leftOut"], 3);
@@ -79,17 +76,14 @@ async fn rows_wait_until_the_stream_has_passed_the_time_of_their_query() {
     orders.insert_one(doc! {"_id": "last"}).await.unwrap();
     assert!(kafka.records(&[&topic]).await.is_empty());
     stream.release();
-    wait_for_snapshot(&tailwater).await;
+    tailwater.wait_for_snapshot().await;
     kafka
         .wait_until(&[&topic], "the last insert", |records| {
             records.iter().any(|record| record.key["_id"] == "last")
         })
         .await;
     let records = kafka.records(&[&topic]).await;
-    assert_eq!(
-        Fold::of(&records, "orders").contents(),
-        contents(&db, "orders").await
-    );
+    assert_equal(&records, &db, "orders").await;
     tailwater.stop().await;
 }
 
@@ -139,7 +133,7 @@ async fn a_collection_that_is_dropped_or_renamed_while_it_is_read_leaves_no_row_
             })
             .await;
         held.release();
-        wait_for_snapshot(&tailwater).await;
+        tailwater.wait_for_snapshot().await;
         let records = kafka.records(&[&topic]).await;
         for collection in ["orders", "archive"] {
             let fold = Fold::of(&records, collection).contents();
@@ -192,11 +186,8 @@ async fn a_snapshot_that_cannot_read_says_why_and_continues_when_it_can() {
     })
     .await;
     wire.heal();
-    wait_for_snapshot(&tailwater).await;
+    tailwater.wait_for_snapshot().await;
     let records = kafka.wait_for_records(&[&topic], 2).await;
-    assert_eq!(
-        Fold::of(&records, "orders").contents(),
-        contents(&db, "orders").await
-    );
+    assert_equal(&records, &db, "orders").await;
     tailwater.stop().await;
 }

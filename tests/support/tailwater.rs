@@ -186,6 +186,16 @@ impl Tailwater {
             .unwrap_or_else(|error| panic!("GET {path}: {error}"))
     }
 
+    /// Waits until the snapshot is over that runs or ran last; what is told of it.
+    pub async fn wait_for_snapshot(&self) -> serde_json::Value {
+        eventually(PATIENCE, "the snapshot is over", async || {
+            let reply = self.get("/api/snapshots").await.json();
+            let snapshot = reply["snapshots"].get(0)?.clone();
+            (snapshot["state"] == "finished").then_some(snapshot)
+        })
+        .await
+    }
+
     /// Where its HTTP server listens, once it has said so.
     pub fn http_addr(&self) -> Option<SocketAddr> {
         let log = self.log();

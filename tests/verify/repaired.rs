@@ -2,17 +2,9 @@
 
 use super::plant::Plant;
 use super::{DIFFERENT, EQUAL, Writer, figures, of, setup, verify};
-use crate::support::{self, PATIENCE, Tailwater, eventually};
+use crate::support;
 use bson::doc;
 use serde_json::json;
-
-async fn wait_for_snapshot(tailwater: &Tailwater) {
-    eventually(PATIENCE, "the snapshot is over", async || {
-        let reply = tailwater.get("/api/snapshots").await.json();
-        (reply["snapshots"][0]["state"] == "finished").then_some(())
-    })
-    .await;
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_missing_or_different_is_sent_again_by_the_running_stream() {
@@ -26,7 +18,7 @@ async fn what_is_missing_or_different_is_sent_again_by_the_running_stream() {
     let documents = (0..200).map(|id| doc! {"_id": format!("u{id:03}"), "n": id});
     users.insert_many(documents).await.unwrap();
     let tailwater = setup.start().await;
-    wait_for_snapshot(&tailwater).await;
+    tailwater.wait_for_snapshot().await;
     let writer = Writer::start(&db, "users");
     // All of them are older than the stream, and known by their rows.
     let clean = verify(&setup, &[], EQUAL).await;
@@ -62,7 +54,7 @@ async fn what_is_missing_or_different_is_sent_again_by_the_running_stream() {
         [1, 0, 1],
         "{damaged:#}"
     );
-    wait_for_snapshot(&tailwater).await;
+    tailwater.wait_for_snapshot().await;
     let repaired = verify(&setup, &[], EQUAL).await;
     assert_eq!(figures(of(&repaired, "users"))[..3], [0; 3], "{repaired:#}");
     writer.stop().await;
@@ -85,7 +77,7 @@ async fn a_snapshot_of_a_few_documents_does_not_make_the_others_missing() {
         .await
         .unwrap();
     assert_eq!(reply.status, 200, "{}", reply.body);
-    wait_for_snapshot(&tailwater).await;
+    tailwater.wait_for_snapshot().await;
     let report = verify(&setup, &[], EQUAL).await;
     assert_eq!(figures(of(&report, "users")), [0; 5], "{report:#}");
     assert_eq!(
