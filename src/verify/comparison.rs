@@ -229,11 +229,7 @@ impl Comparison<'_> {
 }
 
 fn place_of(record: &Entry, topics: &Topics) -> (Place, i64) {
-    let place = Place {
-        topic: topics.name(record.topic).to_owned(),
-        partition: record.partition,
-    };
-    (place, i64::try_from(record.offset).unwrap_or(i64::MAX))
+    Place::at(topics.name(record.topic), record.partition, record.offset)
 }
 
 /// An `_id` as relaxed Extended JSON, as keys have it.

@@ -26,11 +26,10 @@ pub async fn name_paths(report: &mut Report, settling: &Settling<'_>) -> Result<
         let mut by_place = HashMap::new();
         let mut ids = Vec::new();
         for (index, listed) in different.iter().enumerate() {
-            let Some((topic, partition, offset)) = listed.place.clone() else {
+            let Some((topic, partition, offset)) = &listed.place else {
                 continue;
             };
-            let offset = i64::try_from(offset).unwrap_or(i64::MAX);
-            let place = Place { topic, partition };
+            let (place, offset) = Place::at(topic, *partition, *offset);
             wanted.entry(place.clone()).or_default().insert(offset);
             by_place.insert((place, offset), index);
             let text = format!("{{\"_id\":{}}}", listed.id);
@@ -39,9 +38,7 @@ pub async fn name_paths(report: &mut Report, settling: &Settling<'_>) -> Result<
         let mut in_kafka: HashMap<Hash, (usize, Vec<u8>)> = HashMap::new();
         tokio::task::block_in_place(|| {
             settling.reader.records(&wanted, |message| {
-                let topic = message.topic().to_owned();
-                let partition = message.partition();
-                let at = (Place { topic, partition }, message.offset());
+                let at = Place::of(message);
                 let id = message.key().and_then(|key| scan::member(key, "_id"));
                 let document = message
                     .payload()

@@ -32,6 +32,26 @@ pub struct Place {
     pub partition: i32,
 }
 
+impl Place {
+    /// Where a record is, with its offset.
+    pub fn of(message: &impl Message) -> (Self, i64) {
+        let place = Self {
+            topic: message.topic().to_owned(),
+            partition: message.partition(),
+        };
+        (place, message.offset())
+    }
+
+    /// The place of an offset that is kept.
+    pub fn at(topic: &str, partition: i32, offset: u64) -> (Self, i64) {
+        let place = Self {
+            topic: topic.to_owned(),
+            partition,
+        };
+        (place, i64::try_from(offset).unwrap_or(i64::MAX))
+    }
+}
+
 /// Where each partition is read from next.
 pub type Offsets = BTreeMap<Place, i64>;
 

@@ -129,16 +129,8 @@ impl ReadTopics {
                 if !sample.holds(&change.id) {
                     return Ok(());
                 }
-                let pushed = self.sorter.push(Entry {
-                    id: change.id,
-                    namespace,
-                    topic,
-                    partition: message.partition(),
-                    offset: u64::try_from(message.offset()).unwrap_or_default(),
-                    seq: change.seq,
-                    kind: change.kind,
-                    content: change.content,
-                });
+                let entry = change.entry(namespace, topic, message);
+                let pushed = self.sorter.push(entry);
                 pushed.map_err(|error| no_room(&error))?;
             }
             Read::Definition { seq, definition } => {

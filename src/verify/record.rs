@@ -1,6 +1,6 @@
 //! A record of the stream's topics, as far as it is needed to fold the state.
 
-use super::entry::{Hash, Kind, hash};
+use super::entry::{Entry, Hash, Kind, hash};
 use super::names::Definition;
 use crate::change::namespace::Namespace;
 use crate::encode::headers;
@@ -38,6 +38,22 @@ pub struct Change<'a> {
     pub content: Hash,
     /// The id of the snapshot that it is a row of.
     pub snapshot: Option<&'a str>,
+}
+
+impl Change<'_> {
+    /// As it is kept: with the numbers of its namespace and topic, and where its record is.
+    pub fn entry(&self, namespace: u32, topic: u32, message: &impl Message) -> Entry {
+        Entry {
+            id: self.id,
+            namespace,
+            topic,
+            partition: message.partition(),
+            offset: u64::try_from(message.offset()).unwrap_or_default(),
+            seq: self.seq,
+            kind: self.kind,
+            content: self.content,
+        }
+    }
 }
 
 /// Reads a record of the stream of this id.

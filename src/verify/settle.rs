@@ -196,16 +196,8 @@ impl Settling<'_> {
                             return Ok(());
                         };
                         if let Some(index) = places.get(&(namespace, change.id)) {
-                            open[*index].take(Entry {
-                                id: change.id,
-                                namespace,
-                                topic: self.topics.number(message.topic()),
-                                partition: message.partition(),
-                                offset: u64::try_from(message.offset()).unwrap_or_default(),
-                                seq: change.seq,
-                                kind: change.kind,
-                                content: change.content,
-                            });
+                            let topic = self.topics.number(message.topic());
+                            open[*index].take(change.entry(namespace, topic, message));
                         }
                     }
                     Read::Definition { definition, .. } => self.disturb(&definition),

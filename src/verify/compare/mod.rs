@@ -357,9 +357,7 @@ fn name(
         }
         reader.records(&records, |message| {
             if let Seen::Change(change) = side.format.read(message) {
-                let topic = message.topic().to_owned();
-                let partition = message.partition();
-                read[index].insert((Place { topic, partition }, message.offset()), change);
+                read[index].insert(Place::of(message), change);
             }
             Ok(())
         })?;
@@ -389,9 +387,5 @@ fn name(
 }
 
 fn place_of((topic, partition, offset): &(String, i32, u64)) -> (Place, i64) {
-    let place = Place {
-        topic: topic.clone(),
-        partition: *partition,
-    };
-    (place, i64::try_from(*offset).unwrap_or(i64::MAX))
+    Place::at(topic, *partition, *offset)
 }
