@@ -24,6 +24,7 @@ pub mod preflight;
 pub mod process;
 pub mod retry;
 pub mod route;
+pub mod schedule;
 pub mod shutdown;
 pub mod sink;
 pub mod snapshot;

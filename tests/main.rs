@@ -32,6 +32,7 @@ mod restart;
 mod resuming;
 mod rights;
 mod routing;
+mod schedules;
 mod servers;
 mod snapshots;
 mod stream_ends;

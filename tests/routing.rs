@@ -16,6 +16,7 @@ fn source(scope: Scope, watch: &[&str], exclude: &[&str]) -> Source {
         scope,
         watch: texts(watch),
         lease_database: None,
+        schedules: None,
         listeners: None,
         exclude: texts(exclude),
         operations: Vec::new(),

@@ -17,6 +17,7 @@ use crate::log::event_id;
 use crate::page;
 use crate::status::exposition;
 use crate::status::live::Counts;
+use crate::status::schedules::Schedules;
 use crate::stream::streams::Streams;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::header;
@@ -48,6 +49,8 @@ pub struct Settings {
     pub is_shared: bool,
     /// What the server for live changes counts, where there is one.
     pub live: Option<Arc<Counts>>,
+    /// The board of the schedules, where there are any.
+    pub schedules: Option<Arc<Schedules>>,
     /// What the documented calls are carried out with.
     pub api: Arc<api::Context>,
 }
@@ -63,6 +66,7 @@ struct Context {
     is_dry_run: bool,
     is_shared: bool,
     live: Option<Arc<Counts>>,
+    schedules: Option<Arc<Schedules>>,
     started: Instant,
 }
 
@@ -109,6 +113,7 @@ pub async fn serve(
         is_dry_run: settings.is_dry_run,
         is_shared: settings.is_shared,
         live: settings.live,
+        schedules: settings.schedules,
         started: Instant::now(),
     });
     let routes = routes(Arc::clone(&context), settings.api);
@@ -192,7 +197,11 @@ async fn scrape(State(context): State<Arc<Context>>) -> impl IntoResponse {
     const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
     (
         [(header::CONTENT_TYPE, TEXT)],
-        exposition::render(&context.streams.boards(), context.live.as_deref()),
+        exposition::render(
+            &context.streams.boards(),
+            context.live.as_deref(),
+            context.schedules.as_deref(),
+        ),
     )
 }
 

@@ -18,6 +18,7 @@ mod placeholder;
 mod problem;
 mod properties;
 mod report;
+mod schedules;
 mod secret;
 mod shown;
 mod snapshot;
@@ -47,6 +48,7 @@ pub use pipeline::{
 };
 pub use problem::{ConfigErrors, Problem, Warning};
 pub use report::{Setting, example_env, reference, text};
+pub use schedules::Schedules;
 pub use secret::Secret;
 pub use snapshot::{RowOperation, Snapshot, SnapshotMode, SnapshotRate};
 pub use stream::StreamSpec;
@@ -70,6 +72,8 @@ pub struct Config {
     pub streams: Vec<StreamSpec>,
     /// `COORDINATION`: whether other instances share the streams, and how they agree.
     pub coordination: Coordination,
+    /// `SCHEDULES_COLLECTION` or `SCHEDULES_FILE`: jobs that are due at a time.
+    pub schedules: Option<Schedules>,
     /// `MAX_IN_FLIGHT_BYTES`: replies waiting plus records not yet acknowledged, of all streams, in bytes.
     pub max_in_flight_bytes: usize,
     /// `ENABLE_CHANGE_STREAMS`: when false the process idles and says so.

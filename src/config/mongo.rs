@@ -1,6 +1,7 @@
 //! The source's settings: where the deployment is, and what a stream of it watches.
 
 use super::{Listeners, Secret};
+use crate::change::namespace::Namespace;
 use crate::change::position::ResumeToken;
 use crate::retry::Retry;
 
@@ -32,6 +33,8 @@ pub struct Source {
     pub exclude: Vec<String>,
     /// `LEASE_DATABASE`, where leases are kept: nothing of it is carried.
     pub lease_database: Option<String>,
+    /// `SCHEDULES_COLLECTION`, which is not carried: their status is written into it.
+    pub schedules: Option<Namespace>,
     /// `WATCH_OPERATIONS`: insert, update, replace, delete; empty means all.
     pub operations: Vec<String>,
     pub full_document: FullDocument,

@@ -2,8 +2,8 @@
 
 use super::variable::Fallback::{Required, Value, Words};
 use super::variable::Group::{
-    Checkpoints, Coordination, Flow, Kafka, Listeners, Live, Operations, Records, Snapshots,
-    Source, Topics,
+    Checkpoints, Coordination, Flow, Kafka, Listeners, Live, Operations, Records, Schedules,
+    Snapshots, Source, Topics,
 };
 use super::variable::{Form, Unit, Variable};
 use serde::Deserialize;
@@ -212,7 +212,7 @@ variables! {
         "Where checkpoints are stored.";
     RESUME_TOPIC resume_topic: Checkpoints, PLAIN_TOPIC, Value("tailwater.checkpoints"),
         "tailwater.checkpoints",
-        "With RESUME_STORE=kafka: the compacted topic of checkpoints.";
+        "With RESUME_STORE=kafka: the compacted topic of checkpoints. How far schedules are is in <RESUME_TOPIC>.schedules, whatever the store.";
     RESUME_DATABASE resume_database: Checkpoints, Form::Text("the name of one database"), Words("the watched database; tailwater with WATCH_DATABASES"),
         "tailwater",
         "With RESUME_STORE=mongodb: the database that holds the checkpoints.";
@@ -287,10 +287,17 @@ variables! {
         "The collection of listeners: routes that users add, change and remove while the stream runs. The topics of the configuration get records beside theirs only where one of them is set.";
     LISTENERS_TOPICS listeners_topics: Listeners, NAMES, Value("jobs.*"),
         "jobs.*,tenants.*.jobs.*",
-        "The topics that listeners may name.";
+        "The topics that listeners and schedules may name.";
     LISTENERS_BOOTSTRAP listeners_bootstrap: Listeners, Form::Path("the path of a JSON or Extended JSON file"), Words("none"),
         "/etc/tailwater/listeners.json",
         "A file with listeners that are created at the start where they are missing; those that are there stay as they are.";
+
+    SCHEDULES_COLLECTION schedules_collection: Schedules, Form::Text("a collection as database.collection"), Words("no schedules"),
+        "airank.schedules",
+        "The collection of schedules: jobs that are due at a time, which users add, change and remove while Tailwater runs. LISTENERS_TOPICS says which topics they may name.";
+    SCHEDULES_FILE schedules_file: Schedules, Form::Path("the path of a YAML or JSON file"), Words("no schedules"),
+        "/etc/tailwater/schedules.yaml",
+        "A file with schedules, read at the start, in the place of SCHEDULES_COLLECTION.";
 
     LIVE_ADDR live_addr: Live, Form::Text("an IP address with a port, or off"), Value("off"),
         "127.0.0.1:3002",

@@ -70,12 +70,13 @@ pub enum Group {
     Snapshots,
     Coordination,
     Listeners,
+    Schedules,
     Live,
     Operations,
 }
 
 impl Group {
-    pub const ALL: [Group; 11] = [
+    pub const ALL: [Group; 12] = [
         Group::Source,
         Group::Kafka,
         Group::Topics,
@@ -85,6 +86,7 @@ impl Group {
         Group::Snapshots,
         Group::Coordination,
         Group::Listeners,
+        Group::Schedules,
         Group::Live,
         Group::Operations,
     ];
@@ -100,6 +102,7 @@ impl Group {
             Group::Snapshots => "Snapshots",
             Group::Coordination => "Several instances",
             Group::Listeners => "Listeners",
+            Group::Schedules => "Schedules",
             Group::Live => "Live changes",
             Group::Operations => "Operations",
         }

@@ -9,3 +9,4 @@ pub mod produce;
 pub mod reader;
 pub mod rights;
 pub mod topic;
+pub mod transaction;

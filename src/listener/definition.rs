@@ -51,7 +51,7 @@ pub struct Definition {
 }
 
 /// The longest name of a job, in bytes.
-const LONGEST_JOB: usize = 512;
+pub const LONGEST_JOB: usize = 512;
 
 /// What a job's topic is called where the listener names none.
 const JOBS: &str = "jobs.";
@@ -105,8 +105,8 @@ impl Definition {
     }
 }
 
-/// Reads fields and gathers what is wrong with them.
-pub(super) struct Reading<'a> {
+/// Reads fields and gathers what is wrong with them: of a listener, and of whatever else users write as one.
+pub struct Reading<'a> {
     document: &'a Document,
     problems: Vec<Problem>,
 }
@@ -114,7 +114,7 @@ pub(super) struct Reading<'a> {
 impl<'a> Reading<'a> {
     /// # Errors
     /// What cannot be held of the document: nothing else is looked at then.
-    pub(super) fn begin(document: &'a Document) -> Result<Self, Vec<Problem>> {
+    pub fn begin(document: &'a Document) -> Result<Self, Vec<Problem>> {
         let problems = document::problems(document);
         let reading = Self { document, problems };
         match reading.problems.is_empty() {
@@ -123,25 +123,36 @@ impl<'a> Reading<'a> {
         }
     }
 
-    pub(super) fn wrong(&mut self, field: &'static str, sentence: impl Into<String>) {
+    /// Takes note of what is wrong with a field.
+    pub fn wrong(&mut self, field: &'static str, sentence: impl Into<String>) {
         let sentence = sentence.into();
         self.problems.push(Problem { field, sentence });
     }
 
-    pub(super) fn done<T>(self, read: T) -> Result<T, Vec<Problem>> {
+    /// What was read.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn done<T>(self, read: T) -> Result<T, Vec<Problem>> {
         match self.problems.is_empty() {
             true => Ok(read),
             false => Err(self.problems),
         }
     }
 
+    /// Everything that is wrong so far.
+    pub fn problems(self) -> Vec<Problem> {
+        self.problems
+    }
+
     /// A field that is null is one that is not there.
-    fn value(&self, field: &str) -> Option<&'a Bson> {
+    pub fn value(&self, field: &str) -> Option<&'a Bson> {
         let value = self.document.get(field);
         value.filter(|value| !matches!(value, Bson::Null))
     }
 
-    pub(super) fn text(&mut self, field: &'static str) -> Option<String> {
+    /// A string that is not empty.
+    pub fn text(&mut self, field: &'static str) -> Option<String> {
         match self.value(field)? {
             Bson::String(text) if !text.trim().is_empty() => Some(text.clone()),
             Bson::String(_) => {
@@ -155,14 +166,16 @@ impl<'a> Reading<'a> {
         }
     }
 
-    pub(super) fn required_text(&mut self, field: &'static str, right: &str) -> String {
+    /// The same of a field that must be there; `right` says what would be right.
+    pub fn required_text(&mut self, field: &'static str, right: &str) -> String {
         if self.value(field).is_none() {
             self.wrong(field, format!("is missing; {right}"));
         }
         self.text(field).unwrap_or_default()
     }
 
-    pub(super) fn flag(&mut self, field: &'static str) -> Option<bool> {
+    /// True or false.
+    pub fn flag(&mut self, field: &'static str) -> Option<bool> {
         match self.value(field)? {
             Bson::Boolean(flag) => Some(*flag),
             _ => {
@@ -173,7 +186,7 @@ impl<'a> Reading<'a> {
     }
 
     /// A string, or a number that becomes one.
-    pub(super) fn priority(&mut self) -> Option<String> {
+    pub fn priority(&mut self) -> Option<String> {
         let text = match self.value("priority")? {
             Bson::String(text) => text.clone(),
             Bson::Int32(number) => number.to_string(),
@@ -205,7 +218,7 @@ impl<'a> Reading<'a> {
     }
 
     /// The filter; one that is not there matches everything. None when it is wrong.
-    fn filter(&mut self) -> Option<Filter> {
+    pub fn filter(&mut self) -> Option<Filter> {
         let parsed;
         let query = match self.value("filter") {
             None => {
@@ -283,7 +296,8 @@ impl<'a> Reading<'a> {
             .map(Some)
     }
 
-    fn topic(&mut self, job: &str) -> (Option<Template>, String) {
+    /// The topic, or that of the job where none is named; none where it is wrong. And as it was written.
+    pub fn topic(&mut self, job: &str) -> (Option<Template>, String) {
         let (field, text) = match self.text("topic") {
             Some(text) => ("topic", text),
             None => ("jobName", format!("{JOBS}{job}")),

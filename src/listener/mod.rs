@@ -19,7 +19,7 @@ mod settings;
 pub mod trial;
 
 pub use compiled::Admission;
-pub use definition::{Definition, Problem, told};
+pub use definition::{Definition, LONGEST_JOB, Problem, Reading, told};
 pub use router::ListenerRouter;
 pub use set::Set;
 pub use settings::{DEFAULTS, Settings};

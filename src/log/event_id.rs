@@ -33,6 +33,8 @@ events! {
     LISTENERS_NOT_BOOTSTRAPPED "listeners_not_bootstrapped";
     LISTENERS_STATUS "listeners_status";
     LISTENERS_HEARTBEAT "listeners_heartbeat";
+    SCHEDULES_RUN "schedules_run";
+    SCHEDULES_INTERRUPTED "schedules_interrupted";
     SNAPSHOT_STARTED "snapshot_started";
     SNAPSHOT_READING "snapshot_reading";
     SNAPSHOT_PROGRESS "snapshot_progress";

@@ -39,6 +39,7 @@ impl Metric {
     pub fn is_of_process(&self) -> bool {
         self.name.starts_with("process_")
             || self.name.starts_with("tailwater_live_")
+            || self.name.starts_with("tailwater_schedule")
             || [BUILD_INFO.name, UPTIME.name].contains(&self.name)
     }
 }
@@ -210,6 +211,16 @@ metrics! {
         "Calls that were refused: a token, a question or a limit";
     LIVE_QUEUE "tailwater_live_queue_bytes" Gauge &[],
         "Bytes that are kept for subscriptions that have not taken them yet";
+    SCHEDULES "tailwater_schedules" Gauge &["state"],
+        "Schedules by state; with SCHEDULES_COLLECTION or SCHEDULES_FILE only, as all of tailwater_schedule*";
+    SCHEDULES_RUNNING "tailwater_schedules_running" Gauge &[],
+        "1 where this instance runs the schedules";
+    SCHEDULES_LATE "tailwater_schedules_late_seconds" Gauge &[],
+        "How long the job that was due first waits for its record; 0 where none waits";
+    SCHEDULE_RECORDS "tailwater_schedule_records_total" Counter &[],
+        "Records of jobs that were due";
+    SCHEDULE_INTERRUPTIONS "tailwater_schedule_interruptions_total" Counter &[],
+        "How often the schedules could not be run and were taken up again";
     BUILD_INFO "tailwater_build_info" Gauge &["version"],
         "Always 1; the label says which version runs";
     UPTIME "tailwater_uptime_seconds" Gauge &[],

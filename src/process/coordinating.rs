@@ -77,7 +77,14 @@ pub(super) async fn check(config: &Config, client: &Client) -> Vec<Finding> {
 }
 
 fn all(config: &Config) -> BTreeSet<String> {
-    config.streams.iter().map(|s| s.id.clone()).collect()
+    let streams = config.streams.iter().map(|stream| stream.id.clone());
+    let schedules = config
+        .schedules
+        .iter()
+        .map(|schedules| schedules.unit.clone());
+    streams
+        .chain(schedules.filter(|_| !config.kafka.dry_run))
+        .collect()
 }
 
 /// How the instances come to agree.

@@ -2,6 +2,7 @@
 
 use crate::coordination::{Coordination, View, Wanted};
 use crate::error::Error;
+use crate::schedule::{self, Unit};
 use crate::status::Board;
 use crate::status::waiting::{Awaited, Waiting};
 use crate::stream::shared::Shared;
@@ -29,8 +30,16 @@ pub(super) struct Hosting<'a> {
     /// The last that was reported.
     told: Option<(u64, BTreeSet<String>)>,
     able: BTreeSet<String>,
+    schedules: Option<Schedules>,
     /// The first version of what is wanted in which a stream that was fenced may be started again.
     not_before: BTreeMap<String, u64>,
+}
+
+/// The schedules, which are hosted as a stream is.
+#[derive(Clone)]
+pub(super) struct Schedules {
+    pub(super) unit: Arc<Unit>,
+    pub(super) parts: schedule::Parts,
 }
 
 impl<'a> Hosting<'a> {
@@ -39,6 +48,7 @@ impl<'a> Hosting<'a> {
         shared: &'a Shared,
         manner: Manner,
         coordination: Coordination,
+        schedules: Option<Schedules>,
     ) -> Self {
         let (wanted, view) = (coordination.wanted(), coordination.view());
         Self {
@@ -50,6 +60,7 @@ impl<'a> Hosting<'a> {
             view,
             told: None,
             able: streams.all().iter().map(|h| h.spec.id.clone()).collect(),
+            schedules,
             not_before: BTreeMap::new(),
         }
     }
@@ -80,6 +91,7 @@ impl<'a> Hosting<'a> {
             Ok(()) = self.wanted.changed() => {}
             Ok(()) = self.view.changed() => {}
             () = self.streams.changed() => {}
+            () = schedules_changed(self.schedules.as_ref()) => {}
         }
     }
 
@@ -89,6 +101,11 @@ impl<'a> Hosting<'a> {
             let version = self.coordination.fenced(&stream).await;
             self.not_before.insert(stream, version);
         }
+        if let Some(schedules) = self.schedules.as_ref().filter(|it| it.unit.take_fenced()) {
+            let id = schedules.unit.id.clone();
+            let version = self.coordination.fenced(&id).await;
+            self.not_before.insert(id, version);
+        }
         if !self.manner.is_shared {
             return;
         }
@@ -96,7 +113,10 @@ impl<'a> Hosting<'a> {
         let able = self.streams.able();
         if able != self.able {
             self.able = able.clone();
-            self.coordination.can_run(able).await;
+            let unit = self.schedules.iter().map(|it| it.unit.id.clone());
+            self.coordination
+                .can_run(able.into_iter().chain(unit).collect())
+                .await;
         }
     }
 
@@ -108,11 +128,26 @@ impl<'a> Hosting<'a> {
         let mut streams = wanted.streams;
         streams.retain(|stream| !self.not_before.contains_key(stream));
         self.streams.reconcile(&streams, self.shared, self.manner);
-        let report = (wanted.version, self.streams.running());
+        if let Some(Schedules { unit, parts }) = &self.schedules {
+            unit.reconcile(streams.contains(&unit.id), parts);
+        }
+        let report = (wanted.version, self.running());
         if self.told.as_ref() != Some(&report) {
             self.coordination.running(report.0, report.1.clone()).await;
             self.told = Some(report);
         }
+    }
+
+    /// The ids of what runs or still drains.
+    fn running(&self) -> BTreeSet<String> {
+        let mut running = self.streams.running();
+        let units = self.schedules.iter().map(|it| &it.unit);
+        running.extend(
+            units
+                .filter(|unit| unit.is_running())
+                .map(|unit| unit.id.clone()),
+        );
+        running
     }
 
     /// Puts on the boards who has the streams.
@@ -138,6 +173,9 @@ impl<'a> Hosting<'a> {
             );
             board.set_ownership(seen);
         }
+        if let Some(Schedules { unit, .. }) = &self.schedules {
+            unit.show(view.streams.get(&unit.id).cloned().unwrap_or_default());
+        }
         waits.for_coordination(view.unreachable);
     }
 
@@ -150,12 +188,21 @@ impl<'a> Hosting<'a> {
         // What is not given away by then is stopped all at once, and has the rest of the time for it.
         let limit = Instant::now() + grace.left() / 2;
         if self.until_left(&mut left, limit).await {
+            self.stop_schedules().await;
             return self.streams.stop_all().await;
         }
         let stopped = self.streams.stop_all().await;
+        self.stop_schedules().await;
         // Their leases end now, and not when the others have waited for them long enough.
         self.until_left(&mut left, Instant::now() + LAST_WORD).await;
         stopped
+    }
+
+    async fn stop_schedules(&self) {
+        if let Some(Schedules { unit, .. }) = &self.schedules {
+            // What is being written has its own time-out, which may be longer.
+            let _ = tokio::time::timeout(self.shared.grace.left(), unit.stopped()).await;
+        }
     }
 
     async fn until_left(&mut self, left: &mut BoxFuture<'_, ()>, limit: Instant) -> bool {
@@ -174,6 +221,14 @@ impl<'a> Hosting<'a> {
         handles
             .map(|handle| (handle.spec.id.clone(), Arc::clone(&handle.board)))
             .collect()
+    }
+}
+
+/// Waits until the schedules have ended; without any for ever.
+async fn schedules_changed(schedules: Option<&Schedules>) {
+    match schedules {
+        Some(schedules) => schedules.unit.changed().await,
+        None => std::future::pending().await,
     }
 }
 

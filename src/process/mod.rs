@@ -9,7 +9,7 @@ pub use mongo::connect;
 use crate::admin::{self, Controls, Ended};
 use crate::api;
 use crate::checkpoint::{self, Location};
-use crate::config::{Config, StreamSpec};
+use crate::config::{Config, JsonMode, StreamSpec};
 use crate::coordination;
 use crate::error::{Code, Error};
 use crate::flow::budget::Memory;
@@ -17,6 +17,7 @@ use crate::live;
 use crate::log::event_id;
 use crate::metrics::Registry;
 use crate::preflight::{Finding, Report};
+use crate::schedule::{self, Unit};
 use crate::sink::topics::{self, Cluster};
 use crate::source::{Filter, preflight};
 use crate::status::samples::Samples;
@@ -28,6 +29,7 @@ use crate::stream::listening;
 use crate::stream::shared::Shared;
 use crate::stream::streams::{Manner, Streams};
 use crate::stream::waiting::retrying;
+use bson::Document;
 use futures_util::FutureExt;
 use hosting::Hosting;
 use mongodb::Client;
@@ -43,6 +45,7 @@ pub async fn run(config: Config, controls: Controls) -> Result<(), Error> {
     for spec in &config.streams {
         listening::check_bootstrap(spec)?;
     }
+    let schedules = schedules(&config)?;
     let done = CancellationToken::new();
     let is_dry_run = config.kafka.dry_run;
     if is_dry_run {
@@ -84,13 +87,16 @@ pub async fn run(config: Config, controls: Controls) -> Result<(), Error> {
         is_dry_run,
         is_shared: config.coordination.is_shared(),
         live: live.as_ref().map(|live| Arc::clone(&live.counts)),
+        schedules: schedules
+            .as_ref()
+            .map(|schedules| Arc::clone(&schedules.unit.board)),
         api: calls(&config, &controls, &streams, samples),
     };
     let http = admin::serve(admin, Arc::clone(&streams), controls.clone(), done.clone()).await?;
     tasks.extend(http);
 
     let mut result = match config.enabled {
-        true => run_streams(&config, &streams, &controls).await,
+        true => run_streams(&config, &streams, &controls, schedules).await,
         false => {
             streams.enter(State::Disabled);
             tracing::info!(
@@ -136,6 +142,7 @@ pub async fn serve_live(config: Config, controls: Controls) -> Result<(), Error>
         is_dry_run: false,
         is_shared: false,
         live: Some(Arc::clone(&running.counts)),
+        schedules: None,
         api: calls(&config, &controls, &streams, Arc::default()),
     };
     let http = admin::serve(admin, streams, controls.clone(), done.clone()).await?;
@@ -177,6 +184,7 @@ async fn run_streams(
     config: &Config,
     streams: &Arc<Streams>,
     controls: &Controls,
+    schedules: Option<Planned>,
 ) -> Result<(), Error> {
     tracing::info!(
         event_id = event_id::CONNECTING,
@@ -217,8 +225,56 @@ async fn run_streams(
         is_alone: config.streams.len() == 1,
         is_shared: config.coordination.is_shared(),
     };
-    let hosting = Hosting::new(streams, &shared, manner, coordination);
+    let schedules = schedules.map(|planned| planned.with(config, &shared));
+    let hosting = Hosting::new(streams, &shared, manner, coordination, schedules);
     Box::pin(hosting.run(&controls.stop)).await
+}
+
+/// The schedules before there is a client of MongoDB.
+struct Planned {
+    unit: Arc<Unit>,
+    documents: Vec<Document>,
+}
+
+/// What `SCHEDULES_COLLECTION` or `SCHEDULES_FILE` asks for.
+fn schedules(config: &Config) -> Result<Option<Planned>, Error> {
+    let Some(schedules) = &config.schedules else {
+        return Ok(None);
+    };
+    let documents = schedule::file::documents(schedules)?;
+    if config.kafka.dry_run {
+        tracing::warn!("dry run: schedules are not run");
+        return Ok(None);
+    }
+    let is_shared = config.coordination.is_shared();
+    let unit = Unit::new(schedules.unit.clone(), Arc::default(), is_shared);
+    Ok(Some(Planned {
+        unit: Arc::new(unit),
+        documents,
+    }))
+}
+
+impl Planned {
+    fn with(self, config: &Config, shared: &Shared) -> hosting::Schedules {
+        let mode = config
+            .streams
+            .first()
+            .map_or(JsonMode::Simple, |stream| stream.pipeline.json_mode);
+        let parts = schedule::Parts {
+            config: Arc::new(config.schedules.clone().expect("there are schedules")),
+            kafka: Arc::clone(&shared.kafka),
+            client: shared.client.clone(),
+            cluster: Arc::clone(&shared.cluster),
+            mode,
+            board: Arc::clone(&self.unit.board),
+            documents: Arc::new(self.documents),
+            instance: shared.instance.clone(),
+        };
+        hosting::Schedules {
+            unit: self.unit,
+            parts,
+        }
+    }
 }
 
 /// Builds the client, and says on every board why there is none yet.

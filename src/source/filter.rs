@@ -141,9 +141,12 @@ impl Filter {
         };
         let of_listeners = source.listeners.as_ref().map(|listeners| &listeners.at);
         let of_listeners = of_listeners.map(|at| (at.database.clone(), at.collection.clone()));
+        let of_schedules = source.schedules.as_ref();
+        let of_schedules = of_schedules.map(|at| (at.database.clone(), at.collection.clone()));
         let own = own
             .iter()
             .chain(&of_listeners)
+            .chain(&of_schedules)
             .filter_map(|(database, collection)| match &source.scope {
                 // A `*` in such a name would exclude too much, which beats feeding on itself.
                 Scope::Database(watched) => {

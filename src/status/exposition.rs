@@ -3,6 +3,7 @@
 use super::listeners::OUTCOMES;
 use super::live::Counts;
 use super::owner::Ownership;
+use super::schedules::{Phase, Schedules};
 use super::values::Counter;
 use super::waiting::{Awaited, Wait};
 use super::{Board, State};
@@ -16,7 +17,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Everything, in Prometheus's text format.
-pub fn render(boards: &[Arc<Board>], live: Option<&Counts>) -> String {
+pub fn render(
+    boards: &[Arc<Board>],
+    live: Option<&Counts>,
+    schedules: Option<&Schedules>,
+) -> String {
     let mut page = Page {
         boards,
         text: boards.first().map_or_else(String::new, |board| {
@@ -31,6 +36,9 @@ pub fn render(boards: &[Arc<Board>], live: Option<&Counts>) -> String {
     kafka(&mut page);
     if let Some(live) = live {
         of_live(&mut page, live);
+    }
+    if let Some(schedules) = schedules {
+        of_schedules(&mut page, schedules);
     }
     process(&mut page);
     page.text
@@ -66,6 +74,18 @@ fn of_live(page: &mut Page<'_>, live: &Counts) {
     for (metric, counter) in counters {
         page.value(metric, counter.get());
     }
+}
+
+fn of_schedules(page: &mut Page<'_>, schedules: &Schedules) {
+    page.head(&names::SCHEDULES);
+    for (state, count) in schedules.count() {
+        page.sample(&names::SCHEDULES, &[("state", state)], count);
+    }
+    let is_running = schedules.phase() == Phase::Running;
+    page.value(&names::SCHEDULES_RUNNING, u8::from(is_running));
+    page.value(&names::SCHEDULES_LATE, schedules.late_seconds());
+    page.value(&names::SCHEDULE_RECORDS, schedules.produced.get());
+    page.value(&names::SCHEDULE_INTERRUPTIONS, schedules.failed.get());
 }
 
 fn counts(page: &mut Page<'_>) {

@@ -8,6 +8,7 @@ pub mod listeners;
 pub mod live;
 pub mod owner;
 pub mod samples;
+pub mod schedules;
 pub mod snapshot;
 pub mod stall;
 mod values;

@@ -94,6 +94,7 @@ async fn every_metric_that_is_described_shows_up_and_no_other() {
     let listeners = format!("{}.listeners", db.name());
     let tailwater = setup
         .env("LISTENERS_COLLECTION", listeners)
+        .env("SCHEDULES_COLLECTION", format!("{}.schedules", db.name()))
         .env("KAFKA_DB_CHANGES_TOPIC", db.topic("changes"))
         .env("LIVE_ADDR", "127.0.0.1:0")
         .start()

@@ -10,6 +10,7 @@ use super::Context;
 use super::which::Which;
 use crate::status::health::Health;
 use crate::status::line::{Overview, Status};
+use crate::status::schedules::Schedules;
 use crate::stream::streams::Handle;
 use axum::Json;
 use axum::extract::State as Of;
@@ -74,6 +75,9 @@ pub(super) async fn detailed(Of(context): Of<Arc<Context>>, which: Which) -> Ans
             body["state"] = context.streams.state().name().into();
             body["streams"] = each(&which, |handle| one::detailed(handle, one::health(handle)));
         }
+    }
+    if let Some(board) = &context.schedules {
+        body["schedules"] = schedules(board);
     }
     body["version"] = env!("CARGO_PKG_VERSION").into();
     (status_of(&health), Json(body))
@@ -162,11 +166,42 @@ fn change_streams_data(context: &Context, which: &Which) -> Value {
 }
 
 fn health_of(context: &Context, which: &Which) -> Health {
-    match which.only() {
+    let health = match which.only() {
         Some(handle) => handle.board.health(),
         None => context.streams.health(),
+    };
+    // As long as a stream does its work, a restart for the schedules' sake would only disturb that one.
+    match (&health, context.schedules.as_ref().map(|it| it.health())) {
+        (Health::Healthy, Some(Health::Degraded(reason) | Health::Unhealthy(reason))) => {
+            Health::Degraded(reason)
+        }
+        _ => health,
     }
 }
+
+/// How the schedules are.
+fn schedules(board: &Schedules) -> Value {
+    let time = |millis: Option<i64>| millis.map(crate::schedule::text);
+    let mut body = one::told(&board.health());
+    body["state"] = board.phase().name().into();
+    body["owner"] = board.ownership().and_then(|it| it.owner).into();
+    body["nextAt"] = time(board.next()).into();
+    body["produced"] = board.produced.get().into();
+    body["interruptions"] = board.failed.get().into();
+    body["waitingFor"] = board.waiting().iter().map(|wait| wait.sentence()).collect();
+    for (state, count) in board.count() {
+        body["count"][state] = count.into();
+    }
+    let bad = board.all().into_iter().filter_map(|(key, shown)| {
+        let reason = shown.state.reason()?.to_owned();
+        Some(json!({"id": key, "name": shown.name, "state": shown.state.name(), "reason": reason}))
+    });
+    body["problems"] = bad.take(PROBLEMS).collect();
+    body
+}
+
+/// How many schedules with problems are named.
+const PROBLEMS: usize = 20;
 
 fn each(which: &Which, answer: impl Fn(&Handle) -> Value) -> Value {
     which.all().iter().map(|handle| answer(handle)).collect()

@@ -1,12 +1,13 @@
 //! The clients that opening a store needs, connected while other things are looked at.
 
 use super::blocking;
-use super::producer::Prepared;
+use super::prepare;
 use super::read::Consumers;
 use super::topic::admin;
 use crate::config::Kafka;
 use crate::error::Error;
 use crate::kafka::client::{Logging, settle};
+use crate::kafka::transaction::Prepared;
 use rdkafka::admin::AdminClient;
 use rdkafka::consumer::Consumer;
 use std::time::Duration;
@@ -30,7 +31,7 @@ impl Clients {
         Ok(Self {
             admin: admin(kafka)?,
             consumers: Consumers::new(kafka)?,
-            prepared: Prepared::new(kafka, stream)?,
+            prepared: prepare(kafka, stream)?,
         })
     }
 

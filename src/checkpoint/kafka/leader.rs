@@ -1,12 +1,11 @@
 //! The right to write a stream's checkpoints, for a sink that writes them in its own transactions.
 
 use super::listeners::Stored;
-use super::producer::{Outcome, Prepared};
 use super::read::{OpenTransactions, Reader};
 use super::topic::CheckpointRecords;
 use super::{
-    QUERY_PATIENCE, Topic, blocking, confirmed, confirmed_through, is_gone, successor,
-    transactional_id, transient,
+    QUERY_PATIENCE, Topic, blocking, confirmed, confirmed_through, is_gone, prepare, successor,
+    transaction, transactional_id, transient,
 };
 use crate::change::position::Position;
 use crate::checkpoint::commit;
@@ -16,6 +15,7 @@ use crate::config::Kafka;
 use crate::error::Error;
 use crate::flow::watermark::Committable;
 use crate::kafka::client;
+use crate::kafka::transaction::Outcome;
 use std::time::Instant;
 
 /// A claimed stream without a producer of its own.
@@ -184,12 +184,12 @@ impl Leader {
         // All of it anew: what is left of it there is not known.
         let records = self.topic.records(&Record::from(record), None);
         let records = records.map_err(CommitError::Failed)?;
-        let prepared = Prepared::new(&self.kafka, &self.claim.stream).map_err(transient)?;
+        let prepared = prepare(&self.kafka, &self.claim.stream).map_err(transient)?;
         let topic = self.topic.name().to_owned();
         let (producer, outcome) = blocking(move || {
             prepared.settle(&topic, QUERY_PATIENCE);
             let producer = prepared.take_over()?;
-            let outcome = producer.transaction(&records.all);
+            let outcome = transaction(&producer, &records.all);
             Ok((producer, outcome))
         })
         .await

@@ -13,7 +13,6 @@
 mod clients;
 mod leader;
 mod listeners;
-mod producer;
 mod read;
 mod rights;
 mod topic;
@@ -28,10 +27,11 @@ use crate::change::position::Position;
 use crate::config::Kafka;
 use crate::error::{Code, Error};
 use crate::kafka::client;
+use crate::kafka::transaction::{Outcome, Prepared, Producer};
 use crate::tasks;
 use listeners::Stored;
-use producer::{Outcome, Prepared, Producer};
 use rdkafka::consumer::Consumer;
+use rdkafka::producer::BaseRecord;
 
 use read::{Consumers, OpenTransactions, Reader};
 use std::time::{Duration, Instant};
@@ -51,6 +51,25 @@ const CLAIM_ATTEMPTS: usize = 3;
 /// The id under which a stream's producer fences its predecessors: one per stream, for ever.
 pub fn transactional_id(stream: &str) -> String {
     format!("tailwater-{stream}")
+}
+
+/// The small producer of a stream's checkpoints; it has fenced nobody yet.
+fn prepare(kafka: &Kafka, stream: &str) -> Result<Prepared, Error> {
+    Prepared::new(kafka, transactional_id(stream), "the checkpoint")
+}
+
+/// Writes a checkpoint's records in a transaction of their own.
+fn transaction(producer: &Producer, records: &[CheckpointRecord]) -> Outcome {
+    producer.transaction(|produce| {
+        for record in records {
+            let mut sent = BaseRecord::<Vec<u8>, Vec<u8>>::to(&record.topic)
+                .partition(record.partition)
+                .key(&record.key);
+            sent.payload = record.value.as_ref();
+            produce(sent)?;
+        }
+        Ok(())
+    })
 }
 
 /// Reads the newest record of a stream that is committed, waiting for transactions that could hide a
@@ -170,7 +189,7 @@ impl Store {
                 let mut claimed = claim(prepared, &reader, &topic, &stream, &context)?;
                 for _ in 1..CLAIM_ATTEMPTS {
                     if claimed.is_none() {
-                        let prepared = Prepared::new(&kafka, &stream)?;
+                        let prepared = prepare(&kafka, &stream)?;
                         prepared.settle(topic.name(), QUERY_PATIENCE);
                         claimed = claim(prepared, &reader, &topic, &stream, &context)?;
                     }
@@ -211,7 +230,7 @@ impl Store {
         let records = self.topic.records(record, self.stored.as_ref());
         let records = records.map_err(CommitError::Failed)?;
         let (producer, outcome, stored) = blocking(move || {
-            let outcome = producer.transaction(&records.all);
+            let outcome = transaction(&producer, &records.all);
             (producer, outcome, records.stored)
         })
         .await
@@ -261,7 +280,7 @@ impl Store {
         self.topic = Topic::prepare_again(&self.kafka, self.topic.name())
             .await
             .map_err(transient)?;
-        let prepared = Prepared::new(&self.kafka, &self.claim.stream).map_err(transient)?;
+        let prepared = prepare(&self.kafka, &self.claim.stream).map_err(transient)?;
         self.confirm().await?;
         let topic = self.topic.name().to_owned();
         let producer = blocking(move || {
@@ -324,7 +343,7 @@ fn claim(
     let claim = Claim::after(previous.as_ref(), stream, context);
     let stored = Stored::of(previous.as_ref());
     let records = topic.records(&Record::claimed(previous.as_ref(), &claim), stored.as_ref())?;
-    match producer.transaction(&records.all) {
+    match transaction(&producer, &records.all) {
         Outcome::Committed => Ok(Some((producer, claim, previous, records.stored))),
         Outcome::Aborted(error) | Outcome::Broken(error) => Err(error),
         Outcome::Fenced => {

@@ -1,13 +1,13 @@
 //! Whether this user may do with the checkpoint topic and the transactional id what a run will, found out
 //! without claiming the stream.
 
-use super::producer::configuration;
 use super::topic::{Topic, admin};
 use super::{blocking, transactional_id};
 use crate::config::Kafka;
 use crate::error::{Code, Error};
 use crate::kafka::client::{self, Quiet};
 use crate::kafka::rights::{self, NAME, PATIENCE, Use};
+use crate::kafka::transaction::configuration;
 use crate::preflight::Finding;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, Producer as _};
@@ -89,7 +89,7 @@ fn on_transactional_id(kafka: &Kafka, stream: &str) -> Option<Finding> {
 /// claimed the stream, and takes it up again.
 fn ask_for(kafka: &Kafka, stream: &str) -> Result<(), KafkaError> {
     let millis = PATIENCE.as_millis().to_string();
-    let mut config = configuration(kafka, stream);
+    let mut config = configuration(kafka, &transactional_id(stream));
     config
         .set("transaction.timeout.ms", NOT_ALLOWED.to_string())
         // Follows the one above where it is not set.

@@ -1,5 +1,6 @@
 //! Batches, memory, failures, checkpoints.
 
+use super::schedules;
 use crate::config::check::Check;
 use crate::config::file::{self, Refusal};
 use crate::config::patterns::database_problem;
@@ -204,7 +205,9 @@ fn warn_of_other_stores(check: &mut Check<'_>, store: Store) {
         (&table::RESUME_TTL_DAYS, Store::MongoDb),
         (&table::RESUME_FILE, Store::File),
     ] {
-        if of != store && check.given(variable).is_some() {
+        let is_of_schedules =
+            variable.name == table::RESUME_TOPIC.name && schedules::are_given(check);
+        if of != store && check.given(variable).is_some() && !is_of_schedules {
             let name = match of {
                 Store::Kafka => "kafka",
                 Store::MongoDb => "mongodb",

@@ -1,5 +1,6 @@
 //! Listeners: where they are, and what does not go together with them.
 
+use super::schedules;
 use crate::change::namespace::Namespace;
 use crate::config::check::Check;
 use crate::config::file;
@@ -21,40 +22,20 @@ const TOPICS: [&Variable; 6] = [
 /// Reads `LISTENERS_COLLECTION` and what goes with it; none where it is not set, or wrong.
 pub(super) fn listeners(check: &mut Check<'_>, source: &Source) -> Option<Listeners> {
     let variable = &table::LISTENERS_COLLECTION;
-    let Some(text) = check.given(variable).map(str::to_owned) else {
-        for variable in [&table::LISTENERS_TOPICS, &table::LISTENERS_BOOTSTRAP] {
-            if check.given(variable).is_some() {
+    if check.given(variable).is_none() {
+        let with_schedules = schedules::are_given(check);
+        for (variable, has_effect) in [
+            (&table::LISTENERS_TOPICS, with_schedules),
+            (&table::LISTENERS_BOOTSTRAP, false),
+        ] {
+            if check.given(variable).is_some() && !has_effect {
                 check.warn(variable, "has no effect without LISTENERS_COLLECTION");
             }
         }
         return None;
-    };
-    let Some((database, collection)) = text.split_once('.') else {
-        check.wrong(variable, format!("names no database; {}", variable.right()));
-        return None;
-    };
-    if let Some(problem) = database_problem(database) {
-        check.wrong(variable, format!("{problem}; {}", variable.right()));
     }
-    if collection.is_empty() || collection.starts_with("system.") || collection.contains('$') {
-        check.wrong(
-            variable,
-            "names no collection that listeners can be kept in; give one such as airank.listeners",
-        );
-    }
-    let mut topics = check.list(&table::LISTENERS_TOPICS);
-    if topics.is_empty() {
-        topics.extend(table::LISTENERS_TOPICS.default_value().map(str::to_owned));
-    }
-    for topic in &topics {
-        let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '*');
-        if let Some(c) = topic.chars().find(|c| !legal(*c)) {
-            check.wrong(
-                &table::LISTENERS_TOPICS,
-                format!("Kafka allows no {c:?} in a topic's name"),
-            );
-        }
-    }
+    let at = collection(check, variable, "listeners")?;
+    let topics = allowed_topics(check);
     let beside_topics = TOPICS
         .iter()
         .any(|variable| check.given(variable).is_some());
@@ -92,22 +73,66 @@ pub(super) fn listeners(check: &mut Check<'_>, source: &Source) -> Option<Listen
         );
     }
     Some(Listeners {
-        at: Namespace {
-            database: database.to_owned(),
-            collection: collection.to_owned(),
-        },
+        at,
         topics,
-        bootstrap: bootstrap(check),
+        bootstrap: text_file(check, &table::LISTENERS_BOOTSTRAP),
         reserved: Vec::from_iter(check.text(&table::COORDINATION_TOPIC).map(str::to_owned)),
         beside_topics,
     })
 }
 
-/// More than a file of listeners has, in bytes.
+/// The collection that a variable names, in which documents of users are kept; none where it names no database.
+pub(super) fn collection(
+    check: &mut Check<'_>,
+    variable: &Variable,
+    what: &str,
+) -> Option<Namespace> {
+    let text = check.given(variable)?;
+    let Some((database, collection)) = text.split_once('.') else {
+        check.wrong(variable, format!("names no database; {}", variable.right()));
+        return None;
+    };
+    if let Some(problem) = database_problem(database) {
+        check.wrong(variable, format!("{problem}; {}", variable.right()));
+    }
+    if collection.is_empty() || collection.starts_with("system.") || collection.contains('$') {
+        check.wrong(
+            variable,
+            format!(
+                "names no collection that {what} can be kept in; give one such as {}",
+                variable.example
+            ),
+        );
+    }
+    Some(Namespace {
+        database: database.to_owned(),
+        collection: collection.to_owned(),
+    })
+}
+
+/// The patterns of topics that jobs may go to.
+pub(super) fn allowed_topics(check: &mut Check<'_>) -> Vec<String> {
+    let mut topics = check.list(&table::LISTENERS_TOPICS);
+    if topics.is_empty() {
+        topics.extend(table::LISTENERS_TOPICS.default_value().map(str::to_owned));
+    }
+    for topic in &topics {
+        let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '*');
+        if let Some(c) = topic.chars().find(|c| !legal(*c)) {
+            check.wrong(
+                &table::LISTENERS_TOPICS,
+                format!("Kafka allows no {c:?} in a topic's name"),
+            );
+        }
+    }
+    topics
+}
+
+/// More than a file of listeners or schedules has, in bytes.
 const LARGEST: u64 = 8 << 20;
 
-fn bootstrap(check: &mut Check<'_>) -> Option<Bootstrap> {
-    let variable = &table::LISTENERS_BOOTSTRAP;
+/// The file that a variable names, as it is now.
+pub(super) fn text_file(check: &mut Check<'_>, variable: &Variable) -> Option<Bootstrap> {
     let path = PathBuf::from(check.given(variable)?);
     let read = file::read(&path, LARGEST).map_err(|refusal| refusal.to_string());
     let text =

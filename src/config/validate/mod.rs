@@ -5,6 +5,7 @@ mod flow;
 mod listeners;
 mod live;
 mod operations;
+mod schedules;
 mod sink;
 mod snapshot;
 mod source;
@@ -72,9 +73,16 @@ pub(super) fn build(
         });
     }
     let coordination = coordination::coordination(&mut check, &mut specs);
+    let schedules = schedules::schedules(&mut check, &kafka.client_id, &specs);
+    for spec in &mut specs {
+        spec.source.schedules = schedules
+            .as_ref()
+            .and_then(|schedules| schedules.at.clone());
+    }
     let config = Config {
         streams: specs,
         coordination,
+        schedules,
         max_in_flight_bytes,
         enabled: check.flag(&table::ENABLE_CHANGE_STREAMS),
         http: operations::http(&mut check),

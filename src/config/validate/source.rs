@@ -42,6 +42,7 @@ pub(super) fn build(check: &mut Check<'_>, scope: Scope) -> Source {
         watch: check.list(&table::WATCH_COLLECTIONS),
         exclude: check.list(&table::EXCLUDE_COLLECTIONS),
         lease_database: None,
+        schedules: None,
         listeners: None,
         operations: operations(check),
         full_document: check

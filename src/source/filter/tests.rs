@@ -13,6 +13,7 @@ pub(crate) fn source(watch: &[&str], exclude: &[&str], operations: &[&str]) -> S
         watch: texts(watch),
         exclude: texts(exclude),
         lease_database: None,
+        schedules: None,
         listeners: None,
         operations: texts(operations),
         full_document: FullDocument::UpdateLookup,

@@ -1,10 +1,9 @@
-//! The small transactional producer of checkpoints: one checkpoint per transaction.
+//! A small transactional producer: a few records in each transaction, and whoever makes the next one under the same id
+//! fences it.
 
-use super::topic::CheckpointRecord;
-use super::transactional_id;
+use super::client::{self, Kind};
 use crate::config::Kafka;
 use crate::error::{Code, Error};
-use crate::kafka::client::{self, Kind};
 use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -15,7 +14,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 /// After this Kafka ends the transaction of an instance that was killed within one. Short, since it
-/// hides newer checkpoints of other streams on its partition that long.
+/// hides what others have written to the same partitions that long.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(15);
 /// Before Kafka gives the transaction up, we do.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(12);
@@ -24,7 +23,7 @@ const INIT_TIMEOUT: Duration = Duration::from_secs(30);
 const ABORT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What became of a transaction.
-pub(super) enum Outcome {
+pub enum Outcome {
     Committed,
     /// Not committed; the producer can continue.
     Aborted(Error),
@@ -38,31 +37,39 @@ pub(super) enum Outcome {
 const DELIVERY_POLL: Duration = Duration::from_millis(2);
 
 /// A client that connects already, but has fenced nobody.
-pub(super) struct Prepared {
+pub struct Prepared {
     producer: BaseProducer<Context>,
     id: String,
+    what: &'static str,
 }
 
 impl Prepared {
-    pub(super) fn new(kafka: &Kafka, stream: &str) -> Result<Self, Error> {
-        let producer = configuration(kafka, stream)
-            .create_with_context(Context)
-            .map_err(|error| client::error("creating the producer of checkpoints", &error))?;
-        Ok(Self {
-            producer,
-            id: transactional_id(stream),
-        })
+    /// A producer with this transactional id; `what` it stores is said where that fails.
+    ///
+    /// # Errors
+    /// [`Code::Config`] when librdkafka refuses a property.
+    pub fn new(kafka: &Kafka, id: String, what: &'static str) -> Result<Self, Error> {
+        let producer = configuration(kafka, &id).create_with_context(Context);
+        let producer = producer
+            .map_err(|error| client::error(format!("creating the producer of {what}"), &error))?;
+        Ok(Self { producer, id, what })
     }
 
     /// Waits for a connection, from which the look for the transaction coordinator starts at once.
-    pub(super) fn settle(&self, topic: &str, patience: Duration) {
+    pub fn settle(&self, topic: &str, patience: Duration) {
         client::settle(self.producer.client(), topic, patience);
     }
 
-    /// Blocks until the stream's former producer is fenced and its open transaction ended.
-    pub(super) fn take_over(self) -> Result<Producer, Error> {
+    /// Blocks until the former producer with this id is fenced and its open transaction ended.
+    ///
+    /// # Errors
+    /// What Kafka answers; [`Code::SinkRefused`] names the rights.
+    pub fn take_over(self) -> Result<Producer, Error> {
         match client::initialise(&self.producer, INIT_TIMEOUT) {
-            Ok(()) => Ok(Producer(self.producer)),
+            Ok(()) => Ok(Producer {
+                producer: self.producer,
+                what: self.what,
+            }),
             Err(error) => {
                 let attempt = format!("initialising the transactions of {}", self.id);
                 let mut error = client::error(attempt, &error);
@@ -75,8 +82,14 @@ impl Prepared {
     }
 }
 
-/// A producer whose transactions are initialised: whoever held the stream's id before is fenced.
-pub(super) struct Producer(BaseProducer<Context>);
+/// A producer whose transactions are initialised: whoever held the id before is fenced.
+pub struct Producer {
+    producer: BaseProducer<Context>,
+    what: &'static str,
+}
+
+/// Hands one record to the producer.
+pub type Produce<'a> = &'a dyn Fn(BaseRecord<'_, Vec<u8>, Vec<u8>>) -> Result<(), KafkaError>;
 
 impl fmt::Debug for Producer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -85,29 +98,29 @@ impl fmt::Debug for Producer {
 }
 
 impl Producer {
-    /// Writes a checkpoint's records in a transaction of their own. Blocks until its fate is known, or for
-    /// [`COMMIT_TIMEOUT`] and what aborting takes.
-    pub(super) fn transaction(&self, records: &[CheckpointRecord]) -> Outcome {
-        match self.try_transaction(records) {
+    /// Writes the records that `produce` hands over in a transaction of their own. Blocks until its fate is known, or
+    /// for [`COMMIT_TIMEOUT`] and what aborting takes.
+    pub fn transaction(
+        &self,
+        produce: impl FnOnce(Produce<'_>) -> Result<(), KafkaError>,
+    ) -> Outcome {
+        match self.try_transaction(produce) {
             Ok(()) => Outcome::Committed,
             Err(error) => self.give_up(&error),
         }
     }
 
-    fn try_transaction(&self, records: &[CheckpointRecord]) -> Result<(), KafkaError> {
-        self.0.begin_transaction()?;
-        for record in records {
-            let mut sent = BaseRecord::<Vec<u8>, Vec<u8>>::to(&record.topic)
-                .partition(record.partition)
-                .key(&record.key);
-            sent.payload = record.value.as_ref();
-            self.0.send(sent).map_err(|(error, _)| error)?;
-        }
+    fn try_transaction(
+        &self,
+        produce: impl FnOnce(Produce<'_>) -> Result<(), KafkaError>,
+    ) -> Result<(), KafkaError> {
+        self.producer.begin_transaction()?;
+        produce(&|record| self.producer.send(record).map_err(|(error, _)| error))?;
         let deadline = Instant::now() + COMMIT_TIMEOUT;
         self.await_delivery(deadline);
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            match self.0.commit_transaction(left) {
+            match self.producer.commit_transaction(left) {
                 // Asking again continues the same commit.
                 Err(KafkaError::Transaction(error)) if error.is_retriable() && !left.is_zero() => {}
                 other => return other,
@@ -117,8 +130,8 @@ impl Producer {
 
     /// Serves delivery reports until there is none to come.
     fn await_delivery(&self, deadline: Instant) {
-        while self.0.in_flight_count() > 0 && Instant::now() < deadline {
-            self.0.poll(DELIVERY_POLL);
+        while self.producer.in_flight_count() > 0 && Instant::now() < deadline {
+            self.producer.poll(DELIVERY_POLL);
         }
     }
 
@@ -126,12 +139,12 @@ impl Producer {
         if self.is_fenced(error) {
             return Outcome::Fenced;
         }
-        let told = client::error("storing the checkpoint", error);
+        let told = client::error(format!("storing {}", self.what), error);
         let abortable = match error {
             KafkaError::Transaction(error) => error.txn_requires_abort(),
             // Not all was delivered in time, or not even taken.
             KafkaError::Flush(_) | KafkaError::MessageProduction(_) => {
-                self.0.client().fatal_error().is_none()
+                self.producer.client().fatal_error().is_none()
             }
             _ => false,
         };
@@ -139,9 +152,10 @@ impl Producer {
             return Outcome::Broken(told);
         }
         // Aborting waits for the reports of what it throws away, and serves none itself.
-        self.0.purge(PurgeConfig::default().queue().inflight());
+        self.producer
+            .purge(PurgeConfig::default().queue().inflight());
         self.await_delivery(Instant::now() + ABORT_TIMEOUT);
-        match self.0.abort_transaction(ABORT_TIMEOUT) {
+        match self.producer.abort_transaction(ABORT_TIMEOUT) {
             Ok(()) => Outcome::Aborted(told),
             Err(error) if self.is_fenced(&error) => Outcome::Fenced,
             Err(_) => Outcome::Broken(told),
@@ -150,7 +164,7 @@ impl Producer {
 
     fn is_fenced(&self, error: &KafkaError) -> bool {
         let told = error.rdkafka_error_code();
-        let fatal = self.0.client().fatal_error().map(|(code, _)| code);
+        let fatal = self.producer.client().fatal_error().map(|(code, _)| code);
         [told, fatal].into_iter().flatten().any(|code| {
             matches!(
                 code,
@@ -162,7 +176,8 @@ impl Producer {
     }
 }
 
-pub(super) fn configuration(kafka: &Kafka, stream: &str) -> ClientConfig {
+/// The settings of such a producer.
+pub fn configuration(kafka: &Kafka, id: &str) -> ClientConfig {
     let mut config = client::client_config(kafka, Kind::Producer);
     // The user's settings are for records by the million. Of two names for one property it is open
     // which wins: none of them stays.
@@ -180,7 +195,7 @@ pub(super) fn configuration(kafka: &Kafka, stream: &str) -> ClientConfig {
     }
     let millis = |duration: Duration| duration.as_millis().to_string();
     config
-        .set("transactional.id", transactional_id(stream))
+        .set("transactional.id", id)
         .set("transaction.timeout.ms", millis(TRANSACTION_TIMEOUT))
         .set("message.timeout.ms", millis(DELIVERY_TIMEOUT))
         .set("enable.idempotence", "true")

@@ -1,0 +1,50 @@
+//! Jobs that are due at a time: schedules, which users keep in a collection and change while they run.
+//!
+//! All schedules of an instance's configuration are one *unit*, which one instance runs at a time: coordination says
+//! which, as with streams, and the transactions of its producer fence whoever had it before. The record of a job and
+//! how far its schedule is are written in one transaction, so that each due time has one record whatever happens.
+
+mod claim;
+mod clock;
+mod cron;
+mod definition;
+mod documents;
+mod due;
+pub mod file;
+mod plan;
+mod progress;
+mod record;
+mod run;
+mod set;
+mod status;
+mod timing;
+mod unit;
+
+pub use clock::{Clock, System};
+pub use definition::{FIELDS, Schedule, title};
+pub use set::schedule;
+pub use timing::text;
+pub use unit::{Order, Unit};
+
+use crate::config::{JsonMode, Kafka, Schedules};
+use crate::sink::topics::Cluster;
+use crate::status::schedules::Schedules as Board;
+use bson::Document;
+use mongodb::Client;
+use std::sync::Arc;
+
+/// What running the schedules needs of the process.
+#[derive(Clone)]
+pub struct Parts {
+    pub config: Arc<Schedules>,
+    pub kafka: Arc<Kafka>,
+    pub client: Client,
+    pub cluster: Arc<Cluster>,
+    /// How payloads are written.
+    pub mode: JsonMode,
+    pub board: Arc<Board>,
+    /// The documents of `SCHEDULES_FILE`.
+    pub documents: Arc<Vec<Document>>,
+    /// A name for this process.
+    pub instance: String,
+}

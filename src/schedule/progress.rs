@@ -1,0 +1,256 @@
+//! How far each schedule is, in a compacted topic of its own: written in the transactions of the records.
+//!
+//! One record a schedule, keyed by the unit that runs it and its name. Who takes the unit over initialises its
+//! transactions first, which ends those of whoever had it, and then reads to the end of what is committed.
+
+use super::claim::Claim;
+use super::plan::Progress;
+use super::timing;
+use crate::config::Kafka;
+use crate::error::{Code, Error};
+use crate::kafka::client::{self, Kind, Logging};
+use crate::kafka::{reader, topic};
+use jiff::Timestamp;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message;
+use rdkafka::{Offset, TopicPartitionList};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// All schedules are on one partition: they are read in one go, and are few for a topic.
+pub const PARTITION: i32 = 0;
+
+const SETTINGS: [(&str, &str); 4] = [
+    ("cleanup.policy", "compact"),
+    ("segment.bytes", "4194304"),
+    ("segment.ms", "600000"),
+    ("min.cleanable.dirty.ratio", "0.1"),
+];
+
+/// How long a read may take. A transaction of other schedules that is open on the partition hides what comes after
+/// it until it ends.
+const PATIENCE: Duration = Duration::from_secs(90);
+const POLL: Duration = Duration::from_millis(100);
+
+/// The key of a schedule's record, within the unit's: a unit's id holds no space.
+pub fn key(unit: &str, name: &str) -> Vec<u8> {
+    format!("{unit} {name}").into_bytes()
+}
+
+/// What a schedule's record holds.
+pub fn encode(progress: &Progress) -> Vec<u8> {
+    let time = |millis: Option<i64>| millis.map(timing::text);
+    let value = json!({
+        "version": 1,
+        "timing": progress.timing,
+        "until": time(progress.until),
+        "gone": time(progress.gone),
+    });
+    value.to_string().into_bytes()
+}
+
+/// Reads it again; none for what is no such record.
+pub fn decode(value: &[u8]) -> Option<Progress> {
+    let value: Value = serde_json::from_slice(value).ok()?;
+    let time = |field: &str| match &value[field] {
+        Value::Null => Some(None),
+        Value::String(text) => Some(Some(text.parse::<Timestamp>().ok()?.as_millisecond())),
+        _ => None,
+    };
+    Some(Progress {
+        timing: value["timing"].as_str()?.to_owned(),
+        until: time("until")?,
+        gone: time("gone")?,
+    })
+}
+
+/// Makes the topic where it is missing, and checks that it is compacted. Blocks.
+///
+/// # Errors
+/// [`Code::SinkRefused`] when it is missing and may not be made, [`Code::CheckpointFailed`] when it is not compacted.
+pub fn prepare(kafka: &Kafka, name: &str) -> Result<(), Error> {
+    let runtime = tokio::runtime::Handle::current();
+    let config = client::client_config(kafka, Kind::Admin);
+    let admin = AdminClient::from_config_and_context(&config, Logging::default())
+        .map_err(|error| client::error("creating a Kafka client", &error))?;
+    let find = || {
+        topic::partitions(admin.inner(), name)
+            .map_err(|error| client::error(format!("looking for the topic {name}"), &error))
+    };
+    if find()?.is_none() {
+        if !kafka.creation.enabled {
+            return Err(Error::new(
+                Code::SinkRefused,
+                format!(
+                    "the topic {name}, which holds how far schedules are, does not exist and KAFKA_CREATE_TOPICS is \
+                     false: create it with 1 partition and {}",
+                    topic::listed(&SETTINGS)
+                ),
+            ));
+        }
+        let wanted = (name, 1);
+        let made = topic::create(
+            &admin,
+            &kafka.creation,
+            wanted,
+            &SETTINGS,
+            AdminOptions::new(),
+        );
+        runtime
+            .block_on(made)
+            .map_err(|error| client::error(format!("creating the topic {name}"), &error))?;
+        topic::await_new(&format!("topic {name}"), find)?;
+    }
+    let policy = runtime.block_on(topic::cleanup_policy(&admin, name));
+    let policy =
+        policy.map_err(|error| client::error(format!("describing the topic {name}"), &error))?;
+    client::end_beside(admin);
+    match policy.as_deref() {
+        Some("compact") | None => Ok(()),
+        Some(policy) => Err(Error::new(
+            Code::CheckpointFailed,
+            format!(
+                "the topic {name}, which holds how far schedules are, has cleanup.policy={policy}, which would delete \
+                 that with time: {}",
+                topic::compacting(&kafka.brokers, name)
+            ),
+        )),
+    }
+}
+
+/// What is stored of a unit.
+#[derive(Debug, Default)]
+pub struct Stored {
+    /// Who has it.
+    pub claim: Option<Claim>,
+    /// By the names of its schedules.
+    pub progress: BTreeMap<String, Progress>,
+}
+
+/// Reads all that is committed of a unit. Blocks.
+///
+/// # Errors
+/// [`Code::SinkUnavailable`] when Kafka cannot say now, [`Code::SinkRefused`] when it will not.
+pub fn read(kafka: &Kafka, name: &str, unit: &str) -> Result<Stored, Error> {
+    let deadline = Instant::now() + PATIENCE;
+    let committed = reader::reader(kafka, "tailwater-schedules-reader", true)?;
+    let mut config = reader::config(kafka, "tailwater-schedules-reader", false);
+    let uncommitted = reader::of(config.set("isolation.level", "read_uncommitted"))?;
+    let (_, end) = reader::watermarks(&uncommitted, name, PARTITION, is_settling)?;
+    // What is open before the end may be of others only: our own former transactions are ended.
+    let begin = loop {
+        let (begin, stable) = reader::watermarks(&committed, name, PARTITION, is_settling)?;
+        if stable >= end {
+            break begin;
+        }
+        check(deadline, name)?;
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    client::end_beside(uncommitted);
+    let all = values(&committed, name, (begin, end), deadline)?;
+    client::end_beside(committed);
+    let prefix = key(unit, "");
+    let of_unit = |(key, value): (Vec<u8>, Vec<u8>)| {
+        let name = String::from_utf8(key.strip_prefix(prefix.as_slice())?.to_vec()).ok()?;
+        Some((name, decode(&value)?))
+    };
+    Ok(Stored {
+        claim: all
+            .get(unit.as_bytes())
+            .and_then(|value| Claim::decode(value)),
+        progress: all.into_iter().filter_map(of_unit).collect(),
+    })
+}
+
+/// The newest values by key.
+fn values(
+    consumer: &BaseConsumer<Logging>,
+    name: &str,
+    (begin, end): (i64, i64),
+    deadline: Instant,
+) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Error> {
+    let failed = |error: &KafkaError| client::error(format!("reading the topic {name}"), error);
+    let mut values = BTreeMap::new();
+    if begin >= end {
+        return Ok(values);
+    }
+    let mut assignment = TopicPartitionList::new();
+    assignment
+        .add_partition_offset(name, PARTITION, Offset::Offset(begin))
+        .and_then(|()| consumer.assign(&assignment))
+        .map_err(|error| failed(&error))?;
+    loop {
+        match consumer.poll(POLL) {
+            Some(Ok(message)) => {
+                if message.offset() < end
+                    && let Some(key) = message.key()
+                {
+                    match message.payload() {
+                        Some(value) => values.insert(key.to_vec(), value.to_vec()),
+                        None => values.remove(key),
+                    };
+                }
+                if message.offset() + 1 >= end {
+                    return Ok(values);
+                }
+            }
+            // The stable part reached to the end: it lies behind all that is looked for.
+            Some(Err(KafkaError::PartitionEOF(_))) => return Ok(values),
+            Some(Err(error)) if client::ends_reading(&error) => return Err(failed(&error)),
+            Some(Err(_)) | None => check(deadline, name)?,
+        }
+    }
+}
+
+fn check(deadline: Instant, name: &str) -> Result<(), Error> {
+    match Instant::now() < deadline {
+        true => Ok(()),
+        false => Err(Error::new(
+            Code::SinkUnavailable,
+            format!("reading the topic {name} takes too long"),
+        )),
+    }
+}
+
+/// A topic that was just made is not known everywhere at once.
+fn is_settling(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::NotLeaderForPartition
+                | RDKafkaErrorCode::LeaderNotAvailable
+                | RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::UnknownPartition
+                | RDKafkaErrorCode::UnknownTopic
+        )
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_stored_is_read_again() {
+        for progress in [
+            Progress {
+                timing: "every 15m".into(),
+                until: Some(1_790_000_000_500),
+                gone: None,
+            },
+            Progress {
+                timing: "at 2027-01-01T00:00:00Z".into(),
+                until: None,
+                gone: Some(5_000),
+            },
+        ] {
+            assert_eq!(decode(&encode(&progress)), Some(progress));
+        }
+        assert_eq!(decode(b"{}"), None);
+        assert_eq!(decode(b"no json"), None);
+    }
+}
