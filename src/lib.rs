@@ -33,6 +33,7 @@ pub mod status;
 pub mod stream;
 pub mod tasks;
 pub mod verify;
+pub mod worker;
 
 #[cfg(test)]
 mod layers_tests;

@@ -101,6 +101,10 @@ async fn carry_out(command: &Command, loaded: Loaded, log: log::Handle) -> Resul
         let served = Box::pin(process::serve_live(loaded.config, Controls::new(stop, log))).await;
         return panics.outcome(served).map(|()| 0);
     }
+    if let Command::Worker(_) = command {
+        let worked = Box::pin(process::work(loaded.config, Controls::new(stop, log))).await;
+        return panics.outcome(worked).map(|()| 0);
+    }
     let config = match command {
         Command::Run(args) if args.dry_run => loaded.config.for_dry_run(),
         _ => loaded.config,

@@ -41,3 +41,4 @@ mod token_order;
 mod topics;
 mod verify;
 mod views;
+mod workers;

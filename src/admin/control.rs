@@ -87,6 +87,10 @@ pub(super) async fn resume(State(context): State<Arc<Context>>, which: Which) ->
 }
 
 fn set_paused(context: &Context, which: &Which, is_paused: bool) -> Response {
+    if let Some(worker) = &context.worker {
+        worker.paused.send_replace(is_paused);
+        return done(json!({ "paused": is_paused })).into_response();
+    }
     match steering::set_paused(&context.api, which.all(), is_paused) {
         Ok(()) => done(json!({ "paused": is_paused })).into_response(),
         Err(problem) => refused(problem.status, &problem.detail),

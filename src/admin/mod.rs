@@ -18,6 +18,7 @@ use crate::page;
 use crate::status::exposition;
 use crate::status::live::Counts;
 use crate::status::schedules::Schedules;
+use crate::status::worker;
 use crate::stream::streams::Streams;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::header;
@@ -51,6 +52,8 @@ pub struct Settings {
     pub live: Option<Arc<Counts>>,
     /// The board of the schedules, where there are any.
     pub schedules: Option<Arc<Schedules>>,
+    /// What a worker does, where this process is one.
+    pub worker: Option<Arc<worker::Board>>,
     /// What the documented calls are carried out with.
     pub api: Arc<api::Context>,
 }
@@ -67,6 +70,7 @@ struct Context {
     is_shared: bool,
     live: Option<Arc<Counts>>,
     schedules: Option<Arc<Schedules>>,
+    worker: Option<Arc<worker::Board>>,
     started: Instant,
 }
 
@@ -114,6 +118,7 @@ pub async fn serve(
         is_shared: settings.is_shared,
         live: settings.live,
         schedules: settings.schedules,
+        worker: settings.worker,
         started: Instant::now(),
     });
     let routes = routes(Arc::clone(&context), settings.api);
@@ -201,6 +206,7 @@ async fn scrape(State(context): State<Arc<Context>>) -> impl IntoResponse {
             &context.streams.boards(),
             context.live.as_deref(),
             context.schedules.as_deref(),
+            context.worker.as_deref(),
         ),
     )
 }

@@ -22,6 +22,8 @@ pub(super) struct Instance {
     token: Option<Secret>,
     /// The streams that it should have, where the environment tells them.
     streams: Vec<String>,
+    /// Whether a worker is meant.
+    is_worker: bool,
 }
 
 /// Why the answer is no, and the exit code that says so.
@@ -46,7 +48,17 @@ impl Instance {
                 address: reachable(*address),
                 token: endpoint.token.clone(),
                 streams: endpoint.streams.clone(),
+                is_worker: false,
             }),
+        }
+    }
+
+    /// The same, where a worker is meant.
+    pub(super) fn of_worker(self) -> Self {
+        Self {
+            streams: Vec::new(),
+            is_worker: true,
+            ..self
         }
     }
 
@@ -108,7 +120,17 @@ impl Instance {
     /// Looks who answers, before that one is changed.
     fn look(&self) -> Result<(), String> {
         let live = self.get("/health/live")?;
-        match streams_of(&live).is_empty() {
+        if live["worker"].is_string() != self.is_worker {
+            let (there, command) = match self.is_worker {
+                true => ("no worker", "tailwater"),
+                false => ("a worker", "tailwater worker"),
+            };
+            return Err(format!(
+                "http://{} is {there}: give `{command}` that command, or set HTTP_ADDR to where the other one listens",
+                self.address
+            ));
+        }
+        match streams_of(&live).is_empty() && !self.is_worker {
             false => self.is_meant(&live),
             true => Err(format!("http://{}: this is no Tailwater", self.address)),
         }

@@ -11,6 +11,7 @@ pub mod streams;
 pub mod tail;
 pub mod token;
 pub mod verify;
+pub mod worker;
 
 use crate::checkpoint::Location;
 use crate::config::{self, Config, ConfigErrors, Endpoint, Loaded, LogFormat, StreamSpec};
@@ -86,6 +87,8 @@ pub enum Command {
     Resume(StreamArg),
     /// Serve changes live to browsers and services, from Kafka and without any stream (LIVE_ADDR)
     Live,
+    /// Carry out the jobs of listeners: hand each record of their topics to a service or a program
+    Worker(worker::WorkerArgs),
     /// Copy what was there before the stream: start, stop, pause, resume and follow snapshots
     Snapshot(snapshot::SnapshotArgs),
     /// Show which instance has which stream, or give one to another (COORDINATION)
@@ -174,6 +177,7 @@ impl Command {
         match self {
             Command::Tail(_) | Command::Listeners(_) => Config::for_source_from_env(),
             Command::Live | Command::Compare(_) => Config::for_live_from_env(),
+            Command::Worker(_) => Config::for_worker_from_env(),
             _ => Config::from_env(),
         }
     }
@@ -192,6 +196,7 @@ impl Command {
             | Command::Compare(_)
             | Command::Topics { .. } => None,
             Command::Listeners(args) => args.answer(),
+            Command::Worker(args) => args.answer(),
             Command::Config(args) if args.reference => Some(print(&config::reference())),
             Command::Config(args) if args.example => Some(print(&config::example_env())),
             Command::Config(args) => Some(match Config::from_env() {

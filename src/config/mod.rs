@@ -31,6 +31,7 @@ mod typo;
 mod uri;
 mod validate;
 mod variable;
+mod worker;
 
 pub use coordination::{ConsumerGroup, Coordination, LeaseTimes, Leases};
 pub use endpoint::Endpoint;
@@ -54,6 +55,7 @@ pub use snapshot::{RowOperation, Snapshot, SnapshotMode, SnapshotRate};
 pub use stream::StreamSpec;
 pub use typo::nearest_of;
 pub use variable::{Fallback, Form, Group, Unit, Variable};
+pub use worker::{HandlersFile, Worker};
 
 use crate::error::{Code, Error};
 pub use crate::flow::batch::Batching;
@@ -81,6 +83,8 @@ pub struct Config {
     pub http: Http,
     /// `LIVE_ADDR`: the server for live changes, where one is wanted.
     pub live: Option<Live>,
+    /// What `tailwater worker` does.
+    pub worker: Worker,
     pub log: Log,
     /// `ADMIN_TOKEN`: required by calls that change something.
     pub admin_token: Option<Secret>,
@@ -127,6 +131,15 @@ impl Config {
     /// Everything that is wrong with what it needs, at once.
     pub fn for_live_from_env() -> Result<Loaded, ConfigErrors> {
         Self::build(&Environment::of_process(), Needs::Live)
+    }
+
+    /// As [`from_env`](Self::from_env) for `tailwater worker`: what is missing or wrong for MongoDB, records and
+    /// checkpoints does not matter to it.
+    ///
+    /// # Errors
+    /// Everything that is wrong with what it needs, at once.
+    pub fn for_worker_from_env() -> Result<Loaded, ConfigErrors> {
+        Self::build(&Environment::of_process(), Needs::Worker)
     }
 
     /// Reads these variables and no others.

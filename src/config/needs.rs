@@ -12,6 +12,8 @@ pub(super) enum Needs {
     Source,
     /// Kafka, its topics and how values are written there, the server for live changes, HTTP, and the log.
     Live,
+    /// Kafka, topics that are made, workers, HTTP, the log and how to stop.
+    Worker,
 }
 
 /// Variables outside of the source's group that a look at the stream reads.
@@ -27,6 +29,21 @@ const OF_LIVE: [&str; 6] = [
     "DEBUG",
 ];
 
+/// Variables outside of their groups that a worker reads.
+const OF_A_WORKER: [&str; 11] = [
+    "KAFKA_CREATE_TOPICS",
+    "KAFKA_TOPIC_PARTITIONS",
+    "KAFKA_TOPIC_REPLICATION",
+    "KAFKA_TOPIC_CONFIG",
+    "HTTP_ADDR",
+    "ADMIN_TOKEN",
+    "LOG_LEVEL",
+    "LOG_FORMAT",
+    "DEBUG",
+    "STATUS_INTERVAL_SECONDS",
+    "SHUTDOWN_TIMEOUT_MS",
+];
+
 impl Needs {
     /// Whether the command cannot do its work with this.
     pub(super) fn is_hurt_by(self, problem: &Problem) -> bool {
@@ -34,6 +51,7 @@ impl Needs {
             Self::Everything => return true,
             Self::Source => (&[Group::Source], &OF_A_LOOK),
             Self::Live => (&[Group::Kafka, Group::Topics, Group::Live], &OF_LIVE),
+            Self::Worker => (&[Group::Kafka, Group::Workers], &OF_A_WORKER),
         };
         let given = problem.variable.as_str();
         let variable = table::ALL.iter().find(|variable| {
@@ -44,7 +62,7 @@ impl Needs {
             // The file and the environment themselves; else a property of Kafka's, or what is not there yet.
             None => {
                 matches!(given, ".env" | "environment")
-                    || (self == Self::Live && given.starts_with("KAFKA_PROP_"))
+                    || (self != Self::Source && given.starts_with("KAFKA_PROP_"))
             }
         }
     }

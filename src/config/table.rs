@@ -3,7 +3,7 @@
 use super::variable::Fallback::{Required, Value, Words};
 use super::variable::Group::{
     Checkpoints, Coordination, Flow, Kafka, Listeners, Live, Operations, Records, Schedules,
-    Snapshots, Source, Topics,
+    Snapshots, Source, Topics, Workers,
 };
 use super::variable::{Form, Unit, Variable};
 use serde::Deserialize;
@@ -344,6 +344,22 @@ variables! {
     LIVE_QUEUE_BYTES live_queue_bytes: Live, bytes(1024 * KIB, 16 * GIB), Value("64MiB"),
         "64MiB",
         "How much may wait for all clients together. Beyond it the clients that are furthest behind are cut.";
+
+    WORKER_TOPICS worker_topics: Workers, NAMES, Value("jobs.*"),
+        "jobs.*,tenants.*.jobs.*",
+        "The topics whose jobs `tailwater worker start` carries out. jobs.dlq and jobs.retry* never are.";
+    WORKER_GROUP worker_group: Workers, Form::Text("a name of letters, digits, ., _ and -, of 1 to 200 characters"), Value("tailwater-workers"),
+        "tailwater-workers",
+        "The consumer group of the workers: those with one group share the jobs.";
+    WORKER_CONCURRENCY worker_concurrency: Workers, count(1, 10_000), Value("5"),
+        "5",
+        "How many jobs a worker runs at a time.";
+    WORKER_HANDLERS worker_handlers: Workers, Form::Path("the path of a YAML or JSON file"), Words("none"),
+        "/etc/tailwater/handlers.yaml",
+        "A file that says for each job which service is called, and how. `tailwater worker lint` checks it.";
+    WORKER_ALLOW_PRIVATE worker_allow_private: Workers, Form::Flag, Value("false"),
+        "true",
+        "Whether services at private, loopback and other addresses that are not public may be called.";
 
     ENABLE_CHANGE_STREAMS enable_change_streams: Operations, Form::Flag, Value("true"),
         "false",

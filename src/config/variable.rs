@@ -72,11 +72,12 @@ pub enum Group {
     Listeners,
     Schedules,
     Live,
+    Workers,
     Operations,
 }
 
 impl Group {
-    pub const ALL: [Group; 12] = [
+    pub const ALL: [Group; 13] = [
         Group::Source,
         Group::Kafka,
         Group::Topics,
@@ -88,6 +89,7 @@ impl Group {
         Group::Listeners,
         Group::Schedules,
         Group::Live,
+        Group::Workers,
         Group::Operations,
     ];
 
@@ -104,6 +106,7 @@ impl Group {
             Group::Listeners => "Listeners",
             Group::Schedules => "Schedules",
             Group::Live => "Live changes",
+            Group::Workers => "Workers",
             Group::Operations => "Operations",
         }
     }

@@ -45,6 +45,10 @@ events! {
     LOG_LEVEL_CHANGED "log_level_changed";
     LIVE_INTERRUPTED "live_interrupted";
     LIVE_FOREIGN "live_foreign";
+    JOB_DEAD_LETTERED "job_dead_lettered";
+    HANDLER_FAILING "handler_failing";
+    HANDLER_WORKS "handler_works";
+    HANDLER_OFF "handler_off";
     STOPPING "stopping";
 }
 

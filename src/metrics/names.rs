@@ -40,7 +40,13 @@ impl Metric {
         self.name.starts_with("process_")
             || self.name.starts_with("tailwater_live_")
             || self.name.starts_with("tailwater_schedule")
+            || self.is_of_worker()
             || [BUILD_INFO.name, UPTIME.name].contains(&self.name)
+    }
+
+    /// Whether only `tailwater worker` has it.
+    pub fn is_of_worker(&self) -> bool {
+        self.name.starts_with("tailwater_worker_")
     }
 }
 
@@ -221,6 +227,26 @@ metrics! {
         "Records of jobs that were due";
     SCHEDULE_INTERRUPTIONS "tailwater_schedule_interruptions_total" Counter &[],
         "How often the schedules could not be run and were taken up again";
+    WORKER_READY "tailwater_worker_ready" Gauge &[],
+        "1 when the worker is a member of its group; of tailwater worker only, as all of tailwater_worker_*";
+    WORKER_PARTITIONS "tailwater_worker_partitions" Gauge &[],
+        "Partitions of topics of jobs that this worker has";
+    WORKER_WAITING "tailwater_worker_jobs_waiting" Gauge &["job"],
+        "Jobs that were read and have not begun";
+    WORKER_ACTIVE "tailwater_worker_jobs_active" Gauge &["job"],
+        "Jobs that run";
+    WORKER_PARKED "tailwater_worker_jobs_parked" Gauge &["job"],
+        "Jobs that failed and wait to be tried again";
+    WORKER_COMPLETED "tailwater_worker_jobs_completed_total" Counter &["job"],
+        "Jobs that are done";
+    WORKER_FAILED "tailwater_worker_jobs_failed_total" Counter &["job"],
+        "Jobs that failed for good and are dead letters";
+    WORKER_RETRIED "tailwater_worker_jobs_retried_total" Counter &["job"],
+        "Attempts that were made again";
+    WORKER_SECONDS "tailwater_worker_jobs_seconds_total" Counter &["job"],
+        "Time from the change to the end of its job, the sum of all that are done";
+    WORKER_HELD "tailwater_worker_handler_held" Gauge &["job"],
+        "1 while a handler is switched off, only fails, or its service asks to be left alone";
     BUILD_INFO "tailwater_build_info" Gauge &["version"],
         "Always 1; the label says which version runs";
     UPTIME "tailwater_uptime_seconds" Gauge &[],

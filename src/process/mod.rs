@@ -22,6 +22,7 @@ use crate::sink::topics::{self, Cluster};
 use crate::source::{Filter, preflight};
 use crate::status::samples::Samples;
 use crate::status::waiting::Awaited;
+use crate::status::worker;
 use crate::status::{Board, State, line, stall};
 use crate::stream::ahead;
 use crate::stream::grace::Grace;
@@ -90,6 +91,7 @@ pub async fn run(config: Config, controls: Controls) -> Result<(), Error> {
         schedules: schedules
             .as_ref()
             .map(|schedules| Arc::clone(&schedules.unit.board)),
+        worker: None,
         api: calls(&config, &controls, &streams, samples),
     };
     let http = admin::serve(admin, Arc::clone(&streams), controls.clone(), done.clone()).await?;
@@ -143,10 +145,42 @@ pub async fn serve_live(config: Config, controls: Controls) -> Result<(), Error>
         is_shared: false,
         live: Some(Arc::clone(&running.counts)),
         schedules: None,
+        worker: None,
         api: calls(&config, &controls, &streams, Arc::default()),
     };
     let http = admin::serve(admin, streams, controls.clone(), done.clone()).await?;
     let result = running.ended().await;
+    controls.ended.send_replace(Some(Ended::with(&result)));
+    done.cancel();
+    if let Some(http) = http {
+        // It only looks on; a panic in it has been reported by the panic hook.
+        let _ = http.await;
+    }
+    result
+}
+
+/// Works on jobs alone, until asked to stop.
+///
+/// # Errors
+/// What made it impossible to continue; its code gives the exit code.
+pub async fn work(config: Config, controls: Controls) -> Result<(), Error> {
+    let handlers = crate::worker::handlers(&config.worker)?;
+    let done = CancellationToken::new();
+    let board = Arc::new(worker::Board::new(&config.worker.group));
+    let streams = Arc::<Streams>::default();
+    let admin = admin::Settings {
+        http: config.http.clone(),
+        token: config.admin_token.clone(),
+        is_enabled: true,
+        is_dry_run: false,
+        is_shared: false,
+        live: None,
+        schedules: None,
+        worker: Some(Arc::clone(&board)),
+        api: calls(&config, &controls, &streams, Arc::default()),
+    };
+    let http = admin::serve(admin, streams, controls.clone(), done.clone()).await?;
+    let result = Box::pin(crate::worker::run(&config, handlers, board, &controls.stop)).await;
     controls.ended.send_replace(Some(Ended::with(&result)));
     done.cancel();
     if let Some(http) = http {

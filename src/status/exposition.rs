@@ -6,6 +6,7 @@ use super::owner::Ownership;
 use super::schedules::{Phase, Schedules};
 use super::values::Counter;
 use super::waiting::{Awaited, Wait};
+use super::worker;
 use super::{Board, State};
 use crate::flow::budget::Budget;
 use crate::metrics::names::{self, Metric};
@@ -21,6 +22,7 @@ pub fn render(
     boards: &[Arc<Board>],
     live: Option<&Counts>,
     schedules: Option<&Schedules>,
+    worker: Option<&worker::Board>,
 ) -> String {
     let mut page = Page {
         boards,
@@ -39,6 +41,9 @@ pub fn render(
     }
     if let Some(schedules) = schedules {
         of_schedules(&mut page, schedules);
+    }
+    if let Some(worker) = worker {
+        of_worker(&mut page, worker);
     }
     process(&mut page);
     page.text
@@ -86,6 +91,42 @@ fn of_schedules(page: &mut Page<'_>, schedules: &Schedules) {
     page.value(&names::SCHEDULES_LATE, schedules.late_seconds());
     page.value(&names::SCHEDULE_RECORDS, schedules.produced.get());
     page.value(&names::SCHEDULE_INTERRUPTIONS, schedules.failed.get());
+}
+
+/// Reads a value off the counts of a job.
+type OfJob<T> = fn(&worker::Counts) -> T;
+
+fn of_worker(page: &mut Page<'_>, board: &worker::Board) {
+    let view = board.view();
+    page.value(&names::WORKER_READY, u8::from(board.ready.get()));
+    page.value(&names::WORKER_PARTITIONS, view.partitions);
+    let gauges: [(&Metric, OfJob<usize>); 3] = [
+        (&names::WORKER_WAITING, |counts| counts.waiting),
+        (&names::WORKER_ACTIVE, |counts| counts.active),
+        (&names::WORKER_PARKED, |counts| counts.parked),
+    ];
+    for (metric, of) in gauges {
+        page.by_job(
+            metric,
+            view.jobs.iter().map(|(job, counts)| (job, of(counts))),
+        );
+    }
+    let counters: [(&Metric, OfJob<u64>); 3] = [
+        (&names::WORKER_COMPLETED, |counts| counts.completed),
+        (&names::WORKER_FAILED, |counts| counts.failed),
+        (&names::WORKER_RETRIED, |counts| counts.retried),
+    ];
+    for (metric, of) in counters {
+        page.by_job(
+            metric,
+            view.jobs.iter().map(|(job, counts)| (job, of(counts))),
+        );
+    }
+    let seconds = view.jobs.iter().map(|(job, counts)| (job, counts.seconds));
+    page.by_job(&names::WORKER_SECONDS, seconds);
+    let held = view.handlers.iter();
+    let held = held.map(|(job, handler)| (job, u8::from(handler.held.is_some())));
+    page.by_job(&names::WORKER_HELD, held);
 }
 
 fn counts(page: &mut Page<'_>) {
@@ -300,6 +341,18 @@ impl Page<'_> {
     fn value(&mut self, metric: &Metric, value: impl Display) {
         self.head(metric);
         self.sample(metric, &[], value);
+    }
+
+    /// A metric of a worker, by job.
+    fn by_job<'v, V: Display>(
+        &mut self,
+        metric: &Metric,
+        values: impl Iterator<Item = (&'v String, V)>,
+    ) {
+        self.head(metric);
+        for (job, value) in values {
+            self.sample(metric, &[("job", job)], value);
+        }
     }
 
     /// One value for each stream that has one.

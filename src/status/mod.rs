@@ -13,6 +13,7 @@ pub mod snapshot;
 pub mod stall;
 mod values;
 pub mod waiting;
+pub mod worker;
 
 pub use values::{Counter, Flag, Lasting, Note, Noted};
 

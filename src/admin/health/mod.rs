@@ -5,6 +5,7 @@
 
 mod one;
 mod owners;
+mod worker;
 
 use super::Context;
 use super::which::Which;
@@ -24,6 +25,9 @@ type Answer = (StatusCode, Json<Value>);
 /// The process runs and answers, and says whose it is.
 #[utoipa::path(get, path = "/health/live", operation_id = "getLive", tag = "health", params(("stream" = Option<String>, Query, description = "Only this stream: its name or id")), responses((status = 200, body = Object)), security(()))]
 pub(super) async fn live(Of(context): Of<Arc<Context>>, which: Which) -> Json<Value> {
+    if let Some(board) = &context.worker {
+        return worker::live(board);
+    }
     let mut body = match which.only() {
         Some(handle) => one::live(handle),
         None => json!({
@@ -38,6 +42,9 @@ pub(super) async fn live(Of(context): Of<Arc<Context>>, which: Which) -> Json<Va
 /// Whether the streams do their work; for several, whether one does and none is still starting.
 #[utoipa::path(get, path = "/health/ready", operation_id = "getReady", tag = "health", params(("stream" = Option<String>, Query, description = "Only this stream: its name or id")), responses((status = 200, body = Object), (status = 503, body = Object)), security(()))]
 pub(super) async fn ready(Of(context): Of<Arc<Context>>, which: Which) -> Answer {
+    if let Some(board) = &context.worker {
+        return worker::ready(board);
+    }
     if let Some(handle) = which.only() {
         return (ok_if(handle.board.is_ready()), Json(one::ready(handle)));
     }
@@ -56,6 +63,9 @@ pub(super) async fn ready(Of(context): Of<Arc<Context>>, which: Which) -> Answer
 /// In one word, with why.
 #[utoipa::path(get, path = "/health", operation_id = "getHealth", tag = "health", params(("stream" = Option<String>, Query, description = "Only this stream: its name or id")), responses((status = 200, body = Object), (status = 503, body = Object)), security(()))]
 pub(super) async fn health(Of(context): Of<Arc<Context>>, which: Which) -> Answer {
+    if let Some(board) = &context.worker {
+        return worker::health(board);
+    }
     let health = health_of(&context, &which);
     let mut body = summary(&context, &health);
     if which.only().is_none() {
@@ -67,6 +77,9 @@ pub(super) async fn health(Of(context): Of<Arc<Context>>, which: Which) -> Answe
 /// Component by component.
 #[utoipa::path(get, path = "/health/detailed", operation_id = "getDetailedHealth", tag = "health", params(("stream" = Option<String>, Query, description = "Only this stream: its name or id")), responses((status = 200, body = Object), (status = 503, body = Object)), security(()))]
 pub(super) async fn detailed(Of(context): Of<Arc<Context>>, which: Which) -> Answer {
+    if let Some(board) = &context.worker {
+        return worker::health(board);
+    }
     let health = health_of(&context, &which);
     let mut body = summary(&context, &health);
     match which.only() {

@@ -38,7 +38,7 @@ pub(super) fn lint(files: &[PathBuf], topics: &[String]) -> u8 {
 }
 
 /// Reads a file, or the standard input, as text.
-pub(super) fn text(path: &Path) -> Result<String, String> {
+pub(in crate::cli) fn text(path: &Path) -> Result<String, String> {
     let read = match path.as_os_str() == "-" {
         true => {
             let mut text = String::new();

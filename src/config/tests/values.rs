@@ -218,4 +218,10 @@ pub(super) const WRONG: &[Wrong] = &[
     ("LIVE_CLOSE_AFTER_SECONDS", NONE, "1", "too small"),
     ("LIVE_RECENT_BYTES", NONE, "1KiB", "too small"),
     ("LIVE_QUEUE_BYTES", NONE, "1KiB", "too small"),
+    ("WORKER_TOPICS", NONE, "jobs *", "Kafka allows no ' '"),
+    ("WORKER_GROUP", NONE, "two words", "is no such name"),
+    ("WORKER_GROUP", NONE, "a:b", "part of a topic's name"),
+    ("WORKER_CONCURRENCY", NONE, "0", "too small"),
+    ("WORKER_HANDLERS", NONE, "/no/such/file", "no such file"),
+    ("WORKER_ALLOW_PRIVATE", NONE, "10.0.0.0/8", "neither true nor false"),
 ];

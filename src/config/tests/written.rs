@@ -59,7 +59,11 @@ fn every_example_and_default_of_the_table_is_taken() {
         };
         let impossible_here = matches!(
             variable.name,
-            "RESUME_FILE" | "SCHEDULES_FILE" | "KAFKA_SSL_CA_LOCATION" | "ADMIN_TOKEN"
+            "RESUME_FILE"
+                | "SCHEDULES_FILE"
+                | "KAFKA_SSL_CA_LOCATION"
+                | "ADMIN_TOKEN"
+                | "WORKER_HANDLERS"
         ) || variable.name.starts_with("KAFKA_SASL")
             || variable.name.starts_with("LIVE_JWT_SECRET")
             || variable.name == "KAFKA_SECURITY_PROTOCOL";

@@ -11,6 +11,7 @@ mod snapshot;
 mod source;
 mod streams;
 mod topics;
+mod worker;
 
 use super::check::Check;
 use super::env::Environment;
@@ -87,6 +88,7 @@ pub(super) fn build(
         enabled: check.flag(&table::ENABLE_CHANGE_STREAMS),
         http: operations::http(&mut check),
         live,
+        worker: worker::worker(&mut check),
         log: operations::log(&mut check),
         admin_token: operations::admin_token(&mut check),
         shows_documents: check.flag(&table::ADMIN_SHOW_DOCUMENTS),

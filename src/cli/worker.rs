@@ -1,0 +1,164 @@
+//! `tailwater worker`: carrying out jobs, and what is asked of the worker that runs here.
+
+use super::ask::{Instance, Refusal};
+use super::{Output, complain, print};
+use crate::config::Endpoint;
+use crate::error::Code;
+use crate::worker::handler::{self, fields};
+use clap::Subcommand;
+use serde_json::Value;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+pub struct WorkerArgs {
+    #[command(subcommand)]
+    command: WorkerCommand,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+enum WorkerCommand {
+    /// Work until stopped: more of them with the same WORKER_GROUP share the jobs
+    Start,
+    /// Show what the worker here does and waits for: exit code 0 unless it is no member of its group
+    Status {
+        #[arg(long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+    },
+    /// Let the worker here begin no more jobs
+    Pause,
+    /// Let it begin jobs again
+    Resume,
+    /// Stop the worker here after what runs has ended; wait for it, and exit with its code
+    Stop,
+    /// Check files of handlers, without a server: exit code 2 where something is wrong
+    Lint {
+        /// YAML or JSON files; - for the standard input
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Print the JSON Schema of files of handlers
+    Schema,
+}
+
+impl WorkerArgs {
+    /// Carries out what needs no Kafka; the exit code where this was such a command.
+    pub(super) fn answer(&self) -> Option<u8> {
+        Some(match &self.command {
+            WorkerCommand::Start => return None,
+            WorkerCommand::Status { output } => status(*output),
+            WorkerCommand::Pause => ask(|worker| {
+                worker.post("/admin/pause", "")?;
+                Ok("paused: no job begins, and what runs goes on".to_owned())
+            }),
+            WorkerCommand::Resume => ask(|worker| {
+                worker.post("/admin/resume", "")?;
+                Ok("resumed".to_owned())
+            }),
+            WorkerCommand::Stop => ask(Instance::stop),
+            WorkerCommand::Lint { files } => lint(files),
+            WorkerCommand::Schema => print(&format!("{:#}\n", fields::schema())),
+        })
+    }
+}
+
+fn ask(question: impl FnOnce(&Instance) -> Result<String, Refusal>) -> u8 {
+    let endpoint = match Endpoint::from_env() {
+        Ok(endpoint) => endpoint,
+        Err(errors) => return super::refuse(&errors),
+    };
+    let answer = Instance::at(&endpoint).map(Instance::of_worker);
+    match answer
+        .map_err(Refusal::from)
+        .and_then(|worker| question(&worker))
+    {
+        Ok(answer) => print(&format!("{answer}\n")),
+        Err(Refusal { sentence, exit }) => {
+            complain(&sentence);
+            exit
+        }
+    }
+}
+
+fn status(output: Output) -> u8 {
+    let mut exit = 0;
+    let printed = ask(|worker| {
+        let health = worker.get("/health")?;
+        if !health["worker"].is_string() {
+            return Err("this is no worker; HTTP_ADDR says which process is asked"
+                .to_owned()
+                .into());
+        }
+        exit = u8::from(health["status"] == "unhealthy");
+        Ok(match output {
+            Output::Json => format!("{health:#}"),
+            Output::Text => told(&health),
+        })
+    });
+    printed.max(exit)
+}
+
+/// The health of a worker in lines.
+fn told(health: &Value) -> String {
+    let word = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let mut out = format!(
+        "worker of {}: {}, {}, {} partitions of {} topics",
+        word(&health["worker"]),
+        word(&health["status"]),
+        word(&health["state"]),
+        health["partitions"],
+        health["topics"].as_array().map_or(0, Vec::len),
+    );
+    // Writing to a string does not fail.
+    for (job, counts) in health["jobs"].as_object().into_iter().flatten() {
+        let _ = write!(
+            out,
+            "\n  {job}: {} waiting, {} active, {} to be tried again; {} completed, {} failed, {} retried",
+            counts["waiting"],
+            counts["active"],
+            counts["parked"],
+            counts["completed"],
+            counts["failed"],
+            counts["retried"],
+        );
+    }
+    for (job, handler) in health["handlers"].as_object().into_iter().flatten() {
+        if let Some(held) = handler["held"].as_str() {
+            let _ = write!(out, "\n  {job} is held: {held}");
+        }
+    }
+    for wait in health["waits"].as_object().into_iter().flatten() {
+        let _ = write!(out, "\n  waiting: {}", word(&wait.1["what"]));
+    }
+    out
+}
+
+fn lint(files: &[PathBuf]) -> u8 {
+    let mut is_wrong = false;
+    for path in files {
+        let name = path.display();
+        let text = super::listeners::text(path);
+        let read = text.map_err(|sentence| vec![sentence]).and_then(|text| {
+            let read = handler::read(path, &text, None);
+            read.map_err(|wrong| wrong.iter().map(ToString::to_string).collect())
+        });
+        match read {
+            Ok(handlers) => {
+                for handler in handlers.values() {
+                    print(&format!("{name}: {}: {}\n", handler.job, handler.call));
+                }
+                print(&format!("{name}: {} right\n", handlers.len()));
+            }
+            Err(wrong) => {
+                is_wrong = true;
+                for wrong in wrong {
+                    complain(&format!("{name}: {wrong}"));
+                }
+            }
+        }
+    }
+    match is_wrong {
+        true => Code::Config.exit_code(),
+        false => 0,
+    }
+}

@@ -1,0 +1,31 @@
+//! Workers: which jobs a process carries out, and how many at a time.
+
+use std::path::PathBuf;
+
+/// `WORKER_TOPICS` and what goes with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Worker {
+    /// `WORKER_TOPICS`: patterns of the topics of jobs.
+    pub topics: Vec<String>,
+    /// `WORKER_GROUP`: the consumer group.
+    pub group: String,
+    /// `WORKER_CONCURRENCY`: how many jobs run at a time.
+    pub concurrency: usize,
+    /// `WORKER_HANDLERS`: what is done about each job.
+    pub handlers: Option<HandlersFile>,
+    /// `WORKER_ALLOW_PRIVATE`: whether services at private addresses are called.
+    pub allows_private: bool,
+}
+
+/// A file with handlers, as it was at the start. It may hold secrets.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HandlersFile {
+    pub path: PathBuf,
+    pub text: String,
+}
+
+impl std::fmt::Debug for HandlersFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.path.fmt(f)
+    }
+}

@@ -1,0 +1,186 @@
+//! A job: a record, which job it is, and what was tried.
+
+use super::assigned::{Assigned, Attempt};
+use super::handler::HIGHEST;
+use crate::encode::headers;
+use rdkafka::message::{BorrowedMessage, Headers as _, Message};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What librdkafka and the lists here need beside the parts of a record, about, in bytes.
+const OVERHEAD: usize = 512;
+
+/// A record as it was read.
+#[derive(Debug)]
+pub struct Record {
+    pub topic: Arc<str>,
+    pub partition: i32,
+    pub offset: i64,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+impl Record {
+    pub fn read(message: &BorrowedMessage<'_>, topic: &Arc<str>) -> Self {
+        let headers = message.headers().into_iter().flat_map(|all| all.iter());
+        Self {
+            topic: Arc::clone(topic),
+            partition: message.partition(),
+            offset: message.offset(),
+            key: message.key().map(<[u8]>::to_vec),
+            value: message.payload().map(<[u8]>::to_vec),
+            headers: headers
+                .map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec)))
+                .collect(),
+        }
+    }
+
+    /// The value of a header that is text; of several the last.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut all = self.headers.iter().rev();
+        let (_, value) = all.find(|(own, _)| own == name)?;
+        std::str::from_utf8(value.as_deref()?).ok()
+    }
+
+    /// About what it takes in memory.
+    pub fn bytes(&self) -> usize {
+        let len = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
+        let headers = self
+            .headers
+            .iter()
+            .map(|(name, value)| name.len() + len(value));
+        len(&self.key) + len(&self.value) + headers.sum::<usize>() + OVERHEAD
+    }
+
+    /// Which job it is: the header tw-job.
+    pub fn job(&self) -> Option<&str> {
+        self.header(headers::JOB)
+    }
+
+    /// What receivers tell repeats by: tw-id, and its place where it has none.
+    pub fn id(&self) -> String {
+        match self.header(headers::ID) {
+            Some(id) => id.to_owned(),
+            None => self.place(),
+        }
+    }
+
+    /// Where it is, for logs.
+    pub fn place(&self) -> String {
+        format!("{}/{}/{}", self.topic, self.partition, self.offset)
+    }
+
+    /// From 1 to [`HIGHEST`], where it says so.
+    pub fn priority(&self) -> Option<u8> {
+        let priority: f64 = self.header(headers::PRIORITY)?.trim().parse().ok()?;
+        // Any number is one; what is beyond is the nearest.
+        Some(priority.clamp(1.0, f64::from(HIGHEST)) as u8)
+    }
+}
+
+/// A record on its way through this worker.
+#[derive(Debug)]
+pub struct Job {
+    pub record: Record,
+    pub at: Arc<Assigned>,
+    /// Attempts that were made.
+    pub attempts: u32,
+    /// While one runs.
+    pub attempt: Option<Attempt>,
+    /// How long it has rested because the service asked for it, all in all.
+    pub rested: Duration,
+}
+
+impl Job {
+    pub fn new(record: Record, at: Arc<Assigned>) -> Self {
+        Self {
+            record,
+            at,
+            attempts: 0,
+            attempt: None,
+            rested: Duration::ZERO,
+        }
+    }
+
+    /// Its name, for status and metrics.
+    pub fn name(&self) -> &str {
+        self.record.job().unwrap_or("")
+    }
+
+    /// Nothing is left to do about it.
+    pub fn finish(&self) {
+        self.at.finish(self.record.offset);
+    }
+}
+
+/// Why an attempt failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    pub reason: Reason,
+    /// In words, without anything of a document or a secret.
+    pub detail: String,
+    /// Of the answer, or of the program.
+    pub status: Option<i32>,
+    /// How long the service asks to be left alone.
+    pub rest: Option<Duration>,
+}
+
+impl Failure {
+    pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
+        Self {
+            reason,
+            detail: detail.into(),
+            status: None,
+            rest: None,
+        }
+    }
+}
+
+/// A stable name of it: the header tw-dlq-reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The service answered, and not with 2xx.
+    Status,
+    /// It did not answer in time.
+    Timeout,
+    /// It could not be reached, or its answer not be read.
+    Unreachable,
+    /// Its address may not be called.
+    AddressRefused,
+    /// The program ended otherwise than with 0, or could not be started.
+    Program,
+    /// There is no handler for the job.
+    NoHandler,
+    /// The service has answered 410 before.
+    HandlerOff,
+}
+
+impl Reason {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::Timeout => "timeout",
+            Self::Unreachable => "unreachable",
+            Self::AddressRefused => "address_refused",
+            Self::Program => "program",
+            Self::NoHandler => "no_handler",
+            Self::HandlerOff => "handler_off",
+        }
+    }
+
+    /// Whether another attempt could end otherwise.
+    pub fn may_pass(self) -> bool {
+        !matches!(
+            self,
+            Self::AddressRefused | Self::NoHandler | Self::HandlerOff
+        )
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

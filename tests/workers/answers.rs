@@ -1,0 +1,233 @@
+//! Services that do not do what they are asked for.
+
+use super::{Answer, Call, Receiver, dead_letters, prefix, wanted, worker, write};
+use crate::support::{self, PATIENCE, eventually};
+use serde_json::json;
+use std::time::Duration;
+
+/// What is answered to each job, by its name.
+fn behave(call: &Call) -> Answer {
+    match (call.header("tw-job"), call.nth) {
+        ("flaky", 1 | 2) => Answer::Status(500),
+        ("hanging", _) => Answer::Never,
+        ("closing", 1) => Answer::Close,
+        ("moved", _) => {
+            Answer::Raw("HTTP/1.1 302 Found\r\nlocation: /elsewhere\r\ncontent-length: 0\r\n\r\n")
+        }
+        ("refusing", _) => Answer::Status(400),
+        ("late", _) => Answer::Late(Duration::from_millis(300)),
+        // It has done its work, whatever it says of it.
+        ("short", _) => Answer::Raw("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nshort"),
+        ("long", _) => Answer::Raw("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nlonger than said"),
+        ("odd", _) => Answer::Raw("no HTTP\r\n\r\n"),
+        ("busy", 1) => Answer::Raw(
+            "HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n",
+        ),
+        _ => Answer::Status(200),
+    }
+}
+
+#[tokio::test]
+async fn whatever_a_service_answers_a_job_is_done_or_a_dead_letter_that_says_why() {
+    let kafka = support::kafka().await;
+    let prefix = prefix();
+    let topic = format!("{prefix}.all");
+    kafka.create_topic(&topic, 2, &[]).await;
+    let receiver = Receiver::start(behave).await;
+    let names = [
+        "flaky", "hanging", "closing", "moved", "refusing", "late", "short", "long", "odd", "busy",
+    ];
+    let mut handlers = json!({});
+    for name in names {
+        handlers[name] = json!({
+            "url": receiver.url(), "backoff": "20ms", "retries": 2, "timeout": "1s",
+        });
+    }
+    // It is called again and again, and counts no attempt.
+    handlers["busy"]["retries"] = 0.into();
+    let jobs: Vec<_> = names
+        .iter()
+        .zip(0..)
+        .map(|(name, n)| wanted(name, n, name))
+        .collect();
+    write(kafka, &topic, &jobs).await;
+    let worker = worker(kafka, &prefix, &handlers)
+        .env("WORKER_CONCURRENCY", "20")
+        .start()
+        .await;
+
+    let letters = dead_letters(kafka, &prefix, 4).await;
+    let told: std::collections::BTreeMap<_, _> = letters
+        .iter()
+        .map(|letter| {
+            let said = (
+                letter.header("tw-dlq-reason"),
+                letter.header("tw-dlq-attempts"),
+            );
+            (letter.header("tw-job"), said)
+        })
+        .collect();
+    let expected = [
+        ("hanging", ("timeout", "3")),
+        ("moved", ("status", "3")),
+        ("odd", ("unreachable", "3")),
+        ("refusing", ("status", "3")),
+    ];
+    assert_eq!(told, expected.into_iter().collect());
+    let moved = letters
+        .iter()
+        .find(|it| it.header("tw-job") == "moved")
+        .unwrap();
+    assert_eq!(moved.header("tw-dlq-status"), "302");
+    let health = eventually(PATIENCE, "all jobs are done", async || {
+        let health = worker.get("/health").await.json();
+        let done = |name: &str| {
+            health["jobs"][name]["completed"] == 1 || health["jobs"][name]["failed"] == 1
+        };
+        names.iter().all(|name| done(name)).then_some(health)
+    })
+    .await;
+    for (name, retried) in [
+        ("flaky", 2),
+        ("closing", 1),
+        ("late", 0),
+        ("short", 0),
+        ("long", 0),
+        ("busy", 0),
+    ] {
+        let counts = &health["jobs"][name];
+        assert_eq!(
+            (&counts["completed"], &counts["retried"]),
+            (&json!(1), &json!(retried)),
+            "{name}"
+        );
+    }
+    assert!(
+        receiver.calls().iter().all(|call| call.path == "/hooks"),
+        "no redirect is followed"
+    );
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_handler_that_is_gone_is_switched_off_and_says_so() {
+    let kafka = support::kafka().await;
+    let prefix = prefix();
+    let topic = format!("{prefix}.all");
+    kafka.create_topic(&topic, 1, &[]).await;
+    let receiver = Receiver::start(|call| match call.header("tw-job") {
+        "gone" => Answer::Status(410),
+        _ => Answer::Status(200),
+    })
+    .await;
+    let handlers = json!({
+        "gone": {"url": receiver.url(), "concurrency": 1},
+        "well": {"url": receiver.url()},
+    });
+    let mut jobs: Vec<_> = (0..5)
+        .map(|n| wanted("gone", n, &format!("k{}", n % 2)))
+        .collect();
+    jobs.push(wanted("well", 9, "w"));
+    write(kafka, &topic, &jobs).await;
+    let mut worker = worker(kafka, &prefix, &handlers).start().await;
+    let letters = dead_letters(kafka, &prefix, 5).await;
+    assert!(
+        letters
+            .iter()
+            .all(|it| it.header("tw-dlq-reason") == "handler_off")
+    );
+    receiver.wait_for(1).await;
+    let called = receiver
+        .calls()
+        .iter()
+        .filter(|call| call.header("tw-job") == "gone")
+        .count();
+    assert_eq!(called, 1);
+    worker.wait_for_event("handler_off").await;
+    let health = worker.get("/health").await.json();
+    assert_eq!(health["handlers"]["gone"]["off"], json!(true));
+    assert_eq!(health["status"], "degraded");
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_job_that_fails_holds_its_key_alone_and_only_where_that_is_asked_for() {
+    let kafka = support::kafka().await;
+    let prefix = prefix();
+    let topic = format!("{prefix}.all");
+    kafka.create_topic(&topic, 1, &[]).await;
+    let receiver = Receiver::start(|call| match (call.id(), call.nth) {
+        ("kept-0" | "free-0", 1..=2) => Answer::Status(500),
+        _ => Answer::Status(200),
+    })
+    .await;
+    let handlers = json!({
+        "kept": {"url": receiver.url(), "backoff": "300ms"},
+        "free": {"url": receiver.url(), "backoff": "300ms", "order": "none"},
+    });
+    let mut jobs = Vec::new();
+    for name in ["kept", "free"] {
+        jobs.extend([
+            wanted(name, 0, "a"),
+            wanted(name, 1, "a"),
+            wanted(name, 2, "b"),
+        ]);
+    }
+    write(kafka, &topic, &jobs).await;
+    let worker = worker(kafka, &prefix, &handlers).start().await;
+    let done = receiver.wait_for(6).await;
+    let order = |name: &str| {
+        let of = done.iter().filter(|call| call.header("tw-job") == name);
+        of.map(|call| call.id().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(order("kept"), ["kept-2", "kept-0", "kept-1"]);
+    let free = order("free");
+    assert_eq!(free[2], "free-0", "{free:?}");
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_handler_that_only_fails_opens_its_circuit_and_loses_no_job() {
+    let kafka = support::kafka().await;
+    let prefix = prefix();
+    let topic = format!("{prefix}.all");
+    kafka.create_topic(&topic, 1, &[]).await;
+    let is_down = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let down = std::sync::Arc::clone(&is_down);
+    let receiver =
+        Receiver::start(
+            move |_| match down.load(std::sync::atomic::Ordering::Relaxed) {
+                true => Answer::Status(503),
+                false => Answer::Status(200),
+            },
+        )
+        .await;
+    let handlers =
+        json!({"all": {"url": receiver.url(), "backoff": "10ms", "retries": 3, "order": "none"}});
+    let jobs: Vec<_> = (0..40).map(|n| wanted("all", n, &n.to_string())).collect();
+    write(kafka, &topic, &jobs).await;
+    let mut worker = worker(kafka, &prefix, &handlers).start().await;
+    worker.wait_for_event("handler_failing").await;
+    let health = eventually(PATIENCE, "it is told", async || {
+        let health = worker.get("/health").await.json();
+        health["handlers"]["all"]["held"]
+            .is_string()
+            .then_some(health)
+    })
+    .await;
+    assert!(
+        health["reason"]
+            .as_str()
+            .unwrap()
+            .contains("one job at a time")
+    );
+    is_down.store(false, std::sync::atomic::Ordering::Relaxed);
+    receiver.wait_for(40).await;
+    worker.wait_for_event("handler_works").await;
+    let page = worker.get("/metrics").await;
+    assert_eq!(
+        page.metric("tailwater_worker_jobs_failed_total", &[("job", "all")]),
+        Some(0.0)
+    );
+    worker.stop().await;
+}

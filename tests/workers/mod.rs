@@ -1,0 +1,109 @@
+//! Workers: from a record in a topic to a service that has done it, or a dead letter that says why not.
+
+mod answers;
+mod crashes;
+mod receiver;
+mod signed;
+
+use crate::support::{Kafka, PATIENCE, Record, Setup, unique};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use receiver::{Answer, Call, Receiver};
+use serde_json::{Value, json};
+
+/// A secret of the receivers, and the one before it.
+const SECRETS: [&str; 2] = [
+    "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+    "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
+];
+
+/// One job to be written.
+#[derive(Debug, Clone)]
+struct Wanted {
+    id: String,
+    job: String,
+    key: String,
+    value: Value,
+    priority: Option<u8>,
+}
+
+fn wanted(job: &str, number: usize, key: &str) -> Wanted {
+    Wanted {
+        id: format!("{job}-{number}"),
+        job: job.to_owned(),
+        key: key.to_owned(),
+        value: json!({"n": number, "key": key}),
+        priority: None,
+    }
+}
+
+/// Writes jobs as the records of a listener are, in this order.
+async fn write(kafka: &Kafka, topic: &str, jobs: &[Wanted]) {
+    let producer: BaseProducer = kafka
+        .client_config()
+        .set("partitioner", "murmur2_random")
+        .set("enable.idempotence", "true")
+        .create()
+        .unwrap();
+    for job in jobs {
+        let now = jiff::Timestamp::now().as_millisecond().to_string();
+        let mut headers = OwnedHeaders::new();
+        let priority = job.priority.map(|priority| priority.to_string());
+        let all = [
+            ("tw-id", Some(&job.id)),
+            ("tw-job", Some(&job.job)),
+            ("tw-ts", Some(&now)),
+            ("tw-priority", priority.as_ref()),
+        ];
+        for (key, value) in all {
+            if value.is_some() {
+                headers = headers.insert(Header { key, value });
+            }
+        }
+        let value = job.value.to_string();
+        let record = BaseRecord::to(topic)
+            .key(&job.key)
+            .payload(&value)
+            .headers(headers);
+        producer.send(record).map_err(|(error, _)| error).unwrap();
+    }
+    tokio::task::spawn_blocking(move || producer.flush(PATIENCE).unwrap())
+        .await
+        .unwrap();
+}
+
+/// A worker for the topics that begin with this prefix, with these handlers.
+fn worker(kafka: &Kafka, prefix: &str, handlers: &Value) -> Setup {
+    let setup = Setup::empty();
+    let file = setup.folder().join("handlers.json");
+    std::fs::write(&file, json!({ "handlers": handlers }).to_string()).unwrap();
+    setup
+        .env("KAFKA_BROKERS", kafka.brokers())
+        .env("WORKER_TOPICS", format!("{prefix}*"))
+        .env("WORKER_GROUP", prefix)
+        .env("WORKER_HANDLERS", file.display())
+        .env("WORKER_ALLOW_PRIVATE", "true")
+        .args(&["worker", "start"])
+}
+
+/// A prefix of topics that no other test has.
+fn prefix() -> String {
+    unique("jobs.t")
+}
+
+/// Waits for so many dead letters of a group.
+async fn dead_letters(kafka: &Kafka, group: &str, count: usize) -> Vec<Record> {
+    let of_group = |record: &&Record| {
+        record
+            .headers
+            .get("tw-dlq-group")
+            .is_some_and(|it| it == group)
+    };
+    let what = format!("{count} dead letters of {group}");
+    let all = kafka
+        .wait_until(&["jobs.dlq"], &what, |records| {
+            records.iter().filter(of_group).count() >= count
+        })
+        .await;
+    all.iter().filter(of_group).cloned().collect()
+}
