@@ -2,7 +2,8 @@
 //!
 //! What cannot be read is handed on as such, with its place, and the rest continues.
 
-use super::parts::{PART, REASON};
+use super::parts::{FROM, PART, PREFIX, REASON};
+use super::replay::REPLAYED;
 use crate::change::position::Seq;
 use crate::config::Kafka;
 use crate::encode::{headers, json};
@@ -43,8 +44,20 @@ pub struct StoredDeadLetter {
     /// Of its last part.
     pub offset: i64,
     pub parts: usize,
-    /// The event, as canonical Extended JSON or BSON.
+    /// The event, as canonical Extended JSON or BSON; of a job its value.
     pub body: Vec<u8>,
+    /// Of a job that a worker gave up.
+    pub job: Option<Box<StoredJob>>,
+}
+
+/// A job's record as it was, which is produced again as it is.
+#[derive(Debug)]
+pub struct StoredJob {
+    pub topic: String,
+    pub key: Vec<u8>,
+    pub value: Option<Vec<u8>>,
+    /// Without those of the dead letter.
+    pub headers: Vec<(String, Vec<u8>)>,
 }
 
 /// A record of the topic, or several, that make no dead letter.
@@ -72,6 +85,12 @@ impl StoredDeadLetter {
     /// # Errors
     /// [`Unreadable`] when the dead letter holds no event.
     pub fn event(&self) -> Result<RawDocumentBuf, Unreadable> {
+        if self.job.is_some() {
+            // Whatever a job's value is, it can be produced again.
+            let read = json::read_document(&self.body).ok();
+            let read = read.and_then(|bytes| RawDocumentBuf::from_bytes(bytes).ok());
+            return Ok(read.unwrap_or_default());
+        }
         // Its length comes first, and is no text.
         if let Ok(event) = RawDocumentBuf::from_bytes(self.body.clone()) {
             return Ok(event);
@@ -193,6 +212,9 @@ impl Assembly {
             std::str::from_utf8(found.value?).ok().map(str::to_owned)
         };
         let seq = header(headers::SEQ).and_then(|seq| seq.parse().ok().map(Seq));
+        if let Some(topic) = header(FROM) {
+            return self.take_job(message, topic, seq, &header);
+        }
         let unreadable = |why: &str| {
             Some(Found::Unreadable(Unreadable {
                 seq,
@@ -229,6 +251,7 @@ impl Assembly {
             offset: message.offset(),
             parts: 0,
             body: Vec::new(),
+            job: None,
         };
         // One that was interrupted before begins anew.
         if number == 1 {
@@ -254,6 +277,41 @@ impl Assembly {
             return None;
         }
         let dead_letter = self.begun.remove(&name)?.dead_letter;
+        let is_new = self.seen.insert(Sha256::digest(&dead_letter.id).into());
+        is_new.then_some(Found::Whole(dead_letter))
+    }
+
+    /// Takes the dead letter of a worker; the job's once.
+    fn take_job<M: Message>(
+        &mut self,
+        message: &M,
+        topic: String,
+        seq: Option<Seq>,
+        header: &impl Fn(&str) -> Option<String>,
+    ) -> Option<Found> {
+        let all = message.headers().into_iter().flat_map(|all| all.iter());
+        let own = all.filter(|it| !it.key.starts_with(PREFIX) && it.key != REPLAYED);
+        let own = own.map(|it| (it.key.to_owned(), it.value.unwrap_or_default().to_vec()));
+        let place = || format!("{}/{}", message.partition(), message.offset());
+        let dead_letter = StoredDeadLetter {
+            id: header(headers::ID).unwrap_or_else(place),
+            seq: seq.unwrap_or(Seq(0)),
+            operation: header(headers::OPERATION).unwrap_or_default(),
+            namespace: header(headers::NAMESPACE).unwrap_or_default(),
+            listener: header(headers::LISTENER),
+            reason: header(REASON).unwrap_or_default(),
+            written_millis: message.timestamp().to_millis(),
+            partition: message.partition(),
+            offset: message.offset(),
+            parts: 1,
+            body: message.payload().unwrap_or_default().to_vec(),
+            job: Some(Box::new(StoredJob {
+                topic,
+                key: message.key().unwrap_or_default().to_vec(),
+                value: message.payload().map(<[u8]>::to_vec),
+                headers: own.collect(),
+            })),
+        };
         let is_new = self.seen.insert(Sha256::digest(&dead_letter.id).into());
         is_new.then_some(Found::Whole(dead_letter))
     }
@@ -302,6 +360,7 @@ mod tests {
             offset: 0,
             parts: 1,
             body,
+            job: None,
         }
     }
 

@@ -20,6 +20,16 @@ pub const REASON: &str = "tw-dlq-reason";
 pub const DETAIL: &str = "tw-dlq-detail";
 /// Which part of the dead letter the record is, and of how many: `1/3`.
 pub const PART: &str = "tw-dlq-part";
+/// The topic of a job that failed for good: only on dead letters of workers, which are the job's own record.
+pub const FROM: &str = "tw-dlq-topic";
+/// How many attempts were made at it.
+pub const ATTEMPTS: &str = "tw-dlq-attempts";
+/// The last answer's status, or the exit code of the program.
+pub const STATUS: &str = "tw-dlq-status";
+/// The group of the worker.
+pub const GROUP: &str = "tw-dlq-group";
+/// What all headers begin with that only a dead letter has.
+pub const PREFIX: &str = "tw-dlq-";
 /// What was too long for the topic and is there as its SHA-256: `key`, `tw-id` or `key,tw-id`.
 pub const HASHED: &str = "tw-dlq-hashed";
 

@@ -1,6 +1,6 @@
 //! Producing dead letters again, as the configuration in force routes and encodes them.
 
-use super::dead_letter_reader::{StoredDeadLetter, Unreadable};
+use super::dead_letter_reader::{StoredDeadLetter, StoredJob, Unreadable};
 use super::topics::Topics;
 use crate::change::event::Event;
 use crate::config::{Kafka, StreamSpec};
@@ -15,6 +15,7 @@ use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, DeliveryResult, Producer as _, ProducerContext};
+use std::ffi::CString;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -86,6 +87,9 @@ impl Replay {
     /// # Errors
     /// [`Unreadable`] for one that holds no event.
     pub fn replay(&mut self, dead_letter: &StoredDeadLetter) -> Result<Outcome, Unreadable> {
+        if let Some(job) = &dead_letter.job {
+            return Ok(self.replay_job(job));
+        }
         let raw = dead_letter.event()?;
         let Ok(event) = Event::parse(raw.as_bytes()) else {
             return Err(dead_letter.unreadable("its value is no change event"));
@@ -143,6 +147,36 @@ impl Replay {
             Ok(()) => Ok(Outcome::Replayed {
                 topic: topic.name().to_owned(),
             }),
+            Err(error) => refused(client::describe(&error)),
+        }
+    }
+
+    /// Produces a job to where it was, as it was: a worker takes it from there.
+    fn replay_job(&self, job: &StoredJob) -> Outcome {
+        let refused = |why: String| Outcome::Refused { why };
+        let Ok(topic) = CString::new(job.topic.as_str()) else {
+            return refused("its topic has no name that Kafka takes".to_owned());
+        };
+        let ensured = self.runtime.block_on(self.topics.ensure_one(&job.topic));
+        if let Err(problem) = ensured {
+            return refused(problem.to_string());
+        }
+        let now = jiff::Timestamp::now().as_millisecond().to_string();
+        let own = job.headers.iter();
+        let own = own.map(|(name, value)| (name.as_str(), value.as_slice()));
+        let headers: Vec<_> = own.chain([(REPLAYED, now.as_bytes())]).collect();
+        let record = produce::Record {
+            topic: &topic,
+            partition: None,
+            key: &job.key,
+            value: job.value.as_deref(),
+            timestamp_millis: 0,
+            headers: &headers,
+        };
+        match produce_one(&self.producer, &record) {
+            Ok(()) => Outcome::Replayed {
+                topic: job.topic.clone(),
+            },
             Err(error) => refused(client::describe(&error)),
         }
     }

@@ -4,7 +4,7 @@ use super::job::{Failure, Job};
 use crate::config::Kafka;
 use crate::error::Error;
 use crate::kafka::client::{self, Kind, Logging};
-use crate::sink::parts::{DETAIL, REASON};
+use crate::sink::parts::{ATTEMPTS, DETAIL, FROM, GROUP, PREFIX, REASON, STATUS};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -15,18 +15,6 @@ use tokio::sync::oneshot;
 
 /// Where they are. No worker takes jobs from there.
 pub const TOPIC: &str = "jobs.dlq";
-
-/// The topic that the job was in.
-pub const FROM: &str = "tw-dlq-topic";
-/// How many attempts were made.
-pub const ATTEMPTS: &str = "tw-dlq-attempts";
-/// The last answer's status, or the exit code of the program.
-pub const STATUS: &str = "tw-dlq-status";
-/// The group of the worker.
-pub const GROUP: &str = "tw-dlq-group";
-
-/// What all headers of a dead letter begin with that are not the record's own.
-pub const PREFIX: &str = "tw-dlq-";
 
 /// Whether the record was taken.
 pub type Taken = oneshot::Receiver<Result<(), KafkaError>>;

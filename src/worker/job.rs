@@ -85,6 +85,8 @@ impl Record {
 pub struct Job {
     pub record: Record,
     pub at: Arc<Assigned>,
+    /// When it came, in the order of all; 0 before it waits for the first time.
+    pub seq: u64,
     /// Attempts that were made.
     pub attempts: u32,
     /// While one runs.
@@ -98,6 +100,7 @@ impl Job {
         Self {
             record,
             at,
+            seq: 0,
             attempts: 0,
             attempt: None,
             rested: Duration::ZERO,

@@ -36,8 +36,6 @@ impl Lane {
 pub struct Waiting {
     pub job: Job,
     pub handler: Arc<Handler>,
-    /// When it came, in the order of all.
-    seq: u64,
 }
 
 #[derive(Debug, Default)]
@@ -63,13 +61,10 @@ pub struct Queue {
 
 impl Queue {
     /// Takes a job. In a lane it waits for the one before it.
-    pub fn push(&mut self, job: Job, handler: Arc<Handler>) {
+    pub fn push(&mut self, mut job: Job, handler: Arc<Handler>) {
         self.seq += 1;
-        let waiting = Waiting {
-            job,
-            handler,
-            seq: self.seq,
-        };
+        job.seq = self.seq;
+        let waiting = Waiting { job, handler };
         if let Some(lane) = Lane::of(&waiting.job, &waiting.handler) {
             let key = (Arc::clone(&waiting.handler.job), lane);
             if let Some(behind) = self.lanes.get_mut(&key) {
@@ -81,14 +76,9 @@ impl Queue {
         self.ready(waiting);
     }
 
-    /// A job that was on its way is to be tried again: it keeps its lane.
+    /// A job that was on its way is to be tried again: it keeps its lane and its place.
     pub fn again(&mut self, job: Job, handler: Arc<Handler>) {
-        self.seq += 1;
-        self.ready(Waiting {
-            job,
-            handler,
-            seq: self.seq,
-        });
+        self.ready(Waiting { job, handler });
     }
 
     fn ready(&mut self, waiting: Waiting) {
@@ -100,7 +90,10 @@ impl Queue {
             .handlers
             .entry(Arc::clone(&waiting.handler.job))
             .or_default();
-        of.ready[usize::from(priority) - 1].push_back(waiting);
+        let list = &mut of.ready[usize::from(priority) - 1];
+        // In the order in which they came: what is done behind one that is not may have to be repeated.
+        let place = list.partition_point(|other| other.job.seq < waiting.job.seq);
+        list.insert(place, waiting);
     }
 
     /// The next job that may begin; it counts as running from then on.
@@ -122,11 +115,11 @@ impl Queue {
                     continue;
                 };
                 let is_better = best.is_none_or(|(_, other, seq)| match is_share {
-                    true => first.seq < seq,
-                    false => (priority, seq) > (other, first.seq),
+                    true => first.job.seq < seq,
+                    false => (priority, seq) > (other, first.job.seq),
                 });
                 if is_better {
-                    best = Some((name, priority, first.seq));
+                    best = Some((name, priority, first.job.seq));
                 }
             }
         }
@@ -197,7 +190,7 @@ impl Queue {
         self.lanes = kept;
         drained.extend(gone.into_values().flatten());
         // In the order in which they came.
-        drained.sort_by_key(|waiting| waiting.seq);
+        drained.sort_by_key(|waiting| waiting.job.seq);
         drained.into_iter().map(|waiting| waiting.job).collect()
     }
 
@@ -291,7 +284,14 @@ mod tests {
         let (last, _) = queue.next().unwrap();
         queue.release(&last, &handler);
         assert_eq!((second.record.offset, last.record.offset), (2, 4));
-        assert_eq!(queue.lanes.len(), 1, "that of b alone, which has not ended");
+        // What waited in a lane comes before what came later.
+        queue.push(job(5, "c", None), Arc::clone(&handler));
+        queue.push(job(6, "c", None), Arc::clone(&handler));
+        queue.push(job(7, "d", None), Arc::clone(&handler));
+        let (fifth, _) = queue.next().unwrap();
+        queue.release(&fifth, &handler);
+        assert_eq!((next(&mut queue), next(&mut queue)), (Some(6), Some(7)));
+        assert_eq!(queue.lanes.len(), 3, "those of which one has not ended");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Services that do not do what they are asked for.
 
 use super::{Answer, Call, Receiver, dead_letters, prefix, wanted, worker, write};
-use crate::support::{self, PATIENCE, eventually};
+use crate::support::{self, Kafka, PATIENCE, Tailwater, eventually};
 use serde_json::json;
 use std::time::Duration;
 
@@ -229,5 +229,111 @@ async fn a_handler_that_only_fails_opens_its_circuit_and_loses_no_job() {
         page.metric("tailwater_worker_jobs_failed_total", &[("job", "all")]),
         Some(0.0)
     );
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_program_gets_the_record_and_its_exit_code_is_the_answer() {
+    let kafka = support::kafka().await;
+    let prefix = prefix();
+    let topic = format!("{prefix}.all");
+    kafka.create_topic(&topic, 1, &[]).await;
+    let setup = worker(kafka, &prefix, &json!({}));
+    let out = setup.folder().join("out");
+    let (path, file) = (
+        out.display().to_string(),
+        setup.folder().join("handlers.json"),
+    );
+    // `$0` is where the program says what it was given; the rest it must not see.
+    let script =
+        "printf '%s %s %s ' \"$TW_ID\" \"$TW_ATTEMPT\" \"${SECRET-none}\" >> \"$0\"; cat >> \"$0\"";
+    let handlers = json!({
+        "tell": {"exec": ["sh", "-c", script, path]},
+        "fail": {"exec": ["sh", "-c", "exit 7"], "retries": 1, "backoff": "10ms"},
+        "hang": {"exec": ["sh", "-c", "sleep 600 & sleep 600"], "retries": 0, "timeout": "300ms"},
+        "none": {"exec": ["/there/is/none"], "retries": 0},
+    });
+    std::fs::write(&file, json!({ "handlers": handlers }).to_string()).unwrap();
+    let jobs = ["tell", "fail", "hang", "none"];
+    let jobs: Vec<_> = jobs
+        .iter()
+        .zip(1..)
+        .map(|(name, n)| wanted(name, n, name))
+        .collect();
+    write(kafka, &topic, &jobs).await;
+    let worker = setup.env("SECRET", "hunter2").start().await;
+    let letters = dead_letters(kafka, &prefix, 3).await;
+    let told: std::collections::BTreeMap<_, _> = letters
+        .iter()
+        .map(|letter| {
+            let status = letter.headers.get("tw-dlq-status").map(String::as_str);
+            (
+                letter.header("tw-job"),
+                (letter.header("tw-dlq-reason"), status),
+            )
+        })
+        .collect();
+    let expected = [
+        ("fail", ("program", Some("7"))),
+        ("hang", ("timeout", None)),
+        ("none", ("program", None)),
+    ];
+    assert_eq!(told, expected.into_iter().collect());
+    let said = eventually(PATIENCE, "the program has run", async || {
+        std::fs::read_to_string(&out)
+            .ok()
+            .filter(|said| said.ends_with('}'))
+    })
+    .await;
+    assert_eq!(said, format!("tell-1 1 none {}", jobs[0].value));
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_shown_and_produced_again_as_it_was() {
+    let (db, kafka) = (support::database().await, Kafka::dedicated(&[]).await);
+    let prefix = prefix();
+    let topic = format!("{prefix}.all");
+    kafka.create_topic(&topic, 1, &[]).await;
+    let is_well = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let well = std::sync::Arc::clone(&is_well);
+    let receiver =
+        Receiver::start(
+            move |_| match well.load(std::sync::atomic::Ordering::Relaxed) {
+                true => Answer::Status(200),
+                false => Answer::Status(422),
+            },
+        )
+        .await;
+    let handlers = json!({"all": {"url": receiver.url(), "retries": 0}});
+    let job = wanted("all", 1, "a key");
+    write(&kafka, &topic, std::slice::from_ref(&job)).await;
+    let worker = worker(&kafka, &prefix, &handlers).start().await;
+    dead_letters(&kafka, &prefix, 1).await;
+    is_well.store(true, std::sync::atomic::Ordering::Relaxed);
+    let dlq =
+        |command: &str| Tailwater::on(&db, &kafka).args(&["dlq", command, "--topic", "jobs.dlq"]);
+    let listed = dlq("list").run().await;
+    assert!(listed.output.contains("  status  "), "{}", listed.output);
+    let replayed = dlq("replay").run().await;
+    assert_eq!(replayed.code, Some(0), "{}", replayed.output);
+    assert!(
+        replayed.output.contains(&format!("-> {topic}")),
+        "{}",
+        replayed.output
+    );
+    let done = receiver.wait_for(1).await;
+    assert_eq!(
+        (done[0].id(), &*done[0].body),
+        ("all-1", job.value.to_string().as_bytes())
+    );
+    let records = kafka.wait_for_records(&[&topic], 2).await;
+    assert_eq!(records[0].key_bytes, records[1].key_bytes);
+    assert_eq!(records[0].bytes, records[1].bytes);
+    let more = records[1]
+        .headers
+        .keys()
+        .filter(|name| !records[0].headers.contains_key(*name));
+    assert_eq!(more.collect::<Vec<_>>(), ["tw-replayed"]);
     worker.stop().await;
 }

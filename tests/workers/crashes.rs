@@ -67,8 +67,8 @@ async fn no_job_is_lost_or_overtaken_where_workers_are_killed_stopped_and_added(
     let done = receiver.wait_for(JOBS).await;
     assert_in_order(&done);
     let repeated = done.len() - done.iter().map(Call::id).collect::<BTreeSet<_>>().len();
-    // What ran in the one that was killed, and what it had not committed.
-    assert!(repeated <= 60, "{repeated} repeated");
+    // What was done behind jobs that failed at first, in partitions that moved: far from all.
+    assert!(repeated <= JOBS / 3, "{repeated} repeated");
     println!("{repeated} of {JOBS} were repeated");
     third.stop().await;
 

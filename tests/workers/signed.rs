@@ -1,7 +1,7 @@
 //! What a service gets, and what a file of handlers may hold.
 
-use super::{Answer, Receiver, SECRETS, dead_letters, prefix, wanted, worker, write};
-use crate::support::{self, PATIENCE, Setup, eventually};
+use super::{Answer, Call, Receiver, SECRETS, dead_letters, prefix, wanted, worker, write};
+use crate::support::{self, Node, PATIENCE, Setup, eventually};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ring::hmac;
@@ -71,6 +71,7 @@ async fn each_job_is_a_signed_webhook_and_new_topics_are_found() {
         });
         assert_eq!(call.header("webhook-signature"), expected.join(" "));
     }
+    verified_by_another(&done).await;
     // The jobs of a key come in order.
     for key in 0..7 {
         let numbers: Vec<_> = done
@@ -99,6 +100,27 @@ async fn each_job_is_a_signed_webhook_and_new_topics_are_found() {
     worker.wait_for_log("reading the topics of jobs").await;
     let exit = worker.stop().await;
     assert!(!health.to_string().contains("hunter2") && !exit.output.contains("hunter2"));
+}
+
+/// By the library that receivers have.
+async fn verified_by_another(done: &[Call]) {
+    let node = Node::with("tests/workers/node");
+    let calls: Vec<_> = done
+        .iter()
+        .map(|call| json!({"headers": call.headers, "body": String::from_utf8_lossy(&call.body)}))
+        .collect();
+    let file = Setup::empty().folder().join("calls.json");
+    let text = json!({"secrets": SECRETS, "calls": calls}).to_string();
+    std::fs::write(&file, text).unwrap();
+    let path = file.display().to_string();
+    let mut verifying = node.start(&["verify.mjs"], &[("CALLS", &path)]);
+    let ended = verifying.wait_exit(PATIENCE).await;
+    assert!(ended.success(), "{}", verifying.output());
+    assert!(
+        verifying
+            .output()
+            .contains(&format!("{} verified", done.len()))
+    );
 }
 
 #[tokio::test]
