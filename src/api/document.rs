@@ -2,7 +2,8 @@
 
 use super::problem::{FieldProblem, Problem};
 use super::{
-    checkpoints, dead_letters, graphql, instances, listeners, samples, snapshots, streams, tail,
+    checkpoints, dead_letters, graphql, instances, listeners, samples, schedules, snapshots,
+    streams, tail,
 };
 use crate::listener::fields;
 use axum::Extension;
@@ -47,6 +48,12 @@ use utoipa::openapi::OpenApi;
         listeners::write::delete,
         listeners::trial::test,
         listeners::history::list,
+        schedules::list,
+        schedules::create,
+        schedules::show,
+        schedules::replace,
+        schedules::delete,
+        schedules::run,
         graphql::ask,
         serve,
     ),
@@ -58,6 +65,7 @@ use utoipa::openapi::OpenApi;
         (name = "snapshots", description = "Copies of what was there before the stream: docs/snapshots.md"),
         (name = "instances", description = "Who runs, and how much is logged: docs/coordination.md"),
         (name = "listeners", description = "Routes that users change while a stream runs: docs/listeners.md"),
+        (name = "schedules", description = "Jobs that are due at a time: docs/schedules.md"),
         (name = "api", description = "The calls themselves"),
     ),
 )]

@@ -17,6 +17,7 @@ mod problem;
 mod query;
 mod remedy;
 mod samples;
+mod schedules;
 mod snapshots;
 pub(crate) mod steering;
 mod streams;
@@ -30,6 +31,7 @@ pub use problem::{PROBLEM_JSON, Problem};
 use crate::config::{Kafka, Mongo};
 use crate::coordination::Coordination;
 use crate::error::{Code, Error};
+use crate::schedule::Desk;
 use crate::status::samples::Samples;
 use crate::stream::streams::Streams;
 use crate::tasks;
@@ -60,6 +62,8 @@ pub struct Context {
     pub coordination: watch::Receiver<Option<Coordination>>,
     pub log: crate::log::Handle,
     pub samples: Arc<Samples>,
+    /// The schedules, where there are any.
+    pub schedules: Option<Arc<Desk>>,
     /// Cancelled when the process is stopping.
     pub stop: CancellationToken,
     /// `ENABLE_CHANGE_STREAMS`.
@@ -197,6 +201,12 @@ routes! {
             put listeners::write::replace,
             patch listeners::write::patch,
             delete listeners::write::delete;
+        "/api/schedules": get schedules::list, post schedules::create;
+        "/api/schedules/{id}":
+            get schedules::show,
+            put schedules::replace,
+            delete schedules::delete;
+        "/api/schedules/{id}/run": post schedules::run;
         "/graphql": post graphql::ask;
     }
 }

@@ -5,6 +5,7 @@ pub mod compare;
 pub mod dlq;
 mod http;
 pub mod listeners;
+pub mod schedules;
 pub mod snapshot;
 mod status;
 pub mod streams;
@@ -102,6 +103,8 @@ pub enum Command {
     },
     /// Keep listeners as code: list, show, lint, plan, apply, export and test them
     Listeners(listeners::ListenersArgs),
+    /// Show the schedules and when they are due, or make a job of one now
+    Schedules(schedules::SchedulesArgs),
     /// Show or move a stream's checkpoint
     Token(token::TokenArgs),
     /// Print changes as they happen, without Kafka and without a checkpoint
@@ -216,6 +219,7 @@ impl Command {
                 Some(ask(|instance| instance.set_paused(false, stream)))
             }
             Command::Snapshot(args) => Some(snapshot::answer(args)),
+            Command::Schedules(args) => Some(schedules::answer(args)),
             Command::Streams(args) => Some(streams::answer(args)),
             Command::Stop => Some(ask(Instance::stop)),
             Command::LogLevel { level } => Some(ask(|instance| -> Result<String, String> {

@@ -17,7 +17,7 @@ use crate::live;
 use crate::log::event_id;
 use crate::metrics::Registry;
 use crate::preflight::{Finding, Report};
-use crate::schedule::{self, Unit};
+use crate::schedule::{self, Desk, Unit};
 use crate::sink::topics::{self, Cluster};
 use crate::source::{Filter, preflight};
 use crate::status::samples::Samples;
@@ -30,7 +30,6 @@ use crate::stream::listening;
 use crate::stream::shared::Shared;
 use crate::stream::streams::{Manner, Streams};
 use crate::stream::waiting::retrying;
-use bson::Document;
 use futures_util::FutureExt;
 use hosting::Hosting;
 use mongodb::Client;
@@ -90,9 +89,9 @@ pub async fn run(config: Config, controls: Controls) -> Result<(), Error> {
         live: live.as_ref().map(|live| Arc::clone(&live.counts)),
         schedules: schedules
             .as_ref()
-            .map(|schedules| Arc::clone(&schedules.unit.board)),
+            .map(|schedules| Arc::clone(&schedules.0.unit.board)),
         worker: None,
-        api: calls(&config, &controls, &streams, samples),
+        api: calls(&config, &controls, &streams, samples, schedules.as_ref()),
     };
     let http = admin::serve(admin, Arc::clone(&streams), controls.clone(), done.clone()).await?;
     tasks.extend(http);
@@ -146,7 +145,7 @@ pub async fn serve_live(config: Config, controls: Controls) -> Result<(), Error>
         live: Some(Arc::clone(&running.counts)),
         schedules: None,
         worker: None,
-        api: calls(&config, &controls, &streams, Arc::default()),
+        api: calls(&config, &controls, &streams, Arc::default(), None),
     };
     let http = admin::serve(admin, streams, controls.clone(), done.clone()).await?;
     let result = running.ended().await;
@@ -196,9 +195,11 @@ fn calls(
     controls: &Controls,
     streams: &Arc<Streams>,
     samples: Arc<Samples>,
+    schedules: Option<&Planned>,
 ) -> Arc<api::Context> {
     Arc::new(api::Context {
         samples,
+        schedules: schedules.map(|planned| Arc::clone(&planned.0)),
         log: controls.log.clone(),
         streams: Arc::clone(streams),
         kafka: Arc::new(config.kafka.clone()),
@@ -265,10 +266,7 @@ async fn run_streams(
 }
 
 /// The schedules before there is a client of MongoDB.
-struct Planned {
-    unit: Arc<Unit>,
-    documents: Vec<Document>,
-}
+struct Planned(Arc<Desk>);
 
 /// What `SCHEDULES_COLLECTION` or `SCHEDULES_FILE` asks for.
 fn schedules(config: &Config) -> Result<Option<Planned>, Error> {
@@ -282,10 +280,11 @@ fn schedules(config: &Config) -> Result<Option<Planned>, Error> {
     }
     let is_shared = config.coordination.is_shared();
     let unit = Unit::new(schedules.unit.clone(), Arc::default(), is_shared);
-    Ok(Some(Planned {
+    Ok(Some(Planned(Arc::new(Desk {
         unit: Arc::new(unit),
-        documents,
-    }))
+        config: Arc::new(schedules.clone()),
+        documents: Arc::new(documents),
+    }))))
 }
 
 impl Planned {
@@ -295,17 +294,17 @@ impl Planned {
             .first()
             .map_or(JsonMode::Simple, |stream| stream.pipeline.json_mode);
         let parts = schedule::Parts {
-            config: Arc::new(config.schedules.clone().expect("there are schedules")),
+            config: Arc::clone(&self.0.config),
             kafka: Arc::clone(&shared.kafka),
             client: shared.client.clone(),
             cluster: Arc::clone(&shared.cluster),
             mode,
-            board: Arc::clone(&self.unit.board),
-            documents: Arc::new(self.documents),
+            board: Arc::clone(&self.0.unit.board),
+            documents: Arc::clone(&self.0.documents),
             instance: shared.instance.clone(),
         };
         hosting::Schedules {
-            unit: self.unit,
+            unit: Arc::clone(&self.0.unit),
             parts,
         }
     }

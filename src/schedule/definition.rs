@@ -171,7 +171,6 @@ fn kind(reading: &mut Reading<'_>) -> Option<Kind> {
                     "does not go together with kind: \"due\"; the documents say when they are due",
                 );
             }
-            reading.wrong("kind", "\"due\" is not supported yet");
             return Due::read(reading).map(|due| Kind::Due(Box::new(due)));
         }
         Some(_) => {

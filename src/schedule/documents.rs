@@ -51,19 +51,20 @@ pub async fn all(client: &Client, at: &Namespace) -> Result<Vec<Document>, Error
 pub const UNREADABLE: &str = "\u{0}unreadable";
 
 fn failed(at: &Namespace, error: &mongodb::error::Error) -> Error {
+    failed_on("reading the schedules (SCHEDULES_COLLECTION)", at, error)
+}
+
+/// Our error for what the server answers to a read of a collection.
+pub fn failed_on(what: &str, at: &Namespace, error: &mongodb::error::Error) -> Error {
     let fault = errors::classify(error, Phase::Other);
     let detail = match fault {
         SourceFault::Unauthorized => format!(
-            "reading the schedules: {}; grant the user of MONGODB_URI find and changeStream on {at} \
-             (SCHEDULES_COLLECTION), as the role read on database {} does",
+            "{what}: {}; grant the user of MONGODB_URI find and changeStream on {at}, as the role read on database {} \
+             does",
             describe(error),
             at.database
         ),
-        _ => format!(
-            "reading the schedules in {at} (SCHEDULES_COLLECTION): {}{}",
-            describe(error),
-            fault.remedy()
-        ),
+        _ => format!("{what} in {at}: {}{}", describe(error), fault.remedy()),
     };
     Error::new(fault.code(), detail).with_policy(fault.policy(Stage::Running, error))
 }

@@ -59,4 +59,15 @@ fn read(file: &Bootstrap, config: &Schedules) -> Result<Vec<Document>, Vec<Strin
     }
 }
 
+/// A document that has an `_id`: its name where it has none.
+pub fn with_id(document: Document) -> Document {
+    if document.contains_key("_id") {
+        return document;
+    }
+    let name = document.get("name").cloned().unwrap_or(Bson::Null);
+    let mut whole = bson::doc! {"_id": name};
+    whole.extend(document);
+    whole
+}
+
 const SHAPE: &str = "holds no schedules; give a list of them, or {schedules: [...]}";

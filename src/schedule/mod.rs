@@ -8,6 +8,7 @@ mod claim;
 mod clock;
 mod cron;
 mod definition;
+mod desk;
 mod documents;
 mod due;
 pub mod file;
@@ -22,6 +23,8 @@ mod unit;
 
 pub use clock::{Clock, System};
 pub use definition::{FIELDS, Schedule, title};
+pub use desk::{Desk, Listed};
+pub use file::with_id as file_document;
 pub use set::schedule;
 pub use timing::text;
 pub use unit::{Order, Unit};

@@ -41,6 +41,23 @@ pub fn key(unit: &str, name: &str) -> Vec<u8> {
     format!("{unit} {name}").into_bytes()
 }
 
+/// What stands between a schedule's name and the id of a document: no name holds it.
+const OF_DOCUMENT: char = '\n';
+
+/// The key of a document's record.
+pub fn document_key(unit: &str, name: &str, id: &str) -> Vec<u8> {
+    format!("{unit} {name}{OF_DOCUMENT}{id}").into_bytes()
+}
+
+/// What it holds: for which time the document had its record.
+pub fn encode_fired(due: i64) -> Vec<u8> {
+    encode(&Progress {
+        timing: "due".to_owned(),
+        until: Some(due),
+        gone: None,
+    })
+}
+
 /// What a schedule's record holds.
 pub fn encode(progress: &Progress) -> Vec<u8> {
     let time = |millis: Option<i64>| millis.map(timing::text);
@@ -129,6 +146,8 @@ pub struct Stored {
     pub claim: Option<Claim>,
     /// By the names of its schedules.
     pub progress: BTreeMap<String, Progress>,
+    /// For which time a document had its record: by the names of schedules, and by the documents' ids.
+    pub fired: BTreeMap<String, BTreeMap<String, i64>>,
 }
 
 /// Reads all that is committed of a unit. Blocks.
@@ -158,11 +177,30 @@ pub fn read(kafka: &Kafka, name: &str, unit: &str) -> Result<Stored, Error> {
         let name = String::from_utf8(key.strip_prefix(prefix.as_slice())?.to_vec()).ok()?;
         Some((name, decode(&value)?))
     };
+    let (mut progress, mut fired) = (BTreeMap::new(), BTreeMap::<_, BTreeMap<_, _>>::new());
+    let of_unit = all
+        .iter()
+        .filter_map(|(key, value)| of_unit((key.clone(), value.clone())));
+    for (name, of) in of_unit {
+        match (name.split_once(OF_DOCUMENT), of.until) {
+            (Some((name, id)), Some(due)) => {
+                fired
+                    .entry(name.to_owned())
+                    .or_default()
+                    .insert(id.to_owned(), due);
+            }
+            (Some(_), None) => {}
+            (None, _) => {
+                progress.insert(name, of);
+            }
+        }
+    }
     Ok(Stored {
         claim: all
             .get(unit.as_bytes())
             .and_then(|value| Claim::decode(value)),
-        progress: all.into_iter().filter_map(of_unit).collect(),
+        progress,
+        fired,
     })
 }
 

@@ -1,10 +1,15 @@
 //! The record of a job that is due: as a listener's, so that whoever works on jobs need not tell them apart.
 
+use super::definition::Schedule;
+use super::due::Due;
+use super::due::source::Found;
 use super::plan::Job;
 use super::timing;
+use crate::change::raw;
 use crate::config::JsonMode;
-use crate::encode::headers;
 use crate::encode::json::{write_document, write_string};
+use crate::encode::{headers, key};
+use crate::listener::document::id_text;
 use bson::{Bson, doc};
 
 /// When the job was due.
@@ -63,6 +68,74 @@ impl JobRecord {
             value,
             headers: headers.into(),
             // Retention counts from now for what is made late.
+            timestamp: jiff::Timestamp::now().as_millisecond(),
+        }
+    }
+
+    /// That of a document whose time has come.
+    pub fn of_document(
+        schedule: &Schedule,
+        due: &Due,
+        found: &Found,
+        unit: &str,
+        mode: JsonMode,
+    ) -> Self {
+        let time = timing::text(found.due);
+        let at = &due.at;
+        let mut key = Vec::new();
+        let id = raw::find(found.document.as_bytes(), "_id").ok().flatten();
+        // The server's own documents are BSON.
+        let _ = key::write(&mut key, &at.database, &at.collection, id);
+        let text = |text: &str| {
+            let mut out = Vec::new();
+            write_string(&mut out, text.as_bytes());
+            out
+        };
+        let mut document_key = Vec::new();
+        write_payload(
+            &mut document_key,
+            mode,
+            &Bson::Document(doc! {"_id": found.id.clone()}),
+        );
+        let mut document = Vec::new();
+        if write_document(&mut document, mode, found.document.as_bytes()).is_err() {
+            document = b"null".to_vec();
+        }
+        let mut value = Vec::new();
+        for (name, part) in [
+            ("operationType", text(OPERATION)),
+            ("schedule", text(&schedule.name)),
+            ("jobName", text(&schedule.job)),
+            ("database", text(&at.database)),
+            ("collection", text(&at.collection)),
+            ("documentKey", document_key),
+            ("timestamp", text(&time)),
+            ("fullDocument", document),
+        ] {
+            value.push(if value.is_empty() { b'{' } else { b',' });
+            value.extend_from_slice(&text(name));
+            value.push(b':');
+            value.extend_from_slice(&part);
+        }
+        value.push(b'}');
+        let headers = [
+            (
+                headers::ID,
+                format!("{unit}/{}/{}@{time}", schedule.name, id_text(&found.id)),
+            ),
+            (headers::OPERATION, OPERATION.to_owned()),
+            (headers::NAMESPACE, at.to_string()),
+            (headers::TIMESTAMP, found.due.to_string()),
+            (headers::STREAM, unit.to_owned()),
+            (headers::JOB, schedule.job.clone()),
+            (headers::PRIORITY, schedule.priority.clone()),
+            (SCHEDULED_FOR, time.clone()),
+        ];
+        Self {
+            topic: schedule.topic.clone(),
+            key,
+            value,
+            headers: headers.into(),
             timestamp: jiff::Timestamp::now().as_millisecond(),
         }
     }

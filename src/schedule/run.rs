@@ -2,7 +2,10 @@
 
 use super::claim::{self, Claim};
 use super::clock::Clock;
+use super::definition::Kind;
 use super::documents::{self, Changes};
+use super::due::queue::id_key;
+use super::due::source::Source;
 use super::plan::{Job, Plan, Progress};
 use super::progress::{self, Stored};
 use super::record::JobRecord;
@@ -24,12 +27,14 @@ use rdkafka::producer::BaseRecord;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// How many jobs are in one transaction.
 const JOBS: usize = 500;
+/// How many documents are in one transaction: each is a record and an entry.
+const DOCUMENTS: usize = 200;
 /// How much progress is stored in one transaction without jobs.
 const STORED: usize = 5_000;
 /// How long is slept at most: the clock on the wall may be set, and nobody tells.
@@ -67,6 +72,8 @@ pub(super) struct Run {
     /// By the name of a schedule: how it is shown.
     keys: BTreeMap<String, String>,
     changes: Arc<Changes>,
+    /// Told when documents that may be due have changed.
+    changed_documents: Arc<Notify>,
     listening: Option<JoinHandle<()>>,
 }
 
@@ -82,6 +89,10 @@ impl Drop for Run {
 struct Incarnation {
     producer: Option<Producer>,
     plan: Plan,
+    /// Where documents that are due come from, by the names of their schedules.
+    sources: BTreeMap<String, Source>,
+    /// For which times documents had their records, of schedules without a source.
+    fired: BTreeMap<String, BTreeMap<String, i64>>,
     /// What was due before was missed.
     since: i64,
     looked: i64,
@@ -108,6 +119,7 @@ impl Run {
             set: None,
             keys: BTreeMap::new(),
             changes,
+            changed_documents: Arc::default(),
             listening,
         }
     }
@@ -177,11 +189,18 @@ impl Run {
             let stored = progress::read(&kafka, &topic, &unit)?;
             Ok((producer, stored))
         });
-        let (producer, Stored { claim, progress }) = opened.await??;
+        let (producer, stored) = opened.await??;
+        let Stored {
+            claim,
+            progress,
+            fired,
+        } = stored;
         let now = self.clock.now();
         let mut incarnation = Incarnation {
             producer: Some(producer),
             plan: Plan::new(progress),
+            sources: BTreeMap::new(),
+            fired,
             since: now,
             looked: now,
             read: None,
@@ -217,14 +236,18 @@ impl Run {
                 self.store_begun(&mut now).await?;
             }
             while !stop.is_cancelled() && self.step(&mut now).await? {}
-            let left = now
-                .plan
-                .next()
-                .map_or(i64::MAX, |next| next - self.clock.now());
+            while !stop.is_cancelled() && self.step_documents(&mut now).await? {}
+            let of_documents = now
+                .sources
+                .values()
+                .filter_map(|source| source.queue.next());
+            let next = now.plan.next().into_iter().chain(of_documents).min();
+            let left = next.map_or(i64::MAX, |next| next - self.clock.now());
             let left = Duration::from_millis(u64::try_from(left).unwrap_or(0)).min(LOOK);
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 () = self.changes.next() => now.is_stale = true,
+                () = self.changed_documents.notified() => {}
                 Some(order) = self.orders.recv() => self.obey(&mut now, order).await?,
                 () = tokio::time::sleep(left) => {}
             }
@@ -242,11 +265,110 @@ impl Run {
         let mut set = set::read(&documents, &config, now);
         set.admit(&self.topics, &config.unit, self.parts.mode).await;
         incarnation.plan.put(&set.schedules, &set.held, now);
+        self.arrange(incarnation, &set);
         self.show(&mut set, &incarnation.plan);
         self.set = Some(set);
         incarnation.is_stale = false;
         incarnation.read = Some(Instant::now());
         Ok(())
+    }
+
+    /// Sees to it that each schedule of documents has its source, and no other.
+    fn arrange(&self, incarnation: &mut Incarnation, set: &Set) {
+        let Incarnation { sources, fired, .. } = incarnation;
+        let mut before = std::mem::take(sources);
+        for schedule in &set.schedules {
+            let Kind::Due(due) = &schedule.kind else {
+                continue;
+            };
+            if !schedule.is_active || set.held.contains(&schedule.name) {
+                continue;
+            }
+            let known = before.remove(&schedule.name).and_then(|mut source| {
+                if source.due == **due {
+                    source.schedule = Arc::clone(schedule);
+                    return Some(source);
+                }
+                fired.insert(schedule.name.clone(), source.take_fired());
+                None
+            });
+            let source = known.unwrap_or_else(|| {
+                let fired = fired.remove(&schedule.name).unwrap_or_default();
+                let changes = Arc::clone(&self.changed_documents);
+                Source::new(
+                    Arc::clone(schedule),
+                    (**due).clone(),
+                    &self.parts.client,
+                    fired,
+                    changes,
+                )
+            });
+            sources.insert(schedule.name.clone(), source);
+        }
+        for (name, mut source) in before {
+            fired.insert(name, source.take_fired());
+        }
+    }
+
+    /// Makes the records of some documents whose time has come; whether there may be more.
+    async fn step_documents(&mut self, incarnation: &mut Incarnation) -> Result<bool, Error> {
+        let now = self.clock.now();
+        let names: Vec<String> = incarnation.sources.keys().cloned().collect();
+        let mut is_more = false;
+        for name in names {
+            let Some(source) = incarnation.sources.get_mut(&name) else {
+                continue;
+            };
+            source.refresh(now).await;
+            // What went wrong is kept with the source, and shown.
+            let found = source.take(now, DOCUMENTS).await.unwrap_or_default();
+            let gone = source.forgotten(now).await;
+            let (schedule, due) = (Arc::clone(&source.schedule), source.due.clone());
+            let (unit, mode) = (self.parts.config.unit.clone(), self.parts.mode);
+            let mut records = Vec::new();
+            let mut entries: Vec<Entry> = Vec::new();
+            let room = self
+                .set
+                .as_ref()
+                .and_then(|set| set.rooms.get(&schedule.topic))
+                .copied();
+            for found in &found {
+                let record = JobRecord::of_document(&schedule, &due, found, &unit, mode);
+                let key = id_key(&found.id);
+                if record.size() > room.unwrap_or(usize::MAX) {
+                    tracing::warn!(
+                        schedule = name,
+                        bytes = record.size(),
+                        topic = schedule.topic,
+                        "a document is too large for the topic of its job, and gets no record for this time; raise max.message.bytes"
+                    );
+                    self.parts.board.failed.add(1);
+                } else {
+                    records.push(record);
+                }
+                let key = progress::document_key(&unit, &name, &key);
+                entries.push((key, Some(progress::encode_fired(found.due))));
+            }
+            entries.extend(
+                gone.iter()
+                    .map(|key| (progress::document_key(&unit, &name, key), None)),
+            );
+            let made = records.len() as u64;
+            let last = found.iter().map(|found| found.due).max();
+            if !entries.is_empty() {
+                self.write(incarnation, records, entries).await?;
+            }
+            is_more |= found.len() >= DOCUMENTS;
+            let Some(source) = incarnation.sources.get(&name) else {
+                continue;
+            };
+            if let Some(key) = self.keys.get(&name) {
+                let state = source.problem.clone().map_or(State::Active, State::Waiting);
+                self.parts.board.set_state(key, state);
+                self.parts.board.moved(key, last, source.queue.next(), made);
+            }
+        }
+        Ok(is_more)
     }
 
     fn show(&mut self, set: &mut Set, plan: &Plan) {
@@ -351,6 +473,12 @@ impl Run {
             )));
             return Ok(());
         };
+        if matches!(schedule.kind, Kind::Due(_)) {
+            let sentence =
+                "the documents of this schedule say when they are due; there is nothing to run now";
+            let _ = order.answer.send(Err(sentence.to_owned()));
+            return Ok(());
+        }
         let job = Job {
             schedule,
             due: self.clock.now(),

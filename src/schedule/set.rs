@@ -24,6 +24,8 @@ pub struct Set {
     pub held: BTreeSet<String>,
     /// Those that wait for their topic.
     pub is_waiting: bool,
+    /// How large a record of a topic may be.
+    pub rooms: BTreeMap<String, usize>,
     /// What is shown of each, by the text of its id.
     pub shown: Vec<(String, Shown)>,
 }
@@ -144,6 +146,10 @@ impl Set {
             states.insert(schedule.name.clone(), state);
         }
         self.is_waiting = !states.is_empty();
+        let rooms = looked
+            .into_iter()
+            .filter_map(|(topic, room)| Some((topic, room.ok()?)));
+        self.rooms = rooms.collect();
         for (_, shown) in &mut self.shown {
             if shown.state == State::Active
                 && let Some(state) = states.remove(&shown.name)

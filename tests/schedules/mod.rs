@@ -1,5 +1,7 @@
 //! Jobs that are due at a time, with real servers and the real program.
 
+mod asked;
+mod due;
 mod edited;
 mod once_each;
 mod rights;

@@ -1,5 +1,8 @@
 //! Documents of the data that become jobs when their time comes: what a schedule of `kind: "due"` says.
 
+pub mod queue;
+pub mod source;
+
 use crate::change::namespace::Namespace;
 use crate::listener::Reading;
 use bson::{Bson, Document, doc};

@@ -1,0 +1,341 @@
+//! Where the documents of one schedule come from: a look at all that are due soon, and then at each that is changed.
+//!
+//! What is due is asked of the server once more before its record is made, by the schedule's own query: so a filter means
+//! what it means in `find`, and a document that has moved or no longer matches makes none.
+
+use super::Due;
+use super::queue::Queue;
+use crate::error::Error;
+use crate::mongo::describe::{custom, describe};
+use crate::schedule::Schedule;
+use crate::schedule::documents::failed_on;
+use crate::tasks;
+use bson::{Bson, DateTime, Document, RawDocument, RawDocumentBuf, doc};
+use futures_util::{StreamExt, TryStreamExt};
+use mongodb::options::ReadConcern;
+use mongodb::{Client, Collection};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+/// How far ahead documents are looked for, in milliseconds: what is due later costs nothing.
+const AHEAD: i64 = 10 * 60_000;
+/// How many are asked for in one query.
+const AT_ONCE: usize = 500;
+/// How many changed documents are noted: with more, all are looked at.
+const NOTED: usize = 10_000;
+const AWAIT: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_secs(2);
+/// How often all are looked at while changes cannot be heard, or the last look failed.
+const AGAIN: Duration = Duration::from_secs(5);
+/// For how long it is remembered that a document had its record which is no more, in milliseconds.
+const KEPT: i64 = 30 * 86_400_000;
+
+/// What was heard of the collection.
+#[derive(Debug, Default)]
+struct Heard {
+    changed: Mutex<Vec<Bson>>,
+    /// Whether changes may have been missed, so that all are to be looked at.
+    is_lost: AtomicBool,
+    is_listening: AtomicBool,
+}
+
+/// A document that is due.
+#[derive(Debug)]
+pub struct Found {
+    pub id: Bson,
+    pub due: i64,
+    pub document: RawDocumentBuf,
+}
+
+/// The documents of one schedule.
+pub struct Source {
+    pub schedule: Arc<Schedule>,
+    pub due: Due,
+    pub queue: Queue,
+    /// Why they cannot be looked at.
+    pub problem: Option<String>,
+    collection: Collection<RawDocumentBuf>,
+    heard: Arc<Heard>,
+    listening: JoinHandle<()>,
+    /// Until when all are known.
+    known: i64,
+    looked: Option<Instant>,
+    has_forgotten: bool,
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        self.listening.abort();
+    }
+}
+
+impl Source {
+    /// `changed` is told when there may be something to look at.
+    pub fn new(
+        schedule: Arc<Schedule>,
+        due: Due,
+        client: &Client,
+        fired: BTreeMap<String, i64>,
+        changed: Arc<Notify>,
+    ) -> Self {
+        let heard = Arc::<Heard>::default();
+        heard.is_lost.store(true, Ordering::Relaxed);
+        let collection = client
+            .database(&due.at.database)
+            .collection(&due.at.collection);
+        let listening = listen(collection.clone_with_type(), Arc::clone(&heard), changed);
+        Self {
+            schedule,
+            due,
+            queue: Queue::new(fired),
+            problem: None,
+            collection,
+            heard,
+            listening: tasks::spawn(listening),
+            known: i64::MIN,
+            looked: None,
+            has_forgotten: false,
+        }
+    }
+
+    /// Looks at what may have changed.
+    pub async fn refresh(&mut self, now: i64) {
+        let is_new = self.looked.is_none_or(|looked| looked.elapsed() >= AGAIN);
+        if self.problem.is_some() && !is_new {
+            return;
+        }
+        let is_deaf = !self.heard.is_listening.load(Ordering::Relaxed) && is_new;
+        let looked = match self.heard.is_lost.swap(false, Ordering::Relaxed) || is_deaf {
+            true => self.look_at_all(now).await,
+            false => self.look_at_changed(now).await,
+        };
+        self.problem = looked.err().map(|error| {
+            self.heard.is_lost.store(true, Ordering::Relaxed);
+            error.detail
+        });
+    }
+
+    async fn look_at_all(&mut self, now: i64) -> Result<(), Error> {
+        self.looked = Some(Instant::now());
+        self.heard
+            .changed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+        let until = now.saturating_add(AHEAD);
+        let found = self.times(doc! {"$lte": date(until)}, None).await?;
+        self.queue.clear();
+        for (id, due) in found {
+            self.queue.see(&id, Some(due));
+        }
+        self.known = until;
+        Ok(())
+    }
+
+    async fn look_at_changed(&mut self, now: i64) -> Result<(), Error> {
+        let changed = std::mem::take(
+            &mut *self
+                .heard
+                .changed
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+        for ids in changed.chunks(AT_ONCE) {
+            let range = doc! {"$lte": date(self.known)};
+            let found = self.times(range, Some(ids.to_vec())).await?;
+            for id in ids {
+                self.queue.see(id, None);
+            }
+            for (id, due) in found {
+                self.queue.see(&id, Some(due));
+            }
+        }
+        let until = now.saturating_add(AHEAD);
+        if self.known.saturating_sub(now) < AHEAD / 2 {
+            let range = doc! {"$gt": date(self.known), "$lte": date(until)};
+            for (id, due) in self.times(range, None).await? {
+                self.queue.see(&id, Some(due));
+            }
+            self.known = until;
+        }
+        Ok(())
+    }
+
+    /// The times of documents in a range.
+    async fn times(
+        &self,
+        range: Document,
+        ids: Option<Vec<Bson>>,
+    ) -> Result<Vec<(Bson, i64)>, Error> {
+        let find = self.collection.find(self.due.query(range, ids));
+        let find = find.projection(doc! {"_id": 1, &self.due.field: 1});
+        let found = self.found(find).await?;
+        Ok(found
+            .into_iter()
+            .map(|found| (found.id, found.due))
+            .collect())
+    }
+
+    async fn found(
+        &self,
+        find: mongodb::action::Find<'_, RawDocumentBuf>,
+    ) -> Result<Vec<Found>, Error> {
+        let asked = async {
+            let cursor = find.read_concern(ReadConcern::majority()).await?;
+            cursor.try_collect::<Vec<_>>().await
+        };
+        let what = format!("reading the documents of schedule {}", self.schedule.name);
+        let all = asked
+            .await
+            .map_err(|error| failed_on(&what, &self.due.at, &error))?;
+        let found = all.into_iter().filter_map(|document| {
+            let id = Bson::try_from(document.get("_id").ok()??).ok()?;
+            let due = time_at(&document, &self.due.field)?;
+            Some(Found { id, due, document })
+        });
+        Ok(found.collect())
+    }
+
+    /// Takes documents that are due by now, as they are now, each at most once for its time.
+    ///
+    /// # Errors
+    /// What the server answers; nothing is taken then.
+    pub async fn take(&mut self, now: i64, most: usize) -> Result<Vec<Found>, Error> {
+        let ids = self.queue.take(now, most);
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let find = self
+            .collection
+            .find(self.due.query(doc! {"$lte": date(now)}, Some(ids)));
+        match self.found(find).await {
+            Ok(mut found) => {
+                found.retain(|found| self.queue.fire(&found.id, found.due));
+                found.sort_by_key(|found| found.due);
+                Ok(found)
+            }
+            Err(error) => {
+                self.problem = Some(error.detail.clone());
+                self.looked = Some(Instant::now());
+                self.heard.is_lost.store(true, Ordering::Relaxed);
+                Err(error)
+            }
+        }
+    }
+
+    /// Gives on what is known of records that were made; nothing else is to be asked of it then.
+    pub fn take_fired(&mut self) -> BTreeMap<String, i64> {
+        std::mem::take(&mut self.queue).into_fired()
+    }
+
+    /// Once in its life: documents that had their record long ago and are no more, so that it need not be remembered.
+    pub async fn forgotten(&mut self, now: i64) -> Vec<String> {
+        if self.has_forgotten || self.problem.is_some() {
+            return Vec::new();
+        }
+        self.has_forgotten = true;
+        // It is only for the room that they take: the next start tries again.
+        self.forget(now).await.unwrap_or_default()
+    }
+
+    async fn forget(&mut self, now: i64) -> Result<Vec<String>, Error> {
+        let old = self.queue.fired_before(now - KEPT);
+        let mut gone: BTreeSet<String> = old.iter().cloned().collect();
+        for keys in old.chunks(AT_ONCE) {
+            let ids = keys
+                .iter()
+                .filter_map(|key| serde_json::from_str::<Bson>(key).ok());
+            let ids: Vec<Bson> = ids.collect();
+            let there = async {
+                let find = self
+                    .collection
+                    .find(doc! {"_id": {"$in": ids}})
+                    .projection(doc! {"_id": 1});
+                find.await?.try_collect::<Vec<_>>().await
+            };
+            let there = there.await.map_err(|error| {
+                failed_on("looking for documents that are gone", &self.due.at, &error)
+            })?;
+            for document in there {
+                if let Ok(Some(id)) = document.get("_id")
+                    && let Ok(id) = Bson::try_from(id)
+                {
+                    gone.remove(&super::queue::id_key(&id));
+                }
+            }
+        }
+        for key in &gone {
+            self.queue.forget(key);
+        }
+        Ok(gone.into_iter().collect())
+    }
+}
+
+fn date(millis: i64) -> DateTime {
+    DateTime::from_millis(millis)
+}
+
+/// The date at a path of names; none where there is another value.
+fn time_at(document: &RawDocument, path: &str) -> Option<i64> {
+    let (first, rest) = path
+        .split_once('.')
+        .map_or((path, None), |(first, rest)| (first, Some(rest)));
+    let value = document.get(first).ok()??;
+    match rest {
+        Some(rest) => time_at(value.as_document()?, rest),
+        None => Some(value.as_datetime()?.timestamp_millis()),
+    }
+}
+
+/// Notes which documents change, until it is dropped.
+async fn listen(collection: Collection<Document>, heard: Arc<Heard>, changed: Arc<Notify>) {
+    let mut is_told = false;
+    loop {
+        let ended = hear(&collection, &heard, &changed).await;
+        heard.is_listening.store(false, Ordering::Relaxed);
+        heard.is_lost.store(true, Ordering::Relaxed);
+        if let Err(error) = ended
+            && !std::mem::replace(&mut is_told, true)
+        {
+            tracing::warn!(
+                collection = %collection.namespace(), error = describe(&error),
+                "changes of documents that are due are not heard; they are looked at every 5 s meanwhile"
+            );
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+async fn hear(
+    collection: &Collection<Document>,
+    heard: &Heard,
+    changed: &Notify,
+) -> Result<(), mongodb::error::Error> {
+    // Only which document it is counts.
+    let slim = doc! {"$project": {"fullDocument": 0, "updateDescription": 0}};
+    let mut events = collection
+        .watch()
+        .pipeline([slim])
+        .max_await_time(AWAIT)
+        .await?;
+    // What happened before is looked at.
+    heard.is_lost.store(true, Ordering::Relaxed);
+    heard.is_listening.store(true, Ordering::Relaxed);
+    changed.notify_one();
+    while let Some(event) = events.next().await {
+        let id = event?.document_key.and_then(|mut key| key.remove("_id"));
+        let mut ids = heard.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        match id {
+            Some(id) if ids.len() < NOTED => ids.push(id),
+            // Too many, or the collection as a whole.
+            _ => heard.is_lost.store(true, Ordering::Relaxed),
+        }
+        drop(ids);
+        changed.notify_one();
+    }
+    Err(custom("the change stream has ended"))
+}
