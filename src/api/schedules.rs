@@ -126,23 +126,12 @@ pub(super) async fn list(
     State(context): State<Arc<Context>>,
     InQuery(which): InQuery<Which>,
 ) -> Answer {
-    allow(which.times, MOST)?;
-    let desk = desk(&context)?;
-    let client = context.client()?;
-    let mut all: Vec<(Listed, Bson)> = Vec::new();
-    for listed in desk.list(&client, which.times).await? {
-        if which
-            .name
-            .as_ref()
-            .is_none_or(|name| *name == listed.shown.name)
-        {
-            let document = Bson::Document(listed.document.clone());
-            all.push((listed, document));
-        }
-    }
-    if let Some(name) = which.name.filter(|_| all.is_empty()) {
-        return Err(not_found(&name));
-    }
+    let (desk, listed) = listed(&context, which.times, which.name.as_deref()).await?;
+    let with_document = |listed: Listed| {
+        let document = Bson::Document(listed.document.clone());
+        (listed, document)
+    };
+    let all: Vec<(Listed, Bson)> = listed.into_iter().map(with_document).collect();
     let told = |millis: Option<i64>| millis.and_then(time::of_millis);
     let rows = all.iter().map(|(listed, document)| Row {
         id: listed.key.clone(),
@@ -172,6 +161,22 @@ pub(super) async fn list(
         owner: board.ownership().and_then(|ownership| ownership.owner),
         schedules: rows.collect(),
     }))
+}
+
+/// All, or the one of this name, each with so many next times.
+pub(super) async fn listed(
+    context: &Context,
+    times: usize,
+    name: Option<&str>,
+) -> Result<(Arc<Desk>, Vec<Listed>), Problem> {
+    allow(times, MOST)?;
+    let desk = desk(context)?;
+    let mut all = desk.list(&context.client()?, times).await?;
+    all.retain(|listed| name.is_none_or(|name| name == listed.shown.name));
+    match name.filter(|_| all.is_empty()) {
+        Some(name) => Err(not_found(name)),
+        None => Ok((desk, all)),
+    }
 }
 
 fn not_found(id: &str) -> Problem {
@@ -274,23 +279,25 @@ fn shown(document: Document) -> Response {
     ),
 )]
 pub(super) async fn create(State(context): State<Arc<Context>>, sent: Bytes) -> Answer {
-    let place = Place::of(&context)?;
-    let sent = place.checked(body::document(&sent)?, None).await?;
-    let mut document = file_document(sent);
-    let now = DateTime::now();
-    document.extend(doc! {"createdAt": now, "updatedAt": now});
-    match place.collection.insert_one(&document).await {
-        Ok(_) => {}
-        Err(error) if is_duplicate(&error) => {
-            return Err(Problem::conflict(
-                "there is a schedule with that _id already",
-            ));
-        }
-        Err(error) => return Err(failed(error)),
-    }
+    let document = created(&context, body::document(&sent)?).await?;
     let mut response = shown(document);
     *response.status_mut() = StatusCode::CREATED;
     Ok(response)
+}
+
+/// Makes one; its document.
+pub(super) async fn created(context: &Context, sent: Document) -> Result<Document, Problem> {
+    let place = Place::of(context)?;
+    let mut document = file_document(place.checked(sent, None).await?);
+    let now = DateTime::now();
+    document.extend(doc! {"createdAt": now, "updatedAt": now});
+    match place.collection.insert_one(&document).await {
+        Ok(_) => Ok(document),
+        Err(error) if is_duplicate(&error) => Err(Problem::conflict(
+            "there is a schedule with that _id already",
+        )),
+        Err(error) => Err(failed(error)),
+    }
 }
 
 /// Show a schedule
@@ -332,12 +339,22 @@ pub(super) async fn replace(
     headers: HeaderMap,
     sent: Bytes,
 ) -> Answer {
-    let place = Place::of(&context)?;
-    let there = place.one(&id).await?;
-    IfMatch::of(&headers)?.admit(&there)?;
-    let sent = place
-        .checked(body::document(&sent)?, there.get("_id"))
-        .await?;
+    let expected = IfMatch::of(&headers)?;
+    let document = replaced(&context, &id, &expected, body::document(&sent)?).await?;
+    Ok(shown(document))
+}
+
+/// Puts another document in the place of one; the new one.
+pub(super) async fn replaced(
+    context: &Context,
+    id: &str,
+    expected: &IfMatch,
+    sent: Document,
+) -> Result<Document, Problem> {
+    let place = Place::of(context)?;
+    let there = place.one(id).await?;
+    expected.admit(&there)?;
+    let sent = place.checked(sent, there.get("_id")).await?;
     let mut document = sent;
     document.remove("_id");
     let mut whole = Document::new();
@@ -366,7 +383,7 @@ pub(super) async fn replace(
         .map_err(failed)?;
     match done.matched_count {
         0 => Err(etag::changed()),
-        _ => Ok(shown(whole)),
+        _ => Ok(whole),
     }
 }
 
@@ -388,12 +405,22 @@ pub(super) async fn delete(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Answer {
-    let place = Place::of(&context)?;
-    let there = place.one(&id).await?;
-    IfMatch::of(&headers)?.admit(&there)?;
+    deleted(&context, &id, &IfMatch::of(&headers)?).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Takes one away.
+pub(super) async fn deleted(
+    context: &Context,
+    id: &str,
+    expected: &IfMatch,
+) -> Result<(), Problem> {
+    let place = Place::of(context)?;
+    let there = place.one(id).await?;
+    expected.admit(&there)?;
     let query = doc! {"_id": there.get("_id").cloned().unwrap_or(Bson::Null)};
     place.collection.delete_one(query).await.map_err(failed)?;
-    Ok(StatusCode::NO_CONTENT.into_response())
+    Ok(())
 }
 
 /// Run a schedule now
@@ -409,9 +436,15 @@ pub(super) async fn delete(
     ),
 )]
 pub(super) async fn run(State(context): State<Arc<Context>>, Path(id): Path<String>) -> Answer {
-    let desk = desk(&context)?;
-    match desk.unit.order(&id).await {
-        Ok(id) => Ok(body::answer(&ScheduleRun { id })),
+    let id = ran(&context, &id).await?;
+    Ok(body::answer(&ScheduleRun { id }))
+}
+
+/// Makes a record of one now; its `tw-id`.
+pub(super) async fn ran(context: &Context, name: &str) -> Result<String, Problem> {
+    let desk = desk(context)?;
+    match desk.unit.order(name).await {
+        Ok(id) => Ok(id),
         Err(sentence) => {
             let owner = desk
                 .unit

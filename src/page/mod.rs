@@ -53,6 +53,7 @@ assets! {
     "listeners.js": SCRIPT,
     "main.js": SCRIPT,
     "overview.js": SCRIPT,
+    "schedules.js": SCRIPT,
     "snapshot.js": SCRIPT,
     "stream.js": SCRIPT,
     "style.css": STYLE,

@@ -176,7 +176,7 @@ pub async fn work(config: Config, controls: Controls) -> Result<(), Error> {
         live: None,
         schedules: None,
         worker: Some(Arc::clone(&board)),
-        api: calls(&config, &controls, &streams, Arc::default()),
+        api: calls(&config, &controls, &streams, Arc::default(), None),
     };
     let http = admin::serve(admin, streams, controls.clone(), done.clone()).await?;
     let result = Box::pin(crate::worker::run(&config, handlers, board, &controls.stop)).await;

@@ -140,6 +140,38 @@ async fn schedules_are_listed_made_changed_run_and_deleted_over_http_and_by_comm
     .unwrap();
     assert_eq!(put.status, 200, "{}", put.body);
     status(&db, "new", "disabled").await;
+    let graphql = async |query: &str| {
+        let body = json!({"query": query}).to_string();
+        send(addr, "POST", "/graphql", &[], &body)
+            .await
+            .unwrap()
+            .json()
+    };
+    let asked =
+        graphql("{ schedules(name: \"new\", times: 2) { name state times document } }").await;
+    assert_eq!(
+        asked["data"]["schedules"][0]["state"], "disabled",
+        "{asked}"
+    );
+    let made = graphql(
+        "mutation { createSchedule(document: {name: \"g\", every: \"1h\", jobName: \"x\"}) }",
+    )
+    .await;
+    assert!(
+        made["errors"][0]["message"]
+            .as_str()
+            .unwrap()
+            .contains("LISTENERS_TOPICS"),
+        "{made}"
+    );
+    let ran = graphql("mutation { runSchedule(name: \"yearly\") }").await;
+    assert!(
+        ran["data"]["runSchedule"]
+            .as_str()
+            .unwrap()
+            .contains("/schedules/yearly@"),
+        "{ran}"
+    );
     let gone = send(addr, "DELETE", "/api/schedules/new", &[], "")
         .await
         .unwrap();

@@ -3,6 +3,7 @@
 mod asked;
 mod due;
 mod edited;
+mod figures;
 mod once_each;
 mod rights;
 

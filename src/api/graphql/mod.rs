@@ -1,12 +1,13 @@
 //! `/graphql`: the listeners, for those whose services speak it. There is no playground.
 
 mod listener;
+mod schedule;
 mod value;
 
 use super::etag::IfMatch;
 use super::listeners::{Place, changing};
 use super::problem::Problem;
-use super::{Context, body};
+use super::{Context, body, schedules};
 use crate::listener::entry;
 use async_graphql::{
     EmptySubscription, ErrorExtensions, MaybeUndefined, Object, Result, Schema, SimpleObject,
@@ -17,6 +18,7 @@ use axum::extract::State;
 use axum::response::Response;
 use bson::{Bson, Document};
 use listener::{Listener, OperationType};
+use schedule::Schedule;
 use std::sync::{Arc, LazyLock};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{Object as OpenApiObject, RefOr, Schema as OpenApiSchema};
@@ -62,7 +64,8 @@ impl ToSchema for GraphqlRequest {}
 
 /// Ask in GraphQL
 ///
-/// `listeners`, `listener`, `createListener`, `updateListener` and `deleteListener`. Depth and complexity are limited, and
+/// `listeners`, `listener`, `createListener`, `updateListener` and `deleteListener`; `schedules`, `createSchedule`,
+/// `replaceSchedule`, `deleteSchedule` and `runSchedule`. Depth and complexity are limited, and
 /// the schema is told only to those who bring the token. Errors are in `errors`, each with `extensions.code`.
 #[utoipa::path(
     post, path = "/graphql", tag = "listeners", operation_id = "graphql",
@@ -126,6 +129,20 @@ impl Query {
     async fn listener(&self, context: &async_graphql::Context<'_>, id: String) -> Result<Listener> {
         let found = place(context)?.one(&id).await;
         found.map(Listener).map_err(told)
+    }
+
+    /// The schedules, or the one of a name, each with so many of its next times.
+    #[graphql(complexity = "100 * child_complexity")]
+    async fn schedules(
+        &self,
+        context: &async_graphql::Context<'_>,
+        name: Option<String>,
+        #[graphql(default = 1, validator(maximum = 100))] times: u8,
+    ) -> Result<Vec<Schedule>> {
+        let context = context.data::<Arc<Context>>()?;
+        let listed = schedules::listed(context, usize::from(times), name.as_deref()).await;
+        let (_, listed) = listed.map_err(told)?;
+        Ok(listed.into_iter().map(Schedule).collect())
     }
 }
 
@@ -221,6 +238,68 @@ impl Mutation {
         let deleted = changing::deleted(&place(context)?, &id, &expected(etag)).await;
         deleted.map_err(told)?;
         Ok(Deleted { success: true })
+    }
+
+    /// Creates a schedule; its document.
+    #[graphql(complexity = "CHANGE + child_complexity")]
+    async fn create_schedule(
+        &self,
+        context: &async_graphql::Context<'_>,
+        document: Json,
+    ) -> Result<Json> {
+        let context = context.data::<Arc<Context>>()?;
+        let created = schedules::created(context, fields(document)?).await;
+        created.map(|it| Json(it.into())).map_err(told)
+    }
+
+    /// Replaces a schedule; its document. With `etag` only while it is as it was read.
+    #[graphql(complexity = "CHANGE + child_complexity")]
+    async fn replace_schedule(
+        &self,
+        context: &async_graphql::Context<'_>,
+        id: String,
+        document: Json,
+        etag: Option<String>,
+    ) -> Result<Json> {
+        let context = context.data::<Arc<Context>>()?;
+        let sent = fields(document)?;
+        let replaced = schedules::replaced(context, &id, &expected(etag), sent).await;
+        replaced.map(|it| Json(it.into())).map_err(told)
+    }
+
+    /// Deletes a schedule. With `etag` only while it is as it was read.
+    #[graphql(complexity = "CHANGE + child_complexity")]
+    async fn delete_schedule(
+        &self,
+        context: &async_graphql::Context<'_>,
+        id: String,
+        etag: Option<String>,
+    ) -> Result<Deleted> {
+        let context = context.data::<Arc<Context>>()?;
+        let deleted = schedules::deleted(context, &id, &expected(etag)).await;
+        deleted.map_err(told)?;
+        Ok(Deleted { success: true })
+    }
+
+    /// Makes a record of a schedule's job now; its `tw-id`.
+    #[graphql(complexity = "CHANGE + child_complexity")]
+    async fn run_schedule(
+        &self,
+        context: &async_graphql::Context<'_>,
+        name: String,
+    ) -> Result<String> {
+        let context = context.data::<Arc<Context>>()?;
+        schedules::ran(context, &name).await.map_err(told)
+    }
+}
+
+/// A document that was sent.
+fn fields(sent: Json) -> Result<Document> {
+    match sent.0 {
+        Bson::Document(document) => Ok(document),
+        _ => Err(told(Problem::malformed(
+            "document is no object; give a schedule's fields",
+        ))),
     }
 }
 

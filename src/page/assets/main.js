@@ -7,6 +7,7 @@ import {stream} from './stream.js';
 import {listeners} from './listeners.js';
 import {letters} from './letters.js';
 import {tail} from './tail.js';
+import {schedules} from './schedules.js';
 import {instances} from './instances.js';
 
 /** How often a screen is brought up to date, in ms. */
@@ -15,6 +16,7 @@ const EVERY = 2000;
 const SCREENS = [
   ['overview', 'Overview', overview],
   ['listeners', 'Listeners', listeners],
+  ['schedules', 'Schedules', schedules],
   ['letters', 'Dead letters', letters],
   ['tail', 'Live tail', tail],
   ['instances', 'Instances', instances],
