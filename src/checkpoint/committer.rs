@@ -166,10 +166,13 @@ impl Committer {
                 // A write to a topic that is gone would wait for it: known to be gone, it is made again.
                 self.store.is_gone().await;
             }
-            // Whoever writes to a topic that was deleted waits for it longer than a stop may take.
+            // Whoever writes to a topic that was deleted waits for it longer than a stop may take. One that is only
+            // slow is waited for: without its producer the next attempt would be slower still.
+            let hopeless = self.store.hopeless();
             let overdue = async {
                 halt.cancelled().await;
                 tokio::time::sleep(UNDER_WAY).await;
+                hopeless.await;
             };
             let committed = tokio::select! {
                 result = self.commit() => Some(result),

@@ -322,6 +322,20 @@ impl Store {
         is_gone
     }
 
+    /// Waits until a write that is under way has become hopeless. Only one to a topic that was deleted ever does: it
+    /// waits for the topic. Elsewhere trying again costs little, and nothing is waited for.
+    pub fn hopeless(&self) -> impl Future<Output = ()> + use<> {
+        let gone = match &self.backend {
+            Backend::Kafka(store) => Some(store.gone()),
+            Backend::MongoDb(_) | Backend::File(_) | Backend::Nowhere => None,
+        };
+        async move {
+            if let Some(gone) = gone {
+                gone.await;
+            }
+        }
+    }
+
     /// Writes the newest position once more, for a checkpoint that [is gone](Self::is_gone).
     ///
     /// # Errors

@@ -37,8 +37,6 @@ async fn written_by(fleet: &Fleet<'_>) -> String {
 async fn another_instance_goes_on_when_the_owner_is_killed() {
     for (kind, delivery) in Kind::with_both() {
         let mut fleet = Fleet::new(1, delivery).await.by(kind);
-        // The shortest that are allowed.
-        fleet.setup = with_times(fleet.setup, [100, 500, 200]);
         let (mut one, two) = pair(&mut fleet).await;
         assert_eq!(active(&two).await, 0, "it is ready, and runs nothing");
         let first = name(&one).await;

@@ -162,6 +162,12 @@ impl<'a> Fleet<'a> {
             })
             .await;
             let verdict = judge(&written, &records, &contents(database).await);
+            if verdict.lost > 0 {
+                // Was it never sent, aborted, or seen too early?
+                let all = kafka.records(&[&topic]).await;
+                let all = judge(&written, &all, &contents(database).await);
+                eprintln!("without regard to transactions, a moment later: {all:?}");
+            }
             assert_sound(&verdict, is_exact);
             pauses.extend(between(&records));
         }

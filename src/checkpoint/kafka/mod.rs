@@ -48,6 +48,9 @@ const QUERY_PATIENCE: Duration = Duration::from_secs(10);
 /// How often a claim is tried again when it is fenced and nobody shows up as the one who did it.
 const CLAIM_ATTEMPTS: usize = 3;
 
+/// How long after one look whether the checkpoint is gone follows the next, while a write is under way.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
 /// The id under which a stream's producer fences its predecessors: one per stream, for ever.
 pub fn transactional_id(stream: &str) -> String {
     format!("tailwater-{stream}")
@@ -268,6 +271,17 @@ impl Store {
             client::end_beside(producer);
         }
         is_gone
+    }
+
+    /// Waits until the checkpoint is known to be gone, and with it what a write waits for. Asks again and again.
+    pub(super) fn gone(&self) -> impl Future<Output = ()> + use<> {
+        let kafka = self.kafka.clone();
+        let (topic, stream) = (self.topic.name().to_owned(), self.claim.stream.clone());
+        async move {
+            while !is_gone(&kafka, &topic, &stream).await {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        }
     }
 
     pub(super) fn place(&self) -> String {
