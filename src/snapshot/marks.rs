@@ -90,6 +90,12 @@ impl Window {
         let time = self.marks.time.load(Ordering::Acquire);
         (time > 0).then(|| ClusterTime::new((time >> 32) as u32, time as u32))
     }
+
+    /// How much the stream has touched since.
+    pub fn touches(&self) -> u64 {
+        let now = self.marks.touches.load(Ordering::Acquire);
+        now.saturating_sub(self.since)
+    }
 }
 
 impl Drop for Window {

@@ -2,7 +2,7 @@
 //!
 //! A snapshot runs beside its stream and writes nothing to MongoDB. Each query opens a [window](marks::Window) first:
 //! from then on the pump remembers which documents the stream touches. The query reads what a majority has, not
-//! before the stream's position; its rows wait until the stream has passed the time of the reply, and those that the
+//! before the stream's position; its rows wait until the stream has passed the time of their reply, and those that the
 //! stream has touched meanwhile are left out, because the stream has brought them. So no row overtakes a newer change
 //! of its document, and none brings a deleted document back.
 //!
@@ -19,6 +19,7 @@ mod pace;
 mod page;
 mod plan;
 pub mod progress;
+mod query;
 pub mod reading;
 pub mod row;
 pub mod touched;

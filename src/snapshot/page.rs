@@ -84,6 +84,17 @@ impl Place {
         self.step == Step::Over
     }
 
+    /// Nothing is left of the range.
+    pub(super) fn end(&mut self) {
+        self.step = Step::Over;
+    }
+
+    /// Whether what the next query matches is all that is left of the range.
+    pub(super) fn is_before_all(&self) -> bool {
+        matches!(self.bounds, Bounds::Between { .. })
+            && matches!(self.step, Step::First | Step::Later(_))
+    }
+
     /// Whether a page has as many rows as it is given ids.
     pub(super) fn is_of_ids(&self) -> bool {
         matches!(self.bounds, Bounds::Ids(_))

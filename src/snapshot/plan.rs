@@ -10,8 +10,8 @@ use futures_util::TryStreamExt;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// From so many documents on a collection is read in several ranges side by side.
-const LARGE: u64 = 20_000;
+/// A collection is read in ranges of about so many documents side by side, as far as that gives few enough.
+const RANGE: u64 = 20_000;
 
 /// How many documents of a large collection are looked at for each of its ranges.
 const SAMPLE: usize = 20;
@@ -95,8 +95,8 @@ impl Plan {
             Some(_) => None,
         };
         let bounds = match total {
-            Some(total) if total >= LARGE => divide(source, &at).await,
-            _ => vec![Bounds::ALL],
+            Some(total) => divide(source, &at, total).await,
+            None => vec![Bounds::ALL],
         };
         let mut number = || {
             self.next += 1;
@@ -164,10 +164,11 @@ async fn count(source: &Source, at: &Namespace) -> Option<u64> {
     }
 }
 
-/// The ranges of a large collection; one where the server gives no sample.
-async fn divide(source: &Source, at: &Namespace) -> Vec<Bounds> {
-    let ranges = (source.spec.parallelism * 4).min(MOST_RANGES);
-    if source.spec.parallelism < 2 {
+/// The ranges of a collection of about so many documents; one where the server gives no sample.
+async fn divide(source: &Source, at: &Namespace, total: u64) -> Vec<Bounds> {
+    let most = (source.spec.parallelism * 4).min(MOST_RANGES);
+    let ranges = usize::try_from(total / RANGE).unwrap_or(most).min(most);
+    if source.spec.parallelism < 2 || ranges < 2 {
         return vec![Bounds::ALL];
     }
     let sample = [

@@ -5,44 +5,44 @@ use super::pace::Pace;
 use super::page::Place;
 use super::plan::{Next, Of, Plan};
 use super::progress::{Part, Progress, Range};
+use super::query::{Asked, Query};
 use crate::change::position::ClusterTime;
 use crate::change::raw;
 use crate::config::{Scope, Snapshot};
 use crate::flow::budget::{Budget, Reservation};
 use crate::mongo::describe::describe;
-use crate::mongo::errors::{self, Phase, SourceFault};
 use crate::retry::{Delays, Retry};
 use crate::source::Filter;
 use crate::source::cursor;
 use crate::source::reply::Reply;
 use crate::status::Board;
 use crate::tasks;
-use bson::{Bson, Document, RawDocumentBuf, doc};
+use bson::{Bson, doc};
 use mongodb::Client;
-use mongodb::options::{ReadPreference, RunCursorCommandOptions, SelectionCriteria};
-use mongodb::raw_batch_cursor::RawBatch;
+use mongodb::options::{ReadPreference, SelectionCriteria};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::Instrument;
 
-/// How many documents the first query of a range asks for: the next ones follow the size of these.
+/// How many documents the first reply of a range holds: the next ones follow the size of these.
 const FIRST_LIMIT: u64 = 128;
 
-/// The most documents that one query asks for.
+/// How many times as many the next reply may hold.
+const GROWTH: u64 = 16;
+
+/// The most documents of one reply.
 const MOST: u64 = 50_000;
+
+/// A query ends when the stream has touched so much since it began, and the next one goes on: what is touched is
+/// remembered for as long as a query runs.
+const MOST_TOUCHES: u64 = 100_000;
 
 /// How many messages wait for the pump.
 const AHEAD: usize = 32;
-
-/// How long a query may take that is not filtered.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// How long a query may take that is: it may look at a whole collection for its first row.
-const FILTER_PATIENCE: Duration = Duration::from_secs(1800);
 
 /// The longest pause between attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -86,13 +86,14 @@ pub enum Message {
     Over,
 }
 
-/// Rows of one query.
+/// Rows of one reply.
 pub struct Page {
     pub part: i64,
     pub range: i64,
     pub reply: Reply,
-    pub window: Window,
-    /// The server's time behind the query: the rows are as of then, or earlier.
+    /// Of the query that the reply belongs to.
+    pub window: Arc<Window>,
+    /// The server's time behind the reply: the rows are as of then, or earlier.
     pub high: ClusterTime,
     /// Whether it is the last of its range.
     pub is_end: bool,
@@ -133,14 +134,14 @@ impl Reading {
 /// Nobody takes what is read.
 struct Closed;
 
-struct Reader {
-    source: Arc<Source>,
-    marks: Arc<Marks>,
+pub(super) struct Reader {
+    pub(super) source: Arc<Source>,
+    pub(super) marks: Arc<Marks>,
     plan: Mutex<Plan>,
     pace: Pace,
     messages: mpsc::Sender<Message>,
     /// Whether the server reads not before a given time, as far as is known.
-    takes_time: AtomicBool,
+    pub(super) takes_time: AtomicBool,
 }
 
 impl Reader {
@@ -182,7 +183,12 @@ impl Reader {
     }
 
     /// Says why rows cannot be read now, and waits a while.
-    async fn pause(&self, attempt: &str, error: &mongodb::error::Error, delays: &mut Delays) {
+    pub(super) async fn pause(
+        &self,
+        attempt: &str,
+        error: &mongodb::error::Error,
+        delays: &mut Delays,
+    ) {
         let said = format!("{attempt}: {}", describe(error));
         tracing::warn!(error = said, "the snapshot waits, and tries again");
         self.source.board.snapshots.set_problem(Some(said));
@@ -225,31 +231,48 @@ impl Reader {
         let mut limit = FIRST_LIMIT;
         let mut before: Option<Bson> = None;
         let mut is_stuck = false;
+        let mut open: Option<Query> = None;
         loop {
             tokio::time::sleep_until(self.pace.free()).await;
             let bytes = self.source.spec.chunk_bytes;
             let reservation = Reservation::take(&self.source.budget, bytes).await;
             let with_last = self.marks.is_sharded() && !is_stuck;
-            let condition = place.condition(with_last);
-            let limit_now = match place.is_of_ids() {
-                true => MOST,
-                false => limit,
+            let (query, batch) = match open.take() {
+                Some(query) => match self.more(of, query).await {
+                    Some(read) => read,
+                    // The next query begins behind what was read.
+                    None => continue,
+                },
+                None => {
+                    let asked = Asked {
+                        condition: place.condition(with_last),
+                        is_of_all: place.is_before_all(),
+                        limit: match place.is_of_ids() {
+                            true => MOST,
+                            false => limit,
+                        },
+                    };
+                    match self.begin(of, asked).await {
+                        Ok(begun) => begun,
+                        Err(why) => return self.skip(of, why).await,
+                    }
+                }
             };
-            let (reply, window) = match self.query(of, condition, limit_now, reservation).await {
-                Ok(read) => read,
-                Err(why) => return self.skip(of, why).await,
-            };
+            let reply = Reply::new(batch, Some(reservation));
             let seen = Seen::of(&reply);
             let bytes = reply.len() as u64;
             self.pace.read(seen.rows, bytes);
-            let is_short = seen.rows < limit_now && reply.is_exhausted();
-            if seen.rows > 0 && seen.last.is_none() && !is_short {
+            let is_exhausted = reply.is_exhausted();
+            if seen.rows > 0 && seen.last.is_none() && !is_exhausted {
                 let why = "none of the _id values in a row of them is valid UTF-8".to_owned();
                 return self.skip(of, why).await;
             }
             is_stuck = seen.last.is_some() && seen.last == before;
             before.clone_from(&seen.last);
-            place.advance(seen.last, is_short);
+            place.advance(seen.last, is_exhausted);
+            if is_exhausted && query.asked.is_of_all {
+                place.end();
+            }
             let Some(high) = reply.operation_cluster_time() else {
                 let why = "the server tells no operationTime, so that nobody knows when the rows were read";
                 return self.skip(of, why.to_owned()).await;
@@ -257,7 +280,7 @@ impl Reader {
             if let Some(size) = bytes.checked_div(seen.rows) {
                 let fitting = self.source.spec.chunk_bytes as u64 / size.max(1);
                 limit = fitting
-                    .clamp(1, (limit * 8).min(MOST))
+                    .clamp(1, (limit * GROWTH).min(MOST))
                     .max(u64::from(with_last) * 2);
             }
             let is_end = place.is_over();
@@ -265,7 +288,7 @@ impl Reader {
                 part: of.part,
                 range: range.number,
                 reply,
-                window,
+                window: Arc::clone(&query.window),
                 high,
                 is_end,
             };
@@ -274,116 +297,17 @@ impl Reader {
             if is_end {
                 return Ok(());
             }
+            let fits = (limit / 2..=limit * 2).contains(&query.asked.limit);
+            let is_long = query.window.touches() > MOST_TOUCHES;
+            if fits && !is_long && !is_exhausted && !place.is_of_ids() {
+                open = Some(query);
+            }
         }
     }
 
     async fn skip(&self, of: &Of, why: String) -> Result<(), Closed> {
         let skipped = Message::Skipped { part: of.part, why };
         self.messages.send(skipped).await.map_err(|_| Closed)
-    }
-
-    /// Asks until there is an answer: in a window of its own each time.
-    ///
-    /// # Errors
-    /// Why there will be none.
-    async fn query(
-        &self,
-        of: &Of,
-        condition: Document,
-        limit: u64,
-        reservation: Reservation,
-    ) -> Result<(Reply, Window), String> {
-        let mut delays = self.source.retry.delays();
-        let patience = match of.filter {
-            Some(_) => FILTER_PATIENCE,
-            None => PATIENCE,
-        };
-        loop {
-            let window = self.marks.open();
-            let time = window
-                .low()
-                .filter(|_| self.takes_time.load(Ordering::Relaxed));
-            let command = self.command(of, &condition, limit, time);
-            let asked = tokio::time::timeout(patience, self.ask(of, command)).await;
-            let error = match asked {
-                Ok(Ok(batch)) => {
-                    self.source.board.snapshots.set_problem(None);
-                    return Ok((Reply::new(batch, Some(reservation)), window));
-                }
-                Ok(Err(error)) => error,
-                Err(_elapsed) => {
-                    std::io::Error::other(format!("no answer within {} s", patience.as_secs()))
-                        .into()
-                }
-            };
-            drop(window);
-            let attempt = format!("reading {}", of.at);
-            let fault = errors::classify(&error, Phase::Other);
-            let is_refused = matches!(fault, SourceFault::Refused | SourceFault::Unknown);
-            if is_refused && time.is_some() && self.is_on_primary() {
-                // Some servers do not know it; on a primary nothing is older.
-                self.takes_time.store(false, Ordering::Relaxed);
-                continue;
-            }
-            if fault == SourceFault::Refused {
-                return Err(errors::error(&attempt, &error, Phase::Other).detail);
-            }
-            self.pause(&attempt, &error, &mut delays).await;
-        }
-    }
-
-    fn is_on_primary(&self) -> bool {
-        let primary = SelectionCriteria::ReadPreference(ReadPreference::Primary);
-        self.source.selection == primary
-    }
-
-    fn command(
-        &self,
-        of: &Of,
-        condition: &Document,
-        limit: u64,
-        time: Option<ClusterTime>,
-    ) -> Document {
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let mut concern = doc! {"level": "majority"};
-        if let Some(time) = time {
-            let time = bson::Timestamp::from(time);
-            concern.insert("afterClusterTime", time);
-        }
-        let is_all = condition.is_empty();
-        let filter = match &of.filter {
-            None => condition.clone(),
-            Some(filter) if is_all => filter.clone(),
-            Some(filter) => doc! {"$and": [condition.clone(), filter.clone()]},
-        };
-        let mut command = doc! {
-            "find": &of.at.collection,
-            "filter": filter,
-            "sort": {"_id": 1},
-            "limit": limit,
-            "batchSize": limit,
-            "readConcern": concern,
-        };
-        if of.filter.is_some() {
-            // Another index would have each page sorted anew.
-            command.insert("hint", doc! {"_id": 1});
-        }
-        command
-    }
-
-    async fn ask(&self, of: &Of, command: Document) -> mongodb::error::Result<RawBatch> {
-        let command = RawDocumentBuf::try_from(&command)?;
-        let mut options = RunCursorCommandOptions::default();
-        options.selection_criteria = Some(self.source.selection.clone());
-        let mut cursor = self
-            .source
-            .client
-            .database(&of.at.database)
-            .run_raw_cursor_command(command)
-            .with_options(options)
-            .batch()
-            .await?;
-        cursor::first(&mut cursor).await
     }
 }
 

@@ -1,8 +1,6 @@
 //! An instance dies, each way that there is: another one carries on, and nothing is lost.
 
-use super::fleet::{
-    Fleet, Kind, active, name, owners, says_that_it_waits, spread, subscriptions, with_times,
-};
+use super::fleet::{Fleet, Kind, active, name, owners, says_that_it_waits, spread, subscriptions};
 use crate::support::{self, Direction, Kafka, PATIENCE, Proxy, Setup, Tailwater, eventually};
 use rustix::process::Signal;
 use serde_json::Value;

@@ -31,7 +31,15 @@ async fn what_two_watchers_tell_differently_is_found_by_document_and_order() {
                 .update_one(doc! {"_id": id}, doc! {"$set": {"n": n}})
                 .await
                 .unwrap();
-            tokio::time::sleep(std::time::Duration::from_millis(40)).await;
+            // A later document must not be looked up for it.
+            kafka
+                .wait_until(&[&topic], "the update", |records| {
+                    let last = records.last();
+                    last.is_some_and(|last| {
+                        last.key["_id"] == id && last.value["fullDocument"]["n"] == n
+                    })
+                })
+                .await;
         }
     }
     tokio::time::sleep(std::time::Duration::from_secs(3)).await;
