@@ -4,6 +4,7 @@ use super::marks::Window;
 use super::plan::Of;
 use super::reading::Reader;
 use crate::change::position::ClusterTime;
+use crate::mongo::describe::describe;
 use crate::mongo::errors::{self, Phase, SourceFault};
 use crate::source::cursor;
 use bson::{Document, RawDocumentBuf, doc};
@@ -90,7 +91,8 @@ impl Reader {
         match within(patience(of), more).await {
             Ok(batch) => Some((query, batch)),
             Err(error) => {
-                tracing::debug!(%error, collection = %of.at, "a query of the snapshot ended early");
+                let error = describe(&error);
+                tracing::debug!(error, collection = %of.at, "a query of the snapshot ended early");
                 None
             }
         }
