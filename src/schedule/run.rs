@@ -17,10 +17,9 @@ use crate::kafka::client;
 use crate::kafka::transaction::{Outcome, Prepared, Producer};
 use crate::log::event_id;
 use crate::sink::topics::Topics;
-use crate::status::schedules::{Phase, Schedules as Board, State};
+use crate::status::schedules::{Phase, Schedules as Board, State, Told};
 use crate::status::waiting::{Awaited, Waiting};
 use crate::tasks;
-use bson::Document;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::BaseRecord;
@@ -634,41 +633,27 @@ pub(super) async fn tell(parts: Parts, board: Arc<Board>) {
     let Some(at) = parts.config.at.clone() else {
         return;
     };
-    let mut told: BTreeMap<String, (Document, Instant)> = BTreeMap::new();
+    let mut told = Told::default();
     let mut is_failing = false;
     loop {
         tokio::time::sleep(LOOK).await;
         if board.phase() != Phase::Running {
             continue;
         }
-        let all = board.all();
-        told.retain(|key, _| all.iter().any(|(it, _)| it == key));
-        let mut changed = Vec::new();
-        for (key, shown) in all {
-            let status = super::status::of(&shown, &parts.instance);
-            let is_due = match told.get(&key) {
-                None => true,
-                Some((before, at)) => {
-                    let is_state = before.get("state") != status.get("state")
-                        || before.get("reason") != status.get("reason");
-                    *before != status && (is_state || at.elapsed() >= super::status::SELDOM)
-                }
-            };
-            if is_due {
-                changed.push((key, shown.id, status));
-            }
-        }
+        let changed = board.untold(&mut told, super::status::SELDOM);
         for some in changed.chunks(documents::AT_ONCE) {
             let updates: Vec<_> = some
                 .iter()
-                .map(|(_, id, status)| (id.clone(), status.clone()))
+                .map(|(_, shown)| (shown.id.clone(), super::status::of(shown, &parts.instance)))
                 .collect();
             match documents::tell(&parts.client, &at, &updates).await {
                 Ok(()) => {
                     is_failing = false;
-                    for (key, _, status) in some {
-                        told.insert(key.clone(), (status.clone(), Instant::now()));
-                    }
+                    let now = Instant::now();
+                    told.extend(
+                        some.iter()
+                            .map(|(key, shown)| (key.clone(), (shown.clone(), now))),
+                    );
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut is_failing, true) {

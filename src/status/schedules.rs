@@ -7,6 +7,7 @@ use super::waiting::{Wait, Waits};
 use bson::Bson;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// What this instance does about the schedules.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -88,6 +89,9 @@ pub struct Shown {
     /// Records that were made by this instance.
     pub produced: u64,
 }
+
+/// What was told of each, and when.
+pub type Told = BTreeMap<String, (Shown, Instant)>;
 
 /// The board of the schedules.
 #[derive(Debug, Default)]
@@ -178,6 +182,22 @@ impl Schedules {
             shown.state = state;
             shown.since = now_millis();
         }
+    }
+
+    /// Those that are in another state than was told, and after `seldom` also those of which anything else has changed.
+    /// Forgets what was told of those that are there no more.
+    pub fn untold(&self, told: &mut Told, seldom: Duration) -> Vec<(String, Shown)> {
+        let inner = self.lock();
+        told.retain(|key, _| inner.shown.contains_key(key));
+        let is_untold = |(key, shown): &(&String, &Shown)| {
+            told.get(*key).is_none_or(|(before, at)| {
+                before.state != shown.state || (at.elapsed() >= seldom && before != *shown)
+            })
+        };
+        let untold = inner.shown.iter().filter(is_untold);
+        untold
+            .map(|(key, shown)| (key.clone(), shown.clone()))
+            .collect()
     }
 
     /// All, by the text of their id.
