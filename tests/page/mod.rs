@@ -1,6 +1,7 @@
 //! The page, in a real browser.
 
 mod fleet;
+mod schedules;
 mod screens;
 
 use crate::support::{Chromium, Database, Kafka, Setup, Tailwater};
