@@ -31,10 +31,31 @@ pub(super) fn is_of(document: &Document, text: &str) -> bool {
     entry::name(document) == text
 }
 
+/// A text as it may be a part of a path, or a value in a query: with what has a meaning in one escaped.
+pub fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            true => out.push(char::from(byte)),
+            false => out += &format!("%{byte:02X}"),
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use bson::doc;
+
+    #[test]
+    fn an_id_becomes_one_part_of_a_path() {
+        assert_eq!(escaped("507f"), "507f");
+        assert_eq!(
+            escaped("a/b c?{\"x\":1}é"),
+            "a%2Fb%20c%3F%7B%22x%22%3A1%7D%C3%A9"
+        );
+    }
 
     #[test]
     fn the_text_of_an_id_finds_it() {

@@ -26,6 +26,7 @@ pub(crate) mod time;
 
 pub use document::Described;
 pub use graphql::HasToken;
+pub use id::escaped;
 pub use problem::{PROBLEM_JSON, Problem};
 
 use crate::config::{Kafka, Mongo};

@@ -1,17 +1,20 @@
 //! `/api/schedules`: jobs that are due at a time.
 
 use super::etag::IfMatch;
-use super::listeners::read::Written;
+use super::listeners::read::{Written, shown};
 use super::problem::Problem;
 use super::query::{InQuery, allow};
 use super::{Answer, Context, body, etag, id, time};
+use crate::change::namespace::Namespace;
 use crate::listener::entry;
 use crate::mongo::describe::describe;
+use crate::mongo::errors::is_duplicate;
 use crate::schedule::{Desk, Listed, Schedule, file_document, schedule};
+use crate::source::documents;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::IntoResponse;
 use bson::{Bson, DateTime, Document, doc};
 use mongodb::{Client, Collection};
 use serde::{Deserialize, Serialize};
@@ -188,6 +191,8 @@ fn not_found(id: &str) -> Problem {
 /// The collection, for the calls that write.
 struct Place {
     desk: Arc<Desk>,
+    client: Client,
+    at: Namespace,
     collection: Collection<Document>,
 }
 
@@ -198,19 +203,20 @@ impl Place {
             let sentence = "the schedules are those of SCHEDULES_FILE, which is read at the start; change the file";
             return Err(Problem::conflict(sentence));
         };
-        let client: Client = context.client()?;
+        let (client, at) = (context.client()?, at.clone());
         let collection = client.database(&at.database).collection(&at.collection);
-        Ok(Self { desk, collection })
+        Ok(Self {
+            desk,
+            client,
+            at,
+            collection,
+        })
     }
 
     async fn one(&self, id: &str) -> Result<Document, Problem> {
-        let ids = id::of_listener(id);
-        let found = self
-            .collection
-            .find_one(doc! {"_id": {"$in": ids}})
-            .await
-            .map_err(failed)?;
+        let found = documents::one(&self.client, &self.at, &id::of_listener(id)).await;
         found
+            .map_err(failed)?
             .filter(|found| id::is_of(found, id))
             .ok_or_else(|| not_found(id))
     }
@@ -249,21 +255,6 @@ impl Place {
 
 fn failed(error: mongodb::error::Error) -> Problem {
     Problem::unavailable(format!("MongoDB: {}", describe(&error)))
-}
-
-fn is_duplicate(error: &mongodb::error::Error) -> bool {
-    const DUPLICATE_KEY: i32 = 11_000;
-    use mongodb::error::{ErrorKind, WriteFailure};
-    matches!(error.kind.as_ref(), ErrorKind::Write(WriteFailure::WriteError(error)) if error.code == DUPLICATE_KEY)
-}
-
-fn shown(document: Document) -> Response {
-    let tag = etag::of(&document);
-    let mut response = body::answer(&Written(&Bson::Document(document)));
-    if let Ok(tag) = HeaderValue::from_str(&tag) {
-        response.headers_mut().insert(header::ETAG, tag);
-    }
-    response
 }
 
 /// Create a schedule

@@ -151,6 +151,8 @@ impl Committer {
     /// Commits until `halt`, then once more: again for a moment where that fails.
     pub async fn run(mut self, halt: CancellationToken) -> (Self, Result<(), Error>) {
         let mut is_slow = false;
+        // Once it is known, no attempt is given up any more.
+        let mut hopeless = std::pin::pin!(self.store.hopeless());
         loop {
             // Looked at before the commit: more may be acknowledged while one is being written.
             let is_last = tokio::select! {
@@ -168,11 +170,10 @@ impl Committer {
             }
             // Whoever writes to a topic that was deleted waits for it longer than a stop may take. One that is only
             // slow is waited for: without its producer the next attempt would be slower still.
-            let hopeless = self.store.hopeless();
             let overdue = async {
                 halt.cancelled().await;
                 tokio::time::sleep(UNDER_WAY).await;
-                hopeless.await;
+                hopeless.as_mut().await;
             };
             let committed = tokio::select! {
                 result = self.commit() => Some(result),

@@ -1,6 +1,7 @@
 //! Asks the instance that runs here: `health`, as a container's health check does, `status`, `pause`, …
 
 use super::http::{DEADLINE, reachable, send};
+use crate::api::escaped;
 use crate::config::{Endpoint, Http, Secret};
 use serde_json::Value;
 use std::net::SocketAddr;
@@ -54,11 +55,12 @@ impl Instance {
     }
 
     /// The same, where a worker is meant.
-    pub(super) fn of_worker(self) -> Self {
+    pub(super) fn of_worker(&self) -> Self {
         Self {
+            address: self.address,
+            token: self.token.clone(),
             streams: Vec::new(),
             is_worker: true,
-            ..self
         }
     }
 
@@ -256,19 +258,6 @@ pub(super) fn query(path: &str, values: &[(&str, &str)]) -> String {
         .map(|(name, value)| format!("{name}={}", escaped(value)))
         .collect();
     format!("{path}?{}", pairs.join("&"))
-}
-
-/// A name as it may stand in a query.
-fn escaped(name: &str) -> String {
-    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
-    let mut out = String::new();
-    for byte in name.bytes() {
-        match is_plain(byte) {
-            true => out.push(char::from(byte)),
-            false => out += &format!("%{byte:02X}"),
-        }
-    }
-    out
 }
 
 /// Why a call was refused, in the instance's own words where it has some.

@@ -6,8 +6,6 @@ mod plan;
 mod shown;
 mod trial;
 
-pub(super) use files::text;
-
 use super::{Output, StreamArg, print};
 use crate::change::namespace::Namespace;
 use crate::config::{Config, Listeners, StreamSpec};

@@ -3,6 +3,7 @@
 mod ask;
 pub mod compare;
 pub mod dlq;
+mod files;
 mod http;
 pub mod listeners;
 pub mod schedules;

@@ -3,6 +3,7 @@
 use super::ask::{Instance, query};
 use super::status::word;
 use super::{Output, ask};
+use crate::api::escaped;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -52,7 +53,7 @@ pub(super) fn answer(args: &SchedulesArgs) -> u8 {
                 Ok(next(&listed(instance, &query(PATH, &asked))?))
             }
             SchedulesCommand::Run { name } => {
-                let path = format!("{PATH}/{}/run", encoded(name));
+                let path = format!("{PATH}/{}/run", escaped(name));
                 let done = instance.call(&path, &json!({}))?;
                 Ok(format!("{name}: made the record {}", word(&done["id"])))
             }
@@ -118,14 +119,4 @@ fn next(said: &Value) -> String {
         true => "nothing is due".to_owned(),
         false => lines.join("\n"),
     }
-}
-
-/// A part of a path.
-fn encoded(text: &str) -> String {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    let part = |byte: u8| match is_plain(byte) {
-        true => char::from(byte).to_string(),
-        false => format!("%{byte:02X}"),
-    };
-    text.bytes().map(part).collect()
 }

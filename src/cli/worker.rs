@@ -1,9 +1,7 @@
 //! `tailwater worker`: carrying out jobs, and what is asked of the worker that runs here.
 
 use super::ask::{Instance, Refusal};
-use super::{Output, complain, print};
-use crate::config::Endpoint;
-use crate::error::Code;
+use super::{Output, files, print};
 use crate::worker::handler::{self, fields};
 use clap::Subcommand;
 use serde_json::Value;
@@ -62,22 +60,9 @@ impl WorkerArgs {
     }
 }
 
+/// Asks the worker here.
 fn ask(question: impl FnOnce(&Instance) -> Result<String, Refusal>) -> u8 {
-    let endpoint = match Endpoint::from_env() {
-        Ok(endpoint) => endpoint,
-        Err(errors) => return super::refuse(&errors),
-    };
-    let answer = Instance::at(&endpoint).map(Instance::of_worker);
-    match answer
-        .map_err(Refusal::from)
-        .and_then(|worker| question(&worker))
-    {
-        Ok(answer) => print(&format!("{answer}\n")),
-        Err(Refusal { sentence, exit }) => {
-            complain(&sentence);
-            exit
-        }
-    }
+    super::ask(|instance| question(&instance.of_worker()))
 }
 
 fn status(output: Output) -> u8 {
@@ -134,31 +119,13 @@ fn told(health: &Value) -> String {
 }
 
 fn lint(files: &[PathBuf]) -> u8 {
-    let mut is_wrong = false;
-    for path in files {
-        let name = path.display();
-        let text = super::listeners::text(path);
-        let read = text.map_err(|sentence| vec![sentence]).and_then(|text| {
-            let read = handler::read(path, &text, None);
-            read.map_err(|wrong| wrong.iter().map(ToString::to_string).collect())
-        });
-        match read {
-            Ok(handlers) => {
-                for handler in handlers.values() {
-                    print(&format!("{name}: {}: {}\n", handler.job, handler.call));
-                }
-                print(&format!("{name}: {} right\n", handlers.len()));
-            }
-            Err(wrong) => {
-                is_wrong = true;
-                for wrong in wrong {
-                    complain(&format!("{name}: {wrong}"));
-                }
-            }
-        }
-    }
-    match is_wrong {
-        true => Code::Config.exit_code(),
-        false => 0,
-    }
+    files::lint(files, |path| {
+        let text = files::text(path).map_err(|sentence| vec![sentence])?;
+        let handlers = handler::read(path, &text, None)
+            .map_err(|wrong| wrong.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+        let shown = handlers.values();
+        Ok(shown
+            .map(|handler| format!("{}: {}", handler.job, handler.call))
+            .collect())
+    })
 }

@@ -31,7 +31,7 @@ mod typo;
 mod uri;
 mod validate;
 mod variable;
-mod worker;
+pub mod worker;
 
 pub use coordination::{ConsumerGroup, Coordination, LeaseTimes, Leases};
 pub use endpoint::Endpoint;

@@ -2,6 +2,7 @@
 
 use super::Bootstrap;
 use super::patterns::covers;
+use super::worker::is_reserved;
 use crate::change::namespace::Namespace;
 
 /// `SCHEDULES_COLLECTION` or `SCHEDULES_FILE`, and what goes with it.
@@ -21,9 +22,6 @@ pub struct Schedules {
     pub progress: String,
 }
 
-/// The topics of workers, where no job begins.
-const OF_WORKERS: [&str; 2] = ["jobs.dlq", "jobs.retry*"];
-
 impl Schedules {
     /// Whether a job may go to this topic.
     pub fn allow(&self, topic: &str) -> bool {
@@ -32,7 +30,7 @@ impl Schedules {
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };
         self.topics.iter().any(|pattern| covers(pattern, topic))
-            && !OF_WORKERS.iter().any(|pattern| covers(pattern, topic))
+            && !is_reserved(topic)
             && !self.reserved.iter().any(is_own)
     }
 }

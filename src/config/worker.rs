@@ -2,6 +2,17 @@
 
 use std::path::PathBuf;
 
+/// The topic of jobs that failed for good.
+pub const DEAD_LETTERS: &str = "jobs.dlq";
+
+/// What the topics begin with that jobs wait in before they are tried again.
+const RETRIES: &str = "jobs.retry";
+
+/// Whether a topic is one of the workers' own, where no job begins: otherwise a dead letter would become a job.
+pub fn is_reserved(topic: &str) -> bool {
+    topic == DEAD_LETTERS || topic.starts_with(RETRIES)
+}
+
 /// `WORKER_TOPICS` and what goes with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Worker {

@@ -256,6 +256,43 @@ impl KnowsBrokers for Logging {
 
 impl ConsumerContext for Logging {}
 
+/// As [`Logging`], for a client of which something else is to be heard, too: `part` is told of it, by a
+/// [`ConsumerContext`] or a `ProducerContext` of its own.
+#[derive(Debug)]
+pub struct Hearing<T> {
+    logging: Logging,
+    pub part: T,
+}
+
+impl<T> Hearing<T> {
+    pub fn new(part: T) -> Self {
+        Self {
+            logging: Logging::default(),
+            part,
+        }
+    }
+}
+
+impl<T: Send + Sync + 'static> ClientContext for Hearing<T> {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.logging.log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.logging.error(error, reason);
+    }
+
+    fn stats_raw(&self, report: &[u8]) {
+        self.logging.stats_raw(report);
+    }
+}
+
+impl<T: Send + Sync + 'static> KnowsBrokers for Hearing<T> {
+    fn known(&self) -> &Known {
+        self.logging.known()
+    }
+}
+
 /// As [`Logging`], for a client that only finds something out: what it meets is the answer.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Quiet;

@@ -1,10 +1,11 @@
 //! Tailwater's own topics, those that records do not go to: looked at, made, waited for.
 
-use super::client::Logging;
-use crate::config::TopicCreation;
+use super::client::{self, Kind, Logging};
+use crate::config::{Kafka, TopicCreation};
 use crate::error::{Code, Error};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::{Client, ClientContext};
+use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::time::{Duration, Instant};
 use tracing::warn;
@@ -37,6 +38,59 @@ pub fn partitions(client: &Client<Logging>, name: &str) -> Result<Option<i32>, K
             RDKafkaErrorCode::LeaderNotAvailable,
         )),
     }
+}
+
+/// A client that looks at topics and makes them.
+///
+/// # Errors
+/// When librdkafka does not take the properties.
+pub fn admin(kafka: &Kafka) -> Result<AdminClient<Logging>, Error> {
+    let config = client::client_config(kafka, Kind::Admin);
+    AdminClient::from_config_and_context(&config, Logging::default())
+        .map_err(|error| client::error("creating a Kafka client", &error))
+}
+
+/// Whether an error means that a topic was just made, or its leader just elected, which is not known everywhere at once.
+pub fn is_settling(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::NotLeaderForPartition
+                | RDKafkaErrorCode::LeaderNotAvailable
+                | RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::UnknownPartition
+                | RDKafkaErrorCode::UnknownTopic
+        )
+    )
+}
+
+/// Makes a topic where it is missing, and waits for it; `absent` says what to do where it may not be made. Blocks.
+///
+/// # Errors
+/// [`Code::SinkRefused`] when it is missing and may not be made, and what Kafka answers.
+pub fn make_missing(
+    admin: &AdminClient<Logging>,
+    creation: &TopicCreation,
+    (name, partitions): (&str, i32),
+    settings: &[(&str, &str)],
+    options: AdminOptions,
+    absent: impl FnOnce() -> String,
+) -> Result<(), Error> {
+    let find = || {
+        self::partitions(admin.inner(), name)
+            .map_err(|error| client::error(format!("looking for the topic {name}"), &error))
+    };
+    if find()?.is_some() {
+        return Ok(());
+    }
+    if !creation.enabled {
+        return Err(Error::new(Code::SinkRefused, absent()));
+    }
+    let made = create(admin, creation, (name, partitions), settings, options);
+    tokio::runtime::Handle::current()
+        .block_on(made)
+        .map_err(|error| client::error(format!("creating the topic {name}"), &error))?;
+    await_new(&format!("topic {name}"), find).map(drop)
 }
 
 /// Makes a topic; whether it was made, and not by somebody who was faster.

@@ -22,6 +22,11 @@ const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
 const INIT_TIMEOUT: Duration = Duration::from_secs(30);
 const ABORT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The id under which the producer of a stream, or of the schedules, fences its predecessors: one for each, for ever.
+pub fn transactional_id(of: &str) -> String {
+    format!("tailwater-{of}")
+}
+
 /// What became of a transaction.
 pub enum Outcome {
     Committed,

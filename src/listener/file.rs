@@ -95,7 +95,8 @@ pub fn value(path: &Path, text: &str) -> Result<Bson, String> {
         .map_err(|error| format!("is neither YAML nor JSON: {error}"))
 }
 
-fn wrong(place: &str, sentence: impl Into<String>) -> Wrong {
+/// Something is wrong at a place.
+pub fn wrong(place: &str, sentence: impl Into<String>) -> Wrong {
     Wrong {
         place: place.to_owned(),
         sentence: sentence.into(),

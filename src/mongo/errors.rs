@@ -157,6 +157,12 @@ pub enum Phase {
     Other,
 }
 
+/// Whether a unique index does not take a document: somebody has put the same there before.
+pub fn is_duplicate(error: &mongodb::error::Error) -> bool {
+    const DUPLICATE_KEY: i32 = 11_000;
+    server_code(error) == Some(DUPLICATE_KEY)
+}
+
 /// Sorts an error.
 pub fn classify(error: &mongodb::error::Error, phase: Phase) -> SourceFault {
     let of_the_stream = server_code(error).and_then(|code| of_code(code, phase));

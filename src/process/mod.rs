@@ -20,6 +20,7 @@ use crate::preflight::{Finding, Report};
 use crate::schedule::{self, Desk, Unit};
 use crate::sink::topics::{self, Cluster};
 use crate::source::{Filter, preflight};
+use crate::status::live::Counts;
 use crate::status::samples::Samples;
 use crate::status::waiting::Awaited;
 use crate::status::worker;
@@ -133,29 +134,12 @@ pub async fn serve_live(config: Config, controls: Controls) -> Result<(), Error>
         let detail = "LIVE_ADDR is off, and there is nothing else to serve; give an address such as 127.0.0.1:3002";
         return Err(Error::new(Code::Config, detail));
     };
-    let done = CancellationToken::new();
     let running = live::serve(&config, live, controls.stop.clone()).await?;
-    let streams = Arc::<Streams>::default();
-    let admin = admin::Settings {
-        http: config.http.clone(),
-        token: config.admin_token.clone(),
-        is_enabled: true,
-        is_dry_run: false,
-        is_shared: false,
+    let alone = Alone {
         live: Some(Arc::clone(&running.counts)),
-        schedules: None,
         worker: None,
-        api: calls(&config, &controls, &streams, Arc::default(), None),
     };
-    let http = admin::serve(admin, streams, controls.clone(), done.clone()).await?;
-    let result = running.ended().await;
-    controls.ended.send_replace(Some(Ended::with(&result)));
-    done.cancel();
-    if let Some(http) = http {
-        // It only looks on; a panic in it has been reported by the panic hook.
-        let _ = http.await;
-    }
-    result
+    alone.run(&config, &controls, running.ended()).await
 }
 
 /// Works on jobs alone, until asked to stop.
@@ -164,29 +148,52 @@ pub async fn serve_live(config: Config, controls: Controls) -> Result<(), Error>
 /// What made it impossible to continue; its code gives the exit code.
 pub async fn work(config: Config, controls: Controls) -> Result<(), Error> {
     let handlers = crate::worker::handlers(&config.worker)?;
-    let done = CancellationToken::new();
     let board = Arc::new(worker::Board::new(&config.worker.group));
-    let streams = Arc::<Streams>::default();
-    let admin = admin::Settings {
-        http: config.http.clone(),
-        token: config.admin_token.clone(),
-        is_enabled: true,
-        is_dry_run: false,
-        is_shared: false,
+    let alone = Alone {
         live: None,
-        schedules: None,
         worker: Some(Arc::clone(&board)),
-        api: calls(&config, &controls, &streams, Arc::default(), None),
     };
-    let http = admin::serve(admin, streams, controls.clone(), done.clone()).await?;
-    let result = Box::pin(crate::worker::run(&config, handlers, board, &controls.stop)).await;
-    controls.ended.send_replace(Some(Ended::with(&result)));
-    done.cancel();
-    if let Some(http) = http {
-        // It only looks on; a panic in it has been reported by the panic hook.
-        let _ = http.await;
+    let working = crate::worker::run(&config, handlers, board, &controls.stop);
+    alone.run(&config, &controls, working).await
+}
+
+/// What a process does without any stream, and where it tells of it.
+struct Alone {
+    live: Option<Arc<Counts>>,
+    worker: Option<Arc<worker::Board>>,
+}
+
+impl Alone {
+    /// Does it, beside the server that tells of it.
+    async fn run(
+        self,
+        config: &Config,
+        controls: &Controls,
+        work: impl Future<Output = Result<(), Error>>,
+    ) -> Result<(), Error> {
+        let done = CancellationToken::new();
+        let streams = Arc::<Streams>::default();
+        let admin = admin::Settings {
+            http: config.http.clone(),
+            token: config.admin_token.clone(),
+            is_enabled: true,
+            is_dry_run: false,
+            is_shared: false,
+            live: self.live,
+            schedules: None,
+            worker: self.worker,
+            api: calls(config, controls, &streams, Arc::default(), None),
+        };
+        let http = admin::serve(admin, streams, controls.clone(), done.clone()).await?;
+        let result = Box::pin(work).await;
+        controls.ended.send_replace(Some(Ended::with(&result)));
+        done.cancel();
+        if let Some(http) = http {
+            // It only looks on; a panic in it has been reported by the panic hook.
+            let _ = http.await;
+        }
+        result
     }
-    result
 }
 
 /// What the documented calls are carried out with.

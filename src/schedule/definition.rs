@@ -132,6 +132,11 @@ impl Schedule {
         }
     }
 
+    /// Whether it is due once in all.
+    pub fn is_once(&self) -> bool {
+        matches!(&self.kind, Kind::Timed(timing) if timing.is_once())
+    }
+
     /// When it is due, in words.
     pub fn timing(&self) -> String {
         match &self.kind {

@@ -1,57 +1,29 @@
 //! The documents of the schedules: read as a whole, at the start and after each change, and told how they are.
 
+use super::heard::{self, Hears, Watched};
 use crate::change::namespace::Namespace;
 use crate::error::Error;
-use crate::listener::document;
-use crate::mongo::describe::{custom, describe};
+use crate::mongo::describe::describe;
 use crate::mongo::errors::{self, Phase, SourceFault, Stage};
-use bson::{Bson, Document, RawDocumentBuf, doc};
-use futures_util::{StreamExt, TryStreamExt};
+use crate::source::documents::{self, Unwritten};
+use bson::{Bson, Document, doc};
 use mongodb::Client;
-use mongodb::change_stream::event::{ChangeStreamEvent, OperationType};
-use mongodb::options::ReadConcern;
+use mongodb::change_stream::event::ChangeStreamEvent;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 use tokio::sync::Notify;
 
-/// How long the server holds a question that it has no answer to.
-const AWAIT: Duration = Duration::from_secs(10);
-/// After how long a watch that ended is tried again.
-const PAUSE: Duration = Duration::from_secs(2);
-/// How long one write of status may take.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// How many documents are told of in one write.
 pub const AT_ONCE: usize = 200;
 
-/// Every document that is there; of one that cannot be read there is only the `_id`.
+/// Every document that is there; of one that cannot be read there is only the `_id`, and why.
 ///
 /// # Errors
 /// What the server answers, with the privilege it takes.
 pub async fn all(client: &Client, at: &Namespace) -> Result<Vec<Document>, Error> {
-    let collection = client
-        .database(&at.database)
-        .collection::<RawDocumentBuf>(&at.collection);
-    let found = async {
-        let find = collection.find(Document::new());
-        let cursor = find.read_concern(ReadConcern::majority()).await?;
-        cursor.try_collect::<Vec<_>>().await
-    };
-    let found = found.await.map_err(|error| failed(at, &error))?;
-    let read = |raw: &RawDocumentBuf| {
-        document::document_of(raw.as_bytes()).or_else(|| {
-            let id = Bson::try_from(raw.get("_id").ok()??).ok()?;
-            Some(doc! {"_id": id, UNREADABLE: true})
-        })
-    };
-    Ok(found.iter().filter_map(read).collect())
-}
-
-/// The field of a document that cannot be read.
-pub const UNREADABLE: &str = "\u{0}unreadable";
-
-fn failed(at: &Namespace, error: &mongodb::error::Error) -> Error {
-    failed_on("reading the schedules (SCHEDULES_COLLECTION)", at, error)
+    let attempt = "reading the schedules (SCHEDULES_COLLECTION)";
+    let found = documents::all(client, at).await;
+    found.map_err(|error| failed_on(attempt, at, &error))
 }
 
 /// Our error for what the server answers to a read of a collection.
@@ -88,57 +60,34 @@ impl Changes {
     }
 }
 
-/// Listens until it is dropped.
-pub async fn listen(client: Client, at: Namespace, changes: Arc<Changes>) {
-    let mut is_told = false;
-    loop {
-        let ended = heard(&client, &at, &changes, &mut is_told).await;
-        changes.is_heard.store(false, Ordering::Relaxed);
-        // A drop, a rename: what is there now is read.
-        changes.changed.notify_one();
-        if let Err(error) = ended
-            && !is_told
-        {
-            is_told = true;
-            tracing::warn!(
-                collection = %at, error = describe(&error),
-                "changes of schedules are not heard; the schedules are read every second meanwhile"
-            );
+impl Hears for Changes {
+    fn begun(&self) {
+        self.is_heard.store(true, Ordering::Relaxed);
+        // What happened before is read.
+        self.changed.notify_one();
+    }
+
+    fn event(&self, event: ChangeStreamEvent<Document>) {
+        if !is_of_status(&event) {
+            self.changed.notify_one();
         }
-        tokio::time::sleep(PAUSE).await;
+    }
+
+    fn ended(&self) {
+        self.is_heard.store(false, Ordering::Relaxed);
+        // A drop, a rename: what is there now is read.
+        self.changed.notify_one();
     }
 }
 
-/// Until the change stream ends, as with its collection.
-async fn heard(
-    client: &Client,
-    at: &Namespace,
-    changes: &Changes,
-    is_told: &mut bool,
-) -> Result<(), mongodb::error::Error> {
-    let collection = client
-        .database(&at.database)
-        .collection::<Document>(&at.collection);
-    // Only whether there was a change counts.
-    let slim = doc! {"$project": {"fullDocument": 0}};
-    let watch = collection.watch().pipeline([slim]).max_await_time(AWAIT);
-    let mut events = watch.await?;
-    if std::mem::take(is_told) {
-        tracing::info!(collection = %at, "changes of schedules are heard again");
-    }
-    changes.is_heard.store(true, Ordering::Relaxed);
-    // What happened before is read.
-    changes.changed.notify_one();
-    while let Some(event) = events.next().await {
-        let event = event?;
-        if !is_of_status(&event) {
-            changes.changed.notify_one();
-        }
-        if event.operation_type == OperationType::Invalidate {
-            return Ok(());
-        }
-    }
-    Err(custom("the change stream has ended"))
+/// Listens until it is dropped.
+pub async fn listen(client: Client, at: Namespace, changes: Arc<Changes>) {
+    let collection = client.database(&at.database).collection(&at.collection);
+    let watched = Watched {
+        what: "schedules",
+        meanwhile: "the schedules are read every second",
+    };
+    heard::follow(collection, &[], changes, watched).await;
 }
 
 /// Whether it is what [`tell`] wrote.
@@ -159,16 +108,9 @@ pub async fn tell(client: &Client, at: &Namespace, all: &[(Bson, Document)]) -> 
     let updates = all
         .iter()
         .map(|(id, status)| doc! {"q": {"_id": id}, "u": {"$set": {"status": status}}});
-    let command = doc! {
-        "update": &at.collection,
-        "updates": updates.collect::<Vec<_>>(),
-        "ordered": false,
-        "maxTimeMS": PATIENCE.as_millis() as i64,
-    };
-    let database = client.database(&at.database);
-    match tokio::time::timeout(PATIENCE, database.run_command(command)).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(describe(&error)),
-        Err(_elapsed) => Err(format!("no answer in {} s", PATIENCE.as_secs())),
-    }
+    let written = documents::update(client, at, updates.collect()).await;
+    written.map(drop).map_err(|error| match error {
+        Unwritten::Refused(error) => describe(&error),
+        Unwritten::Silent(sentence) => sentence,
+    })
 }

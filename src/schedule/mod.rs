@@ -12,6 +12,7 @@ mod desk;
 mod documents;
 mod due;
 pub mod file;
+mod heard;
 mod plan;
 mod progress;
 mod record;

@@ -128,6 +128,13 @@ impl Plan {
         self.schedules.get(name)?.next
     }
 
+    /// Whether this one is due once in all.
+    pub fn is_once(&self, name: &str) -> bool {
+        self.schedules
+            .get(name)
+            .is_some_and(|entry| entry.timing.is_once())
+    }
+
     /// What was due of this one until when.
     pub fn progress(&self, name: &str) -> Option<&Progress> {
         self.progress.get(name)

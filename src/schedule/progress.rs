@@ -8,13 +8,12 @@ use super::plan::Progress;
 use super::timing;
 use crate::config::Kafka;
 use crate::error::{Code, Error};
-use crate::kafka::client::{self, Kind, Logging};
+use crate::kafka::client::{self, Logging};
 use crate::kafka::{reader, topic};
 use jiff::Timestamp;
-use rdkafka::admin::{AdminClient, AdminOptions};
-use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::admin::AdminOptions;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 use serde_json::{Value, json};
@@ -90,38 +89,24 @@ pub fn decode(value: &[u8]) -> Option<Progress> {
 /// # Errors
 /// [`Code::SinkRefused`] when it is missing and may not be made, [`Code::CheckpointFailed`] when it is not compacted.
 pub fn prepare(kafka: &Kafka, name: &str) -> Result<(), Error> {
-    let runtime = tokio::runtime::Handle::current();
-    let config = client::client_config(kafka, Kind::Admin);
-    let admin = AdminClient::from_config_and_context(&config, Logging::default())
-        .map_err(|error| client::error("creating a Kafka client", &error))?;
-    let find = || {
-        topic::partitions(admin.inner(), name)
-            .map_err(|error| client::error(format!("looking for the topic {name}"), &error))
+    let admin = topic::admin(kafka)?;
+    let absent = || {
+        format!(
+            "the topic {name}, which holds how far schedules are, does not exist and KAFKA_CREATE_TOPICS is false: \
+             create it with 1 partition and {}",
+            topic::listed(&SETTINGS)
+        )
     };
-    if find()?.is_none() {
-        if !kafka.creation.enabled {
-            return Err(Error::new(
-                Code::SinkRefused,
-                format!(
-                    "the topic {name}, which holds how far schedules are, does not exist and KAFKA_CREATE_TOPICS is \
-                     false: create it with 1 partition and {}",
-                    topic::listed(&SETTINGS)
-                ),
-            ));
-        }
-        let wanted = (name, 1);
-        let made = topic::create(
-            &admin,
-            &kafka.creation,
-            wanted,
-            &SETTINGS,
-            AdminOptions::new(),
-        );
-        runtime
-            .block_on(made)
-            .map_err(|error| client::error(format!("creating the topic {name}"), &error))?;
-        topic::await_new(&format!("topic {name}"), find)?;
-    }
+    let options = AdminOptions::new();
+    topic::make_missing(
+        &admin,
+        &kafka.creation,
+        (name, 1),
+        &SETTINGS,
+        options,
+        absent,
+    )?;
+    let runtime = tokio::runtime::Handle::current();
     let policy = runtime.block_on(topic::cleanup_policy(&admin, name));
     let policy =
         policy.map_err(|error| client::error(format!("describing the topic {name}"), &error))?;
@@ -159,10 +144,10 @@ pub fn read(kafka: &Kafka, name: &str, unit: &str) -> Result<Stored, Error> {
     let committed = reader::reader(kafka, "tailwater-schedules-reader", true)?;
     let mut config = reader::config(kafka, "tailwater-schedules-reader", false);
     let uncommitted = reader::of(config.set("isolation.level", "read_uncommitted"))?;
-    let (_, end) = reader::watermarks(&uncommitted, name, PARTITION, is_settling)?;
+    let (_, end) = reader::watermarks(&uncommitted, name, PARTITION, topic::is_settling)?;
     // What is open before the end may be of others only: our own former transactions are ended.
     let begin = loop {
-        let (begin, stable) = reader::watermarks(&committed, name, PARTITION, is_settling)?;
+        let (begin, stable) = reader::watermarks(&committed, name, PARTITION, topic::is_settling)?;
         if stable >= end {
             break begin;
         }
@@ -173,15 +158,12 @@ pub fn read(kafka: &Kafka, name: &str, unit: &str) -> Result<Stored, Error> {
     let all = values(&committed, name, (begin, end), deadline)?;
     client::end_beside(committed);
     let prefix = key(unit, "");
-    let of_unit = |(key, value): (Vec<u8>, Vec<u8>)| {
-        let name = String::from_utf8(key.strip_prefix(prefix.as_slice())?.to_vec()).ok()?;
-        Some((name, decode(&value)?))
+    let of_unit = |(key, value): (&Vec<u8>, &Vec<u8>)| {
+        let name = std::str::from_utf8(key.strip_prefix(prefix.as_slice())?).ok()?;
+        Some((name.to_owned(), decode(value)?))
     };
     let (mut progress, mut fired) = (BTreeMap::new(), BTreeMap::<_, BTreeMap<_, _>>::new());
-    let of_unit = all
-        .iter()
-        .filter_map(|(key, value)| of_unit((key.clone(), value.clone())));
-    for (name, of) in of_unit {
+    for (name, of) in all.iter().filter_map(of_unit) {
         match (name.split_once(OF_DOCUMENT), of.until) {
             (Some((name, id)), Some(due)) => {
                 fired
@@ -252,20 +234,6 @@ fn check(deadline: Instant, name: &str) -> Result<(), Error> {
             format!("reading the topic {name} takes too long"),
         )),
     }
-}
-
-/// A topic that was just made is not known everywhere at once.
-fn is_settling(error: &KafkaError) -> bool {
-    matches!(
-        error.rdkafka_error_code(),
-        Some(
-            RDKafkaErrorCode::NotLeaderForPartition
-                | RDKafkaErrorCode::LeaderNotAvailable
-                | RDKafkaErrorCode::UnknownTopicOrPartition
-                | RDKafkaErrorCode::UnknownPartition
-                | RDKafkaErrorCode::UnknownTopic
-        )
-    )
 }
 
 #[cfg(test)]

@@ -5,12 +5,15 @@ use super::due::Due;
 use super::due::source::Found;
 use super::plan::Job;
 use super::timing;
+use crate::change::namespace::Namespace;
 use crate::change::raw;
 use crate::config::JsonMode;
 use crate::encode::json::{write_document, write_string};
 use crate::encode::{headers, key};
 use crate::listener::document::id_text;
 use bson::{Bson, doc};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::BaseRecord;
 
 /// When the job was due.
 pub const SCHEDULED_FOR: &str = "tw-scheduled-for";
@@ -34,39 +37,14 @@ impl JobRecord {
     pub fn of(job: &Job, unit: &str, mode: JsonMode) -> Self {
         let schedule = &job.schedule;
         let due = timing::text(job.due);
-        let mut value = Vec::new();
-        let mut field = |name: &str, text: &str| {
-            value.extend_from_slice(match value.is_empty() {
-                true => b"{",
-                false => b",",
-            });
-            write_string(&mut value, name.as_bytes());
-            value.push(b':');
-            write_string(&mut value, text.as_bytes());
-        };
-        field("operationType", OPERATION);
-        field("schedule", &schedule.name);
-        field("jobName", &schedule.job);
-        field("timestamp", &due);
-        if let Some(payload) = &schedule.payload {
-            value.extend_from_slice(b",\"fullDocument\":");
-            write_payload(&mut value, mode, payload);
-        }
-        value.push(b'}');
-        let headers = [
-            (headers::ID, format!("{unit}/{}@{due}", schedule.name)),
-            (headers::OPERATION, OPERATION.to_owned()),
-            (headers::TIMESTAMP, job.due.to_string()),
-            (headers::STREAM, unit.to_owned()),
-            (headers::JOB, schedule.job.clone()),
-            (headers::PRIORITY, schedule.priority.clone()),
-            (SCHEDULED_FOR, due),
-        ];
+        let payload = schedule.payload.as_ref();
+        let payload = payload.map(|payload| ("fullDocument", of_value(mode, payload)));
+        let parts = [("timestamp", text(&due))].into_iter().chain(payload);
         Self {
             topic: schedule.topic.clone(),
             key: schedule.name.clone().into_bytes(),
-            value,
-            headers: headers.into(),
+            value: envelope(schedule, parts),
+            headers: headers_of(schedule, unit, schedule.name.clone(), (job.due, due), None),
             // Retention counts from now for what is made late.
             timestamp: jiff::Timestamp::now().as_millisecond(),
         }
@@ -86,58 +64,41 @@ impl JobRecord {
         let id = raw::find(found.document.as_bytes(), "_id").ok().flatten();
         // The server's own documents are BSON.
         let _ = key::write(&mut key, &at.database, &at.collection, id);
-        let text = |text: &str| {
-            let mut out = Vec::new();
-            write_string(&mut out, text.as_bytes());
-            out
-        };
-        let mut document_key = Vec::new();
-        write_payload(
-            &mut document_key,
-            mode,
-            &Bson::Document(doc! {"_id": found.id.clone()}),
-        );
-        let mut document = Vec::new();
-        if write_document(&mut document, mode, found.document.as_bytes()).is_err() {
-            document = b"null".to_vec();
-        }
-        let mut value = Vec::new();
-        for (name, part) in [
-            ("operationType", text(OPERATION)),
-            ("schedule", text(&schedule.name)),
-            ("jobName", text(&schedule.job)),
+        let document_key = Bson::Document(doc! {"_id": found.id.clone()});
+        let parts = [
             ("database", text(&at.database)),
             ("collection", text(&at.collection)),
-            ("documentKey", document_key),
+            ("documentKey", of_value(mode, &document_key)),
             ("timestamp", text(&time)),
-            ("fullDocument", document),
-        ] {
-            value.push(if value.is_empty() { b'{' } else { b',' });
-            value.extend_from_slice(&text(name));
-            value.push(b':');
-            value.extend_from_slice(&part);
-        }
-        value.push(b'}');
-        let headers = [
-            (
-                headers::ID,
-                format!("{unit}/{}/{}@{time}", schedule.name, id_text(&found.id)),
-            ),
-            (headers::OPERATION, OPERATION.to_owned()),
-            (headers::NAMESPACE, at.to_string()),
-            (headers::TIMESTAMP, found.due.to_string()),
-            (headers::STREAM, unit.to_owned()),
-            (headers::JOB, schedule.job.clone()),
-            (headers::PRIORITY, schedule.priority.clone()),
-            (SCHEDULED_FOR, time.clone()),
+            ("fullDocument", of_document(mode, found.document.as_bytes())),
         ];
+        let name = format!("{}/{}", schedule.name, id_text(&found.id));
         Self {
             topic: schedule.topic.clone(),
             key,
-            value,
-            headers: headers.into(),
+            value: envelope(schedule, parts),
+            headers: headers_of(schedule, unit, name, (found.due, time), Some(at)),
             timestamp: jiff::Timestamp::now().as_millisecond(),
         }
+    }
+
+    pub fn id(&self) -> &str {
+        let id = self.headers.iter().find(|(name, _)| *name == headers::ID);
+        id.map_or("", |(_, id)| id)
+    }
+
+    /// As it is handed to a producer.
+    pub fn borrowed(&self) -> BaseRecord<'_, Vec<u8>, Vec<u8>> {
+        let mut headers = OwnedHeaders::new_with_capacity(self.headers.len());
+        for (key, value) in &self.headers {
+            let value = Some(value.as_str());
+            headers = headers.insert(Header { key, value });
+        }
+        BaseRecord::to(&self.topic)
+            .key(&self.key)
+            .payload(&self.value)
+            .timestamp(self.timestamp)
+            .headers(headers)
     }
 
     /// Its size, about, with what Kafka adds.
@@ -150,17 +111,73 @@ impl JobRecord {
     }
 }
 
-/// Appends a value of any type: the part of a document with it that stands behind its name.
-fn write_payload(out: &mut Vec<u8>, mode: JsonMode, payload: &Bson) {
-    let wrapped = doc! {"p": payload.clone()}.to_vec().unwrap_or_default();
-    let begin = out.len();
-    if write_document(out, mode, &wrapped).is_err() {
-        out.extend_from_slice(b"null");
-        return;
+/// The value of a record: what all have, and then these parts, which are JSON.
+fn envelope(
+    schedule: &Schedule,
+    parts: impl IntoIterator<Item = (&'static str, Vec<u8>)>,
+) -> Vec<u8> {
+    let first = [
+        ("operationType", text(OPERATION)),
+        ("schedule", text(&schedule.name)),
+        ("jobName", text(&schedule.job)),
+    ];
+    let mut value = Vec::new();
+    for (name, part) in first.into_iter().chain(parts) {
+        value.push(if value.is_empty() { b'{' } else { b',' });
+        write_string(&mut value, name.as_bytes());
+        value.push(b':');
+        value.extend_from_slice(&part);
     }
-    let prefix = b"{\"p\":".len();
-    out.drain(begin..begin + prefix);
-    out.pop();
+    value.push(b'}');
+    value
+}
+
+/// Its headers; `name` is whose time has come, and `due` that time, also as text.
+fn headers_of(
+    schedule: &Schedule,
+    unit: &str,
+    name: String,
+    (due, time): (i64, String),
+    namespace: Option<&Namespace>,
+) -> Vec<(&'static str, String)> {
+    let mut all = vec![
+        (headers::ID, format!("{unit}/{name}@{time}")),
+        (headers::OPERATION, OPERATION.to_owned()),
+    ];
+    all.extend(namespace.map(|at| (headers::NAMESPACE, at.to_string())));
+    all.extend([
+        (headers::TIMESTAMP, due.to_string()),
+        (headers::STREAM, unit.to_owned()),
+        (headers::JOB, schedule.job.clone()),
+        (headers::PRIORITY, schedule.priority.clone()),
+        (SCHEDULED_FOR, time),
+    ]);
+    all
+}
+
+fn text(text: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    write_string(&mut out, text.as_bytes());
+    out
+}
+
+fn of_document(mode: JsonMode, document: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    match write_document(&mut out, mode, document) {
+        Ok(_) => out,
+        Err(_) => b"null".to_vec(),
+    }
+}
+
+/// A value of any type: the part of a document with it that stands behind its name.
+fn of_value(mode: JsonMode, value: &Bson) -> Vec<u8> {
+    const BEFORE: &[u8] = b"{\"p\":";
+    let wrapped = doc! {"p": value.clone()}.to_vec().unwrap_or_default();
+    let out = of_document(mode, &wrapped);
+    let inner = out
+        .strip_prefix(BEFORE)
+        .and_then(|it| it.strip_suffix(b"}"));
+    inner.map_or(out.clone(), <[u8]>::to_vec)
 }
 
 #[cfg(test)]

@@ -1,46 +1,33 @@
 //! Runs the schedules of this instance: takes them over, and then makes a record of each job that is due.
 
+mod documents;
+mod timed;
+mod write;
+
 use super::claim::{self, Claim};
 use super::clock::Clock;
-use super::definition::Kind;
-use super::documents::{self, Changes};
-use super::due::queue::id_key;
+use super::documents::Changes;
 use super::due::source::Source;
-use super::plan::{Job, Plan, Progress};
+use super::plan::Plan;
 use super::progress::{self, Stored};
-use super::record::JobRecord;
 use super::set::{self, Set};
 use super::{Order, Parts};
-use crate::config::Schedules as Config;
 use crate::error::{Code, Error};
-use crate::kafka::client;
-use crate::kafka::transaction::{Outcome, Prepared, Producer};
+use crate::kafka::transaction::{Prepared, Producer, transactional_id};
 use crate::log::event_id;
 use crate::sink::topics::Topics;
-use crate::status::schedules::{Phase, Schedules as Board, State, Told};
+use crate::status::schedules::{Phase, State};
 use crate::status::waiting::{Awaited, Waiting};
 use crate::tasks;
-use rdkafka::error::KafkaError;
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::BaseRecord;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// How many jobs are in one transaction.
-const JOBS: usize = 500;
-/// How many documents are in one transaction: each is a record and an entry.
-const DOCUMENTS: usize = 200;
-/// How much progress is stored in one transaction without jobs.
-const STORED: usize = 5_000;
 /// How long is slept at most: the clock on the wall may be set, and nobody tells.
 const LOOK: Duration = Duration::from_secs(1);
-/// How far apart two looks at the clock may be before it is taken for a pause, in which nobody ran: a machine that
-/// slept, or a clock that was set.
-const PAUSE: i64 = 10_000;
 /// How long the documents are left alone after they were read: they are read as a whole.
 const REST: Duration = Duration::from_millis(200);
 /// How often what cannot be read, or waits for its topic, is looked at again.
@@ -107,7 +94,7 @@ impl Run {
         let changes = Arc::<Changes>::default();
         let listening = parts.config.at.clone().map(|at| {
             let (client, changes) = (parts.client.clone(), Arc::clone(&changes));
-            tasks::spawn(documents::listen(client, at, changes))
+            tasks::spawn(super::documents::listen(client, at, changes))
         });
         Self {
             parts,
@@ -181,8 +168,7 @@ impl Run {
         }
         let opened = tasks::blocking("taking the schedules over", move || -> Result<_, Error> {
             progress::prepare(&kafka, &topic)?;
-            let id = format!("tailwater-{unit}");
-            let prepared = Prepared::new(&kafka, id, "how far schedules are")?;
+            let prepared = Prepared::new(&kafka, transactional_id(&unit), "how far schedules are")?;
             prepared.settle(&topic, SETTLING);
             let producer = prepared.take_over()?;
             let stored = progress::read(&kafka, &topic, &unit)?;
@@ -257,7 +243,7 @@ impl Run {
     async fn read(&mut self, incarnation: &mut Incarnation) -> Result<(), Error> {
         let config = Arc::clone(&self.parts.config);
         let documents = match &config.at {
-            Some(at) => documents::all(&self.parts.client, at).await?,
+            Some(at) => super::documents::all(&self.parts.client, at).await?,
             None => self.parts.documents.as_ref().clone(),
         };
         let now = self.clock.now();
@@ -272,106 +258,10 @@ impl Run {
         Ok(())
     }
 
-    /// Sees to it that each schedule of documents has its source, and no other.
-    fn arrange(&self, incarnation: &mut Incarnation, set: &Set) {
-        let Incarnation { sources, fired, .. } = incarnation;
-        let mut before = std::mem::take(sources);
-        for schedule in &set.schedules {
-            let Kind::Due(due) = &schedule.kind else {
-                continue;
-            };
-            if !schedule.is_active || set.held.contains(&schedule.name) {
-                continue;
-            }
-            let known = before.remove(&schedule.name).and_then(|mut source| {
-                if source.due == **due {
-                    source.schedule = Arc::clone(schedule);
-                    return Some(source);
-                }
-                fired.insert(schedule.name.clone(), source.take_fired());
-                None
-            });
-            let source = known.unwrap_or_else(|| {
-                let fired = fired.remove(&schedule.name).unwrap_or_default();
-                let changes = Arc::clone(&self.changed_documents);
-                Source::new(
-                    Arc::clone(schedule),
-                    (**due).clone(),
-                    &self.parts.client,
-                    fired,
-                    changes,
-                )
-            });
-            sources.insert(schedule.name.clone(), source);
-        }
-        for (name, mut source) in before {
-            fired.insert(name, source.take_fired());
-        }
-    }
-
-    /// Makes the records of some documents whose time has come; whether there may be more.
-    async fn step_documents(&mut self, incarnation: &mut Incarnation) -> Result<bool, Error> {
-        let now = self.clock.now();
-        let names: Vec<String> = incarnation.sources.keys().cloned().collect();
-        let mut is_more = false;
-        for name in names {
-            let Some(source) = incarnation.sources.get_mut(&name) else {
-                continue;
-            };
-            source.refresh(now).await;
-            // What went wrong is kept with the source, and shown.
-            let found = source.take(now, DOCUMENTS).await.unwrap_or_default();
-            let gone = source.forgotten(now).await;
-            let (schedule, due) = (Arc::clone(&source.schedule), source.due.clone());
-            let (unit, mode) = (self.parts.config.unit.clone(), self.parts.mode);
-            let mut records = Vec::new();
-            let mut entries: Vec<Entry> = Vec::new();
-            let room = self
-                .set
-                .as_ref()
-                .and_then(|set| set.rooms.get(&schedule.topic))
-                .copied();
-            for found in &found {
-                let record = JobRecord::of_document(&schedule, &due, found, &unit, mode);
-                let key = id_key(&found.id);
-                if record.size() > room.unwrap_or(usize::MAX) {
-                    tracing::warn!(
-                        schedule = name,
-                        bytes = record.size(),
-                        topic = schedule.topic,
-                        "a document is too large for the topic of its job, and gets no record for this time; raise max.message.bytes"
-                    );
-                    self.parts.board.failed.add(1);
-                } else {
-                    records.push(record);
-                }
-                let key = progress::document_key(&unit, &name, &key);
-                entries.push((key, Some(progress::encode_fired(found.due))));
-            }
-            entries.extend(
-                gone.iter()
-                    .map(|key| (progress::document_key(&unit, &name, key), None)),
-            );
-            let made = records.len() as u64;
-            let last = found.iter().map(|found| found.due).max();
-            if !entries.is_empty() {
-                self.write(incarnation, records, entries).await?;
-            }
-            is_more |= found.len() >= DOCUMENTS;
-            let Some(source) = incarnation.sources.get(&name) else {
-                continue;
-            };
-            if let Some(key) = self.keys.get(&name) {
-                let state = source.problem.clone().map_or(State::Active, State::Waiting);
-                self.parts.board.set_state(key, state);
-                self.parts.board.moved(key, last, source.queue.next(), made);
-            }
-        }
-        Ok(is_more)
-    }
-
     fn show(&mut self, set: &mut Set, plan: &Plan) {
         self.keys.clear();
+        let once = set.schedules.iter().filter(|schedule| schedule.is_once());
+        let once: BTreeSet<_> = once.map(|schedule| schedule.name.as_str()).collect();
         for (key, shown) in &mut set.shown {
             if matches!(shown.state, State::Invalid(_)) {
                 continue;
@@ -379,7 +269,7 @@ impl Run {
             self.keys.insert(shown.name.clone(), key.clone());
             shown.next = plan.next_of(&shown.name);
             // Of an interval it may be the time at which it began.
-            let is_once = shown.timing.starts_with("at ");
+            let is_once = once.contains(shown.name.as_str());
             let until = plan
                 .progress(&shown.name)
                 .and_then(|progress| progress.until);
@@ -389,186 +279,6 @@ impl Run {
             }
         }
         self.parts.board.put(set.shown.clone());
-    }
-
-    /// Stores how far schedules are that begin: what they miss from now on is known then.
-    async fn store_begun(&mut self, incarnation: &mut Incarnation) -> Result<(), Error> {
-        incarnation.plan.forget(self.clock.now());
-        loop {
-            let begun = incarnation.plan.take_unstored(STORED);
-            if begun.is_empty() {
-                return Ok(());
-            }
-            let begun = self.entries(begun);
-            self.write(incarnation, Vec::new(), begun).await?;
-        }
-    }
-
-    /// Makes the records of some jobs that are due; whether there may be more.
-    async fn step(&mut self, incarnation: &mut Incarnation) -> Result<bool, Error> {
-        let now = self.clock.now();
-        if now - incarnation.looked > PAUSE {
-            tracing::info!(
-                seconds = (now - incarnation.looked) / 1_000,
-                "the clock went on by itself: what was due meanwhile was missed"
-            );
-            incarnation.since = now;
-        }
-        incarnation.looked = now;
-        let jobs = incarnation.plan.take(now, incarnation.since, JOBS);
-        let progress = incarnation.plan.take_unstored(usize::MAX);
-        if jobs.is_empty() && progress.is_empty() {
-            return Ok(false);
-        }
-        let moved: Vec<_> = progress.iter().map(|(name, _)| name.clone()).collect();
-        let entries = self.entries(progress);
-        self.write(incarnation, self.records(&jobs), entries)
-            .await?;
-        self.note(&jobs, &moved, &incarnation.plan);
-        // What takes long to write is no pause.
-        incarnation.looked = self.clock.now();
-        Ok(true)
-    }
-
-    /// Shows what was done.
-    fn note(&self, jobs: &[Job], moved: &[String], plan: &Plan) {
-        let board = &self.parts.board;
-        let mut made: BTreeMap<&str, (i64, u64)> = BTreeMap::new();
-        for job in jobs {
-            let entry = made.entry(&job.schedule.name).or_default();
-            *entry = (entry.0.max(job.due), entry.1 + 1);
-        }
-        for name in moved {
-            let Some(key) = self.keys.get(name) else {
-                continue;
-            };
-            let made = made.get(name.as_str());
-            board.moved(
-                key,
-                made.map(|made| made.0),
-                plan.next_of(name),
-                made.map_or(0, |made| made.1),
-            );
-            let is_once = plan
-                .progress(name)
-                .is_some_and(|progress| progress.timing.starts_with("at "));
-            if is_once && plan.next_of(name).is_none() {
-                board.set_state(key, State::Done);
-            }
-        }
-    }
-
-    /// Makes a record at once, because somebody asks for it. What is due stays as it is.
-    async fn obey(&mut self, incarnation: &mut Incarnation, order: Order) -> Result<(), Error> {
-        let found = self.set.iter().flat_map(|set| &set.schedules);
-        let found = found
-            .into_iter()
-            .find(|schedule| schedule.name == order.name)
-            .cloned();
-        let Some(schedule) = found else {
-            let _ = order.answer.send(Err(format!(
-                "there is no schedule {} that is right",
-                order.name
-            )));
-            return Ok(());
-        };
-        if matches!(schedule.kind, Kind::Due(_)) {
-            let sentence =
-                "the documents of this schedule say when they are due; there is nothing to run now";
-            let _ = order.answer.send(Err(sentence.to_owned()));
-            return Ok(());
-        }
-        let job = Job {
-            schedule,
-            due: self.clock.now(),
-        };
-        let record = JobRecord::of(&job, &self.parts.config.unit, self.parts.mode);
-        let id = record.id().to_owned();
-        let written = self.write(incarnation, vec![record], Vec::new()).await;
-        let answer = match &written {
-            Ok(()) => Ok(id),
-            Err(error) => Err(error.detail.clone()),
-        };
-        // Whoever asked may have gone.
-        let _ = order.answer.send(answer);
-        written
-    }
-
-    fn records(&self, jobs: &[Job]) -> Vec<JobRecord> {
-        let (unit, mode) = (&self.parts.config.unit, self.parts.mode);
-        jobs.iter()
-            .map(|job| JobRecord::of(job, unit, mode))
-            .collect()
-    }
-
-    fn entries(&self, progress: Vec<(String, Option<Progress>)>) -> Vec<Entry> {
-        let unit = &self.parts.config.unit;
-        let entry = |(name, progress): (String, Option<Progress>)| {
-            (
-                progress::key(unit, &name),
-                progress.as_ref().map(progress::encode),
-            )
-        };
-        progress.into_iter().map(entry).collect()
-    }
-
-    /// Writes records and progress in one transaction.
-    async fn write(
-        &self,
-        incarnation: &mut Incarnation,
-        records: Vec<JobRecord>,
-        entries: Vec<Entry>,
-    ) -> Result<(), Error> {
-        let Some(producer) = incarnation.producer.take() else {
-            return Err(Error::new(
-                Code::Internal,
-                "the producer of schedules is gone",
-            ));
-        };
-        let board = Arc::clone(&self.parts.board);
-        let topic = self.parts.config.progress.clone();
-        let work = tasks::blocking("the transaction of schedules", move || {
-            let outcome = producer.transaction(|produce| {
-                for record in &records {
-                    produce(record.borrowed())?;
-                }
-                for (key, value) in &entries {
-                    let mut sent = BaseRecord::<Vec<u8>, Vec<u8>>::to(&topic)
-                        .partition(progress::PARTITION)
-                        .key(key);
-                    sent.payload = value.as_ref();
-                    produce(sent)?;
-                }
-                Ok::<_, KafkaError>(())
-            });
-            (producer, outcome)
-        });
-        let (producer, outcome) = board.waits.on(Awaited::Transaction, work).await?;
-        let error = match outcome {
-            Outcome::Committed => {
-                incarnation.producer = Some(producer);
-                return Ok(());
-            }
-            Outcome::Aborted(error) | Outcome::Broken(error) => error,
-            Outcome::Fenced => self.end_of_fenced().await,
-        };
-        client::end_beside(producer);
-        Err(error)
-    }
-
-    async fn end_of_fenced(&self) -> Error {
-        let Config { unit, progress, .. } = self.parts.config.as_ref();
-        let Some(claim) = &self.claim else {
-            return claim::fenced(None);
-        };
-        match claim::successor(&self.parts.kafka, progress, unit, claim, true).await {
-            Ok(Some(found)) => claim::fenced(Some(&found)),
-            Ok(None) => Error::new(
-                Code::SinkUnavailable,
-                "kafka ended the transaction of schedules; no other instance has claimed them",
-            ),
-            Err(error) => error,
-        }
     }
 }
 
@@ -594,75 +304,10 @@ impl Run {
     }
 }
 
-/// A key of the topic of progress, and what it holds from now on: none is a tombstone.
-type Entry = (Vec<u8>, Option<Vec<u8>>);
-
-impl JobRecord {
-    fn id(&self) -> &str {
-        let id = self
-            .headers
-            .iter()
-            .find(|(name, _)| *name == crate::encode::headers::ID);
-        id.map_or("", |(_, id)| id)
-    }
-
-    fn borrowed(&self) -> BaseRecord<'_, Vec<u8>, Vec<u8>> {
-        let mut headers = OwnedHeaders::new_with_capacity(self.headers.len());
-        for (key, value) in &self.headers {
-            let value = Some(value.as_str());
-            headers = headers.insert(Header { key, value });
-        }
-        BaseRecord::to(&self.topic)
-            .key(&self.key)
-            .payload(&self.value)
-            .timestamp(self.timestamp)
-            .headers(headers)
-    }
-}
-
 /// What is waited for after a failure.
 fn awaited(error: &Error) -> Awaited {
     match error.code {
         Code::SourceUnavailable | Code::SourceRefused | Code::SourceMalformed => Awaited::MongoDb,
         _ => Awaited::Producer,
-    }
-}
-
-/// Tells the documents how their schedules are, while this instance runs them.
-pub(super) async fn tell(parts: Parts, board: Arc<Board>) {
-    let Some(at) = parts.config.at.clone() else {
-        return;
-    };
-    let mut told = Told::default();
-    let mut is_failing = false;
-    loop {
-        tokio::time::sleep(LOOK).await;
-        if board.phase() != Phase::Running {
-            continue;
-        }
-        let changed = board.untold(&mut told, super::status::SELDOM);
-        for some in changed.chunks(documents::AT_ONCE) {
-            let updates: Vec<_> = some
-                .iter()
-                .map(|(_, shown)| (shown.id.clone(), super::status::of(shown, &parts.instance)))
-                .collect();
-            match documents::tell(&parts.client, &at, &updates).await {
-                Ok(()) => {
-                    is_failing = false;
-                    let now = Instant::now();
-                    told.extend(
-                        some.iter()
-                            .map(|(key, shown)| (key.clone(), (shown.clone(), now))),
-                    );
-                }
-                Err(error) => {
-                    if !std::mem::replace(&mut is_failing, true) {
-                        tracing::warn!(collection = %at, error, "the status of schedules cannot be written; they are run all the same");
-                    }
-                    tokio::time::sleep(super::status::SELDOM).await;
-                    break;
-                }
-            }
-        }
     }
 }

@@ -1,7 +1,6 @@
 //! What the documents say, all together: which schedules are there, and what is wrong with the others.
 
 use super::definition::{Kind, Schedule, title};
-use super::documents::UNREADABLE;
 use super::plan::Job;
 use super::record::JobRecord;
 use crate::config::{JsonMode, Schedules};
@@ -92,9 +91,6 @@ pub fn read(documents: &[Document], config: &Schedules, now: i64) -> Set {
 
 /// The schedule of a document, or what is wrong with it as one sentence.
 pub fn schedule(document: &Document, config: &Schedules) -> Result<Schedule, String> {
-    if document.contains_key(UNREADABLE) {
-        return Err("cannot be read: it holds text that is not valid UTF-8".to_owned());
-    }
     let schedule = Schedule::read(document).map_err(|problems| told(&problems))?;
     match config.allow(&schedule.topic) {
         true => Ok(schedule),

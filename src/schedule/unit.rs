@@ -2,7 +2,8 @@
 
 use super::Parts;
 use super::clock::System;
-use super::run::{End, Run, tell};
+use super::run::{End, Run};
+use super::status::tell;
 use crate::coordination::StreamView;
 use crate::status::schedules::{Phase, Schedules as Board};
 use crate::tasks;

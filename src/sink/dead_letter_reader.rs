@@ -55,7 +55,8 @@ pub struct StoredDeadLetter {
 pub struct StoredJob {
     pub topic: String,
     pub key: Vec<u8>,
-    pub value: Option<Vec<u8>>,
+    /// Otherwise it was a tombstone.
+    pub has_value: bool,
     /// Without those of the dead letter.
     pub headers: Vec<(String, Vec<u8>)>,
 }
@@ -201,6 +202,29 @@ struct Begun {
     is_whole: bool,
 }
 
+/// What a record and its headers say of a dead letter, without its body.
+fn stored<M: Message>(
+    message: &M,
+    id: String,
+    seq: Seq,
+    header: &impl Fn(&str) -> Option<String>,
+) -> StoredDeadLetter {
+    StoredDeadLetter {
+        id,
+        seq,
+        operation: header(headers::OPERATION).unwrap_or_default(),
+        namespace: header(headers::NAMESPACE).unwrap_or_default(),
+        listener: header(headers::LISTENER),
+        reason: header(REASON).unwrap_or_default(),
+        written_millis: message.timestamp().to_millis(),
+        partition: message.partition(),
+        offset: message.offset(),
+        parts: 0,
+        body: Vec::new(),
+        job: None,
+    }
+}
+
 impl Assembly {
     /// Takes a record; gives the dead letter that it completes, or why it is part of none.
     fn take<M: Message>(&mut self, message: &M) -> Option<Found> {
@@ -239,20 +263,7 @@ impl Assembly {
             return unreadable("it has no value");
         };
         let name = (message.partition(), id.clone());
-        let dead_letter = || StoredDeadLetter {
-            id,
-            seq,
-            operation: header(headers::OPERATION).unwrap_or_default(),
-            namespace: header(headers::NAMESPACE).unwrap_or_default(),
-            listener: header(headers::LISTENER),
-            reason: header(REASON).unwrap_or_default(),
-            written_millis: message.timestamp().to_millis(),
-            partition: message.partition(),
-            offset: message.offset(),
-            parts: 0,
-            body: Vec::new(),
-            job: None,
-        };
+        let dead_letter = || stored(message, id, seq, &header);
         // One that was interrupted before begins anew.
         if number == 1 {
             self.begun.remove(&name);
@@ -293,24 +304,17 @@ impl Assembly {
         let own = all.filter(|it| !it.key.starts_with(PREFIX) && it.key != REPLAYED);
         let own = own.map(|it| (it.key.to_owned(), it.value.unwrap_or_default().to_vec()));
         let place = || format!("{}/{}", message.partition(), message.offset());
+        let id = header(headers::ID).unwrap_or_else(place);
         let dead_letter = StoredDeadLetter {
-            id: header(headers::ID).unwrap_or_else(place),
-            seq: seq.unwrap_or(Seq(0)),
-            operation: header(headers::OPERATION).unwrap_or_default(),
-            namespace: header(headers::NAMESPACE).unwrap_or_default(),
-            listener: header(headers::LISTENER),
-            reason: header(REASON).unwrap_or_default(),
-            written_millis: message.timestamp().to_millis(),
-            partition: message.partition(),
-            offset: message.offset(),
             parts: 1,
             body: message.payload().unwrap_or_default().to_vec(),
             job: Some(Box::new(StoredJob {
                 topic,
                 key: message.key().unwrap_or_default().to_vec(),
-                value: message.payload().map(<[u8]>::to_vec),
+                has_value: message.payload().is_some(),
                 headers: own.collect(),
             })),
+            ..stored(message, id, seq.unwrap_or(Seq(0)), header)
         };
         let is_new = self.seen.insert(Sha256::digest(&dead_letter.id).into());
         is_new.then_some(Found::Whole(dead_letter))

@@ -88,7 +88,7 @@ impl Replay {
     /// [`Unreadable`] for one that holds no event.
     pub fn replay(&mut self, dead_letter: &StoredDeadLetter) -> Result<Outcome, Unreadable> {
         if let Some(job) = &dead_letter.job {
-            return Ok(self.replay_job(job));
+            return Ok(self.replay_job(job, &dead_letter.body));
         }
         let raw = dead_letter.event()?;
         let Ok(event) = Event::parse(raw.as_bytes()) else {
@@ -152,7 +152,7 @@ impl Replay {
     }
 
     /// Produces a job to where it was, as it was: a worker takes it from there.
-    fn replay_job(&self, job: &StoredJob) -> Outcome {
+    fn replay_job(&self, job: &StoredJob, value: &[u8]) -> Outcome {
         let refused = |why: String| Outcome::Refused { why };
         let Ok(topic) = CString::new(job.topic.as_str()) else {
             return refused("its topic has no name that Kafka takes".to_owned());
@@ -169,7 +169,7 @@ impl Replay {
             topic: &topic,
             partition: None,
             key: &job.key,
-            value: job.value.as_deref(),
+            value: job.has_value.then_some(value),
             timestamp_millis: 0,
             headers: &headers,
         };

@@ -6,6 +6,7 @@ pub mod batch_size;
 pub mod capabilities;
 pub mod collections;
 pub mod cursor;
+pub mod documents;
 pub mod filter;
 pub mod fingerprint;
 pub mod headroom;

@@ -94,36 +94,25 @@ fn of_schedules(page: &mut Page<'_>, schedules: &Schedules) {
 }
 
 /// Reads a value off the counts of a job.
-type OfJob<T> = fn(&worker::Counts) -> T;
+type OfJob = fn(&worker::Counts) -> f64;
 
 fn of_worker(page: &mut Page<'_>, board: &worker::Board) {
     let view = board.view();
     page.value(&names::WORKER_READY, u8::from(board.ready.get()));
     page.value(&names::WORKER_PARTITIONS, view.partitions);
-    let gauges: [(&Metric, OfJob<usize>); 3] = [
-        (&names::WORKER_WAITING, |counts| counts.waiting),
-        (&names::WORKER_ACTIVE, |counts| counts.active),
-        (&names::WORKER_PARKED, |counts| counts.parked),
+    let of_jobs: [(&Metric, OfJob); 7] = [
+        (&names::WORKER_WAITING, |counts| counts.waiting as f64),
+        (&names::WORKER_ACTIVE, |counts| counts.active as f64),
+        (&names::WORKER_PARKED, |counts| counts.parked as f64),
+        (&names::WORKER_COMPLETED, |counts| counts.completed as f64),
+        (&names::WORKER_FAILED, |counts| counts.failed as f64),
+        (&names::WORKER_RETRIED, |counts| counts.retried as f64),
+        (&names::WORKER_SECONDS, |counts| counts.seconds),
     ];
-    for (metric, of) in gauges {
-        page.by_job(
-            metric,
-            view.jobs.iter().map(|(job, counts)| (job, of(counts))),
-        );
+    for (metric, of) in of_jobs {
+        let values = view.jobs.iter().map(|(job, counts)| (job, of(counts)));
+        page.by_job(metric, values);
     }
-    let counters: [(&Metric, OfJob<u64>); 3] = [
-        (&names::WORKER_COMPLETED, |counts| counts.completed),
-        (&names::WORKER_FAILED, |counts| counts.failed),
-        (&names::WORKER_RETRIED, |counts| counts.retried),
-    ];
-    for (metric, of) in counters {
-        page.by_job(
-            metric,
-            view.jobs.iter().map(|(job, counts)| (job, of(counts))),
-        );
-    }
-    let seconds = view.jobs.iter().map(|(job, counts)| (job, counts.seconds));
-    page.by_job(&names::WORKER_SECONDS, seconds);
     let held = view.handlers.iter();
     let held = held.map(|(job, handler)| (job, u8::from(handler.held.is_some())));
     page.by_job(&names::WORKER_HELD, held);

@@ -2,19 +2,16 @@
 
 use super::job::{Failure, Job};
 use crate::config::Kafka;
+use crate::config::worker::DEAD_LETTERS;
 use crate::error::Error;
-use crate::kafka::client::{self, Kind, Logging};
+use crate::kafka::client::{self, Hearing, Kind};
 use crate::sink::parts::{ATTEMPTS, DETAIL, FROM, GROUP, PREFIX, REASON, STATUS};
-use rdkafka::client::ClientContext;
-use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 use std::time::Duration;
 use tokio::sync::oneshot;
-
-/// Where they are. No worker takes jobs from there.
-pub const TOPIC: &str = "jobs.dlq";
 
 /// Whether the record was taken.
 pub type Taken = oneshot::Receiver<Result<(), KafkaError>>;
@@ -22,7 +19,7 @@ pub type Taken = oneshot::Receiver<Result<(), KafkaError>>;
 /// Writes them.
 #[derive(Clone)]
 pub struct DeadLetters {
-    producer: ThreadedProducer<Reports>,
+    producer: ThreadedProducer<Hearing<Reports>>,
     group: String,
 }
 
@@ -38,7 +35,7 @@ impl DeadLetters {
             .set("partitioner", "murmur2_random")
             .set("message.max.bytes", "1000000000")
             .set("linger.ms", "5");
-        let reports = Reports(Logging::default());
+        let reports = Hearing::new(Reports);
         let producer = ThreadedProducer::from_config_and_context(&config, reports)
             .map_err(|error| client::error("starting the producer of dead letters", &error))?;
         Ok(Self {
@@ -83,7 +80,7 @@ impl DeadLetters {
             }
         }
         let mut record: BaseRecord<'_, [u8], [u8], _> =
-            BaseRecord::with_opaque_to(TOPIC, Box::new(told)).headers(headers);
+            BaseRecord::with_opaque_to(DEAD_LETTERS, Box::new(told)).headers(headers);
         record.key = job.record.key.as_deref();
         record.payload = job.record.value.as_deref();
         if let Err((error, record)) = self.producer.send(record) {
@@ -99,19 +96,9 @@ pub fn may_pass(error: &KafkaError) -> bool {
 }
 
 /// Tells whoever waits what became of a record.
-pub struct Reports(Logging);
+pub struct Reports;
 
-impl ClientContext for Reports {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.0.log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.0.error(error, reason);
-    }
-}
-
-impl ProducerContext for Reports {
+impl ProducerContext for Hearing<Reports> {
     type DeliveryOpaque = Box<oneshot::Sender<Result<(), KafkaError>>>;
 
     fn delivery(&self, report: &DeliveryResult<'_>, told: Self::DeliveryOpaque) {

@@ -43,12 +43,8 @@ pub async fn run(
             starting.env(name, value);
         }
     }
-    let own = record
-        .headers
-        .iter()
-        .filter(|(name, _)| name.starts_with("tw-"));
-    for (name, value) in own {
-        let value = String::from_utf8_lossy(value.as_deref().unwrap_or_default());
+    for (name, value) in record.own_headers() {
+        let value = String::from_utf8_lossy(value);
         let is_variable = name
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');

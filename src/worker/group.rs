@@ -5,12 +5,11 @@ use super::assigned::Assigned;
 use super::job::{Job, Record};
 use crate::config::Kafka;
 use crate::error::{Code, Error};
-use crate::kafka::bootstrap::{self, Known, KnowsBrokers};
-use crate::kafka::client::{self, Kind, Logging};
+use crate::kafka::bootstrap;
+use crate::kafka::client::{self, Hearing, Kind};
 use crate::status::worker::Board;
 use rdkafka::bindings::rd_kafka_resp_err_t as Answer;
-use rdkafka::client::ClientContext;
-use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::Message;
@@ -96,10 +95,7 @@ impl Member {
             most_records: MOST_RECORDS.max(concurrency * 4),
             done: CancellationToken::new(),
         });
-        let context = Context {
-            shared: Arc::clone(&shared),
-            logging: Logging::default(),
-        };
+        let context = Context::new(Arc::clone(&shared));
         let consumer = BaseConsumer::from_config_and_context(&config(kafka, group), context)
             .map_err(|error| client::error("creating a consumer for the workers' group", &error))?;
         let (ours, brokers) = (Arc::clone(&shared), kafka.brokers.clone());
@@ -417,30 +413,7 @@ impl Shared {
     }
 }
 
-struct Context {
-    shared: Arc<Shared>,
-    logging: Logging,
-}
-
-impl ClientContext for Context {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.logging.log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.logging.error(error, reason);
-    }
-
-    fn stats_raw(&self, report: &[u8]) {
-        self.logging.stats_raw(report);
-    }
-}
-
-impl KnowsBrokers for Context {
-    fn known(&self) -> &Known {
-        self.logging.known()
-    }
-}
+type Context = Hearing<Arc<Shared>>;
 
 impl ConsumerContext for Context {
     fn rebalance(
@@ -451,19 +424,19 @@ impl ConsumerContext for Context {
     ) {
         match answer {
             Answer::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
-                self.shared.assigned(consumer, partitions);
+                self.part.assigned(consumer, partitions);
             }
-            _ => self.shared.revoked(consumer, partitions),
+            _ => self.part.revoked(consumer, partitions),
         }
     }
 
     fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
         match result {
             Ok(()) => {
-                self.shared.board.go_on("commit");
+                self.part.board.go_on("commit");
             }
             Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::NoOffset) => {}
-            Err(error) => self.shared.not_committed(offsets, &error),
+            Err(error) => self.part.not_committed(offsets, &error),
         }
     }
 }

@@ -95,13 +95,9 @@ impl Caller {
 /// The headers of a request: its own, those that a user gave, and the record's.
 fn of_request(service: &Service, record: &Record, attempt: u32, body: &[u8]) -> HeaderMap {
     let mut all = HeaderMap::new();
-    let own = record
-        .headers
-        .iter()
-        .filter(|(name, _)| name.starts_with("tw-"));
-    for (name, value) in own {
+    for (name, value) in record.own_headers() {
         let name = HeaderName::from_bytes(name.as_bytes());
-        let value = HeaderValue::from_bytes(value.as_deref().unwrap_or_default());
+        let value = HeaderValue::from_bytes(value);
         if let (Ok(name), Ok(value)) = (name, value) {
             all.insert(name, value);
         }

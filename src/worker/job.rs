@@ -44,6 +44,15 @@ impl Record {
         std::str::from_utf8(value.as_deref()?).ok()
     }
 
+    /// Those headers that Tailwater has given it: what a handler gets of them.
+    pub fn own_headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let own = self
+            .headers
+            .iter()
+            .filter(|(name, _)| name.starts_with("tw-"));
+        own.map(|(name, value)| (name.as_str(), value.as_deref().unwrap_or_default()))
+    }
+
     /// About what it takes in memory.
     pub fn bytes(&self) -> usize {
         let len = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);

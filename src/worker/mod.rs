@@ -18,14 +18,16 @@ mod queue;
 mod signature;
 mod topics;
 
+use crate::config::worker::DEAD_LETTERS;
 use crate::config::{Config, Worker};
 use crate::error::{Code, Error};
+use crate::listener::file::Wrong;
 use crate::status::worker::Board;
 use crate::tasks;
 use dead_letters::DeadLetters;
 use dispatch::Dispatcher;
 use group::{Event, Member};
-use handler::{Handlers, Wrong};
+use handler::Handlers;
 use http::Caller;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -50,7 +52,7 @@ pub async fn run(
     } = &config.worker;
     let caller = Caller::new(*allows_private)?;
     let dead_letters = DeadLetters::new(&config.kafka, group)?;
-    topics::prepare(&config.kafka, dead_letters::TOPIC, &board, stop).await?;
+    topics::prepare(&config.kafka, DEAD_LETTERS, &board, stop).await?;
     let (member, mut heard) = Member::join(&config.kafka, group, *concurrency, Arc::clone(&board))?;
     tracing::info!(group, handlers = handlers.len(), "working on jobs");
     let mut dispatcher = Dispatcher::new(

@@ -1,16 +1,16 @@
 //! The topics of jobs: which there are, and the one of dead letters.
 
-use super::dead_letters::{self, DeadLetters};
+use super::dead_letters::DeadLetters;
 use super::group::Member;
 use crate::config::Kafka;
+use crate::config::worker::is_reserved;
 use crate::error::{Code, Error};
-use crate::kafka::client::{self, Kind, Logging};
+use crate::kafka::client;
 use crate::kafka::topic;
 use crate::source::pattern::Pattern;
 use crate::status::worker::Board;
 use crate::tasks;
-use rdkafka::admin::{AdminClient, AdminOptions};
-use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::admin::AdminOptions;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -21,15 +21,11 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// Before Kafka is asked again.
 const BREATH: Duration = Duration::from_secs(1);
 
-/// What the topics begin with that jobs wait in before they are tried again.
-pub const RETRIES: &str = "jobs.retry";
-
-/// Whether jobs of this topic are carried out. Otherwise a dead letter would become a job.
+/// Whether jobs of this topic are carried out.
 pub fn is_of_jobs(patterns: &[Pattern], topic: &str) -> bool {
-    let is_own = topic == dead_letters::TOPIC || topic.starts_with(RETRIES);
     // Kafka's own topics are internal.
     let is_internal = topic.starts_with("__");
-    !is_own && !is_internal && patterns.iter().any(|pattern| pattern.matches(topic))
+    !is_reserved(topic) && !is_internal && patterns.iter().any(|pattern| pattern.matches(topic))
 }
 
 /// Follows which topics there are, without an end.
@@ -89,11 +85,9 @@ pub async fn prepare(
     stop: &CancellationToken,
 ) -> Result<(), Error> {
     loop {
-        let (kafka, runtime) = (kafka.clone(), tokio::runtime::Handle::current());
+        let kafka = kafka.clone();
         // The client blocks when it looks at metadata and when it is dropped.
-        let prepared = tasks::blocking("the topic of dead letters", move || {
-            make(&kafka, name, &runtime)
-        });
+        let prepared = tasks::blocking("the topic of dead letters", move || make(&kafka, name));
         match prepared.await? {
             Ok(()) => {
                 board.go_on("kafka");
@@ -112,38 +106,21 @@ pub async fn prepare(
     }
 }
 
-fn make(kafka: &Kafka, name: &str, runtime: &tokio::runtime::Handle) -> Result<(), Error> {
-    let config = client::client_config(kafka, Kind::Admin);
-    let admin = AdminClient::from_config_and_context(&config, Logging::default())
-        .map_err(|error| client::error("creating a Kafka client", &error))?;
-    let find = || {
-        topic::partitions(admin.inner(), name)
-            .map_err(|error| client::error(format!("looking for the topic {name}"), &error))
+fn make(kafka: &Kafka, name: &str) -> Result<(), Error> {
+    let admin = topic::admin(kafka)?;
+    let partitions = kafka.creation.partitions.unwrap_or(-1);
+    let settings = kafka.creation.config.iter();
+    let settings: Vec<_> = settings
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    let options = AdminOptions::new().request_timeout(Some(topic::METADATA_TIMEOUT));
+    let absent = || {
+        format!(
+            "the topic {name} for jobs that fail for good does not exist, and KAFKA_CREATE_TOPICS=false; create it"
+        )
     };
-    if find()?.is_none() {
-        if !kafka.creation.enabled {
-            let detail = format!(
-                "the topic {name} for jobs that fail for good does not exist, and KAFKA_CREATE_TOPICS=false; create it"
-            );
-            return Err(Error::new(Code::SinkRefused, detail));
-        }
-        let partitions = kafka.creation.partitions.unwrap_or(-1);
-        let settings = kafka.creation.config.iter();
-        let settings: Vec<_> = settings
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect();
-        let options = AdminOptions::new().request_timeout(Some(topic::METADATA_TIMEOUT));
-        runtime
-            .block_on(topic::create(
-                &admin,
-                &kafka.creation,
-                (name, partitions),
-                &settings,
-                options,
-            ))
-            .map_err(|error| client::error(format!("creating the topic {name}"), &error))?;
-        topic::await_new(&format!("topic {name}"), find)?;
-    }
+    let wanted = (name, partitions);
+    topic::make_missing(&admin, &kafka.creation, wanted, &settings, options, absent)?;
     client::end_beside(admin);
     Ok(())
 }

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use tailwater::checkpoint::kafka::transactional_id;
+use tailwater::kafka::transaction::transactional_id;
 use tokio_util::sync::CancellationToken;
 use workload::Workload;
 

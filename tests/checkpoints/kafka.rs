@@ -5,10 +5,11 @@ use crate::support::{self, Kafka, PATIENCE, eventually, unique};
 use rdkafka::admin::{AdminOptions, NewPartitions, ResourceSpecifier};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use std::time::Duration;
-use tailwater::checkpoint::kafka::{Topic, transactional_id};
+use tailwater::checkpoint::kafka::Topic;
 use tailwater::checkpoint::{self, CommitError, Store};
 use tailwater::config::{Config, ResumeBackend};
 use tailwater::error::Code;
+use tailwater::kafka::transaction::transactional_id;
 
 /// The shared broker and a checkpoint topic of its own.
 async fn place() -> (&'static Kafka, Config) {

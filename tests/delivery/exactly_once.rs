@@ -5,8 +5,8 @@ use crate::support::{self, Database, Kafka, PATIENCE, Setup, Tailwater, unique};
 use bson::doc;
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, Producer};
-use tailwater::checkpoint::kafka::transactional_id;
 use tailwater::error::Code;
+use tailwater::kafka::transaction::transactional_id;
 
 fn exactly_once(db: &Database, kafka: &Kafka, topic: &str) -> Setup {
     Tailwater::on(db, kafka)

@@ -7,7 +7,7 @@ use crate::support::{
     unique,
 };
 use bson::doc;
-use tailwater::checkpoint::kafka::transactional_id;
+use tailwater::kafka::transaction::transactional_id;
 use tokio::sync::OnceCell;
 
 pub(super) const USER: &str = "tailwater";

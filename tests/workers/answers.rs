@@ -1,7 +1,7 @@
 //! Services that do not do what they are asked for.
 
-use super::{Answer, Call, Receiver, dead_letters, prefix, wanted, worker, write};
-use crate::support::{self, Kafka, PATIENCE, Tailwater, eventually};
+use super::{Answer, Call, Receiver, dead_letters, wanted, with_topic, worker, write};
+use crate::support::{self, Kafka, PATIENCE, Tailwater, eventually, unique};
 use serde_json::json;
 use std::time::Duration;
 
@@ -29,10 +29,7 @@ fn behave(call: &Call) -> Answer {
 
 #[tokio::test]
 async fn whatever_a_service_answers_a_job_is_done_or_a_dead_letter_that_says_why() {
-    let kafka = support::kafka().await;
-    let prefix = prefix();
-    let topic = format!("{prefix}.all");
-    kafka.create_topic(&topic, 2, &[]).await;
+    let (kafka, prefix, topic) = with_topic("all", 2).await;
     let receiver = Receiver::start(behave).await;
     let names = [
         "flaky", "hanging", "closing", "moved", "refusing", "late", "short", "long", "odd", "busy",
@@ -111,10 +108,7 @@ async fn whatever_a_service_answers_a_job_is_done_or_a_dead_letter_that_says_why
 
 #[tokio::test]
 async fn a_handler_that_is_gone_is_switched_off_and_says_so() {
-    let kafka = support::kafka().await;
-    let prefix = prefix();
-    let topic = format!("{prefix}.all");
-    kafka.create_topic(&topic, 1, &[]).await;
+    let (kafka, prefix, topic) = with_topic("all", 1).await;
     let receiver = Receiver::start(|call| match call.header("tw-job") {
         "gone" => Answer::Status(410),
         _ => Answer::Status(200),
@@ -152,10 +146,7 @@ async fn a_handler_that_is_gone_is_switched_off_and_says_so() {
 
 #[tokio::test]
 async fn a_job_that_fails_holds_its_key_alone_and_only_where_that_is_asked_for() {
-    let kafka = support::kafka().await;
-    let prefix = prefix();
-    let topic = format!("{prefix}.all");
-    kafka.create_topic(&topic, 1, &[]).await;
+    let (kafka, prefix, topic) = with_topic("all", 1).await;
     let receiver = Receiver::start(|call| match (call.id(), call.nth) {
         ("kept-0" | "free-0", 1..=2) => Answer::Status(500),
         _ => Answer::Status(200),
@@ -188,10 +179,7 @@ async fn a_job_that_fails_holds_its_key_alone_and_only_where_that_is_asked_for()
 
 #[tokio::test]
 async fn a_handler_that_only_fails_opens_its_circuit_and_loses_no_job() {
-    let kafka = support::kafka().await;
-    let prefix = prefix();
-    let topic = format!("{prefix}.all");
-    kafka.create_topic(&topic, 1, &[]).await;
+    let (kafka, prefix, topic) = with_topic("all", 1).await;
     let is_down = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
     let down = std::sync::Arc::clone(&is_down);
     let receiver =
@@ -234,10 +222,7 @@ async fn a_handler_that_only_fails_opens_its_circuit_and_loses_no_job() {
 
 #[tokio::test]
 async fn a_program_gets_the_record_and_its_exit_code_is_the_answer() {
-    let kafka = support::kafka().await;
-    let prefix = prefix();
-    let topic = format!("{prefix}.all");
-    kafka.create_topic(&topic, 1, &[]).await;
+    let (kafka, prefix, topic) = with_topic("all", 1).await;
     let setup = worker(kafka, &prefix, &json!({}));
     let out = setup.folder().join("out");
     let (path, file) = (
@@ -292,7 +277,7 @@ async fn a_program_gets_the_record_and_its_exit_code_is_the_answer() {
 #[tokio::test]
 async fn a_dead_letter_is_shown_and_produced_again_as_it_was() {
     let (db, kafka) = (support::database().await, Kafka::dedicated(&[]).await);
-    let prefix = prefix();
+    let prefix = unique("jobs.t");
     let topic = format!("{prefix}.all");
     kafka.create_topic(&topic, 1, &[]).await;
     let is_well = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));

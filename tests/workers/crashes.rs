@@ -1,7 +1,7 @@
 //! Workers that are killed, stopped, added and paused while they have work.
 
-use super::{Answer, Call, Receiver, prefix, wanted, worker, write};
-use crate::support::{self, PATIENCE, Random, eventually};
+use super::{Answer, Call, Receiver, wanted, with_topic, worker, write};
+use crate::support::{PATIENCE, Random, eventually};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -28,10 +28,7 @@ fn assert_in_order(done: &[Call]) {
 #[tokio::test]
 async fn no_job_is_lost_or_overtaken_where_workers_are_killed_stopped_and_added() {
     const JOBS: usize = 600;
-    let kafka = support::kafka().await;
-    let prefix = prefix();
-    let topic = format!("{prefix}.all");
-    kafka.create_topic(&topic, 4, &[]).await;
+    let (kafka, prefix, topic) = with_topic("all", 4).await;
     let receiver = Receiver::start(|call| {
         // Some fail at first, some take longer.
         match (
@@ -90,10 +87,7 @@ async fn no_job_is_lost_or_overtaken_where_workers_are_killed_stopped_and_added(
 
 #[tokio::test]
 async fn a_paused_worker_begins_nothing_and_a_stop_waits_for_what_runs() {
-    let kafka = support::kafka().await;
-    let prefix = prefix();
-    let topic = format!("{prefix}.all");
-    kafka.create_topic(&topic, 1, &[]).await;
+    let (kafka, prefix, topic) = with_topic("all", 1).await;
     let receiver = Receiver::start(|_| Answer::Late(Duration::from_millis(700))).await;
     let handlers = json!({"all": {"url": receiver.url()}});
     let setup = worker(kafka, &prefix, &handlers);
@@ -145,10 +139,7 @@ async fn a_paused_worker_begins_nothing_and_a_stop_waits_for_what_runs() {
 
 #[tokio::test]
 async fn no_more_jobs_run_at_a_time_than_are_allowed() {
-    let kafka = support::kafka().await;
-    let prefix = prefix();
-    let topic = format!("{prefix}.all");
-    kafka.create_topic(&topic, 2, &[]).await;
+    let (kafka, prefix, topic) = with_topic("all", 2).await;
     let mut random = Random(7);
     let jobs: Vec<_> = (0..60)
         .map(|n| wanted("all", n, &random.below(1_000_000).to_string()))

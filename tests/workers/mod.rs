@@ -5,7 +5,7 @@ mod crashes;
 mod receiver;
 mod signed;
 
-use crate::support::{Kafka, PATIENCE, Record, Setup, unique};
+use crate::support::{self, Kafka, PATIENCE, Record, Setup, unique};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use receiver::{Answer, Call, Receiver};
@@ -86,9 +86,13 @@ fn worker(kafka: &Kafka, prefix: &str, handlers: &Value) -> Setup {
         .args(&["worker", "start"])
 }
 
-/// A prefix of topics that no other test has.
-fn prefix() -> String {
-    unique("jobs.t")
+/// A prefix of topics that no other test has, and a topic of it.
+async fn with_topic(name: &str, partitions: i32) -> (&'static Kafka, String, String) {
+    let kafka = support::kafka().await;
+    let prefix = unique("jobs.t");
+    let topic = format!("{prefix}.{name}");
+    kafka.create_topic(&topic, partitions, &[]).await;
+    (kafka, prefix, topic)
 }
 
 /// Waits for so many dead letters of a group.

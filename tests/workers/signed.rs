@@ -1,7 +1,7 @@
 //! What a service gets, and what a file of handlers may hold.
 
-use super::{Answer, Call, Receiver, SECRETS, dead_letters, prefix, wanted, worker, write};
-use crate::support::{self, Node, PATIENCE, Setup, eventually};
+use super::{Answer, Call, Receiver, SECRETS, dead_letters, wanted, with_topic, worker, write};
+use crate::support::{self, Node, PATIENCE, Setup, eventually, unique};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ring::hmac;
@@ -10,7 +10,7 @@ use serde_json::json;
 #[tokio::test]
 async fn each_job_is_a_signed_webhook_and_new_topics_are_found() {
     let kafka = support::kafka().await;
-    let prefix = prefix();
+    let prefix = unique("jobs.t");
     let receiver = Receiver::start(|_| Answer::Status(200)).await;
     let handlers = json!({"mail": {
         "url": format!("{}?token=hunter2", receiver.url()),
@@ -125,10 +125,7 @@ async fn verified_by_another(done: &[Call]) {
 
 #[tokio::test]
 async fn what_has_no_handler_or_may_not_be_called_is_a_dead_letter_that_says_so() {
-    let kafka = support::kafka().await;
-    let prefix = prefix();
-    let topic = format!("{prefix}.any");
-    kafka.create_topic(&topic, 1, &[]).await;
+    let (kafka, prefix, topic) = with_topic("any", 1).await;
     let jobs = [wanted("gone", 1, "a"), wanted("local", 2, "b")];
     write(kafka, &topic, &jobs).await;
     kafka.produce(&topic, "c", "no headers").await;

@@ -199,7 +199,7 @@ pub(in crate::api) async fn show(
 }
 
 /// The answer that is one document.
-pub(super) fn shown(document: Document) -> Response {
+pub(in crate::api) fn shown(document: Document) -> Response {
     let tag = etag::of(&document);
     let mut response = body::answer(&Extended::relaxed(&Bson::Document(document)));
     put_tag(&mut response, &tag);

@@ -5,7 +5,7 @@ use super::read::shown;
 use super::{Listener, ListenerPatch, Place};
 use crate::api::etag::IfMatch;
 use crate::api::problem::Problem;
-use crate::api::{Answer, Context, body};
+use crate::api::{Answer, Context, body, escaped};
 use crate::listener::entry;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
@@ -36,7 +36,7 @@ pub(in crate::api) async fn create_one(State(context): State<Arc<Context>>, sent
     let id = entry::name(&document);
     let mut response = shown(document);
     *response.status_mut() = StatusCode::CREATED;
-    if let Ok(path) = HeaderValue::from_str(&format!("/api/listeners/{}", encoded(&id))) {
+    if let Ok(path) = HeaderValue::from_str(&format!("/api/listeners/{}", escaped(&id))) {
         response.headers_mut().insert(header::LOCATION, path);
     }
     Ok(response)
@@ -135,32 +135,4 @@ pub(in crate::api) async fn delete(
     let place = Place::of(&context)?;
     deleted(&place, &id, &IfMatch::of(&headers)?).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
-}
-
-/// A part of a path, with what has a meaning in one escaped.
-fn encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                out.push(byte as char);
-            }
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_id_becomes_one_part_of_a_path() {
-        assert_eq!(encoded("507f"), "507f");
-        assert_eq!(
-            encoded("a/b c?{\"x\":1}é"),
-            "a%2Fb%20c%3F%7B%22x%22%3A1%7D%C3%A9"
-        );
-    }
 }

@@ -3,10 +3,10 @@
 use super::blocking;
 use super::prepare;
 use super::read::Consumers;
-use super::topic::admin;
 use crate::config::Kafka;
 use crate::error::Error;
 use crate::kafka::client::{Logging, settle};
+use crate::kafka::topic;
 use crate::kafka::transaction::Prepared;
 use rdkafka::admin::AdminClient;
 use rdkafka::consumer::Consumer;
@@ -29,7 +29,7 @@ impl Clients {
     /// [`Code::Config`](crate::error::Code::Config) when librdkafka refuses a property.
     pub(in crate::checkpoint) fn new(kafka: &Kafka, stream: &str) -> Result<Self, Error> {
         Ok(Self {
-            admin: admin(kafka)?,
+            admin: topic::admin(kafka)?,
             consumers: Consumers::new(kafka)?,
             prepared: prepare(kafka, stream)?,
         })

@@ -27,7 +27,7 @@ use crate::change::position::Position;
 use crate::config::Kafka;
 use crate::error::{Code, Error};
 use crate::kafka::client;
-use crate::kafka::transaction::{Outcome, Prepared, Producer};
+use crate::kafka::transaction::{Outcome, Prepared, Producer, transactional_id};
 use crate::tasks;
 use listeners::Stored;
 use rdkafka::consumer::Consumer;
@@ -50,11 +50,6 @@ const CLAIM_ATTEMPTS: usize = 3;
 
 /// How long after one look whether the checkpoint is gone follows the next, while a write is under way.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
-
-/// The id under which a stream's producer fences its predecessors: one per stream, for ever.
-pub fn transactional_id(stream: &str) -> String {
-    format!("tailwater-{stream}")
-}
 
 /// The small producer of a stream's checkpoints; it has fenced nobody yet.
 fn prepare(kafka: &Kafka, stream: &str) -> Result<Prepared, Error> {

@@ -11,10 +11,10 @@ use crate::checkpoint::{Record, codec};
 use crate::config::Kafka;
 use crate::error::{Code, Error};
 use crate::kafka::client::{self, Kind, Logging};
-use crate::kafka::reader;
+use crate::kafka::{reader, topic};
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::{HashMap, HashSet};
@@ -330,7 +330,7 @@ impl Reader {
         consumer: &BaseConsumer<Logging>,
         partition: i32,
     ) -> Result<(i64, i64), Error> {
-        reader::watermarks(consumer, self.topic.name(), partition, is_settling)
+        reader::watermarks(consumer, self.topic.name(), partition, topic::is_settling)
     }
 
     /// Visits all committed records of these stretches, in order within each.
@@ -400,20 +400,6 @@ impl Reader {
 fn age(record: &Record) -> (u64, Option<Seq>, i64) {
     let seq = record.position.as_ref().map(|position| position.seq);
     (record.epoch, seq, record.updated_at_millis)
-}
-
-/// A topic that was just made, or whose leader was just elected, is not known everywhere at once.
-fn is_settling(error: &KafkaError) -> bool {
-    matches!(
-        error.rdkafka_error_code(),
-        Some(
-            RDKafkaErrorCode::NotLeaderForPartition
-                | RDKafkaErrorCode::LeaderNotAvailable
-                | RDKafkaErrorCode::UnknownTopicOrPartition
-                | RDKafkaErrorCode::UnknownPartition
-                | RDKafkaErrorCode::UnknownTopic
-        )
-    )
 }
 
 /// Reads records.

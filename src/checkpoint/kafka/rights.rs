@@ -1,12 +1,13 @@
 //! Whether this user may do with the checkpoint topic and the transactional id what a run will, found out
 //! without claiming the stream.
 
-use super::topic::{Topic, admin};
+use super::topic::Topic;
 use super::{blocking, transactional_id};
 use crate::config::Kafka;
 use crate::error::{Code, Error};
 use crate::kafka::client::{self, Quiet};
 use crate::kafka::rights::{self, NAME, PATIENCE, Use};
+use crate::kafka::topic;
 use crate::kafka::transaction::configuration;
 use crate::preflight::Finding;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -31,7 +32,7 @@ pub(in crate::checkpoint) async fn check(kafka: &Kafka, topic: &str, stream: &st
 }
 
 async fn on_topic(kafka: &Kafka, name: &str) -> Vec<Finding> {
-    let admin = match admin(kafka) {
+    let admin = match topic::admin(kafka) {
         Ok(admin) => admin,
         Err(error) => return vec![of(error)],
     };

@@ -5,12 +5,11 @@ use super::{Record, blocking};
 use crate::checkpoint::codec;
 use crate::config::Kafka;
 use crate::error::{Code, Error};
-use crate::kafka::client::{self, Kind, Logging};
+use crate::kafka::client::{self, Logging};
 use crate::kafka::partition::partition_of;
 use crate::kafka::topic;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::Client;
-use rdkafka::config::FromClientConfigAndContext;
 use tracing::{info, warn};
 
 /// Partitions of a topic that we make: streams are spread over them. Fixed, since a stream's place depends on it.
@@ -62,7 +61,7 @@ impl Topic {
     /// [`Code::SinkRefused`] when it is missing and may not be made, [`Code::CheckpointFailed`] when
     /// it is not compacted, [`Code::SinkUnavailable`] when Kafka cannot say now.
     pub async fn prepare(kafka: &Kafka, name: &str) -> Result<Self, Error> {
-        Self::prepare_through(admin(kafka)?, kafka, name).await
+        Self::prepare_through(topic::admin(kafka)?, kafka, name).await
     }
 
     /// As [`prepare`](Self::prepare), for a stream that runs: somebody may have deleted the topic, or
@@ -75,7 +74,8 @@ impl Topic {
             Err(error) if error.code == Code::CheckpointFailed => {
                 warn!("{error}; until then the next start may be refused");
                 let (kafka, name) = (kafka.clone(), name.to_owned());
-                let found = blocking(move || Self::find(admin(&kafka)?.inner(), &name)).await??;
+                let found =
+                    blocking(move || Self::find(topic::admin(&kafka)?.inner(), &name)).await??;
                 found.ok_or(error)
             }
             other => other,
@@ -224,12 +224,4 @@ impl Topic {
             stored: packed.stored,
         })
     }
-}
-
-pub(super) fn admin(kafka: &Kafka) -> Result<AdminClient<Logging>, Error> {
-    AdminClient::from_config_and_context(
-        &client::client_config(kafka, Kind::Admin),
-        Logging::default(),
-    )
-    .map_err(|error| client::error("creating a Kafka client", &error))
 }

@@ -1,55 +1,21 @@
 //! Files of listeners: reading and checking them.
 
-use crate::cli::{complain, print};
+use crate::cli::files::{self, text};
 use crate::error::{Code, Error};
 use crate::listener::entry;
 use crate::listener::file::{self, Item, Wrong};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Checks the files; the exit code.
 pub(super) fn lint(files: &[PathBuf], topics: &[String]) -> u8 {
-    let mut is_wrong = false;
-    for path in files {
-        let name = path.display();
-        match read(path, topics) {
-            Ok(items) => {
-                for item in &items {
-                    print(&format!(
-                        "{name}: {}: {}\n",
-                        item.place,
-                        entry::title(&item.document)
-                    ));
-                }
-                print(&format!("{name}: {} right\n", items.len()));
-            }
-            Err(wrong) => {
-                is_wrong = true;
-                for wrong in wrong {
-                    complain(&format!("{name}: {wrong}"));
-                }
-            }
-        }
-    }
-    match is_wrong {
-        true => Code::Config.exit_code(),
-        false => 0,
-    }
-}
-
-/// Reads a file, or the standard input, as text.
-pub(in crate::cli) fn text(path: &Path) -> Result<String, String> {
-    let read = match path.as_os_str() == "-" {
-        true => {
-            let mut text = String::new();
-            std::io::stdin()
-                .lock()
-                .read_to_string(&mut text)
-                .map(|_| text)
-        }
-        false => std::fs::read_to_string(path),
-    };
-    read.map_err(|error| format!("cannot be read: {error}"))
+    files::lint(files, |path| {
+        let items = read(path, topics)
+            .map_err(|wrong| wrong.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+        let shown = items.iter();
+        Ok(shown
+            .map(|item| format!("{}: {}", item.place, entry::title(&item.document)))
+            .collect())
+    })
 }
 
 /// The listeners of a file. Topics are looked at where it is known which are allowed.

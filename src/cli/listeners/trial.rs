@@ -4,6 +4,7 @@ use super::extended::line;
 use super::{Place, files};
 use crate::change::event::Event;
 use crate::cli::ask::NO;
+use crate::cli::files::text;
 use crate::cli::{complain, print};
 use crate::error::{Code, Error};
 use crate::listener::entry::{self, Entry};
@@ -139,7 +140,7 @@ fn tried(args: &TrialArgs, all: &[(&Document, &Entry)]) -> u8 {
 
 fn document(path: &Path) -> Result<Document, String> {
     let name = path.display();
-    let text = files::text(path).map_err(|problem| format!("{name}: {problem}"))?;
+    let text = text(path).map_err(|problem| format!("{name}: {problem}"))?;
     match file::value(path, &text) {
         Ok(Bson::Document(document)) => Ok(document),
         Ok(other) => Err(format!("{name}: is no object, but {}", line(&other))),

@@ -10,11 +10,10 @@ use super::pulse::Pulse;
 use super::topics;
 use crate::config::Kafka;
 use crate::error::{Code, Error};
-use crate::kafka::bootstrap::{self, Known, KnowsBrokers};
-use crate::kafka::client::{self, Kind, Logging};
+use crate::kafka::bootstrap;
+use crate::kafka::client::{self, Hearing, Kind};
 use rdkafka::bindings::rd_kafka_resp_err_t as Answer;
-use rdkafka::client::ClientContext;
-use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
@@ -40,13 +39,12 @@ pub fn join(
     heard: mpsc::Sender<Heard>,
     pulse: Pulse,
 ) -> Result<Group, Error> {
-    let context = Context {
+    let assignments = Assignments {
         names: names.clone(),
         heard: heard.clone(),
-        logging: Logging::default(),
     };
     let config = config(kafka, &names.group, session);
-    let consumer = BaseConsumer::from_config_and_context(&config, context)
+    let consumer = BaseConsumer::from_config_and_context(&config, Hearing::new(assignments))
         .map_err(|error| client::error("creating a consumer for the group of streams", &error))?;
     let failed = |error: &KafkaError| {
         client::error(format!("subscribing to the topic {}", names.group), error)
@@ -75,7 +73,7 @@ pub fn join(
 }
 
 /// Joins or leaves the group as this instance is heard or not.
-fn follow(consumer: &BaseConsumer<Context>, group: &str, is_alive: bool) {
+fn follow(consumer: &BaseConsumer<Hearing<Assignments>>, group: &str, is_alive: bool) {
     if !is_alive {
         warn!(
             group,
@@ -165,13 +163,13 @@ fn explain(group: &str, session: Duration, error: &KafkaError) -> Error {
     Error::new(code, format!("{}; {remedy}", told.detail))
 }
 
-struct Context {
+/// Tells which streams are assigned.
+struct Assignments {
     names: Names,
     heard: mpsc::Sender<Heard>,
-    logging: Logging,
 }
 
-impl Context {
+impl Assignments {
     fn streams(&self, partitions: &TopicPartitionList) -> BTreeSet<String> {
         let elements = partitions.elements();
         let ours = elements.iter().filter(|it| it.topic() == self.names.group);
@@ -181,7 +179,7 @@ impl Context {
 
     /// An error means that the member is being closed.
     fn take(
-        consumer: &BaseConsumer<Self>,
+        consumer: &BaseConsumer<Hearing<Self>>,
         partitions: &TopicPartitionList,
     ) -> Result<(), KafkaError> {
         let mut known = TopicPartitionList::with_capacity(partitions.count());
@@ -198,38 +196,19 @@ impl Context {
     }
 }
 
-impl ClientContext for Context {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.logging.log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.logging.error(error, reason);
-    }
-
-    fn stats_raw(&self, report: &[u8]) {
-        self.logging.stats_raw(report);
-    }
-}
-
-impl KnowsBrokers for Context {
-    fn known(&self) -> &Known {
-        self.logging.known()
-    }
-}
-
-impl ConsumerContext for Context {
+impl ConsumerContext for Hearing<Assignments> {
     fn rebalance(
         &self,
         consumer: &BaseConsumer<Self>,
         answer: Answer,
         partitions: &mut TopicPartitionList,
     ) {
-        let streams = self.streams(partitions);
+        let streams = self.part.streams(partitions);
         let (done, said) = match answer {
-            Answer::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
-                (Self::take(consumer, partitions), Heard::Assigned(streams))
-            }
+            Answer::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => (
+                Assignments::take(consumer, partitions),
+                Heard::Assigned(streams),
+            ),
             _ => (
                 consumer.incremental_unassign(partitions),
                 Heard::Revoked(streams),
@@ -238,7 +217,7 @@ impl ConsumerContext for Context {
         if let Err(error) = done {
             client::log_error(&error, "answering the group");
         }
-        let _ = self.heard.blocking_send(said);
+        let _ = self.part.heard.blocking_send(said);
     }
 }
 

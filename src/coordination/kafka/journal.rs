@@ -9,10 +9,9 @@ use super::record::{self, Entry};
 use super::topics;
 use crate::config::Kafka;
 use crate::error::Error;
-use crate::kafka::bootstrap::{self, Known, KnowsBrokers};
-use crate::kafka::client::{self, Kind, Logging};
-use rdkafka::client::ClientContext;
-use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
+use crate::kafka::bootstrap;
+use crate::kafka::client::{self, Hearing, Kind, Logging};
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};
@@ -26,7 +25,7 @@ const POLL: Duration = client::poll_wait(200);
 
 /// Both ends of the topic.
 pub struct Journal {
-    producer: Option<Arc<ThreadedProducer<Reports>>>,
+    producer: Option<Arc<ThreadedProducer<Hearing<Reports>>>>,
     names: Names,
     _reading: Listening,
 }
@@ -53,13 +52,13 @@ impl Journal {
         let reports = Reports {
             topic: names.registry.clone(),
             heard: heard.clone(),
-            logging: Logging::default(),
         };
         let failed = |error: &KafkaError| {
             client::error("creating a client for the registry of instances", error)
         };
+        let context = Hearing::new(reports);
         let producer =
-            ThreadedProducer::from_config_and_context(&producing(kafka, session), reports)
+            ThreadedProducer::from_config_and_context(&producing(kafka, session), context)
                 .map_err(|error| failed(&error))?;
         let producer = Arc::new(producer);
         let reader =
@@ -198,37 +197,16 @@ fn reading(kafka: &Kafka, names: &Names) -> ClientConfig {
 struct Reports {
     topic: String,
     heard: mpsc::Sender<Heard>,
-    logging: Logging,
 }
 
-impl ClientContext for Reports {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.logging.log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.logging.error(error, reason);
-    }
-
-    fn stats_raw(&self, report: &[u8]) {
-        self.logging.stats_raw(report);
-    }
-}
-
-impl KnowsBrokers for Reports {
-    fn known(&self) -> &Known {
-        self.logging.known()
-    }
-}
-
-impl ProducerContext for Reports {
+impl ProducerContext for Hearing<Reports> {
     type DeliveryOpaque = ();
 
     fn delivery(&self, report: &DeliveryResult<'_>, (): ()) {
         if let Err((error, _)) = report {
-            let failed = failed(&self.topic, error, true);
+            let failed = failed(&self.part.topic, error, true);
             // Where there is no room the member finds it out by time.
-            let _ = self.heard.try_send(Heard::Unwritten(failed));
+            let _ = self.part.heard.try_send(Heard::Unwritten(failed));
         }
     }
 }

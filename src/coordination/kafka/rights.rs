@@ -8,6 +8,7 @@ use crate::coordination::GroupSettings;
 use crate::error::{Code, Error};
 use crate::kafka::client::{self, Quiet};
 use crate::kafka::rights::{self, NAME, PATIENCE};
+use crate::kafka::topic;
 use crate::preflight::Finding;
 use crate::tasks;
 use rdkafka::admin::AdminClient;
@@ -27,7 +28,7 @@ pub async fn check(settings: &GroupSettings, streams: &BTreeSet<String>) -> Vec<
     let names = Names::new(&settings.topic, &kafka.client_id, streams);
     let runtime = tokio::runtime::Handle::current();
     let looked = tasks::blocking("the topics of the coordination", move || {
-        let admin = match topics::admin(&kafka) {
+        let admin = match topic::admin(&kafka) {
             Ok(admin) => admin,
             Err(error) => return vec![of(error)],
         };

@@ -3,12 +3,11 @@
 use super::names::Names;
 use crate::config::Kafka;
 use crate::error::{Code, Error};
-use crate::kafka::client::{self, Kind, Logging};
+use crate::kafka::client::{self, Logging};
 use crate::kafka::rights::Use;
 use crate::kafka::topic;
 use crate::tasks;
 use rdkafka::admin::{AdminClient, AdminOptions};
-use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tracing::{info, warn};
 
@@ -67,13 +66,6 @@ pub fn wanted(names: &Names) -> [Wanted; 2] {
     ]
 }
 
-/// A client that looks at them and makes them.
-pub fn admin(kafka: &Kafka) -> Result<AdminClient<Logging>, Error> {
-    let config = client::client_config(kafka, Kind::Admin);
-    AdminClient::from_config_and_context(&config, Logging::default())
-        .map_err(|error| client::error("creating a Kafka client", &error))
-}
-
 /// Makes the topics where they are missing.
 ///
 /// # Errors
@@ -84,7 +76,7 @@ pub async fn prepare(kafka: &Kafka, names: &Names) -> Result<(), Error> {
     let runtime = tokio::runtime::Handle::current();
     // The client blocks when it looks at metadata and when it is dropped.
     tasks::blocking("the topics of the coordination", move || {
-        let admin = admin(&kafka)?;
+        let admin = topic::admin(&kafka)?;
         for topic in &wanted {
             topic.prepare(&admin, &kafka, &runtime)?;
         }

@@ -6,17 +6,18 @@
 use super::Due;
 use super::queue::Queue;
 use crate::error::Error;
-use crate::mongo::describe::{custom, describe};
 use crate::schedule::Schedule;
 use crate::schedule::documents::failed_on;
+use crate::schedule::heard::{self, Hears, Watched};
 use crate::tasks;
 use bson::{Bson, DateTime, Document, RawDocument, RawDocumentBuf, doc};
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::TryStreamExt;
+use mongodb::change_stream::event::ChangeStreamEvent;
 use mongodb::options::ReadConcern;
 use mongodb::{Client, Collection};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -27,8 +28,6 @@ const AHEAD: i64 = 10 * 60_000;
 const AT_ONCE: usize = 500;
 /// How many changed documents are noted: with more, all are looked at.
 const NOTED: usize = 10_000;
-const AWAIT: Duration = Duration::from_secs(10);
-const PAUSE: Duration = Duration::from_secs(2);
 /// How often all are looked at while changes cannot be heard, or the last look failed.
 const AGAIN: Duration = Duration::from_secs(5);
 /// For how long it is remembered that a document had its record which is no more, in milliseconds.
@@ -41,6 +40,40 @@ struct Heard {
     /// Whether changes may have been missed, so that all are to be looked at.
     is_lost: AtomicBool,
     is_listening: AtomicBool,
+    /// Told when there may be something to look at.
+    told: Arc<Notify>,
+}
+
+impl Heard {
+    fn changed(&self) -> MutexGuard<'_, Vec<Bson>> {
+        self.changed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Hears for Heard {
+    fn begun(&self) {
+        // What happened before is looked at.
+        self.is_lost.store(true, Ordering::Relaxed);
+        self.is_listening.store(true, Ordering::Relaxed);
+        self.told.notify_one();
+    }
+
+    fn event(&self, event: ChangeStreamEvent<Document>) {
+        let id = event.document_key.and_then(|mut key| key.remove("_id"));
+        let mut ids = self.changed();
+        match id {
+            Some(id) if ids.len() < NOTED => ids.push(id),
+            // Too many, or the collection as a whole.
+            _ => self.is_lost.store(true, Ordering::Relaxed),
+        }
+        drop(ids);
+        self.told.notify_one();
+    }
+
+    fn ended(&self) {
+        self.is_listening.store(false, Ordering::Relaxed);
+        self.is_lost.store(true, Ordering::Relaxed);
+    }
 }
 
 /// A document that is due.
@@ -82,12 +115,20 @@ impl Source {
         fired: BTreeMap<String, i64>,
         changed: Arc<Notify>,
     ) -> Self {
-        let heard = Arc::<Heard>::default();
-        heard.is_lost.store(true, Ordering::Relaxed);
+        let heard = Arc::new(Heard {
+            is_lost: AtomicBool::new(true),
+            told: changed,
+            ..Heard::default()
+        });
         let collection = client
             .database(&due.at.database)
             .collection(&due.at.collection);
-        let listening = listen(collection.clone_with_type(), Arc::clone(&heard), changed);
+        let watched = Watched {
+            what: "documents that are due",
+            meanwhile: "they are looked at every 5 s",
+        };
+        let (watch, hears) = (collection.clone_with_type(), Arc::clone(&heard));
+        let listening = heard::follow(watch, &["updateDescription"], hears, watched);
         Self {
             schedule,
             due,
@@ -121,11 +162,7 @@ impl Source {
 
     async fn look_at_all(&mut self, now: i64) -> Result<(), Error> {
         self.looked = Some(Instant::now());
-        self.heard
-            .changed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        self.heard.changed().clear();
         let until = now.saturating_add(AHEAD);
         let found = self.times(doc! {"$lte": date(until)}, None).await?;
         self.queue.clear();
@@ -137,13 +174,7 @@ impl Source {
     }
 
     async fn look_at_changed(&mut self, now: i64) -> Result<(), Error> {
-        let changed = std::mem::take(
-            &mut *self
-                .heard
-                .changed
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        let changed = std::mem::take(&mut *self.heard.changed());
         for ids in changed.chunks(AT_ONCE) {
             let range = doc! {"$lte": date(self.known)};
             let found = self.times(range, Some(ids.to_vec())).await?;
@@ -289,53 +320,4 @@ fn time_at(document: &RawDocument, path: &str) -> Option<i64> {
         Some(rest) => time_at(value.as_document()?, rest),
         None => Some(value.as_datetime()?.timestamp_millis()),
     }
-}
-
-/// Notes which documents change, until it is dropped.
-async fn listen(collection: Collection<Document>, heard: Arc<Heard>, changed: Arc<Notify>) {
-    let mut is_told = false;
-    loop {
-        let ended = hear(&collection, &heard, &changed).await;
-        heard.is_listening.store(false, Ordering::Relaxed);
-        heard.is_lost.store(true, Ordering::Relaxed);
-        if let Err(error) = ended
-            && !std::mem::replace(&mut is_told, true)
-        {
-            tracing::warn!(
-                collection = %collection.namespace(), error = describe(&error),
-                "changes of documents that are due are not heard; they are looked at every 5 s meanwhile"
-            );
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
-}
-
-async fn hear(
-    collection: &Collection<Document>,
-    heard: &Heard,
-    changed: &Notify,
-) -> Result<(), mongodb::error::Error> {
-    // Only which document it is counts.
-    let slim = doc! {"$project": {"fullDocument": 0, "updateDescription": 0}};
-    let mut events = collection
-        .watch()
-        .pipeline([slim])
-        .max_await_time(AWAIT)
-        .await?;
-    // What happened before is looked at.
-    heard.is_lost.store(true, Ordering::Relaxed);
-    heard.is_listening.store(true, Ordering::Relaxed);
-    changed.notify_one();
-    while let Some(event) = events.next().await {
-        let id = event?.document_key.and_then(|mut key| key.remove("_id"));
-        let mut ids = heard.changed.lock().unwrap_or_else(PoisonError::into_inner);
-        match id {
-            Some(id) if ids.len() < NOTED => ids.push(id),
-            // Too many, or the collection as a whole.
-            _ => heard.is_lost.store(true, Ordering::Relaxed),
-        }
-        drop(ids);
-        changed.notify_one();
-    }
-    Err(custom("the change stream has ended"))
 }

@@ -3,12 +3,11 @@
 
 use super::collection::{collection, failed};
 use super::create::{Created, create};
-use super::indexes::{DUPLICATE_KEY, code};
 use crate::change::namespace::Namespace;
 use crate::error::Error;
 use crate::listener::file::Item;
 use crate::listener::{entry, fields};
-use crate::mongo::errors::Stage;
+use crate::mongo::errors::{Stage, is_duplicate};
 use bson::{Bson, DateTime, Document, doc};
 use mongodb::Client;
 
@@ -156,7 +155,7 @@ impl Change {
                 match collection.update_one(as_seen(seen), update).await {
                     Ok(updated) if updated.matched_count == 0 => Ok(Done::Overtaken),
                     Ok(_) => Ok(Done::Changed),
-                    Err(error) if code(&error) == Some(DUPLICATE_KEY) => Ok(Done::Taken),
+                    Err(error) if is_duplicate(&error) => Ok(Done::Taken),
                     Err(error) => Err(failed(error)),
                 }
             }

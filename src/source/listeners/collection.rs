@@ -2,12 +2,10 @@
 
 use crate::change::namespace::Namespace;
 use crate::error::Error;
-use crate::listener::document;
 use crate::mongo::describe::describe;
 use crate::mongo::errors::{self, Phase, SourceFault, Stage};
-use bson::{Bson, Document, RawDocument, RawDocumentBuf, doc};
-use futures_util::TryStreamExt;
-use mongodb::options::{ReadConcern, ReadPreference, SelectionCriteria};
+use crate::source::documents;
+use bson::{Bson, Document};
 use mongodb::{Client, Collection};
 
 /// The collection, of which only what a majority has is read: it may not be rolled back.
@@ -28,16 +26,8 @@ pub async fn all(client: &Client, at: &Namespace) -> Result<Vec<Document>, Error
 /// # Errors
 /// As [`all`].
 pub async fn all_at(client: &Client, at: &Namespace, stage: Stage) -> Result<Vec<Document>, Error> {
-    // As bytes: the driver would take what looks like Extended JSON in them for other values, or for an error.
-    let collection = collection(client, at).clone_with_type::<RawDocumentBuf>();
-    let find = collection
-        .find(Document::new())
-        .read_concern(ReadConcern::majority());
-    let found = async { find.await?.try_collect::<Vec<_>>().await };
-    let found = found.await;
-    let found =
-        found.map_err(|error| failed("reading the listeners", "find", at, stage, &error))?;
-    Ok(found.iter().filter_map(|raw| read(raw)).collect())
+    let found = documents::all(client, at).await;
+    found.map_err(|error| failed("reading the listeners", "find", at, stage, &error))
 }
 
 /// Our error for what the server answers to a command on the collection, which takes these rights.
@@ -82,25 +72,11 @@ pub(super) fn told(rights: &str, at: &Namespace, error: &mongodb::error::Error) 
     }
 }
 
-fn read(raw: &RawDocument) -> Option<Document> {
-    document::document_of(raw.as_bytes()).or_else(|| {
-        let id = raw.get("_id").ok()??;
-        document::without_fields(&Bson::try_from(id).ok()?, document::UNREADABLE)
-    })
-}
-
 /// The document with one of these ids, as the primary has it now: what is read is about to be changed.
 ///
 /// # Errors
 /// As [`all`].
 pub async fn one(client: &Client, at: &Namespace, ids: &[Bson]) -> Result<Option<Document>, Error> {
-    let primary = SelectionCriteria::ReadPreference(ReadPreference::Primary);
-    let found = collection(client, at)
-        .clone_with_type::<RawDocumentBuf>()
-        .find_one(doc! {"_id": {"$in": ids}})
-        .selection_criteria(primary)
-        .await;
-    let found =
-        found.map_err(|error| failed("reading a listener", "find", at, Stage::Starting, &error))?;
-    Ok(found.and_then(|raw| read(&raw)))
+    let found = documents::one(client, at, ids).await;
+    found.map_err(|error| failed("reading a listener", "find", at, Stage::Starting, &error))
 }

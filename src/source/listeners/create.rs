@@ -1,11 +1,10 @@
 //! Listeners that are created where they are missing.
 
 use super::collection::{collection, failed};
-use super::indexes::{DUPLICATE_KEY, code};
 use crate::change::namespace::Namespace;
 use crate::error::Error;
 use crate::listener::entry;
-use crate::mongo::errors::Stage;
+use crate::mongo::errors::{Stage, is_duplicate};
 use bson::{Bson, DateTime, Document, doc};
 use mongodb::Client;
 
@@ -55,7 +54,7 @@ pub async fn create(
     match collection.insert_one(whole).await {
         Ok(_) => Ok(Created::New(id)),
         // Another instance was faster.
-        Err(error) if code(&error) == Some(DUPLICATE_KEY) => Ok(Created::Kept(id)),
+        Err(error) if is_duplicate(&error) => Ok(Created::Kept(id)),
         Err(error) => Err(failed(error)),
     }
 }

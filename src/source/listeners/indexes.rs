@@ -3,9 +3,9 @@
 use super::collection::{collection, is_of_rights, told};
 use crate::change::namespace::Namespace;
 use crate::mongo::describe::describe;
+use crate::mongo::errors::is_duplicate;
 use bson::{Document, doc};
 use futures_util::TryStreamExt;
-use mongodb::error::{Error, ErrorKind};
 use mongodb::options::IndexOptions;
 use mongodb::{Client, IndexModel};
 use std::time::Duration;
@@ -37,7 +37,7 @@ pub async fn ensure(client: &Client, at: &Namespace) -> Result<(), NotMade> {
     let made = async { collection.create_index(index).await };
     match tokio::time::timeout(PATIENCE, made).await {
         Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) if code(&error) == Some(DUPLICATE_KEY) => {
+        Ok(Err(error)) if is_duplicate(&error) => {
             let named = duplicates(client, at).await;
             let named = match named.is_empty() {
                 true => describe(&error),
@@ -73,16 +73,6 @@ impl NotMade {
             sentence,
             is_of_rights: false,
         }
-    }
-}
-
-pub(super) const DUPLICATE_KEY: i32 = 11_000;
-
-pub(super) fn code(error: &Error) -> Option<i32> {
-    match error.kind.as_ref() {
-        ErrorKind::Command(command) => Some(command.code),
-        ErrorKind::Write(mongodb::error::WriteFailure::WriteError(error)) => Some(error.code),
-        _ => None,
     }
 }
 

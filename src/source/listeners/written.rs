@@ -3,13 +3,10 @@
 
 use super::collection::told;
 use crate::change::namespace::Namespace;
+use crate::source::documents::{self, Unwritten};
 use crate::status::listeners::Shown;
 use bson::{Bson, DateTime, Document, doc};
 use mongodb::Client;
-use std::time::Duration;
-
-/// How long one write may take.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How many listeners are told of in one write.
 pub const AT_ONCE: usize = 200;
@@ -98,19 +95,11 @@ async fn run<'a>(
     let updates = all
         .iter()
         .map(|shown| doc! {"q": {"_id": &shown.id}, "u": update(shown)});
-    let command = doc! {
-        "update": &at.collection,
-        "updates": updates.collect::<Vec<_>>(),
-        "ordered": false,
-        "maxTimeMS": PATIENCE.as_millis() as i64,
-    };
-    let database = client.database(&at.database);
-    let asked = tokio::time::timeout(PATIENCE, database.run_command(command)).await;
-    let reply = match asked {
-        Ok(Ok(reply)) => reply,
-        Ok(Err(error)) => return Err(told("update", at, &error)),
-        Err(_elapsed) => return Err(format!("no answer in {} s", PATIENCE.as_secs())),
-    };
+    let written = documents::update(client, at, updates.collect()).await;
+    let reply = written.map_err(|error| match error {
+        Unwritten::Refused(error) => told("update", at, &error),
+        Unwritten::Silent(sentence) => sentence,
+    })?;
     let errors = reply.get_array("writeErrors").into_iter().flatten();
     let place = |error: &Bson| usize::try_from(error.as_document()?.get_i32("index").ok()?).ok();
     Ok(errors

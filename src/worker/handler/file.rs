@@ -2,38 +2,11 @@
 
 use super::{Handler, Handlers, fields, read::Reading};
 use crate::config::nearest_of;
-use crate::listener::file;
+use crate::listener::LONGEST_JOB;
+use crate::listener::file::{self, Wrong, wrong};
 use bson::{Bson, Document};
-use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-
-/// What is wrong with a file, and where in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wrong {
-    /// Which handler, and which field of it; empty for the file as a whole.
-    pub place: String,
-    pub sentence: String,
-}
-
-impl fmt::Display for Wrong {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.place.is_empty() {
-            true => f.write_str(&self.sentence),
-            false => write!(f, "{}: {}", self.place, self.sentence),
-        }
-    }
-}
-
-fn wrong(place: &str, sentence: impl Into<String>) -> Wrong {
-    Wrong {
-        place: place.to_owned(),
-        sentence: sentence.into(),
-    }
-}
-
-/// The longest name of a job, in bytes, as listeners have it.
-const LONGEST_JOB: usize = 512;
 
 /// Reads a file's text; its name says whether that is JSON. `allows_private` is none where it is not known
 /// whether private addresses may be called.
