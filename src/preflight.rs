@@ -91,7 +91,7 @@ impl Finding {
 
     /// Sentence and remedy for a log line, which has no line breaks. The commands of a remedy, one a line, are
     /// commands to a shell, too, with semicolons between.
-    fn on_one_line(&self) -> String {
+    pub fn on_one_line(&self) -> String {
         let Some(remedy) = &self.remedy else {
             return self.sentence.clone();
         };

@@ -8,6 +8,11 @@ pub const DEAD_LETTERS: &str = "jobs.dlq";
 /// What the topics begin with that jobs wait in before they are tried again.
 const RETRIES: &str = "jobs.retry";
 
+/// The topic in which the jobs of a group wait before they are tried again.
+pub fn retries_of(group: &str) -> String {
+    format!("{RETRIES}.{group}")
+}
+
 /// Whether a topic is one of the workers' own, where no job begins: otherwise a dead letter would become a job.
 pub fn is_reserved(topic: &str) -> bool {
     topic == DEAD_LETTERS || topic.starts_with(RETRIES)

@@ -32,6 +32,8 @@ pub enum Use {
     Checkpoints,
     /// Instances register in it.
     Registry,
+    /// Jobs wait in it for their next attempt.
+    Retries,
     /// Its partitions are assigned to instances, and nothing is written to it.
     Assignment,
 }
@@ -48,7 +50,7 @@ impl Use {
     fn needs(self) -> &'static [Operation] {
         match self {
             Self::Produce => &[Operation::Write, Operation::Describe],
-            Self::Checkpoints | Self::Registry => {
+            Self::Checkpoints | Self::Registry | Self::Retries => {
                 &[Operation::Read, Operation::Write, Operation::Describe]
             }
             Self::Assignment => &[Operation::Read, Operation::Describe],
@@ -64,7 +66,7 @@ impl Use {
             Self::Checkpoints | Self::Registry => {
                 Some("whether it is compacted (cleanup.policy=compact) is not known")
             }
-            Self::Assignment => None,
+            Self::Assignment | Self::Retries => None,
         }
     }
 }

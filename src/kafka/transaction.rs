@@ -4,12 +4,13 @@
 use super::client::{self, Kind};
 use crate::config::Kafka;
 use crate::error::{Code, Error};
-use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{
     BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext, PurgeConfig,
 };
+use rdkafka::{ClientContext, TopicPartitionList};
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -109,7 +110,21 @@ impl Producer {
         &self,
         produce: impl FnOnce(Produce<'_>) -> Result<(), KafkaError>,
     ) -> Outcome {
-        match self.try_transaction(produce) {
+        self.outcome(self.try_transaction(produce, None))
+    }
+
+    /// The same, with how far a consumer group is in the transaction.
+    pub fn transaction_with(
+        &self,
+        produce: impl FnOnce(Produce<'_>) -> Result<(), KafkaError>,
+        offsets: &TopicPartitionList,
+        group: &ConsumerGroupMetadata,
+    ) -> Outcome {
+        self.outcome(self.try_transaction(produce, Some((offsets, group))))
+    }
+
+    fn outcome(&self, result: Result<(), KafkaError>) -> Outcome {
+        match result {
             Ok(()) => Outcome::Committed,
             Err(error) => self.give_up(&error),
         }
@@ -118,11 +133,17 @@ impl Producer {
     fn try_transaction(
         &self,
         produce: impl FnOnce(Produce<'_>) -> Result<(), KafkaError>,
+        offsets: Option<(&TopicPartitionList, &ConsumerGroupMetadata)>,
     ) -> Result<(), KafkaError> {
         self.producer.begin_transaction()?;
         produce(&|record| self.producer.send(record).map_err(|(error, _)| error))?;
         let deadline = Instant::now() + COMMIT_TIMEOUT;
         self.await_delivery(deadline);
+        if let Some((offsets, group)) = offsets {
+            let left = deadline.saturating_duration_since(Instant::now());
+            self.producer
+                .send_offsets_to_transaction(offsets, group, left)?;
+        }
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.producer.commit_transaction(left) {
@@ -144,7 +165,7 @@ impl Producer {
         if self.is_fenced(error) {
             return Outcome::Fenced;
         }
-        let told = client::error(format!("storing {}", self.what), error);
+        let told = client::error(format!("storing {}", self.what), error).because(error.clone());
         let abortable = match error {
             KafkaError::Transaction(error) => error.txn_requires_abort(),
             // Not all was delivered in time, or not even taken.
@@ -205,6 +226,8 @@ pub fn configuration(kafka: &Kafka, id: &str) -> ClientConfig {
         .set("message.timeout.ms", millis(DELIVERY_TIMEOUT))
         .set("enable.idempotence", "true")
         .set("acks", "all")
+        // The topic's own limit decides.
+        .set("message.max.bytes", "1000000000")
         .set("linger.ms", "0");
     config
 }

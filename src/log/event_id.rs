@@ -49,6 +49,7 @@ events! {
     HANDLER_FAILING "handler_failing";
     HANDLER_WORKS "handler_works";
     HANDLER_OFF "handler_off";
+    RETRIES_LOST "retries_lost";
     STOPPING "stopping";
 }
 

@@ -149,11 +149,12 @@ pub async fn serve_live(config: Config, controls: Controls) -> Result<(), Error>
 pub async fn work(config: Config, controls: Controls) -> Result<(), Error> {
     let handlers = crate::worker::handlers(&config.worker)?;
     let board = Arc::new(worker::Board::new(&config.worker.group));
+    let instance = instance();
     let alone = Alone {
         live: None,
         worker: Some(Arc::clone(&board)),
     };
-    let working = crate::worker::run(&config, handlers, board, &controls.stop);
+    let working = crate::worker::run(&config, handlers, &instance, board, &controls.stop);
     alone.run(&config, &controls, working).await
 }
 

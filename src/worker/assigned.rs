@@ -3,7 +3,7 @@
 //! Each assignment has its own: what ends after the partition was given away, and perhaps has come back, changes
 //! nothing of the new one.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
@@ -26,6 +26,8 @@ struct State {
     running: usize,
     /// No further attempt begins.
     is_closing: bool,
+    /// The topic was deleted and made again: no offset of it means anything.
+    is_void: bool,
     /// What the last commit that was asked for says.
     asked: Option<i64>,
     /// Whether no more of it is fetched at present.
@@ -74,6 +76,12 @@ impl Assigned {
         self.state().is_closing = true;
     }
 
+    /// From now on its offsets mean nothing, and no attempt begins.
+    pub fn void(&self) {
+        let mut state = self.state();
+        (state.is_closing, state.is_void) = (true, true);
+    }
+
     pub fn running(&self) -> usize {
         self.state().running
     }
@@ -110,6 +118,24 @@ impl Assigned {
         }
         state.asked = Some(next);
         Some(next)
+    }
+
+    /// The offset that could be committed if these records were done, too; none where not even the first is.
+    pub fn next_with(&self, also: &BTreeSet<i64>) -> Option<i64> {
+        let state = self.state();
+        if state.is_void {
+            return None;
+        }
+        let entries = state.offsets.entries.iter();
+        let done = entries.take_while(|entry| entry.is_done || also.contains(&entry.offset));
+        let last = done.last().map(|entry| entry.offset + 1);
+        last.or(state.offsets.next)
+    }
+
+    /// A commit of this offset has come about.
+    pub fn committed(&self, next: i64) {
+        let mut state = self.state();
+        state.asked = Some(state.asked.map_or(next, |asked| asked.max(next)));
     }
 
     /// The last commit did not come about: it is asked for again.

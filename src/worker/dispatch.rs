@@ -6,9 +6,10 @@ use super::circuit::Circuit;
 use super::dead_letters::DeadLetters;
 use super::exec;
 use super::group::Event;
-use super::handler::{Call, Handler, Handlers};
+use super::handler::{Call, Handler, Handlers, LONGEST_BACKOFF};
 use super::http::Caller;
-use super::job::{Failure, Job, Reason};
+use super::job::{self, Failure, Job, Reason};
+use super::parking::Parking;
 use super::queue::Queue;
 use crate::error::Error;
 use crate::status::worker::{Board, HandlerState};
@@ -22,6 +23,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How often the counts of what waits are shown.
 const SHOW: Duration = Duration::from_millis(500);
+/// How long a job waits for its next attempt at most: the longest back-off and what is added to it by chance.
+const LONGEST_WAIT: Duration = LONGEST_BACKOFF.saturating_mul(2);
 
 /// How an attempt ended.
 struct Ended {
@@ -31,10 +34,9 @@ struct Ended {
     result: Option<Result<(), Failure>>,
 }
 
-/// A dead letter that was written, with the handler whose order it holds.
+/// A dead letter that was written.
 struct Buried {
     job: Job,
-    handler: Option<Arc<Handler>>,
     failure: Failure,
 }
 
@@ -47,8 +49,10 @@ pub struct Dispatcher {
     held: BTreeMap<Arc<str>, Instant>,
     queue: Queue,
     /// What is tried again, by when.
-    parked: BTreeMap<(Instant, u64), (Job, Arc<Handler>)>,
+    parked: BTreeMap<(Instant, u64), Job>,
     seq: u64,
+    /// Where jobs wait that keep no order.
+    parking: Arc<Parking>,
     running: JoinSet<Ended>,
     burying: JoinSet<Option<Buried>>,
     concurrency: usize,
@@ -64,6 +68,7 @@ impl Dispatcher {
         concurrency: usize,
         caller: Caller,
         dead_letters: DeadLetters,
+        parking: Arc<Parking>,
         board: Arc<Board>,
     ) -> Self {
         let states = handlers.iter().map(|(job, handler)| {
@@ -82,6 +87,7 @@ impl Dispatcher {
             queue: Queue::default(),
             parked: BTreeMap::new(),
             seq: 0,
+            parking,
             running: JoinSet::new(),
             burying: JoinSet::new(),
             concurrency,
@@ -120,7 +126,7 @@ impl Dispatcher {
                     Some(Event::Fetched(job)) => self.fetched(job),
                     Some(Event::Revoked(gone)) => {
                         self.queue.drop_of(&gone);
-                        self.parked.retain(|_, (job, _)| job.at.id != gone.id);
+                        self.parked.retain(|_, job| job.at.id != gone.id);
                     }
                     Some(Event::Refused(error)) => return Err(error),
                     // Only a panic ends what is heard from, and whoever catches those is told by it.
@@ -165,9 +171,8 @@ impl Dispatcher {
         while let Some(entry) = self.parked.first_entry()
             && entry.key().0 <= now
         {
-            let (job, handler) = entry.remove();
-            self.board.change().job(job.name()).parked -= 1;
-            self.queue.again(job, handler);
+            let job = entry.remove();
+            self.take_up(job);
         }
         let due = self.held.iter().filter(|(_, until)| **until <= now);
         let due: Vec<_> = due.map(|(job, _)| Arc::clone(job)).collect();
@@ -216,6 +221,22 @@ impl Dispatcher {
     }
 
     fn fetched(&mut self, job: Job) {
+        let left = job.due.map_or(0, |due| due - job::now_millis());
+        match u64::try_from(left).map(Duration::from_millis) {
+            // Another machine's clock may be wrong.
+            Ok(left) if !left.is_zero() => self.wait_here(job, left.min(LONGEST_WAIT)),
+            _ => self.take_up(job),
+        }
+    }
+
+    /// Keeps a job until it is due.
+    fn wait_here(&mut self, job: Job, wait: Duration) {
+        self.seq += 1;
+        self.parked.insert((Instant::now() + wait, self.seq), job);
+    }
+
+    /// A job that is due waits for its turn.
+    fn take_up(&mut self, job: Job) {
         let handler = job.record.job().and_then(|name| self.handlers.get(name));
         match handler {
             None => {
@@ -223,14 +244,17 @@ impl Dispatcher {
                     Some(_) => "there is no handler for this job; give it one in WORKER_HANDLERS",
                     None => "the record names no job: it has no header tw-job",
                 };
-                self.bury(job, None, Failure::new(Reason::NoHandler, detail));
+                self.bury(job, Failure::new(Reason::NoHandler, detail));
             }
             Some(handler) if self.off.contains(&handler.job) => {
-                self.bury(job, None, ended::switched_off());
+                self.bury(job, ended::switched_off());
             }
             Some(handler) => {
                 let handler = Arc::clone(handler);
-                self.queue.push(job, handler);
+                match job.seq {
+                    0 => self.queue.push(job, handler),
+                    _ => self.queue.again(job, handler),
+                }
             }
         }
     }
@@ -239,7 +263,13 @@ impl Dispatcher {
         let waiting = self.queue.waiting();
         let mut view = self.board.change();
         for counts in view.jobs.values_mut() {
-            counts.waiting = 0;
+            (counts.waiting, counts.parked) = (0, 0);
+        }
+        for job in self.parked.values() {
+            view.job(job.name()).parked += 1;
+        }
+        for (job, count) in self.parking.counts() {
+            view.job(&job).parked += count;
         }
         for (job, count) in waiting {
             view.job(&job).waiting = count;

@@ -3,6 +3,7 @@
 
 use super::assigned::Assigned;
 use super::job::{Job, Record};
+use super::parking::Parking;
 use crate::config::Kafka;
 use crate::error::{Code, Error};
 use crate::kafka::bootstrap;
@@ -15,6 +16,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -67,6 +69,9 @@ struct Shared {
     wanted: Mutex<Option<BTreeSet<String>>>,
     events: mpsc::Sender<Event>,
     most_records: usize,
+    parking: Arc<Parking>,
+    /// Commits of which it is not yet known what became of them. A transaction must not overtake one.
+    committing: AtomicUsize,
     done: CancellationToken,
 }
 
@@ -83,6 +88,7 @@ impl Member {
         kafka: &Kafka,
         group: &str,
         concurrency: usize,
+        parking: Arc<Parking>,
         board: Arc<Board>,
     ) -> Result<(Self, mpsc::Receiver<Event>), Error> {
         let (events, heard) = mpsc::channel(EVENTS);
@@ -93,6 +99,8 @@ impl Member {
             wanted: Mutex::default(),
             events,
             most_records: MOST_RECORDS.max(concurrency * 4),
+            parking,
+            committing: AtomicUsize::new(0),
             done: CancellationToken::new(),
         });
         let context = Context::new(Arc::clone(&shared));
@@ -174,7 +182,12 @@ impl Shared {
             if let Some(topics) = wanted {
                 self.subscribe(&consumer, &topics);
             }
-            match consumer.poll(POLL) {
+            // What failed is written where it waits soon: until then a crash repeats it.
+            let patience = match self.parking.is_empty() {
+                true => POLL,
+                false => LOOK,
+            };
+            match consumer.poll(patience) {
                 Some(Ok(message)) => {
                     let topic = names
                         .entry(message.topic().to_owned())
@@ -191,10 +204,36 @@ impl Shared {
                 self.commit(&consumer, CommitMode::Async);
                 self.turn(&consumer);
             }
+            self.park(&consumer);
+        }
+        let end = Instant::now() + FAREWELL;
+        while !self.parking.is_empty() && Instant::now() < end {
+            // Reports of commits are served by it, and what is read is another's work by now.
+            drop(consumer.poll(LOOK));
+            self.park(&consumer);
         }
         self.commit(&consumer, CommitMode::Sync);
         // Closing it gives all partitions away.
         drop(consumer);
+    }
+
+    /// Writes jobs that failed to where they wait.
+    fn park(&self, consumer: &BaseConsumer<Context>) {
+        match self.parking.is_due() {
+            Ok(true) if self.committing.load(Ordering::Relaxed) == 0 => {
+                self.write_parked(consumer);
+            }
+            Ok(_) => {}
+            Err(error) => {
+                let _ = self.events.blocking_send(Event::Refused(error));
+            }
+        }
+    }
+
+    fn write_parked(&self, consumer: &BaseConsumer<Context>) {
+        for job in self.parking.write(consumer.group_metadata().as_ref()) {
+            let _ = self.events.blocking_send(Event::Fetched(job));
+        }
     }
 
     fn subscribe(&self, consumer: &BaseConsumer<Context>, topics: &BTreeSet<String>) {
@@ -220,7 +259,10 @@ impl Shared {
             assigned = self.begin_anew(&assigned);
             assigned.take(record.offset, record.bytes());
         }
-        let job = Job::new(record, assigned);
+        let job = match assigned.topic == self.parking.topic {
+            true => Job::parked(record, assigned),
+            false => Job::new(record, assigned),
+        };
         let _ = self.events.blocking_send(Event::Fetched(job));
     }
 
@@ -231,7 +273,7 @@ impl Shared {
             partition = former.partition,
             "the offsets of a partition begin anew, as those of a topic that was deleted and made again"
         );
-        former.close();
+        former.void();
         let _ = self
             .events
             .blocking_send(Event::Revoked(Arc::clone(former)));
@@ -294,8 +336,13 @@ impl Shared {
         if list.count() == 0 {
             return;
         }
-        if let Err(error) = consumer.commit(&list, mode) {
-            self.not_committed(&list, &error);
+        let is_told_of = matches!(mode, CommitMode::Async);
+        match consumer.commit(&list, mode) {
+            Ok(()) if is_told_of => {
+                self.committing.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(()) => {}
+            Err(error) => self.not_committed(&list, &error),
         }
     }
 
@@ -390,6 +437,7 @@ impl Shared {
                 std::thread::sleep(LOOK);
             }
             self.commit_these(consumer, &gone, CommitMode::Sync);
+            self.write_parked(consumer);
         }
         for assigned in gone {
             assigned.lost.cancel();
@@ -403,7 +451,10 @@ impl Shared {
     }
 
     fn show(&self) {
-        let partitions = lock(&self.assigned).len();
+        let all = lock(&self.assigned);
+        let of_jobs = all.keys().filter(|(topic, _)| *topic != self.parking.topic);
+        let partitions = of_jobs.count();
+        drop(all);
         self.board.change().partitions = partitions;
         tracing::info!(
             group = self.group,
@@ -431,6 +482,10 @@ impl ConsumerContext for Context {
     }
 
     fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
+        let committing = &self.part.committing;
+        let _ = committing.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
+            Some(count.saturating_sub(1))
+        });
         match result {
             Ok(()) => {
                 self.part.board.go_on("commit");

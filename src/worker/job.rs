@@ -2,6 +2,8 @@
 
 use super::assigned::{Assigned, Attempt};
 use super::handler::HIGHEST;
+use super::queue::Lane;
+use super::retry;
 use crate::encode::headers;
 use rdkafka::message::{BorrowedMessage, Headers as _, Message};
 use std::fmt;
@@ -10,6 +12,11 @@ use std::time::Duration;
 
 /// What librdkafka and the lists here need beside the parts of a record, about, in bytes.
 const OVERHEAD: usize = 512;
+
+/// Milliseconds since 1970.
+pub fn now_millis() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
 
 /// A record as it was read.
 #[derive(Debug)]
@@ -94,6 +101,10 @@ impl Record {
 pub struct Job {
     pub record: Record,
     pub at: Arc<Assigned>,
+    /// Where it was read in `at`. In the topic of retries that is another place than its own record's.
+    pub offset: i64,
+    /// Not to be begun before this, in milliseconds since 1970.
+    pub due: Option<i64>,
     /// When it came, in the order of all; 0 before it waits for the first time.
     pub seq: u64,
     /// Attempts that were made.
@@ -102,18 +113,32 @@ pub struct Job {
     pub attempt: Option<Attempt>,
     /// How long it has rested because the service asked for it, all in all.
     pub rested: Duration,
+    /// What it holds the order of, while it is on its way.
+    pub lane: Option<Lane>,
 }
 
 impl Job {
     pub fn new(record: Record, at: Arc<Assigned>) -> Self {
         Self {
+            offset: record.offset,
             record,
             at,
+            due: None,
             seq: 0,
             attempts: 0,
             attempt: None,
             rested: Duration::ZERO,
+            lane: None,
         }
+    }
+
+    /// That of a record of the topic of retries.
+    pub fn parked(record: Record, at: Arc<Assigned>) -> Self {
+        let mut job = Self::new(record, at);
+        let progress = retry::restore(&mut job.record);
+        (job.due, job.attempts, job.rested) =
+            (Some(progress.due), progress.attempts, progress.rested);
+        job
     }
 
     /// Its name, for status and metrics.
@@ -123,7 +148,7 @@ impl Job {
 
     /// Nothing is left to do about it.
     pub fn finish(&self) {
-        self.at.finish(self.record.offset);
+        self.at.finish(self.offset);
     }
 }
 

@@ -14,24 +14,28 @@ mod group;
 pub mod handler;
 mod http;
 mod job;
+mod parking;
 mod queue;
+mod retry;
 mod signature;
 mod topics;
 
-use crate::config::worker::DEAD_LETTERS;
-use crate::config::{Config, Worker};
+use crate::config::{Config, Kafka, Worker};
 use crate::error::{Code, Error};
 use crate::listener::file::Wrong;
+use crate::log::event_id;
 use crate::status::worker::Board;
 use crate::tasks;
 use dead_letters::DeadLetters;
 use dispatch::Dispatcher;
 use group::{Event, Member};
-use handler::Handlers;
+use handler::{Handlers, Order};
 use http::Caller;
+use parking::Parking;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use topics::Own;
 
 /// Works until asked to stop.
 ///
@@ -40,6 +44,7 @@ use tokio_util::sync::CancellationToken;
 pub async fn run(
     config: &Config,
     handlers: Handlers,
+    instance: &str,
     board: Arc<Board>,
     stop: &CancellationToken,
 ) -> Result<(), Error> {
@@ -52,23 +57,40 @@ pub async fn run(
     } = &config.worker;
     let caller = Caller::new(*allows_private)?;
     let dead_letters = DeadLetters::new(&config.kafka, group)?;
-    topics::prepare(&config.kafka, DEAD_LETTERS, &board, stop).await?;
-    let (member, mut heard) = Member::join(&config.kafka, group, *concurrency, Arc::clone(&board))?;
+    let parking = Parking::new(&config.kafka, group, instance, Arc::clone(&board));
+    let parking = Arc::new(parking);
+    if handlers.values().any(|it| it.order == Order::None) {
+        parking.need();
+    }
+    tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        prepared = prepare(&config.kafka, group, &parking, &board) => prepared?,
+    }
+    let joined = Member::join(
+        &config.kafka,
+        group,
+        *concurrency,
+        Arc::clone(&parking),
+        Arc::clone(&board),
+    );
+    let (member, mut heard) = joined?;
     tracing::info!(group, handlers = handlers.len(), "working on jobs");
     let mut dispatcher = Dispatcher::new(
         handlers,
         *concurrency,
         caller,
         dead_letters.clone(),
+        Arc::clone(&parking),
         Arc::clone(&board),
     );
     let worked = {
-        let following = topics::follow(patterns, &dead_letters, &member, &board);
+        let read = (&config.kafka, patterns.as_slice());
+        let following = topics::follow(read, &dead_letters, (&member, &parking), &board);
         let working = dispatcher.run(&mut heard, stop, config.shutdown_timeout);
         tokio::select! {
             worked = working => worked,
-            // It has no end.
-            () = following => Ok(false),
+            // It has no other end.
+            Err(error) = following => Err(error),
         }
     };
     board.ready.set(false);
@@ -81,6 +103,36 @@ pub async fn run(
         )),
         Err(error) => Err(error),
     }
+}
+
+/// Sees to the workers' own topics.
+async fn prepare(
+    kafka: &Kafka,
+    group: &str,
+    parking: &Parking,
+    board: &Board,
+) -> Result<(), Error> {
+    topics::prepare(kafka, Own::DeadLetters, board).await?;
+    if parking.is_needed() {
+        topics::prepare(kafka, Own::Retries(parking), board).await?;
+    }
+    let (kafka, group, topic) = (kafka.clone(), group.to_owned(), parking.topic.clone());
+    let looked = tasks::blocking("the topic of retries", move || {
+        topics::expired(&kafka, &group, &topic)
+    });
+    match looked.await? {
+        Ok(0) => {}
+        Ok(count) => tracing::error!(
+            event_id = event_id::RETRIES_LOST,
+            topic = parking.topic,
+            count,
+            "records of jobs that waited for their next attempt were deleted before any worker of the group has read \
+             them: those jobs are lost; raise retention.ms of the topic"
+        ),
+        // There is none, or the group says nothing of it: then nobody has read it.
+        Err(error) => tracing::debug!("whether jobs were lost is not known: {error}"),
+    }
+    Ok(())
 }
 
 /// Leaves the group, and hears what it says meanwhile.

@@ -14,7 +14,8 @@ pub const SHARE: u64 = 5;
 
 /// Jobs of one key of a partition, which are carried out one after the other.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Lane {
+pub struct Lane {
+    job: Arc<str>,
     /// [`Assigned::id`]: of a partition that comes back nothing of before is waited for.
     assignment: u64,
     key: Vec<u8>,
@@ -25,6 +26,7 @@ impl Lane {
     fn of(job: &Job, handler: &Handler) -> Option<Self> {
         let key = job.record.key.as_ref()?;
         (handler.order == Order::Key).then(|| Self {
+            job: Arc::clone(&handler.job),
             assignment: job.at.id,
             key: key.clone(),
         })
@@ -54,7 +56,7 @@ struct OfHandler {
 pub struct Queue {
     handlers: BTreeMap<Arc<str>, OfHandler>,
     /// Lanes of which one job is on its way, with those behind it.
-    lanes: HashMap<(Arc<str>, Lane), VecDeque<Waiting>>,
+    lanes: HashMap<Lane, VecDeque<Waiting>>,
     seq: u64,
     begun: u64,
 }
@@ -64,14 +66,14 @@ impl Queue {
     pub fn push(&mut self, mut job: Job, handler: Arc<Handler>) {
         self.seq += 1;
         job.seq = self.seq;
-        let waiting = Waiting { job, handler };
+        let mut waiting = Waiting { job, handler };
         if let Some(lane) = Lane::of(&waiting.job, &waiting.handler) {
-            let key = (Arc::clone(&waiting.handler.job), lane);
-            if let Some(behind) = self.lanes.get_mut(&key) {
+            waiting.job.lane = Some(lane.clone());
+            if let Some(behind) = self.lanes.get_mut(&lane) {
                 behind.push_back(waiting);
                 return;
             }
-            self.lanes.insert(key, VecDeque::new());
+            self.lanes.insert(lane, VecDeque::new());
         }
         self.ready(waiting);
     }
@@ -140,18 +142,17 @@ impl Queue {
     }
 
     /// A job is on its way no more: the next one of its lane may begin.
-    pub fn release(&mut self, job: &Job, handler: &Handler) {
-        let Some(lane) = Lane::of(job, handler) else {
+    pub fn release(&mut self, job: &Job) {
+        let Some(lane) = &job.lane else {
             return;
         };
-        let key = (Arc::clone(&handler.job), lane);
-        let Some(behind) = self.lanes.get_mut(&key) else {
+        let Some(behind) = self.lanes.get_mut(lane) else {
             return;
         };
         match behind.pop_front() {
             Some(next) => self.ready(next),
             None => {
-                self.lanes.remove(&key);
+                self.lanes.remove(lane);
             }
         }
     }
@@ -173,10 +174,10 @@ impl Queue {
                 list.retain(|waiting| waiting.job.at.id != gone.id);
             }
         }
-        self.lanes.retain(|(_, lane), _| lane.assignment != gone.id);
+        self.lanes.retain(|lane, _| lane.assignment != gone.id);
     }
 
-    /// Takes out all jobs of a handler that wait.
+    /// Takes out all jobs of a handler that wait. What is on its way keeps its lane.
     pub fn drain(&mut self, job: &Arc<str>) -> Vec<Job> {
         let mut drained = Vec::new();
         if let Some(of) = self.handlers.get_mut(job) {
@@ -184,11 +185,13 @@ impl Queue {
                 drained.extend(list.drain(..));
             }
         }
-        let (gone, kept) = std::mem::take(&mut self.lanes)
-            .into_iter()
-            .partition::<HashMap<_, _>, _>(|((name, _), _)| name == job);
-        self.lanes = kept;
-        drained.extend(gone.into_values().flatten());
+        for (_, behind) in self.lanes.iter_mut().filter(|(lane, _)| lane.job == *job) {
+            drained.extend(behind.drain(..).map(|mut waiting| {
+                // It has never had it.
+                waiting.job.lane = None;
+                waiting
+            }));
+        }
         // In the order in which they came.
         drained.sort_by_key(|waiting| waiting.job.seq);
         drained.into_iter().map(|waiting| waiting.job).collect()
@@ -201,8 +204,8 @@ impl Queue {
             let ready: usize = of.ready.iter().map(VecDeque::len).sum();
             counts.insert(Arc::clone(name), ready);
         }
-        for ((name, _), behind) in &self.lanes {
-            *counts.entry(Arc::clone(name)).or_default() += behind.len();
+        for (lane, behind) in &self.lanes {
+            *counts.entry(Arc::clone(&lane.job)).or_default() += behind.len();
         }
         counts
     }
@@ -278,18 +281,18 @@ mod tests {
         let (first, _) = queue.next().unwrap();
         assert_eq!((first.record.offset, next(&mut queue)), (1, None));
         queue.ended(&handler);
-        queue.release(&first, &handler);
+        queue.release(&first);
         let (second, _) = queue.next().unwrap();
-        queue.release(&second, &handler);
+        queue.release(&second);
         let (last, _) = queue.next().unwrap();
-        queue.release(&last, &handler);
+        queue.release(&last);
         assert_eq!((second.record.offset, last.record.offset), (2, 4));
         // What waited in a lane comes before what came later.
         queue.push(job(5, "c", None), Arc::clone(&handler));
         queue.push(job(6, "c", None), Arc::clone(&handler));
         queue.push(job(7, "d", None), Arc::clone(&handler));
         let (fifth, _) = queue.next().unwrap();
-        queue.release(&fifth, &handler);
+        queue.release(&fifth);
         assert_eq!((next(&mut queue), next(&mut queue)), (Some(6), Some(7)));
         assert_eq!(queue.lanes.len(), 3, "those of which one has not ended");
     }
@@ -352,8 +355,9 @@ mod tests {
         // It has come back, and what ran before ends only now.
         queue.push(job(1, "a", None), Arc::clone(&handler));
         queue.ended(&handler);
-        queue.release(&running, &handler);
-        assert_eq!((next(&mut queue), next(&mut queue)), (Some(1), None));
+        queue.release(&running);
+        let (again, _) = queue.next().unwrap();
+        assert_eq!((again.record.offset, next(&mut queue)), (1, None));
         for offset in 2..=4 {
             queue.push(job(offset, "a", None), Arc::clone(&handler));
         }
@@ -361,6 +365,10 @@ mod tests {
         let drained = queue.drain(&handler.job);
         let drained: Vec<_> = drained.iter().map(|job| job.record.offset).collect();
         assert_eq!(drained, [2, 3, 4], "behind the one that runs");
-        assert!(queue.lanes.is_empty());
+        // What comes back meanwhile still waits for that one.
+        queue.push(job(5, "a", None), Arc::clone(&handler));
+        assert_eq!(next(&mut queue), None);
+        queue.release(&again);
+        assert_eq!(next(&mut queue), Some(5));
     }
 }

@@ -1,19 +1,28 @@
-//! The topics of jobs: which there are, and the one of dead letters.
+//! The topics of jobs: which there are, and the workers' own, of dead letters and of retries.
 
 use super::dead_letters::DeadLetters;
 use super::group::Member;
+use super::parking::Parking;
 use crate::config::Kafka;
-use crate::config::worker::is_reserved;
+use crate::config::worker::{DEAD_LETTERS, is_reserved};
 use crate::error::{Code, Error};
-use crate::kafka::client;
+use crate::kafka::client::{self, Kind, Logging};
+use crate::kafka::rights::{self, Use};
 use crate::kafka::topic;
+use crate::log::event_id;
+use crate::preflight::{Finding, Severity};
 use crate::source::pattern::Pattern;
 use crate::status::worker::Board;
 use crate::tasks;
 use rdkafka::admin::AdminOptions;
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::metadata::MetadataTopic;
+use rdkafka::{Offset, TopicPartitionList};
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::time::Duration;
-use tokio_util::sync::CancellationToken;
 
 /// How often new topics are looked for.
 const LOOK: Duration = Duration::from_secs(3);
@@ -28,16 +37,33 @@ pub fn is_of_jobs(patterns: &[Pattern], topic: &str) -> bool {
     !is_reserved(topic) && !is_internal && patterns.iter().any(|pattern| pattern.matches(topic))
 }
 
-/// Follows which topics there are, without an end.
-pub async fn follow(patterns: &[String], asked: &DeadLetters, member: &Member, board: &Board) {
+/// Follows which topics there are, without an end but a refusal.
+///
+/// # Errors
+/// Where there has to be a topic of retries and may not be.
+pub async fn follow(
+    (kafka, patterns): (&Kafka, &[String]),
+    asked: &DeadLetters,
+    (member, parking): (&Member, &Parking),
+    board: &Board,
+) -> Result<Infallible, Error> {
     let parsed: Vec<_> = patterns.iter().map(|text| Pattern::new(text)).collect();
-    let mut before: Option<BTreeSet<String>> = None;
+    let mut before: Option<(BTreeSet<String>, bool)> = None;
     loop {
         let client = asked.clone();
         let found = tasks::blocking("the topics of jobs", move || client.topics(ANSWER)).await;
         match found {
             Ok(Ok(all)) => {
                 board.go_on("kafka");
+                let has_retries = all.contains(&parking.topic);
+                if !has_retries && matches!(before, Some((_, true))) {
+                    tell_lost(parking);
+                }
+                if !has_retries && parking.is_needed() {
+                    prepare(kafka, Own::Retries(parking), board).await?;
+                    // It is read with the others, as soon as it is seen.
+                    continue;
+                }
                 let jobs = all.into_iter().filter(|topic| is_of_jobs(&parsed, topic));
                 let jobs: BTreeSet<String> = jobs.collect();
                 match jobs.is_empty() {
@@ -52,15 +78,18 @@ pub async fn follow(patterns: &[String], asked: &DeadLetters, member: &Member, b
                         board.go_on("topics");
                     }
                 }
-                if before.as_ref() != Some(&jobs) {
-                    tracing::info!(topics = ?jobs, "reading the topics of jobs");
-                    board.change().topics = jobs.iter().cloned().collect();
-                    if jobs.is_empty() {
+                let found = (jobs, has_retries);
+                if before.as_ref() != Some(&found) {
+                    let mut topics = found.0.clone();
+                    tracing::info!(topics = ?topics, "reading the topics of jobs");
+                    board.change().topics = topics.iter().cloned().collect();
+                    topics.extend(has_retries.then(|| parking.topic.clone()));
+                    if topics.is_empty() {
                         // There is nothing to be a member for.
                         board.ready.set(true);
                     }
-                    member.read(jobs.clone());
-                    before = Some(jobs);
+                    member.read(topics);
+                    before = Some(found);
                 }
             }
             Ok(Err(error)) => {
@@ -74,20 +103,57 @@ pub async fn follow(patterns: &[String], asked: &DeadLetters, member: &Member, b
     }
 }
 
-/// Makes a topic where it is missing, and waits for Kafka while it does not answer.
+/// What waited in it will not be carried out, and nobody else would say so.
+fn tell_lost(parking: &Parking) {
+    tracing::error!(
+        event_id = event_id::RETRIES_LOST,
+        topic = parking.topic,
+        "the topic of retries is gone: the jobs that waited there for their next attempt are lost"
+    );
+}
+
+/// The workers' own topics.
+#[derive(Debug, Clone, Copy)]
+pub enum Own<'a> {
+    DeadLetters,
+    Retries(&'a Parking),
+}
+
+impl Own<'_> {
+    fn name(self) -> String {
+        match self {
+            Self::DeadLetters => DEAD_LETTERS.to_owned(),
+            Self::Retries(parking) => parking.topic.clone(),
+        }
+    }
+
+    fn used_for(self) -> Use {
+        match self {
+            Self::DeadLetters => Use::Produce,
+            Self::Retries(_) => Use::Retries,
+        }
+    }
+
+    fn what(self) -> &'static str {
+        match self {
+            Self::DeadLetters => "for jobs that fail for good",
+            Self::Retries(_) => "in which jobs without an order wait for their next attempt",
+        }
+    }
+}
+
+/// Makes a topic where it is missing, looks whether it may be used, and waits for Kafka while it does not answer.
 ///
 /// # Errors
-/// [`Code::SinkRefused`] when it is missing and may not be made.
-pub async fn prepare(
-    kafka: &Kafka,
-    name: &'static str,
-    board: &Board,
-    stop: &CancellationToken,
-) -> Result<(), Error> {
+/// [`Code::SinkRefused`] when it is missing and may not be made, or may not be used.
+pub async fn prepare(kafka: &Kafka, own: Own<'_>, board: &Board) -> Result<(), Error> {
     loop {
         let kafka = kafka.clone();
+        let (name, used_for, what) = (own.name(), own.used_for(), own.what());
         // The client blocks when it looks at metadata and when it is dropped.
-        let prepared = tasks::blocking("the topic of dead letters", move || make(&kafka, name));
+        let prepared = tasks::blocking("a topic of the workers", move || {
+            make(&kafka, &name, used_for, what)
+        });
         match prepared.await? {
             Ok(()) => {
                 board.go_on("kafka");
@@ -99,14 +165,11 @@ pub async fn prepare(
             }
             Err(error) => return Err(error),
         }
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            () = tokio::time::sleep(BREATH) => {}
-        }
+        tokio::time::sleep(BREATH).await;
     }
 }
 
-fn make(kafka: &Kafka, name: &str) -> Result<(), Error> {
+fn make(kafka: &Kafka, name: &str, used_for: Use, what: &str) -> Result<(), Error> {
     let admin = topic::admin(kafka)?;
     let partitions = kafka.creation.partitions.unwrap_or(-1);
     let settings = kafka.creation.config.iter();
@@ -115,14 +178,52 @@ fn make(kafka: &Kafka, name: &str) -> Result<(), Error> {
         .collect();
     let options = AdminOptions::new().request_timeout(Some(topic::METADATA_TIMEOUT));
     let absent = || {
-        format!(
-            "the topic {name} for jobs that fail for good does not exist, and KAFKA_CREATE_TOPICS=false; create it"
-        )
+        format!("the topic {name} {what} does not exist, and KAFKA_CREATE_TOPICS=false; create it")
     };
     let wanted = (name, partitions);
     topic::make_missing(&admin, &kafka.creation, wanted, &settings, options, absent)?;
+    let findings = rights::on_topics(admin.inner(), kafka, &[(name, used_for)]);
     client::end_beside(admin);
-    Ok(())
+    let lacking = findings
+        .iter()
+        .filter(|finding| finding.severity == Severity::Error);
+    let lacking: Vec<_> = lacking.map(Finding::on_one_line).collect();
+    match lacking.is_empty() {
+        true => Ok(()),
+        false => Err(Error::new(
+            Code::SinkRefused,
+            format!("{}, {what}", lacking.join("; ")),
+        )),
+    }
+}
+
+/// How many records of the topic of retries were deleted before the group has read them, at most: for as long as its
+/// retention no worker ran. Blocks.
+///
+/// # Errors
+/// When Kafka does not say.
+pub fn expired(kafka: &Kafka, group: &str, topic: &str) -> Result<i64, KafkaError> {
+    let mut config = client::client_config(kafka, Kind::Consumer);
+    config.set("group.id", group);
+    let asked = BaseConsumer::from_config_and_context(&config, Logging::default())?;
+    let metadata = asked.fetch_metadata(Some(topic), ANSWER)?;
+    let partitions = metadata.topics().iter().flat_map(MetadataTopic::partitions);
+    let mut list = TopicPartitionList::new();
+    for partition in partitions {
+        list.add_partition(topic, partition.id());
+    }
+    let committed = asked.committed_offsets(list, ANSWER)?;
+    let mut expired = 0;
+    for element in committed.elements() {
+        let next = match element.offset() {
+            Offset::Offset(next) => next,
+            _ => 0,
+        };
+        let (low, _) = asked.fetch_watermarks(topic, element.partition(), ANSWER)?;
+        expired += (low - next).max(0);
+    }
+    client::end_beside(asked);
+    Ok(expired)
 }
 
 #[cfg(test)]

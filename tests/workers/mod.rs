@@ -3,6 +3,7 @@
 mod answers;
 mod crashes;
 mod receiver;
+mod retries;
 mod signed;
 
 use crate::support::{self, Kafka, PATIENCE, Record, Setup, unique};
@@ -84,6 +85,11 @@ fn worker(kafka: &Kafka, prefix: &str, handlers: &Value) -> Setup {
         .env("WORKER_HANDLERS", file.display())
         .env("WORKER_ALLOW_PRIVATE", "true")
         .args(&["worker", "start"])
+}
+
+/// Where the jobs of a group wait for their next attempt.
+fn retry_topic(group: &str) -> String {
+    format!("jobs.retry.{group}")
 }
 
 /// A prefix of topics that no other test has, and a topic of it.

@@ -7,8 +7,8 @@ use crate::kafka::client;
 use crate::log::event_id;
 use crate::worker::circuit::Turn;
 use crate::worker::dead_letters;
-use crate::worker::handler::{Handler, LONGEST_BACKOFF};
-use crate::worker::job::{Failure, Job, Reason};
+use crate::worker::handler::{Handler, LONGEST_BACKOFF, Order};
+use crate::worker::job::{self, Failure, Job, Reason};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,14 +39,14 @@ impl Dispatcher {
             None => return,
             Some(Ok(())) => {
                 self.turn(&handler, true);
-                self.done(&job, &handler);
+                self.done(&job);
                 return;
             }
             Some(Err(failure)) => failure,
         };
         if failure.reason == Reason::HandlerOff {
             self.switch_off(&handler);
-            self.bury(job, Some(handler), failure);
+            self.bury(job, failure);
             return;
         }
         if let Some(rest) = failure.rest.filter(|_| job.rested < MOST_REST) {
@@ -59,7 +59,7 @@ impl Dispatcher {
                 rest.as_secs()
             );
             self.hold(&handler.job, Instant::now() + rest, sentence);
-            self.park(job, handler, rest);
+            self.park(job, &handler, rest);
             return;
         }
         // A job that the service refuses says nothing about the others.
@@ -76,15 +76,15 @@ impl Dispatcher {
                 job = %handler.job, place = job.record.place(), attempts = job.attempts, reason = %failure.reason,
                 wait = ?wait, detail = failure.detail, "a job has failed and is tried again"
             );
-            self.park(job, handler, wait);
+            self.park(job, &handler, wait);
             return;
         }
-        self.bury(job, Some(handler), failure);
+        self.bury(job, failure);
     }
 
-    fn done(&mut self, job: &Job, handler: &Handler) {
+    fn done(&mut self, job: &Job) {
         job.finish();
-        self.queue.release(job, handler);
+        self.queue.release(job);
         let changed: Option<i64> = job
             .record
             .header(headers::TIMESTAMP)
@@ -98,16 +98,22 @@ impl Dispatcher {
         }
     }
 
-    fn park(&mut self, mut job: Job, handler: Arc<Handler>, wait: Duration) {
-        job.attempt = None;
-        self.board.change().job(job.name()).parked += 1;
-        self.seq += 1;
-        self.parked
-            .insert((Instant::now() + wait, self.seq), (job, handler));
+    /// Has a job wait for its next attempt: elsewhere, where it keeps nobody's order.
+    fn park(&mut self, mut job: Job, handler: &Handler, wait: Duration) {
+        let attempt = job.attempt.take();
+        if handler.order == Order::Key || job.lane.is_some() {
+            self.wait_here(job, wait);
+            return;
+        }
+        let wait = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+        job.due = Some(job::now_millis().saturating_add(wait));
+        self.parking.put(job);
+        // Whoever gives the partition away waits for it, and then writes what is to wait.
+        drop(attempt);
     }
 
     /// Makes a dead letter of a job. It holds the order of its key until that is written.
-    pub(super) fn bury(&mut self, job: Job, handler: Option<Arc<Handler>>, failure: Failure) {
+    pub(super) fn bury(&mut self, job: Job, failure: Failure) {
         let (writer, board) = (self.dead_letters.clone(), Arc::clone(&self.board));
         // In the order in which they failed.
         let mut taken = writer.write(&job, &failure);
@@ -140,24 +146,14 @@ impl Dispatcher {
                 taken = writer.write(&job, &failure);
             }
             board.go_on("dead_letters");
-            Some(Buried {
-                job,
-                handler,
-                failure,
-            })
+            Some(Buried { job, failure })
         });
     }
 
     pub(super) fn buried(&mut self, buried: &Buried) {
-        let Buried {
-            job,
-            handler,
-            failure,
-        } = buried;
+        let Buried { job, failure } = buried;
         job.finish();
-        if let Some(handler) = handler {
-            self.queue.release(job, handler);
-        }
+        self.queue.release(job);
         self.board.change().job(job.name()).failed += 1;
         tracing::warn!(
             event_id = event_id::JOB_DEAD_LETTERED,
@@ -228,17 +224,14 @@ impl Dispatcher {
             state.held = Some("off: the service has answered 410 Gone".to_owned());
         }
         for job in self.queue.drain(&handler.job) {
-            self.bury(job, None, switched_off());
+            self.bury(job, switched_off());
         }
         let parked = std::mem::take(&mut self.parked);
-        for (due, (job, of)) in parked {
-            match of.job == handler.job {
-                true => {
-                    self.board.change().job(job.name()).parked -= 1;
-                    self.bury(job, None, switched_off());
-                }
+        for (due, job) in parked {
+            match job.record.job() == Some(&handler.job) {
+                true => self.bury(job, switched_off()),
                 false => {
-                    self.parked.insert(due, (job, of));
+                    self.parked.insert(due, job);
                 }
             }
         }
