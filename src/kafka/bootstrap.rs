@@ -5,7 +5,7 @@
 //! left with nobody to ask, for ever (<https://github.com/confluentinc/librdkafka/issues/5301>).
 //!
 //! So a client that lives for long either has [`Known`] in its context and is [`kept`](keep) by whoever polls it, or is
-//! told [`again`] when nobody has answered it, or is made anew then.
+//! told [`again`] while nobody [`answers`](answer) it, or is made anew then.
 
 use crate::metrics::statistics::{Broker, Statistics};
 use rdkafka::bindings as rd;
@@ -14,6 +14,7 @@ use rdkafka::config::ClientConfig;
 use std::ffi::CString;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// How often a client says which brokers it knows, in milliseconds.
 const STATISTICS_MS: &str = "5000";
@@ -57,6 +58,25 @@ pub fn keep<C: KnowsBrokers>(client: &Client<C>, brokers: &str) {
         .swap(false, Ordering::Relaxed)
     {
         again(client, brokers);
+    }
+}
+
+/// How long an answer may take before its client is told of the first brokers again.
+const UNANSWERED: Duration = Duration::from_secs(1);
+
+/// Waits for the answer to what a client was asked, and tells the client of the first brokers again for as long as
+/// nobody answers: it may have forgotten them with an answer before. For clients that nobody polls.
+pub async fn answer<C: ClientContext, T>(
+    client: &Client<C>,
+    brokers: &str,
+    asked: impl Future<Output = T>,
+) -> T {
+    let mut asked = std::pin::pin!(asked);
+    loop {
+        match tokio::time::timeout(UNANSWERED, &mut asked).await {
+            Ok(answer) => return answer,
+            Err(_) => again(client, brokers),
+        }
     }
 }
 

@@ -106,7 +106,7 @@ enum Look {
 impl Topics {
     /// What is wrong with the rights on topics that exist, and on what else producing takes.
     async fn rights(&self, kafka: &Kafka, present: Vec<Arc<Topic>>) -> Vec<Finding> {
-        let (kafka, admin) = (kafka.clone(), self.cluster.admin());
+        let (kafka, admin) = (kafka.clone(), self.cluster.admin().clone());
         let look = move || {
             let topics: Vec<_> = present
                 .iter()

@@ -4,6 +4,7 @@
 use super::problem::Unreachable;
 use crate::config::{Kafka, TopicCreation};
 use crate::error::{Code, Error};
+use crate::kafka::bootstrap;
 use crate::kafka::client::{self, Kind, client_config};
 use crate::route::{AFTER, BEFORE, TimeLimits};
 use crate::tasks;
@@ -104,18 +105,13 @@ pub(super) type Asked = BaseConsumer<Troubles>;
 
 /// The clients that topics are asked about and made through.
 pub struct Cluster {
-    clients: Mutex<Clients>,
+    consumer: Arc<Asked>,
+    admin: Arc<Admin>,
     troubles: Troubles,
     kafka: Kafka,
 }
 
-#[derive(Clone)]
-struct Clients {
-    consumer: Arc<Asked>,
-    admin: Arc<Admin>,
-}
-
-type Admin = AdminClient<DefaultClientContext>;
+pub(super) type Admin = AdminClient<DefaultClientContext>;
 
 impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -131,48 +127,32 @@ impl Cluster {
     /// # Errors
     /// [`Code::Config`](crate::error::Code::Config) when librdkafka refuses a property.
     pub fn new(kafka: &Kafka) -> Result<Self, Error> {
+        let failed = |error: KafkaError| client::error("setting up the Kafka client", &error);
+        // Log lines wait in the client's queue until somebody polls, which is seldom here and for
+        // the admin client never. What they would say, the callback and the answers say too. The
+        // property counts from the first moment, the level only once the client has been made.
+        let silent = |config: &mut ClientConfig| {
+            config.set("log_level", "0");
+            config.set_log_level(RDKafkaLogLevel::Emerg);
+        };
         let troubles = Troubles::default();
+        let mut consumer = client_config(kafka, Kind::Consumer);
+        consumer.remove("group.id");
+        silent(&mut consumer);
+        let mut admin = client_config(kafka, Kind::Admin);
+        silent(&mut admin);
+        let consumer = consumer.create_with_context(troubles.clone());
         Ok(Self {
-            clients: Mutex::new(Clients::new(kafka, &troubles)?),
+            consumer: Arc::new(consumer.map_err(failed)?),
+            admin: Arc::new(admin.create().map_err(failed)?),
             troubles,
             kafka: kafka.clone(),
         })
     }
 
-    fn clients(&self) -> Clients {
-        let clients = self.clients.lock();
-        clients.unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// What came of a question that was put through these clients.
-    pub(super) fn answered<T>(
-        &self,
-        asked: &Arc<Admin>,
-        answer: Result<T, KafkaError>,
-    ) -> Result<T, KafkaError> {
-        if let Err(error) = &answer
-            && client::code(error) == Code::SinkUnavailable
-        {
-            self.begin_anew(asked);
-        }
-        answer
-    }
-
-    /// Takes new clients in place of those that nobody answered: they may have forgotten every broker, as
-    /// [`bootstrap`](crate::kafka::bootstrap) says.
-    fn begin_anew(&self, unanswered: &Arc<Admin>) {
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if !Arc::ptr_eq(&clients.admin, unanswered) {
-            return;
-        }
-        // What cannot be made is made at the next question.
-        if let Ok(new) = Clients::new(&self.kafka, &self.troubles) {
-            client::end_beside(std::mem::replace(&mut *clients, new));
-        }
-    }
-
-    pub(super) fn admin(&self) -> Arc<Admin> {
-        self.clients().admin
+    /// The client that makes and describes; what is asked through it goes through [`answer`](Self::answer).
+    pub(super) fn admin(&self) -> &Arc<Admin> {
+        &self.admin
     }
 
     pub(super) fn brokers(&self) -> &str {
@@ -182,7 +162,6 @@ impl Cluster {
     /// Waits until a broker has introduced itself; sooner when the log-in is refused.
     pub(super) async fn reach(&self, patience: Duration) -> Result<(), Unreachable> {
         let step = Duration::from_millis(250);
-        let asked = self.admin();
         let deadline = Instant::now() + patience;
         loop {
             let answered = self
@@ -196,7 +175,6 @@ impl Cluster {
             }
             let is_refused = self.troubles.with(|seen| seen.authentication.is_some());
             if is_refused || Instant::now() >= deadline {
-                self.begin_anew(&asked);
                 let timed_out = KafkaError::MetadataFetch(RDKafkaErrorCode::OperationTimedOut);
                 return Err(self.why(&timed_out));
             }
@@ -206,7 +184,6 @@ impl Cluster {
     /// Looks at one topic. Asking for a topic that does not exist does not create it.
     pub(super) async fn look(&self, name: &str) -> Result<State, KafkaError> {
         let name = name.to_owned();
-        let asked = self.admin();
         let state = self
             .blocking(move |consumer| {
                 let metadata = consumer.fetch_metadata(Some(&name), ANSWER_PATIENCE);
@@ -218,8 +195,7 @@ impl Cluster {
                 };
                 State::of(topic)
             })
-            .await?;
-        let state = self.answered(&asked, state)?;
+            .await??;
         // Whatever the client complained of before is over.
         self.troubles.with(|seen| *seen = Seen::default());
         Ok(state)
@@ -229,7 +205,6 @@ impl Cluster {
     /// this user may see.
     pub(super) async fn clashing(&self, name: &str) -> Result<Option<String>, KafkaError> {
         let name = name.to_owned();
-        let asked = self.admin();
         let found = self.blocking(move |consumer| {
             let metadata = consumer.fetch_metadata(None, ANSWER_PATIENCE)?;
             let metric_name = name.replace('.', "_");
@@ -239,7 +214,7 @@ impl Cluster {
                 .map(str::to_owned);
             Ok(other)
         });
-        self.answered(&asked, found.await?)
+        found.await?
     }
 
     /// Makes a topic, or asks whether that would be allowed. The inner result is the broker's.
@@ -309,35 +284,15 @@ impl Cluster {
         &self,
         ask: impl FnOnce(&Asked) -> T + Send + 'static,
     ) -> Result<T, KafkaError> {
-        let consumer = self.clients().consumer;
-        let asked = tasks::blocking("the topics", move || ask(&consumer)).await;
+        let consumer = self.consumer.clone();
+        let asked = tasks::blocking("the topics", move || ask(&consumer));
+        let asked = bootstrap::answer(self.consumer.client(), self.brokers(), asked).await;
         asked.map_err(|_| KafkaError::Canceled)
     }
-}
 
-impl Clients {
-    fn new(kafka: &Kafka, troubles: &Troubles) -> Result<Self, Error> {
-        let failed = |error: KafkaError| client::error("setting up the Kafka client", &error);
-        // Log lines wait in the client's queue until somebody polls, which is seldom here and for
-        // the admin client never. What they would say, the callback and the answers say too. The
-        // property counts from the first moment, the level only once the client has been made.
-        let silent = |config: &mut ClientConfig| {
-            config.set("log_level", "0");
-            config.set_log_level(RDKafkaLogLevel::Emerg);
-        };
-        let mut consumer = client_config(kafka, Kind::Consumer);
-        consumer.remove("group.id");
-        silent(&mut consumer);
-        let mut admin = client_config(kafka, Kind::Admin);
-        silent(&mut admin);
-        Ok(Self {
-            consumer: Arc::new(
-                consumer
-                    .create_with_context(troubles.clone())
-                    .map_err(failed)?,
-            ),
-            admin: Arc::new(admin.create().map_err(failed)?),
-        })
+    /// Waits for the answer to what the [`admin`](Self::admin) client was asked.
+    pub(super) async fn answer<T>(&self, asked: impl Future<Output = T>) -> T {
+        bootstrap::answer(self.admin.inner(), self.brokers(), asked).await
     }
 }
 

@@ -49,9 +49,8 @@ impl Cluster {
             .request_timeout(Some(ANSWER_PATIENCE))
             .operation_timeout(Some(ANSWER_PATIENCE))
             .validate_only(creation == Creation::Trial);
-        let admin = self.admin();
-        let answers = admin.create_topics(&topics, &options).await;
-        let answers = self.answered(&admin, answers)?;
+        let asked = self.admin().create_topics(&topics, &options);
+        let answers = self.answer(asked).await?;
         let mut refused: HashMap<String, RDKafkaErrorCode> =
             answers.into_iter().filter_map(Result::err).collect();
         let result = |name: &&str| refused.remove(*name).map_or(Ok(()), Err);
@@ -66,7 +65,8 @@ impl Cluster {
             .iter()
             .map(|name| ResourceSpecifier::Topic(name))
             .collect();
-        let described = self.admin().describe_configs(&topics, &options).await;
+        let asked = self.admin().describe_configs(&topics, &options);
+        let described = self.answer(asked).await;
         let configs = described.into_iter().flatten().flatten();
         configs
             .filter_map(|config| {
