@@ -135,9 +135,12 @@ impl ResumeToken {
     }
 }
 
+/// Whether it is what [`ClusterTime::of_token`] describes. Other servers write documents in hex: one of 130 bytes
+/// begins with `82000000`, which as a time would be the first minutes of 1970.
 fn is_key_string(data: &str) -> bool {
     data.len() >= 18
         && data.starts_with("82")
+        && !data[2..].starts_with("000000")
         && data
             .bytes()
             .all(|b| b.is_ascii_digit() || (b'A'..=b'F').contains(&b))
@@ -191,6 +194,11 @@ mod tests {
         let other = ResumeToken::from_data("00000000000000000042");
         assert_eq!(ours.stream_order(&other), None);
         assert_eq!(other.stream_order(&other), Some(Ordering::Equal));
+        let document = |number: u8| {
+            ResumeToken::from_data(&format!("820000001273{number:02X}00000000000000117400"))
+        };
+        assert_eq!(document(1).stream_order(&document(2)), None);
+        assert_eq!(document(1).cluster_time(), None);
     }
 
     #[test]

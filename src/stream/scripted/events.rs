@@ -5,27 +5,31 @@ use crate::source::reader::Fetched;
 use crate::source::reply::Reply;
 use bson::{Document, Timestamp, doc};
 
-/// The token of the event with this number, of a real server's form: its time is the number.
+/// When the events begin, in seconds: no real token is from the first minutes of 1970.
+const BEGIN: u32 = 0x6500_0000;
+
+/// The token of the event with this number, of a real server's form: each comes a second later.
 pub(in crate::stream) fn token(number: u32) -> ResumeToken {
     ResumeToken::from_data(&data(number))
 }
 
 fn data(number: u32) -> String {
-    format!("82{number:08X}000000012B0229296E04")
+    let seconds = BEGIN + number;
+    format!("82{seconds:08X}000000012B0229296E04")
 }
 
 /// The number of an event.
 pub(super) fn number(event: &Document) -> u32 {
     let token = event.get_document("_id").expect("an event has a token");
     let time = ClusterTime::of_token(token.get_str("_data").expect("it is a string"));
-    time.expect("of a real server's form").seconds
+    time.expect("of a real server's form").seconds - BEGIN
 }
 
 fn event(number: u32, operation: &str) -> Document {
     doc! {
         "_id": { "_data": data(number) },
         "operationType": operation,
-        "clusterTime": Timestamp { time: number, increment: 1 },
+        "clusterTime": Timestamp { time: BEGIN + number, increment: 1 },
         "ns": { "db": "shop", "coll": "orders" },
     }
 }
