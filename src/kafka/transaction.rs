@@ -216,6 +216,7 @@ pub fn configuration(kafka: &Kafka, id: &str) -> ClientConfig {
         "queue.buffering.max.ms",
         "enable.gapless.guarantee",
         "statistics.interval.ms",
+        "max.in.flight",
     ] {
         config.remove(name);
     }
@@ -228,6 +229,8 @@ pub fn configuration(kafka: &Kafka, id: &str) -> ClientConfig {
         .set("acks", "all")
         // The topic's own limit decides.
         .set("message.max.bytes", "1000000000")
+        // Nothing is on the wire behind a first batch that is refused: see `sink::first`.
+        .set("max.in.flight.requests.per.connection", "1")
         .set("linger.ms", "0");
     config
 }

@@ -7,6 +7,7 @@
 //! of recovery for an abortable error, a fatal one, and a commit whose answer was lost.
 
 use super::producer::{Producer, Transaction};
+use super::reports::Reports;
 use crate::change::position::Position;
 use crate::checkpoint::CommitError;
 use crate::checkpoint::kafka::Leader;
@@ -16,7 +17,7 @@ use crate::kafka::client;
 use crate::kafka::produce::Record;
 use crate::tasks;
 use rdkafka::error::KafkaError;
-use rdkafka::producer::Producer as _;
+use rdkafka::producer::{BaseProducer, Producer as _};
 use std::ffi::CString;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -75,6 +76,13 @@ pub async fn take_over(leader: &mut Leader, producer: &Producer) -> Result<(), C
     leader.after_init().await
 }
 
+/// Waits until all is delivered, the producer is broken, or it is too late. Blocks.
+fn await_deliveries(inner: &BaseProducer<Reports>, deadline: Instant) {
+    while inner.in_flight_count() > 0 && Instant::now() < deadline && !inner.context().is_broken() {
+        inner.poll(DELIVERY_POLL);
+    }
+}
+
 /// Why a transaction was not committed.
 #[derive(Debug)]
 pub enum Uncommitted {
@@ -92,6 +100,8 @@ pub struct Transactions<'a> {
     interval: Duration,
     begun: Option<Instant>,
     committed: Instant,
+    /// Whether the checkpoint's partitions have had records of this producer: see [`first`](super::first).
+    are_known: bool,
 }
 
 impl<'a> Transactions<'a> {
@@ -103,6 +113,7 @@ impl<'a> Transactions<'a> {
             interval,
             begun: None,
             committed: Instant::now(),
+            are_known: false,
         }
     }
 
@@ -153,6 +164,8 @@ impl<'a> Transactions<'a> {
         self.begin()?;
         let checkpoint = self.leader.prepare(&committable);
         let checkpoint = checkpoint.map_err(Uncommitted::Failed)?;
+        // Kafka gives it up then.
+        let deadline = self.begun.unwrap_or_else(Instant::now) + timeout(self.interval);
         for stored in &checkpoint.records.all {
             let topic = CString::new(stored.topic.as_str()).map_err(|error| {
                 let error =
@@ -170,18 +183,19 @@ impl<'a> Transactions<'a> {
             self.producer
                 .send_checkpoint(&record)
                 .map_err(|code| self.broken(KafkaError::MessageProduction(code)))?;
+            if !self.are_known {
+                let inner = self.producer.client();
+                let waited = blocking(move || await_deliveries(&inner, deadline)).await;
+                waited.map_err(Uncommitted::Failed)?;
+            }
         }
-        // Kafka gives it up then.
-        let deadline = self.begun.unwrap_or_else(Instant::now) + timeout(self.interval);
+        self.are_known = true;
         let inner = self.producer.client();
         let committed = blocking(move || {
-            let is_broken = || inner.context().is_broken();
-            while inner.in_flight_count() > 0 && Instant::now() < deadline && !is_broken() {
-                inner.poll(DELIVERY_POLL);
-            }
+            await_deliveries(&inner, deadline);
             loop {
                 let left = deadline.saturating_duration_since(Instant::now());
-                if is_broken() {
+                if inner.context().is_broken() {
                     return Err(KafkaError::Canceled);
                 }
                 match inner.commit_transaction(left.min(COMMIT_POLL)) {

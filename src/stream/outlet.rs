@@ -113,7 +113,7 @@ impl<'a, P: Produce> Outlet<'a, P> {
             is_half_sent: false,
             is_urgent: false,
             is_without_room: false,
-            firsts: Firsts::default(),
+            firsts: Firsts::new(Instant::now().into_std()),
             transactions,
             commit_took: Duration::ZERO,
             board,
@@ -146,29 +146,22 @@ impl<'a, P: Produce> Outlet<'a, P> {
         self.producer.is_broken()
     }
 
-    /// Waits, before a record that others must not overtake, until it may follow what was sent to its
-    /// partition. In a transaction that fails as a whole, none can be overtaken.
-    ///
-    /// # Errors
-    /// [`Blocked`] when it is time to end.
-    pub async fn in_order(&mut self, topic: &Topic, key: &[u8]) -> Result<(), Blocked> {
-        if self.transactions.is_none() && self.firsts.must_wait(topic, key) {
-            self.acknowledged().await?;
-        }
-        Ok(())
-    }
-
     /// Queues a record for `target` of the event that follows [`reached`](Self::reached), whose own time is
-    /// `change_millis`, waiting for the byte budget where that is used up.
+    /// `change_millis`, waiting for the byte budget where that is used up, and behind the first record of a
+    /// partition until that is acknowledged.
     ///
     /// # Errors
     /// [`Blocked`]; nothing was queued then.
     pub async fn send(
         &mut self,
+        topic: &Topic,
         record: &Record<'_>,
         target: TargetId,
         change_millis: Option<i64>,
     ) -> Result<(), Blocked> {
+        if self.firsts.must_wait(topic, record.key) {
+            self.acknowledged().await?;
+        }
         let weight = record.weight();
         if !self.budget.try_take(weight) {
             // What is open must be closed, or its bytes would never come back.
@@ -200,6 +193,7 @@ impl<'a, P: Produce> Outlet<'a, P> {
             let blocked = match self.producer.send(record, ticket) {
                 Ok(()) => {
                     self.open().1.record(weight);
+                    self.firsts.sent(topic, record.key);
                     self.is_within_event = true;
                     self.is_half_sent = true;
                     self.is_lingering = true;
@@ -284,6 +278,7 @@ impl<'a, P: Produce> Outlet<'a, P> {
         let Some((entry, fill)) = self.batch.take() else {
             return;
         };
+        self.firsts.expire(Instant::now().into_std());
         self.board.metrics.batch_closed(by, fill.events);
         let seal = Seal {
             records: fill.records,

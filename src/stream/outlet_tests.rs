@@ -169,7 +169,7 @@ async fn a_transaction_that_is_due_while_replies_come_is_committed_between_two_e
     rig.transactions = Some(Duration::from_millis(100));
     let mut run = rig.run();
     run.reply([delete(1, 1), change(2, 2)]).await;
-    assert_eq!(rig.waits(), ["budget"], "for its tombstone");
+    assert_eq!(rig.waits(), ["acknowledgements"], "for its tombstone");
     run.after(200).await;
     rig.producer.acknowledge(1);
     run.settle().await;
@@ -264,6 +264,8 @@ async fn half_an_event_is_never_committed() {
         .refuse(1, RDKafkaErrorCode::MessageSizeTooLarge);
     let mut run = rig.run();
     run.reply([delete(1, 1)]).await;
+    rig.producer.acknowledge(1);
+    run.settle().await;
     assert!(matches!(run.end(), Some(End::Failed(_))));
     let mut pump = run.pump();
     rig.producer.acknowledge_all();

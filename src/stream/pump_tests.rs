@@ -13,6 +13,7 @@ use crate::source::reader::{Fault, Fetched};
 use bson::{Document, RawDocumentBuf, doc};
 use rdkafka::error::RDKafkaErrorCode;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 #[tokio::test(start_paused = true)]
 async fn records_leave_in_the_order_of_their_events() {
@@ -71,14 +72,17 @@ async fn an_event_has_a_number_if_and_only_if_the_filter_wants_it() {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_follows_the_first_record_to_a_partition_before_it_is_acknowledged() {
-    let rig = Rig::new([]);
-    let mut run = rig.run();
-    run.reply([change(1, 1), change(2, 1), change(3, 1)]).await;
-    assert_eq!(rig.producer.told(), ["insert 101"]);
-    assert_eq!(rig.waits(), ["acknowledgements"]);
-    rig.producer.acknowledge(1);
-    run.settle().await;
-    assert_eq!(rig.producer.told().len(), 3);
+    for transactions in [None, Some(Duration::from_secs(10))] {
+        let mut rig = Rig::new([]);
+        rig.transactions = transactions;
+        let mut run = rig.run();
+        run.reply([change(1, 1), change(2, 1), change(3, 1)]).await;
+        assert_eq!(rig.producer.told(), ["insert 101"]);
+        assert_eq!(rig.waits(), ["acknowledgements"]);
+        rig.producer.acknowledge(1);
+        run.settle().await;
+        assert_eq!(rig.producer.told().len(), 3);
+    }
 }
 
 #[tokio::test(start_paused = true)]

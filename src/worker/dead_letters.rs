@@ -29,11 +29,14 @@ impl DeadLetters {
     pub fn new(kafka: &Kafka, group: &str) -> Result<Self, Error> {
         let mut config = client::client_config(kafka, Kind::Producer);
         config.remove("transactional.id");
+        config.remove("max.in.flight");
         config
             .set("acks", "all")
             .set("enable.idempotence", "true")
             .set("partitioner", "murmur2_random")
             .set("message.max.bytes", "1000000000")
+            // Nothing is on the wire behind a first batch that is refused: see `sink::first`.
+            .set("max.in.flight.requests.per.connection", "1")
             .set("linger.ms", "5");
         let reports = Hearing::new(Reports);
         let producer = ThreadedProducer::from_config_and_context(&config, reports)

@@ -167,6 +167,7 @@ impl<'a> Fleet<'a> {
                 let all = kafka.records(&[&topic]).await;
                 let all = judge(&written, &all, &contents(database).await);
                 eprintln!("without regard to transactions, a moment later: {all:?}");
+                tell_ends(&records);
             }
             assert_sound(&verdict, is_exact);
             pauses.extend(between(&records));
@@ -190,6 +191,25 @@ fn assert_sound(verdict: &Verdict, is_exact: bool) {
     assert!(verdict.is_history_for_a_careful_consumer, "{verdict:?}");
     assert!(verdict.is_same_state, "{verdict:?}");
     assert!(!is_exact || verdict.repeated == 0, "{verdict:?}");
+}
+
+/// Says where the records begin and end: what was lost before it was read has no number and no offset.
+fn tell_ends(records: &[Record]) {
+    let mut records: Vec<_> = records.iter().collect();
+    records.sort_by_key(|record| record.seq());
+    let (first, last) = (records.iter().take(12), records.iter().rev().take(3));
+    for record in first.chain(last) {
+        eprintln!(
+            "  {} [{}] offset {} seq {} {} version {:?} {}",
+            record.topic,
+            record.partition,
+            record.offset,
+            record.seq(),
+            record.header("tw-id"),
+            version(record),
+            record.timestamp.unwrap_or_default(),
+        );
+    }
 }
 
 /// The pauses between records, in whatever order they came.

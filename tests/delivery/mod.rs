@@ -4,6 +4,7 @@ mod dead_letters;
 mod exactly_once;
 mod expired;
 mod fenced;
+mod first_refused;
 mod long_keys;
 mod many_topics;
 mod memory;

@@ -2,7 +2,7 @@
 
 use super::consumer::{self, Isolation, Record};
 use super::process::{self, Process};
-use super::{PATIENCE, Proxy, acls, cache, eventually, ports};
+use super::{FirstRefused, PATIENCE, Proxy, acls, cache, eventually, ports};
 use rdkafka::admin::{
     AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication,
 };
@@ -102,6 +102,18 @@ impl Kafka {
     pub async fn behind_proxy(properties: &[&str]) -> (Self, Proxy) {
         let port = ports::free();
         let proxy = Proxy::to(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await;
+        let proxied = Listener {
+            name: "PROXIED",
+            port,
+            advertised: proxy.addr(),
+        };
+        (Self::start(Some(proxied), properties).await, proxy)
+    }
+
+    /// As [`Kafka::behind_proxy`], with a proxy that refuses the first records of a topic.
+    pub async fn behind_refusals(properties: &[&str]) -> (Self, FirstRefused) {
+        let port = ports::free();
+        let proxy = FirstRefused::to(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await;
         let proxied = Listener {
             name: "PROXIED",
             port,

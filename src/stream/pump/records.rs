@@ -222,8 +222,7 @@ impl<P: Produce> Sending<'_, '_, P> {
             return Ok(Err(Reason::OutOfTime(broken)));
         }
         let time = event.timestamp_millis();
-        self.outlet.in_order(topic, record.key).await?;
-        let sent = send(self.outlet, &record, target, time).await?;
+        let sent = send(self.outlet, topic, &record, target, time).await?;
         self.count(topic, record.payload_bytes());
         if sent.is_err() || !self.tombstones || event.operation != Operation::Delete {
             return Ok(sent);
@@ -234,9 +233,8 @@ impl<P: Produce> Sending<'_, '_, P> {
             headers: headers.as_slice(),
             ..record
         };
-        self.outlet.in_order(topic, tombstone.key).await?;
         self.count(topic, tombstone.payload_bytes());
-        send(self.outlet, &tombstone, target, time).await
+        send(self.outlet, topic, &tombstone, target, time).await
     }
 
     #[inline]
@@ -249,11 +247,12 @@ impl<P: Produce> Sending<'_, '_, P> {
 
 pub(super) async fn send(
     outlet: &mut Outlet<'_, impl Produce>,
+    topic: &Topic,
     record: &Record<'_>,
     target: TargetId,
     change_millis: Option<i64>,
 ) -> Step<Result<(), Reason>> {
-    match outlet.send(record, target, change_millis).await {
+    match outlet.send(topic, record, target, change_millis).await {
         Ok(()) => Ok(Ok(())),
         Err(Blocked::Refused(code)) => Ok(Err(Reason::Broker(code))),
         Err(blocked) => Err(End::from(blocked)),

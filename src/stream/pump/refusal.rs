@@ -115,7 +115,7 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
                 for part in dead_letter.parts() {
                     let headers = part.headers();
                     let record = part.record(topic.c_name(), &headers);
-                    if send(&mut self.outlet, &record, target, time)
+                    if send(&mut self.outlet, &topic, &record, target, time)
                         .await?
                         .is_err()
                     {
