@@ -5,7 +5,7 @@ mod producer;
 mod router;
 
 pub(super) use events::{
-    change, delete, drop_collection, fragment, reply, reply_at, token, unwanted,
+    change, delete, drop_collection, fragment, number_at, reply, reply_at, token, unwanted,
 };
 pub(super) use producer::{ScriptedProducer, Sent, Step};
 pub(super) use router::{LISTENERS, STATIC, ScriptedRouter, Wanted};

@@ -22,7 +22,12 @@ fn data(number: u32) -> String {
 pub(super) fn number(event: &Document) -> u32 {
     let token = event.get_document("_id").expect("an event has a token");
     let time = ClusterTime::of_token(token.get_str("_data").expect("it is a string"));
-    time.expect("of a real server's form").seconds - BEGIN
+    number_at(time.expect("of a real server's form"))
+}
+
+/// The number of the event at this time.
+pub(in crate::stream) fn number_at(time: ClusterTime) -> u32 {
+    time.seconds - BEGIN
 }
 
 fn event(number: u32, operation: &str) -> Document {
@@ -80,7 +85,7 @@ pub(in crate::stream) fn reply(events: &[Document], post_batch: Option<u32>) -> 
     reply_at(events, post_batch, None)
 }
 
-/// The same, from a server whose clock says `time`.
+/// The same, from a server whose clock says that it is time for the event of number `time`.
 pub(in crate::stream) fn reply_at(
     events: &[Document],
     post_batch: Option<u32>,
@@ -92,6 +97,7 @@ pub(in crate::stream) fn reply_at(
     }
     let mut reply = doc! { "cursor": cursor, "ok": 1.0 };
     if let Some(time) = time {
+        let time = BEGIN + time;
         reply.insert("operationTime", Timestamp { time, increment: 1 });
     }
     Fetched::Reply(Reply::scripted(&reply))

@@ -1,5 +1,6 @@
 //! The real router, and listeners that a test scripts.
 
+use super::events::number_at;
 use crate::change::event::Event;
 use crate::change::position::ClusterTime;
 use crate::route::{
@@ -50,7 +51,7 @@ impl ScriptedRouter {
 
     fn wanted(&self, event: &Event<'_>) -> Wanted {
         let time = event.token_data().and_then(ClusterTime::of_token);
-        let number = time.map_or(0, |time| time.seconds) as usize;
+        let number = time.map_or(0, number_at) as usize;
         self.wanted.get(number).copied().unwrap_or(STATIC)
     }
 }

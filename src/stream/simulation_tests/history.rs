@@ -7,7 +7,7 @@ use crate::change::position::{Position, ResumeToken, Seq};
 use crate::kafka::partition::partition_of;
 use crate::source::reader::Fetched;
 use crate::stream::scripted::{
-    BEGIN, Wanted, change, delete, drop_collection, fragment, reply, token,
+    BEGIN, Wanted, change, delete, drop_collection, fragment, number_at, reply, token,
 };
 use std::ops::Range;
 
@@ -178,7 +178,7 @@ impl History {
     /// Where a position is, which must be right in all its parts.
     pub(super) fn place_of(&self, position: &Position) -> usize {
         let time = position.token.cluster_time().expect("of a server's form");
-        let place = time.seconds as usize;
+        let place = number_at(time) as usize;
         assert_eq!(position.seq, self.seq_at(place), "of another place");
         if self.is_split(place) {
             let first = token(place as u32);
