@@ -14,7 +14,7 @@ const OLD: u8 = 2;
 /// The payload of a binary value: for the old subtype without the inner length, where that is right.
 ///
 /// An inner length that does not fit is kept as part of the payload: losing bytes would be worse.
-pub(super) fn payload(subtype: u8, bytes: &[u8]) -> &[u8] {
+pub(in crate::encode) fn payload(subtype: u8, bytes: &[u8]) -> &[u8] {
     match bytes.split_first_chunk::<4>() {
         Some((inner, rest))
             if subtype == OLD && usize::try_from(i32::from_le_bytes(*inner)) == Ok(rest.len()) =>
@@ -33,6 +33,11 @@ pub(super) fn base64(out: &mut Output<'_>, bytes: &[u8]) {
     });
 }
 
+/// As [`base64`], to a buffer.
+pub(in crate::encode) fn write_base64(out: &mut Vec<u8>, bytes: &[u8]) {
+    base64(&mut Output::new(out), bytes);
+}
+
 /// Lower-case hexadecimal digits.
 #[inline(always)]
 pub(super) fn hex(out: &mut Output<'_>, bytes: &[u8; 12]) {
@@ -44,7 +49,7 @@ pub(super) fn hex(out: &mut Output<'_>, bytes: &[u8; 12]) {
 }
 
 #[inline(always)]
-pub(super) fn hex_pair(byte: u8) -> [u8; 2] {
+pub(in crate::encode) fn hex_pair(byte: u8) -> [u8; 2] {
     [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]
 }
 

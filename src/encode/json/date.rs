@@ -6,7 +6,7 @@ use super::output::Output;
 const DAY: i64 = 86_400_000;
 
 /// The first millisecond of the year 10000.
-pub(super) const YEAR_10000: i64 = 253_402_300_800_000;
+pub(in crate::encode) const YEAR_10000: i64 = 253_402_300_800_000;
 
 /// Appends `2020-01-01T07:27:07.000Z`.
 ///
@@ -14,6 +14,34 @@ pub(super) const YEAR_10000: i64 = 253_402_300_800_000;
 /// `i64` reaches further than JavaScript's dates.
 pub(in crate::encode) fn write_millis(out: &mut Vec<u8>, millis: i64) {
     iso(&mut Output::new(out), millis, true);
+}
+
+/// A time, as a calendar and a clock have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::encode) struct Parts {
+    pub(in crate::encode) year: i64,
+    pub(in crate::encode) month: u32,
+    pub(in crate::encode) day: u32,
+    pub(in crate::encode) hour: u32,
+    pub(in crate::encode) minute: u32,
+    pub(in crate::encode) second: u32,
+    pub(in crate::encode) millisecond: u32,
+}
+
+/// The parts of a time, UTC.
+pub(in crate::encode) fn parts(millis: i64) -> Parts {
+    let (days, in_day) = (millis.div_euclid(DAY), millis.rem_euclid(DAY) as u32);
+    let (year, month, day) = civil(days);
+    let (seconds, millisecond) = (in_day / 1000, in_day % 1000);
+    Parts {
+        year,
+        month,
+        day,
+        hour: seconds / 3600,
+        minute: seconds / 60 % 60,
+        second: seconds % 60,
+        millisecond,
+    }
 }
 
 /// As [`write_millis`]; without `fraction`, milliseconds are left out where they are zero.

@@ -9,6 +9,11 @@ use super::output::Output;
 const LARGEST_COEFFICIENT: u128 = 9_999_999_999_999_999_999_999_999_999_999_999;
 const BIAS: i32 = 6176;
 
+/// As [`decimal`], to a buffer.
+pub(in crate::encode) fn write(out: &mut Vec<u8>, bytes: &[u8; 16]) {
+    decimal(&mut Output::new(out), bytes);
+}
+
 /// Appends the number, without quotes.
 pub(super) fn decimal(out: &mut Output<'_>, bytes: &[u8; 16]) {
     let bits = u128::from_le_bytes(*bytes);

@@ -4,9 +4,9 @@
 //! to a buffer the caller keeps. What a type becomes is a [`Dialect`]; `docs/formats.md` has the
 //! table for users.
 
-mod binary;
-mod date;
-mod decimal;
+pub(super) mod binary;
+pub(super) mod date;
+pub(super) mod decimal;
 mod extended;
 mod number;
 mod output;
@@ -60,6 +60,9 @@ pub enum EncodeError {
     /// More than [`MAX_DEPTH`] levels, or more than [`MAX_SCOPES`] codes with scope in one another.
     #[error("the document is nested deeper than {MAX_DEPTH} levels")]
     TooDeep,
+    /// The same for formats that allow less.
+    #[error("the document is nested deeper than {0} levels")]
+    DeeperThan(usize),
 }
 
 /// Appends one whole BSON document as a JSON object.
