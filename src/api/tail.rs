@@ -120,6 +120,7 @@ enum Told {
         (status = 200, body = Change, content_type = "text/event-stream"),
         (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "The stream's FORMAT has no headers tw-*"),
         (status = 503, body = Problem, content_type = "application/problem+json", description = "Too many watch already"),
     ),
 )]
@@ -137,6 +138,13 @@ pub(super) async fn tail(
             ));
         }
     };
+    let format = &handle.spec.sink.format;
+    if !format.has_own_headers() && handle.spec.source.listeners.is_none() {
+        return Err(Problem::conflict(format!(
+            "the records of this stream have FORMAT={}, without the headers tw-* that say what they are of",
+            format.name()
+        )));
+    }
     let selection = Selection::of(&handle.spec.id, asked)?;
     let Some(turn) = context.reading.tailing() else {
         return Err(Problem::unavailable(

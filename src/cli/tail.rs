@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 pub struct TailArgs {
     #[command(flatten)]
     pub which: StreamArg,
-    /// Print the envelopes that Kafka would get, one a line
+    /// Print the envelopes that Kafka would get with FORMAT=tailwater, one a line
     #[arg(long)]
     json: bool,
     /// From a time on, as 2024-01-31T12:00:00Z, instead of from now

@@ -1,6 +1,6 @@
 //! The sink's settings: how Kafka is reached, and what a stream writes to it.
 
-use super::Secret;
+use super::{Format, Secret};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -53,6 +53,8 @@ impl fmt::Debug for Kafka {
 #[derive(Debug, Clone)]
 pub struct Sink {
     pub topics: Topics,
+    /// `FORMAT`.
+    pub format: Format,
     pub delivery: Delivery,
     pub record_timestamp: RecordTimestamp,
     /// `TOMBSTONES`: a null value after each delete.

@@ -6,6 +6,7 @@ mod dotenv;
 mod endpoint;
 mod env;
 mod file;
+mod format;
 mod kafka;
 mod librdkafka;
 mod listeners;
@@ -36,6 +37,7 @@ pub mod worker;
 pub use coordination::{ConsumerGroup, Coordination, LeaseTimes, Leases};
 pub use endpoint::Endpoint;
 pub use env::Origin;
+pub use format::{CloudEvents, Debezium, Format, MongoKafka, MongoKafkaJson};
 pub use kafka::{
     Delivery, Kafka, RecordTimestamp, Sasl, SecurityProtocol, Sink, TopicCreation, Topics,
 };

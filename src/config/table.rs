@@ -153,6 +153,15 @@ variables! {
     KAFKA_TOPIC_DELETE kafka_topic_delete: Topics, TOPIC, Value("database.delete"),
         "database.delete",
         "The topic of deletes.";
+    KAFKA_TOPIC_PREFIX kafka_topic_prefix: Topics, PLAIN_TOPIC, Words("none"),
+        "shop",
+        "With FORMAT=debezium or mongo-kafka: what topics begin with, as in <prefix>.<database>.<collection>: the connector's topic.prefix. KAFKA_DB_CHANGES_TOPIC takes precedence. With debezium it is required: it is also source.name in records.";
+    KAFKA_TOPIC_SUFFIX kafka_topic_suffix: Topics, PLAIN_TOPIC, Words("none"),
+        "cdc",
+        "With FORMAT=mongo-kafka: what topics end with: the connector's topic.suffix.";
+    KAFKA_TOPIC_SEPARATOR kafka_topic_separator: Topics, PLAIN_TOPIC, Value("."),
+        "-",
+        "With FORMAT=mongo-kafka: what stands between the parts of a topic's name: the connector's topic.separator.";
     KAFKA_TOPIC_DDL kafka_topic_ddl: Topics, TOPIC, Words("logged and counted only"),
         "database.ddl",
         "The topic of drop, rename, dropDatabase and expanded events.";
@@ -172,12 +181,30 @@ variables! {
         "retention.ms=604800000,max.message.bytes=16777216",
         "Settings of a topic created here.";
 
+    FORMAT format: Records, Form::Choice(&["tailwater", "debezium", "mongo-kafka", "document", "cloudevents"]), Value("tailwater"),
+        "debezium",
+        "What records look like: Tailwater's own envelope, the records of Debezium's or MongoDB's connector byte for byte, the document alone with a tombstone for a delete, or CloudEvents. Live changes and verify read tailwater only.";
     JSON_MODE json_mode: Records, Form::Choice(&["simple", "relaxed", "canonical"]), Value("simple"),
         "relaxed",
         "How BSON becomes JSON: plain values, or MongoDB Extended JSON v2 relaxed or canonical.";
     TOMBSTONES tombstones: Records, Form::Flag, Value("false"),
         "true",
         "Sends a null value after each delete, for compacted topics. Needs one topic for all operations.";
+    DEBEZIUM_SCHEMAS debezium_schemas: Records, Form::Flag, Value("false"),
+        "true",
+        "With FORMAT=debezium: keys and values with their schema, as the connector's JsonConverter has them with schemas.enable=true.";
+    MONGO_KAFKA_JSON mongo_kafka_json: Records, Form::Choice(&["default", "extended", "simplified"]), Value("default"),
+        "simplified",
+        "With FORMAT=mongo-kafka: how BSON becomes JSON: the connector's output.json.formatter DefaultJson, ExtendedJson or SimplifiedJson.";
+    MONGO_KAFKA_FULL_DOCUMENT_ONLY mongo_kafka_full_document_only: Records, Form::Flag, Value("false"),
+        "true",
+        "With FORMAT=mongo-kafka: the value is the document and not the event: the connector's publish.full.document.only. TOMBSTONES=true sends a null value for a delete.";
+    CLOUDEVENTS_MODE cloudevents_mode: Records, Form::Choice(&["structured", "binary"]), Value("structured"),
+        "binary",
+        "With FORMAT=cloudevents: the attributes in the value beside the data, or as headers.";
+    TRACEPARENT_FIELD traceparent_field: Records, Form::Text("the dotted path of a field"), Words("none"),
+        "meta.traceparent",
+        "With FORMAT=cloudevents: the field of a document that holds its W3C trace context, which becomes the attribute traceparent.";
     RECORD_TIMESTAMP record_timestamp: Records, Form::Choice(&["change", "now"]), Value("change"),
         "now",
         "The timestamp of a record: the time of the change, or the time of producing, so that retention does not remove old changes at once.";

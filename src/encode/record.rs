@@ -3,7 +3,7 @@
 use crate::change::event::Event;
 use crate::change::position::Seq;
 use crate::config::{RecordTimestamp, StreamSpec};
-use crate::encode::format::Format;
+use crate::encode::format::{Body, Format, FormatHeaders};
 use crate::encode::headers::Headers;
 use crate::encode::json::EncodeError;
 use crate::kafka::produce::{MAX_HEADERS, Record};
@@ -26,6 +26,13 @@ impl Encoder {
     /// That of a stream.
     pub fn of(stream: &StreamSpec) -> Self {
         Self::new(Format::of(stream), stream.sink.record_timestamp)
+    }
+
+    /// That of a stream's listeners, where their records have another format than those of the configuration's topics:
+    /// workers read them.
+    pub fn of_listeners(stream: &StreamSpec) -> Option<Self> {
+        let is_needed = stream.source.listeners.is_some() && !stream.sink.format.is_own();
+        is_needed.then(|| Self::new(Format::of_listeners(stream), stream.sink.record_timestamp))
     }
 
     pub fn new(format: Format, timestamp: RecordTimestamp) -> Self {
@@ -51,7 +58,9 @@ impl Encoder {
         if self.value.capacity() > KEEP {
             self.value.shrink_to(KEEP);
         }
-        let stats = self.format.write(event, &mut self.key, &mut self.value)?;
+        let written = self
+            .format
+            .write(event, seq, &mut self.key, &mut self.value)?;
         Ok(Encoded {
             key: &self.key,
             value: &self.value,
@@ -60,7 +69,8 @@ impl Encoder {
                 RecordTimestamp::Now => 0,
             },
             headers: self.format.headers(event, seq),
-            replaced: stats.replaced,
+            body: written.body,
+            replaced: written.stats.replaced,
         })
     }
 }
@@ -71,7 +81,8 @@ pub struct Encoded<'a> {
     key: &'a [u8],
     value: &'a [u8],
     timestamp_millis: i64,
-    headers: Headers<'a>,
+    headers: FormatHeaders<'a>,
+    body: Body,
     replaced: u64,
 }
 
@@ -93,6 +104,17 @@ impl<'a> HeaderList<'a> {
         collected
     }
 
+    /// Those of Tailwater's own records.
+    #[inline]
+    pub fn of_own(headers: &Headers<'a>) -> Self {
+        let mut list = Self::collect(headers.iter());
+        // Seldom, and not worth asking for with each header.
+        if let Some(of_target) = headers.of_target() {
+            list.extend(of_target);
+        }
+        list
+    }
+
     fn extend(&mut self, headers: impl Iterator<Item = (&'static str, &'a [u8])>) {
         for (slot, header) in self.list[self.len..].iter_mut().zip(headers) {
             *slot = header;
@@ -111,6 +133,11 @@ impl<'a> Encoded<'a> {
         self.replaced
     }
 
+    /// Whether the event makes a record at all.
+    pub fn is_record(&self) -> bool {
+        self.body != Body::Nothing
+    }
+
     /// The same record for a listener, whose `tw-id` is written to `id`.
     #[must_use]
     pub fn of_listener(self, listener: &'a ListenerTag, id: &'a mut Vec<u8>) -> Self {
@@ -121,12 +148,12 @@ impl<'a> Encoded<'a> {
     }
 
     pub fn headers(&self) -> HeaderList<'a> {
-        list(self.headers)
+        self.headers.list()
     }
 
     /// The headers of the tombstone that follows a delete.
     pub fn tombstone_headers(&self) -> HeaderList<'a> {
-        list(self.headers.of_tombstone())
+        self.headers.of_tombstone().list()
     }
 
     pub fn record<'r>(&'r self, topic: &'r CStr, headers: &'r HeaderList<'r>) -> Record<'r> {
@@ -134,18 +161,9 @@ impl<'a> Encoded<'a> {
             topic,
             partition: None,
             key: self.key,
-            value: Some(self.value),
+            value: (self.body == Body::Value).then_some(self.value),
             timestamp_millis: self.timestamp_millis,
             headers: headers.as_slice(),
         }
     }
-}
-
-fn list(headers: Headers<'_>) -> HeaderList<'_> {
-    let mut list = HeaderList::collect(headers.iter());
-    // Seldom, and not worth asking for with each header.
-    if let Some(of_target) = headers.of_target() {
-        list.extend(of_target);
-    }
-    list
 }

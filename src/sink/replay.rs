@@ -43,6 +43,7 @@ pub struct Replay {
     router: ListenerRouter,
     topics: Topics,
     encoder: Encoder,
+    listener_encoder: Option<Encoder>,
     producer: BaseProducer<LastReport>,
     runtime: tokio::runtime::Handle,
 }
@@ -77,6 +78,7 @@ impl Replay {
             router: router(stream, dead_letters, listeners)?,
             topics: Topics::new(kafka)?,
             encoder: Encoder::of(stream),
+            listener_encoder: Encoder::of_listeners(stream),
             producer,
             runtime: tokio::runtime::Handle::current(),
         })
@@ -118,7 +120,12 @@ impl Replay {
             Ok(info) => info,
             Err(problem) => return refused(problem.to_string()),
         };
-        let encoded = match self.encoder.encode(&event, dead_letter.seq) {
+        let encoder = match (&target.listener, &mut self.listener_encoder) {
+            (Some(_), Some(encoder)) => encoder,
+            _ => &mut self.encoder,
+        };
+        let encoded = match encoder.encode(&event, dead_letter.seq) {
+            Ok(encoded) if !encoded.is_record() => return Ok(Outcome::Nowhere),
             Ok(encoded) => encoded,
             Err(error) => return refused(error.to_string()),
         };

@@ -67,6 +67,8 @@ impl From<Blocked> for End {
 /// One incarnation's pump.
 pub struct Pump<'a, P: Produce = Producer, R: Route = ListenerRouter> {
     encoder: Encoder,
+    /// Encodes the records of listeners, where the others have another format.
+    listener_encoder: Option<Encoder>,
     /// The `tw-id` of a listener's record; used again.
     own_id: Vec<u8>,
     router: R,
@@ -138,6 +140,7 @@ impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
         let listeners = spec.source.listeners.as_ref();
         Self {
             encoder: Encoder::of(spec),
+            listener_encoder: Encoder::of_listeners(spec),
             own_id: Vec::new(),
             router: parts.router.clone(),
             filter: Filter::of(spec),

@@ -104,6 +104,12 @@ fn refuse(stream: &StreamSpec) -> Result<(), Error> {
              compared with MongoDB; a stream without it can be verified",
         );
     }
+    if !stream.sink.format.is_own() {
+        return refused(&format!(
+            "this stream writes FORMAT={}, and verify reads tailwater; `tailwater compare` reads debezium and mongo-kafka, too",
+            stream.sink.format.name()
+        ));
+    }
     let listeners = stream.source.listeners.as_ref();
     if listeners.is_some_and(|listeners| !listeners.beside_topics) {
         return refused(

@@ -452,3 +452,36 @@ fn an_env_file_may_quote_and_comment() {
     assert_eq!(config.streams[0].source.user_pipeline.len(), 1);
     assert_eq!(config.kafka.brokers, "h:1");
 }
+
+#[test]
+fn a_format_brings_its_topics_and_tombstones() {
+    let sink = |vars: &[(&str, &str)]| config(vars).streams[0].sink.clone();
+    let debezium = [("FORMAT", "debezium"), ("KAFKA_TOPIC_PREFIX", "shop")];
+    let of_debezium = sink(&debezium);
+    assert_eq!(of_debezium.topics.delete, "shop.{database}.{collection}");
+    assert_eq!(of_debezium.topics.ddl, None);
+    assert!(of_debezium.tombstones);
+    assert!(!sink(&[&debezium[..], &[("TOMBSTONES", "false")]].concat()).tombstones);
+    let named = [&debezium[..], &[("KAFKA_DB_CHANGES_TOPIC", "all")]].concat();
+    assert_eq!(sink(&named).topics.insert, "all");
+
+    let mongo = [
+        ("FORMAT", "mongo-kafka"),
+        ("KAFKA_TOPIC_SUFFIX", "cdc"),
+        ("KAFKA_TOPIC_SEPARATOR", "-"),
+    ];
+    let of_mongo = sink(&mongo);
+    assert_eq!(of_mongo.topics.update, "{database}-{collection}-cdc");
+    assert_eq!(of_mongo.topics.ddl, Some(of_mongo.topics.update.clone()));
+    let told = warnings(&[&debezium[..], &[("KAFKA_TOPIC_INSERT", "inserts")]].concat());
+    assert!(
+        told.contains("without effect: KAFKA_TOPIC_INSERT"),
+        "{told}"
+    );
+    let told = warnings(&[("MONGO_KAFKA_JSON", "extended")]);
+    assert!(
+        told.contains("has no effect with FORMAT=tailwater"),
+        "{told}"
+    );
+    assert!(errors(&[("FORMAT", "debezium")]).contains("KAFKA_TOPIC_PREFIX: is not set"));
+}

@@ -23,6 +23,9 @@ pub(super) const LOG_IN: &[(&str, &str)] = &[
     ("KAFKA_SASL_PASSWORD", "word"),
 ];
 
+const DEBEZIUM: &[(&str, &str)] = &[("FORMAT", "debezium"), ("KAFKA_TOPIC_PREFIX", "shop")];
+const MONGO_KAFKA: &[(&str, &str)] = &[("FORMAT", "mongo-kafka")];
+const CLOUDEVENTS: &[(&str, &str)] = &[("FORMAT", "cloudevents")];
 const LIVE: &[(&str, &str)] = &[("LIVE_ADDR", "127.0.0.1:3002")];
 
 /// At least one for each variable.
@@ -94,6 +97,10 @@ pub(super) const WRONG: &[Wrong] = &[
     ("KAFKA_TOPIC_REPLACE", NONE, "..", "Kafka allows no such name"),
     ("KAFKA_TOPIC_DELETE", NONE, "{collection", "is no placeholder"),
     ("KAFKA_TOPIC_DELETE", NONE, "database_insert", "beside database.insert of KAFKA_TOPIC_INSERT"),
+    ("KAFKA_TOPIC_PREFIX", DEBEZIUM, "a b", "Kafka allows no ' '"),
+    ("KAFKA_TOPIC_SUFFIX", MONGO_KAFKA, "a/b", "Kafka allows no '/'"),
+    ("KAFKA_TOPIC_SEPARATOR", MONGO_KAFKA, "::", "Kafka allows no ':'"),
+    ("KAFKA_TOPIC_DDL", DEBEZIUM, "ddl", "has no records of events about collections"),
     ("KAFKA_TOPIC_DDL", NONE, "__consumer_offsets", "Kafka's own topic"),
     ("KAFKA_DLQ_TOPIC", NONE, "database.insert", "also a topic of changes"),
     ("KAFKA_CREATE_TOPICS", NONE, "2", "give true or false"),
@@ -102,6 +109,18 @@ pub(super) const WRONG: &[Wrong] = &[
     ("KAFKA_TOPIC_CONFIG", NONE, "retention.ms", "give name=value pairs"),
     ("KAFKA_TOPIC_CONFIG", NONE, "a=1,a=2", "a is given twice"),
     ("KAFKA_TOPIC_CONFIG", &[("KAFKA_TOPIC_REPLICATION", "1")], "min.insync.replicas=2", "give at most 1"),
+    ("FORMAT", NONE, "avro", "give one of tailwater, debezium, mongo-kafka, document, cloudevents"),
+    ("FORMAT", NONE, "document", "set KAFKA_DB_CHANGES_TOPIC to one topic for all"),
+    ("FORMAT", &[("KAFKA_DB_CHANGES_TOPIC", "all"), ("LIVE_ADDR", "127.0.0.1:3002")], "document", "or LIVE_ADDR=off"),
+    ("FULL_DOCUMENT", &[("KAFKA_DB_CHANGES_TOPIC", "all"), ("FORMAT", "document")], "default", "updates would have no document"),
+    ("FULL_DOCUMENT", &[("MONGO_KAFKA_FULL_DOCUMENT_ONLY", "true"), ("FORMAT", "mongo-kafka")], "default", "updates would have no document"),
+    ("TOMBSTONES", &[("KAFKA_DB_CHANGES_TOPIC", "all"), ("FORMAT", "document")], "false", "a delete is a tombstone"),
+    ("TOMBSTONES", MONGO_KAFKA, "true", "set MONGO_KAFKA_FULL_DOCUMENT_ONLY=true too"),
+    ("DEBEZIUM_SCHEMAS", DEBEZIUM, "yes please", "give true or false"),
+    ("MONGO_KAFKA_JSON", MONGO_KAFKA, "relaxed", "give one of default, extended, simplified"),
+    ("MONGO_KAFKA_FULL_DOCUMENT_ONLY", MONGO_KAFKA, "docs", "give true or false"),
+    ("CLOUDEVENTS_MODE", CLOUDEVENTS, "batch", "give one of structured, binary"),
+    ("TRACEPARENT_FIELD", CLOUDEVENTS, "a..b", "is no path of a field; give the dotted path of a field"),
     ("JSON_MODE", NONE, "extended", "give one of simple, relaxed, canonical"),
     ("TOMBSTONES", NONE, "true", "set KAFKA_DB_CHANGES_TOPIC"),
     ("TOMBSTONES", &[("KAFKA_DB_CHANGES_TOPIC", "x.{operation}")], "true", "without {operation}"),

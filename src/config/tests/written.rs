@@ -54,6 +54,7 @@ fn every_example_and_default_of_the_table_is_taken() {
         let beside: &[(&str, &str)] = match variable.name {
             "WATCH_DATABASES" | "STREAMS" => &[("MONGODB_URI", "mongodb://h")],
             "TOMBSTONES" => &[("KAFKA_DB_CHANGES_TOPIC", "all")],
+            "FORMAT" => &[("KAFKA_TOPIC_PREFIX", "shop")],
             "ON_RECORD_ERROR" => &[("KAFKA_DLQ_TOPIC", "dead")],
             _ => &[],
         };

@@ -10,13 +10,14 @@ use crate::config::{Bootstrap, Listeners, Source, StartAt, table};
 use std::path::PathBuf;
 
 /// The variables that ask for records to the configuration's own topics.
-const TOPICS: [&Variable; 6] = [
+const TOPICS: [&Variable; 7] = [
     &table::KAFKA_DB_CHANGES_TOPIC,
     &table::KAFKA_TOPIC_INSERT,
     &table::KAFKA_TOPIC_UPDATE,
     &table::KAFKA_TOPIC_REPLACE,
     &table::KAFKA_TOPIC_DELETE,
     &table::KAFKA_TOPIC_DDL,
+    &table::KAFKA_TOPIC_PREFIX,
 ];
 
 /// Reads `LISTENERS_COLLECTION` and what goes with it; none where it is not set, or wrong.

@@ -2,6 +2,7 @@
 
 mod coordination;
 mod flow;
+mod format;
 mod listeners;
 mod live;
 mod operations;
@@ -50,6 +51,12 @@ pub(super) fn build(
         listeners,
         &mut pipeline,
     );
+    if !sink.format.is_own() && (live.is_some() || needs == Needs::Live) {
+        check.wrong(
+            &table::FORMAT,
+            "live changes are read from the topics, in the format tailwater; set FORMAT=tailwater, or LIVE_ADDR=off",
+        );
+    }
     if snapshot.mode != SnapshotMode::Never && !all.user_pipeline.is_empty() {
         check.warn(
             &table::SNAPSHOT,
@@ -62,6 +69,7 @@ pub(super) fn build(
         let source = streams::narrowed(&mut check, &all, &entry);
         let resume = flow::resume(&mut check, &source.scope, sink.delivery, is_several);
         topics::check(&mut check, &source, &sink.topics, &resume);
+        format::check(&mut check, &sink.format, &sink.topics, &source);
         source::check_reach(&mut check, &source, &resume);
         specs.push(StreamSpec {
             id: id(&mut check, &kafka.client_id, &entry),

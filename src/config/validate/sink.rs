@@ -1,6 +1,6 @@
 //! The sink's part: the connection, the topics' names and settings.
 
-use super::operations;
+use super::{format, operations};
 use crate::config::check::Check;
 use crate::config::file;
 use crate::config::properties;
@@ -48,7 +48,7 @@ pub(super) fn build(check: &mut Check<'_>, pipeline: &Pipeline) -> Sink {
         ("now", RecordTimestamp::Now),
     ];
     let topics = topics(check);
-    let tombstones = check.flag(&table::TOMBSTONES);
+    let (format, tombstones) = format::format(check);
     if tombstones && !share_one_topic(&topics) {
         check.wrong(
             &table::TOMBSTONES,
@@ -59,6 +59,7 @@ pub(super) fn build(check: &mut Check<'_>, pipeline: &Pipeline) -> Sink {
     dead_letters(check, pipeline, &topics);
     Sink {
         topics,
+        format,
         delivery: check
             .choose(&table::DELIVERY, &deliveries)
             .unwrap_or(Delivery::AtLeastOnce),
@@ -106,11 +107,19 @@ fn broker_problem(broker: &str) -> Option<&'static str> {
 /// One topic for all where `KAFKA_DB_CHANGES_TOPIC` is set, else one per operation.
 fn topics(check: &mut Check<'_>) -> Topics {
     let of = |check: &Check<'_>, variable| check.text(variable).map(str::to_owned);
-    let ddl = of(check, &table::KAFKA_TOPIC_DDL);
+    let mut ddl = of(check, &table::KAFKA_TOPIC_DDL);
     let rows = of(check, &table::SNAPSHOT_TOPIC);
     let dead_letter = of(check, &table::KAFKA_DLQ_TOPIC);
     let update = of(check, &table::KAFKA_TOPIC_UPDATE).unwrap_or_default();
-    let Some(all) = of(check, &table::KAFKA_DB_CHANGES_TOPIC) else {
+    let of_format = match check.given(&table::KAFKA_DB_CHANGES_TOPIC) {
+        Some(_) => None,
+        None => format::topic(check),
+    };
+    if ddl.is_none() && format::has_events_of_collections(check) {
+        ddl.clone_from(&of_format);
+    }
+    let all = of(check, &table::KAFKA_DB_CHANGES_TOPIC);
+    let Some(all) = all.or_else(|| of_format.clone()) else {
         return Topics {
             insert: of(check, &table::KAFKA_TOPIC_INSERT).unwrap_or_default(),
             replace: of(check, &table::KAFKA_TOPIC_REPLACE).unwrap_or_else(|| update.clone()),
@@ -132,8 +141,12 @@ fn topics(check: &mut Check<'_>) -> Topics {
     .map(|variable: &Variable| variable.name)
     .collect();
     if !unused.is_empty() {
+        let variable = match of_format {
+            Some(_) => &table::FORMAT,
+            None => &table::KAFKA_DB_CHANGES_TOPIC,
+        };
         check.warn(
-            &table::KAFKA_DB_CHANGES_TOPIC,
+            variable,
             format!(
                 "takes all operations; without effect: {}",
                 unused.join(", ")
@@ -151,7 +164,7 @@ fn topics(check: &mut Check<'_>) -> Topics {
     }
 }
 
-fn share_one_topic(topics: &Topics) -> bool {
+pub(super) fn share_one_topic(topics: &Topics) -> bool {
     let Topics {
         insert,
         update,

@@ -1,5 +1,6 @@
 //! Topic names: legal, told apart by Kafka, and not used for two things.
 
+use super::format;
 use crate::config::check::Check;
 use crate::config::patterns::is_literal;
 use crate::config::variable::Variable;
@@ -11,8 +12,12 @@ const MAX_LEN: usize = 249;
 const PLACEHOLDERS: [&str; 3] = ["{database}", "{collection}", "{operation}"];
 
 pub(super) fn check(check: &mut Check<'_>, source: &Source, topics: &Topics, resume: &Resume) {
-    let all = &table::KAFKA_DB_CHANGES_TOPIC;
-    let unified = check.given(all).is_some();
+    let is_given = check.given(&table::KAFKA_DB_CHANGES_TOPIC).is_some();
+    let unified = is_given || format::topic(check).is_some();
+    let all = match is_given {
+        true => &table::KAFKA_DB_CHANGES_TOPIC,
+        false => &table::KAFKA_TOPIC_PREFIX,
+    };
     let replace = match check.given(&table::KAFKA_TOPIC_REPLACE) {
         Some(_) => &table::KAFKA_TOPIC_REPLACE,
         None => &table::KAFKA_TOPIC_UPDATE,

@@ -1,13 +1,23 @@
 //! What a stream's records look like: key, value and headers of an event. One implementation for each format,
 //! chosen once for a stream.
 
+mod cloud_events;
+mod debezium;
+mod document;
+mod mongo_kafka;
 mod tailwater;
 
 use super::headers::Headers;
 use super::json::{EncodeError, JsonMode, Stats};
+use super::record::HeaderList;
 use crate::change::event::Event;
 use crate::change::position::Seq;
-use crate::config::StreamSpec;
+use crate::config::{self, StreamSpec};
+use crate::route::ListenerTag;
+use cloud_events::{Attributes, CloudEvents};
+use debezium::{Context, Debezium};
+use document::Document;
+use mongo_kafka::MongoKafka;
 use tailwater::Tailwater;
 
 /// The format of one stream. An enum and not a trait object: what is called for each event is known when this is
@@ -16,11 +26,68 @@ use tailwater::Tailwater;
 pub enum Format {
     /// The format of `docs/formats.md`.
     Tailwater(Tailwater),
+    /// Debezium's connector for MongoDB.
+    Debezium(Box<Debezium>),
+    /// MongoDB's own connector.
+    MongoKafka(MongoKafka),
+    /// The document is the value.
+    Document(Document),
+    CloudEvents(Box<CloudEvents>),
+}
+
+/// What the value of an event's record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Body {
+    Value,
+    /// It has none: it deletes.
+    Tombstone,
+    /// There is no record.
+    Nothing,
+}
+
+/// What became of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    pub stats: Stats,
+    pub body: Body,
+}
+
+impl Written {
+    fn value(stats: Stats) -> Self {
+        Self {
+            stats,
+            body: Body::Value,
+        }
+    }
+
+    fn without_value(body: Body) -> Self {
+        Self {
+            stats: Stats::default(),
+            body,
+        }
+    }
 }
 
 impl Format {
     /// The format that a stream is configured to have.
     pub fn of(stream: &StreamSpec) -> Self {
+        let mode = stream.pipeline.json_mode;
+        match &stream.sink.format {
+            config::Format::Tailwater => Self::of_listeners(stream),
+            config::Format::Debezium(settings) => {
+                Self::Debezium(Box::new(Debezium::new(settings.clone())))
+            }
+            config::Format::MongoKafka(settings) => Self::MongoKafka(MongoKafka::new(*settings)),
+            config::Format::Document => Self::Document(Document::new(&stream.id, mode)),
+            config::Format::CloudEvents(settings) => {
+                let format = CloudEvents::new(&stream.id, mode, settings.clone());
+                Self::CloudEvents(Box::new(format))
+            }
+        }
+    }
+
+    /// That of records for listeners, which workers read.
+    pub fn of_listeners(stream: &StreamSpec) -> Self {
         Self::tailwater(&stream.id, stream.pipeline.json_mode)
     }
 
@@ -29,27 +96,81 @@ impl Format {
         Self::Tailwater(Tailwater::new(stream, mode))
     }
 
-    /// Appends the key and the value of `event`.
+    /// Appends the key and the value of `event`, which has the number `seq`.
     ///
     /// # Errors
     /// [`EncodeError`]: the event can have no record. What was appended means nothing then.
     #[inline]
     pub fn write(
-        &self,
+        &mut self,
         event: &Event<'_>,
+        seq: Seq,
         key: &mut Vec<u8>,
         value: &mut Vec<u8>,
-    ) -> Result<Stats, EncodeError> {
+    ) -> Result<Written, EncodeError> {
         match self {
-            Self::Tailwater(format) => format.write(event, key, value),
+            Self::Tailwater(format) => format.write(event, key, value).map(Written::value),
+            Self::Debezium(format) => format.write(event, key, value).map(Written::value),
+            Self::MongoKafka(format) => format.write(event, key, value),
+            Self::Document(format) => format.write(event, key, value),
+            Self::CloudEvents(format) => format.write(event, seq, key, value).map(Written::value),
         }
     }
 
-    /// The headers of `event`, which has the number `seq`.
+    /// The headers of `event`, which has the number `seq` and was written last.
     #[inline]
-    pub fn headers<'a>(&'a mut self, event: &Event<'a>, seq: Seq) -> Headers<'a> {
+    pub fn headers<'a>(&'a mut self, event: &Event<'a>, seq: Seq) -> FormatHeaders<'a> {
         match self {
-            Self::Tailwater(format) => format.headers(event, seq),
+            Self::Tailwater(format) => FormatHeaders::Own(format.headers(event, seq)),
+            Self::Document(format) => FormatHeaders::Own(format.headers(event, seq)),
+            Self::Debezium(format) => FormatHeaders::Debezium(format.context()),
+            Self::MongoKafka(_) => FormatHeaders::None,
+            Self::CloudEvents(format) => FormatHeaders::CloudEvents(format.attributes()),
         }
     }
 }
+
+/// The headers of a record, borrowed from the event and the format.
+#[derive(Debug, Clone, Copy)]
+pub enum FormatHeaders<'a> {
+    /// `tw-*`.
+    Own(Headers<'a>),
+    Debezium(&'a Context),
+    CloudEvents(Attributes<'a>),
+    None,
+}
+
+impl<'a> FormatHeaders<'a> {
+    /// The same headers for a listener. Only records of Tailwater's own format are for listeners.
+    #[must_use]
+    pub fn of_listener(self, listener: &'a ListenerTag, id: &'a mut Vec<u8>) -> Self {
+        match self {
+            Self::Own(headers) => Self::Own(headers.of_listener(listener, id)),
+            other => other,
+        }
+    }
+
+    /// The same headers for the tombstone that follows a delete.
+    #[must_use]
+    pub fn of_tombstone(self) -> Self {
+        match self {
+            Self::Own(headers) => Self::Own(headers.of_tombstone()),
+            Self::CloudEvents(attributes) => Self::CloudEvents(attributes.of_tombstone()),
+            other => other,
+        }
+    }
+
+    /// Names and values, in order.
+    #[inline]
+    pub fn list(&self) -> HeaderList<'a> {
+        match self {
+            Self::Own(headers) => HeaderList::of_own(headers),
+            Self::Debezium(context) => HeaderList::collect(context.iter()),
+            Self::CloudEvents(attributes) => HeaderList::collect(attributes.iter()),
+            Self::None => HeaderList::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

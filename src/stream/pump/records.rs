@@ -116,18 +116,14 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
             let mut places = refusals.iter().map(|(place, _)| *place);
             places.any(|refused| refused == place)
         };
-        let encoded = match self.encoder.encode(event, seq) {
-            Ok(encoded) => encoded,
-            Err(error) => {
-                for place in 0..targets.len() {
-                    if !is_refused(place, refusals) {
-                        refusals.push((place, Reason::Encoding(error.to_string())));
-                    }
-                }
-                return Ok(());
-            }
-        };
-        self.board.metrics.replaced(encoded.replaced());
+        let encoded = self.encoder.encode(event, seq);
+        let listener_encoder = self.listener_encoder.as_mut();
+        let for_listeners = listener_encoder
+            .filter(|_| targets.iter().any(|target| target.listener.is_some()))
+            .map(|encoder| encoder.encode(event, seq));
+        if let Ok(encoded) = for_listeners.as_ref().unwrap_or(&encoded) {
+            self.board.metrics.replaced(encoded.replaced());
+        }
         let mut sending = Sending {
             outlet: &mut self.outlet,
             counts: &mut self.counts,
@@ -143,9 +139,25 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
                 continue;
             }
             let topic = &self.ready[id.index()];
+            let of_target = match &target.listener {
+                Some(_) => for_listeners.as_ref().unwrap_or(&encoded),
+                None => &encoded,
+            };
+            let encoded = match of_target {
+                Ok(encoded) => encoded,
+                Err(error) => {
+                    refusals.push((place, Reason::Encoding(error.to_string())));
+                    continue;
+                }
+            };
+            // Of its format.
+            if !encoded.is_record() {
+                self.board.passed.add(1);
+                continue;
+            }
             let of_listener;
             let encoded = match &target.listener {
-                None => &encoded,
+                None => encoded,
                 Some(listener) => {
                     of_listener = encoded.of_listener(listener, &mut self.own_id);
                     &of_listener

@@ -29,7 +29,11 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
         let Ok(id) = target.topic else {
             return;
         };
-        let Ok(encoded) = self.encoder.encode(event, seq) else {
+        let encoder = match (&target.listener, &mut self.listener_encoder) {
+            (Some(_), Some(encoder)) => encoder,
+            _ => &mut self.encoder,
+        };
+        let Ok(encoded) = encoder.encode(event, seq) else {
             return;
         };
         let encoded = match &target.listener {

@@ -1,0 +1,332 @@
+//! The records of Debezium's connector for MongoDB (3.5), through its `JsonConverter`.
+
+mod schema;
+
+use crate::change::event::{Event, Operation};
+use crate::change::raw::{self, Element};
+use crate::config;
+use crate::encode::driver::{self, Mode, Style};
+use crate::encode::json::{EncodeError, Stats};
+use sha2::{Digest, Sha256};
+
+/// What `source.version` says: consumers may look at it.
+const VERSION: &str = "3.5.0.Final";
+
+/// Documents are in Extended JSON v1, identities and what an update has set in v2.
+const DOCUMENT: Style = Style::compact(Mode::Strict);
+const IDENTITY: Style = Style::compact(Mode::Relaxed);
+const UPDATED: Style = Style::plain(Mode::Relaxed);
+
+/// The settings of one stream, and room for texts within texts.
+#[derive(Debug)]
+pub struct Debezium {
+    settings: config::Debezium,
+    context: Context,
+    text: Vec<u8>,
+}
+
+/// The headers of each record.
+#[derive(Debug)]
+pub struct Context {
+    name: String,
+    run: String,
+}
+
+impl Context {
+    /// Names and values, in the connector's order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
+        [
+            (
+                "__debezium.context.connectorLogicalName",
+                self.name.as_bytes(),
+            ),
+            ("__debezium.context.taskId", b"0".as_slice()),
+            ("__debezium.context.connectorName", b"mongodb"),
+            ("__debezium.context.runId", self.run.as_bytes()),
+        ]
+        .into_iter()
+    }
+}
+
+impl Debezium {
+    pub(super) fn new(settings: config::Debezium) -> Self {
+        Self {
+            context: Context {
+                name: settings.name.clone(),
+                run: run_id(&settings.name),
+            },
+            settings,
+            text: Vec::new(),
+        }
+    }
+
+    pub(super) fn context(&self) -> &Context {
+        &self.context
+    }
+
+    pub(super) fn write(
+        &mut self,
+        event: &Event<'_>,
+        key: &mut Vec<u8>,
+        value: &mut Vec<u8>,
+    ) -> Result<Stats, EncodeError> {
+        let subject = schema::Subject {
+            name: &self.settings.name,
+            database: event.database,
+            collection: event.collection,
+        };
+        if self.settings.schemas {
+            schema::open_key(key, subject);
+            schema::open_value(value, subject);
+        }
+        let mut writer = Writer {
+            out: key,
+            text: &mut self.text,
+            stats: Stats::default(),
+        };
+        writer.key(event)?;
+        writer.out = value;
+        writer.stats = Stats::default();
+        writer.envelope(event, &self.settings.name)?;
+        let stats = writer.stats;
+        if self.settings.schemas {
+            key.push(b'}');
+            value.push(b'}');
+        }
+        Ok(stats)
+    }
+}
+
+struct Writer<'a> {
+    out: &'a mut Vec<u8>,
+    text: &'a mut Vec<u8>,
+    stats: Stats,
+}
+
+impl Writer<'_> {
+    fn key(&mut self, event: &Event<'_>) -> Result<(), EncodeError> {
+        self.raw(r#"{"id":"#);
+        match event.document_id() {
+            Some(id) => self.embedded(IDENTITY, id)?,
+            None => self.raw("null"),
+        }
+        self.raw("}");
+        Ok(())
+    }
+
+    fn envelope(&mut self, event: &Event<'_>, name: &str) -> Result<(), EncodeError> {
+        self.raw(r#"{"before":"#);
+        self.image(event.full_document_before_change)?;
+        self.raw(r#","after":"#);
+        self.image(match event.operation {
+            Operation::Delete => None,
+            _ => event.full_document,
+        })?;
+        self.raw(r#","updateDescription":"#);
+        match (event.operation, event.update_description) {
+            (Operation::Update, Some(description)) => self.update_description(description)?,
+            _ => self.raw("null"),
+        }
+        self.source(event, name)?;
+        self.raw(r#","op":""#);
+        self.raw(match event.operation {
+            Operation::Insert => "c",
+            Operation::Delete => "d",
+            Operation::Read => "r",
+            _ => "u",
+        });
+        self.raw(r#"","ts_ms":"#);
+        self.number(jiff::Timestamp::now().as_millisecond());
+        self.raw(r#","transaction":null}"#);
+        Ok(())
+    }
+
+    /// A document as a string, or null.
+    fn image(&mut self, document: Option<Element<'_>>) -> Result<(), EncodeError> {
+        match document.filter(|document| document.as_document().is_some()) {
+            Some(document) => self.embedded(DOCUMENT, document),
+            None => {
+                self.raw("null");
+                Ok(())
+            }
+        }
+    }
+
+    fn update_description(&mut self, description: &[u8]) -> Result<(), EncodeError> {
+        let (mut updated, mut removed, mut truncated) = (None, None, None);
+        for element in raw::walk(description)? {
+            let element = element?;
+            match element.name {
+                b"updatedFields" => updated = element.as_document(),
+                b"removedFields" => removed = element.as_array(),
+                b"truncatedArrays" => truncated = element.as_array(),
+                _ => {}
+            }
+        }
+        self.raw(r#"{"removedFields":"#);
+        self.list(removed, |writer, field| {
+            writer.string(field.string_bytes().unwrap_or_default());
+            Ok(())
+        })?;
+        self.raw(r#","updatedFields":"#);
+        match updated {
+            Some(updated) => {
+                self.text.clear();
+                self.stats += driver::write_document(self.text, UPDATED, updated)?;
+                write_string(self.out, self.text);
+            }
+            None => self.raw("null"),
+        }
+        self.raw(r#","truncatedArrays":"#);
+        self.list(truncated, |writer, cut| {
+            let cut = cut.as_document().unwrap_or(&[5, 0, 0, 0, 0]);
+            let field = raw::find(cut, "field")?;
+            let size = raw::find(cut, "newSize")?;
+            writer.raw(r#"{"field":"#);
+            writer.string(field.and_then(|it| it.string_bytes()).unwrap_or_default());
+            writer.raw(r#","size":"#);
+            writer.number(size.and_then(|it| it.as_i64()).unwrap_or_default());
+            writer.raw("}");
+            Ok(())
+        })?;
+        self.raw("}");
+        Ok(())
+    }
+
+    /// The elements of a list; null for none.
+    fn list(
+        &mut self,
+        list: Option<&[u8]>,
+        write: impl Fn(&mut Self, Element<'_>) -> Result<(), EncodeError>,
+    ) -> Result<(), EncodeError> {
+        let mut is_first = true;
+        for element in list.map(raw::walk).transpose()?.into_iter().flatten() {
+            self.raw(if is_first { "[" } else { "," });
+            is_first = false;
+            write(self, element?)?;
+        }
+        self.raw(if is_first { "null" } else { "]" });
+        Ok(())
+    }
+
+    fn source(&mut self, event: &Event<'_>, name: &str) -> Result<(), EncodeError> {
+        let is_row = event.operation == Operation::Read;
+        let millis = event.timestamp_millis().unwrap_or_default();
+        self.raw(r#","source":{"version":""#);
+        self.raw(VERSION);
+        self.raw(r#"","connector":"mongodb","name":"#);
+        self.string(name.as_bytes());
+        self.raw(r#","ts_ms":"#);
+        self.number(millis);
+        // Rows come beside the changes, as those of Debezium's incremental snapshots do.
+        self.raw(r#","snapshot":""#);
+        self.raw(if is_row { "incremental" } else { "false" });
+        self.raw(r#"","db":"#);
+        self.string(event.database.as_bytes());
+        self.raw(r#","sequence":null,"ts_us":"#);
+        self.number(millis.saturating_mul(1_000));
+        self.raw(r#","ts_ns":"#);
+        self.number(millis.saturating_mul(1_000_000));
+        self.raw(r#","collection":"#);
+        self.string(event.collection.as_bytes());
+        self.raw(r#","ord":"#);
+        let increment = event.cluster_time.map(|time| i64::from(time.increment));
+        self.number(increment.filter(|_| !is_row).unwrap_or(-1));
+        self.raw(r#","lsid":"#);
+        match event.lsid {
+            Some(lsid) => {
+                self.text.clear();
+                self.stats += driver::write_document(self.text, DOCUMENT, lsid)?;
+                write_string(self.out, self.text);
+            }
+            None => self.raw("null"),
+        }
+        for (name, number) in [
+            (r#","txnNumber":"#, event.txn_number),
+            (r#","wallTime":"#, event.wall_time),
+        ] {
+            self.raw(name);
+            match number {
+                Some(number) => self.number(number),
+                None => self.raw("null"),
+            }
+        }
+        self.raw("}");
+        Ok(())
+    }
+
+    /// A value's JSON as a JSON string.
+    fn embedded(&mut self, style: Style, value: Element<'_>) -> Result<(), EncodeError> {
+        self.text.clear();
+        self.stats += driver::write_value(self.text, style, value)?;
+        write_string(self.out, self.text);
+        Ok(())
+    }
+
+    fn string(&mut self, bytes: &[u8]) {
+        let text = String::from_utf8_lossy(bytes);
+        write_string(self.out, text.as_bytes());
+    }
+
+    fn number(&mut self, number: i64) {
+        self.raw(itoa::Buffer::new().format(number));
+    }
+
+    fn raw(&mut self, text: &str) {
+        self.out.extend_from_slice(text.as_bytes());
+    }
+}
+
+/// Appends valid UTF-8 as Jackson writes a string: as JSON has it, with upper-case digits in what is escaped.
+fn write_string(out: &mut Vec<u8>, text: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    out.push(b'"');
+    let mut rest = text;
+    let is_special = |byte: &u8| *byte < 0x20 || matches!(*byte, b'"' | b'\\');
+    while let Some(at) = rest.iter().position(is_special) {
+        out.extend_from_slice(&rest[..at]);
+        let short = match rest[at] {
+            b'"' => b'"',
+            b'\\' => b'\\',
+            b'\n' => b'n',
+            b'\r' => b'r',
+            b'\t' => b't',
+            0x08 => b'b',
+            0x0c => b'f',
+            byte => {
+                out.extend_from_slice(b"\\u00");
+                out.push(DIGITS[usize::from(byte >> 4)]);
+                out.push(DIGITS[usize::from(byte & 15)]);
+                rest = &rest[at + 1..];
+                continue;
+            }
+        };
+        out.extend_from_slice(&[b'\\', short]);
+        rest = &rest[at + 1..];
+    }
+    out.extend_from_slice(rest);
+    out.push(b'"');
+}
+
+/// A UUID of version 7 for this run.
+fn run_id(name: &str) -> String {
+    let now = jiff::Timestamp::now();
+    let mut hash = Sha256::new();
+    hash.update(name.as_bytes());
+    hash.update(std::process::id().to_le_bytes());
+    hash.update(now.as_nanosecond().to_le_bytes());
+    let hash = hash.finalize();
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hash[..16]);
+    bytes[..6].copy_from_slice(&now.as_millisecond().to_be_bytes()[2..]);
+    bytes[6] = 0x70 | bytes[6] & 0x0f;
+    bytes[8] = 0x80 | bytes[8] & 0x3f;
+    let mut text = String::new();
+    for (index, byte) in bytes.iter().enumerate() {
+        if matches!(index, 4 | 6 | 8 | 10) {
+            text.push('-');
+        }
+        text.push_str(&format!("{byte:02x}"));
+    }
+    text
+}
