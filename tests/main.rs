@@ -18,6 +18,7 @@ mod delivery;
 mod documents;
 mod failures;
 mod filtering;
+mod formats;
 mod internal;
 mod listener_filters;
 mod listeners;

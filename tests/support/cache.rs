@@ -12,6 +12,14 @@ pub struct Programs {
     pub kafka_classpath: String,
 }
 
+/// Downloads the connectors of others where they are missing, and tells in which folder they are.
+///
+/// # Panics
+/// As [`programs`].
+pub fn peers() -> PathBuf {
+    installed("peers")
+}
+
 /// Installs what is missing (minutes, once per machine) and tells where it is.
 ///
 /// # Panics
@@ -19,20 +27,25 @@ pub struct Programs {
 pub fn programs() -> &'static Programs {
     static PROGRAMS: OnceLock<Programs> = OnceLock::new();
     PROGRAMS.get_or_init(|| {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/services");
-        let output = Command::new(&script)
-            .arg("install")
-            .output()
-            .unwrap_or_else(|error| panic!("cannot run {}: {error}", script.display()));
-        assert!(
-            output.status.success(),
-            "`scripts/services install` failed:\n{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        let folder = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+        let folder = installed("install");
         Programs {
             mongod: folder.join("secantus/bin/secantusd-rs"),
             kafka_classpath: folder.join("kafka").join("*").display().to_string(),
         }
     })
+}
+
+/// Has `scripts/services` install something, and tells where it is.
+fn installed(what: &str) -> PathBuf {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/services");
+    let output = Command::new(&script)
+        .arg(what)
+        .output()
+        .unwrap_or_else(|error| panic!("cannot run {}: {error}", script.display()));
+    assert!(
+        output.status.success(),
+        "`scripts/services {what}` failed:\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())
 }
