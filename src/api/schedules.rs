@@ -271,7 +271,7 @@ fn failed(error: mongodb::error::Error) -> Problem {
 )]
 pub(super) async fn create(State(context): State<Arc<Context>>, sent: Bytes) -> Answer {
     let document = created(&context, body::document(&sent)?).await?;
-    let mut response = shown(document);
+    let mut response = shown(&document);
     *response.status_mut() = StatusCode::CREATED;
     Ok(response)
 }
@@ -303,7 +303,7 @@ pub(super) async fn created(context: &Context, sent: Document) -> Result<Documen
     ),
 )]
 pub(super) async fn show(State(context): State<Arc<Context>>, Path(id): Path<String>) -> Answer {
-    Ok(shown(Place::of(&context)?.one(&id).await?))
+    Ok(shown(&Place::of(&context)?.one(&id).await?))
 }
 
 /// Replace a schedule
@@ -332,7 +332,7 @@ pub(super) async fn replace(
 ) -> Answer {
     let expected = IfMatch::of(&headers)?;
     let document = replaced(&context, &id, &expected, body::document(&sent)?).await?;
-    Ok(shown(document))
+    Ok(shown(&document))
 }
 
 /// Puts another document in the place of one; the new one.

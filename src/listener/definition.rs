@@ -3,6 +3,7 @@
 use super::document;
 use super::fields::REFUSED;
 use super::filter::Filter;
+use super::handler;
 use crate::change::operations::Operations;
 use crate::route::{Template, is_legal};
 use bson::{Bson, Document, RawDocumentBuf, doc};
@@ -86,6 +87,9 @@ impl Definition {
             .find(|name| document.contains_key(*name))
         {
             reading.wrong("", format!("{unknown} is not supported; remove it"));
+        }
+        for problem in handler::problems(document) {
+            reading.wrong(problem.field, problem.sentence);
         }
         match (filter, document_key, topic) {
             (Some(filter), Some(document_key), Some(topic)) => reading.done(Self {

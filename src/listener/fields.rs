@@ -49,7 +49,7 @@ const DATABASE: (bool, bool) = (false, true);
 const BOTH: (bool, bool) = (true, true);
 
 /// All of them. `docs/listeners.md` has the same.
-pub const ALL: [Field; 18] = [
+pub const ALL: [Field; 19] = [
     field(
         "_id",
         BOTH,
@@ -109,6 +109,12 @@ pub const ALL: [Field; 18] = [
         BOTH,
         Shape::TextOrNumber,
         "The header tw-priority",
+    ),
+    field(
+        "handler",
+        LISTENER,
+        Shape::Document,
+        "What a worker does about the job: url, secret, and more (docs/workers.md). Its secrets are never shown; exec is not taken from here",
     ),
     field(
         "isActive",
@@ -174,7 +180,7 @@ pub const OWN: [&str; 2] = ["status", "lockInfo"];
 pub(super) fn held() -> impl Iterator<Item = &'static str> {
     let names = ALL.iter().map(|field| field.name);
     names
-        .filter(|name| *name != "metadata" && !WRITTEN.contains(name))
+        .filter(|name| !["metadata", "handler"].contains(name) && !WRITTEN.contains(name))
         .chain(REFUSED)
 }
 

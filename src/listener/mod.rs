@@ -12,6 +12,7 @@ pub mod entry;
 pub mod fields;
 pub mod file;
 pub mod filter;
+pub mod handler;
 mod index;
 pub mod router;
 mod set;

@@ -3,6 +3,7 @@
 pub mod codes;
 pub mod describe;
 pub mod errors;
+pub mod heard;
 pub mod hosts;
 pub mod identity;
 pub mod privileges;

@@ -147,14 +147,31 @@ pub async fn serve_live(config: Config, controls: Controls) -> Result<(), Error>
 /// # Errors
 /// What made it impossible to continue; its code gives the exit code.
 pub async fn work(config: Config, controls: Controls) -> Result<(), Error> {
-    let handlers = crate::worker::handlers(&config.worker)?;
+    let mut streams = config.streams.iter();
+    let at = streams.find_map(|stream| Some(stream.source.listeners.as_ref()?.at.clone()));
+    let has_uri = !config.mongo.uri.expose().is_empty();
+    if at.is_some() && !has_uri {
+        tracing::info!("MONGODB_URI is not set: the handlers in LISTENERS_COLLECTION are not read");
+    }
+    let at = at.filter(|_| has_uri);
+    let handlers = crate::worker::handlers(&config.worker, at.is_some())?;
     let board = Arc::new(worker::Board::new(&config.worker.group));
     let instance = instance();
     let alone = Alone {
         live: None,
         worker: Some(Arc::clone(&board)),
     };
-    let working = crate::worker::run(&config, handlers, &instance, board, &controls.stop);
+    let working = async {
+        let listeners = match at {
+            Some(at) => {
+                let client = connect(&config.mongo, client_name(&config), 1).await?;
+                Some(crate::worker::documents::Place { client, at })
+            }
+            None => None,
+        };
+        let stop = &controls.stop;
+        crate::worker::run(&config, handlers, listeners, &instance, board, stop).await
+    };
     alone.run(&config, &controls, working).await
 }
 

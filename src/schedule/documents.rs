@@ -1,17 +1,14 @@
 //! The documents of the schedules: read as a whole, at the start and after each change, and told how they are.
 
-use super::heard::{self, Hears, Watched};
 use crate::change::namespace::Namespace;
 use crate::error::Error;
 use crate::mongo::describe::describe;
 use crate::mongo::errors::{self, Phase, SourceFault, Stage};
+use crate::mongo::heard::{self, Changes, Watched};
 use crate::source::documents::{self, Unwritten};
 use bson::{Bson, Document, doc};
 use mongodb::Client;
-use mongodb::change_stream::event::ChangeStreamEvent;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::sync::Notify;
 
 /// How many documents are told of in one write.
 pub const AT_ONCE: usize = 200;
@@ -41,45 +38,6 @@ pub fn failed_on(what: &str, at: &Namespace, error: &mongodb::error::Error) -> E
     Error::new(fault.code(), detail).with_policy(fault.policy(Stage::Running, error))
 }
 
-/// Tells of changes.
-#[derive(Debug, Default)]
-pub struct Changes {
-    changed: Notify,
-    is_heard: AtomicBool,
-}
-
-impl Changes {
-    /// Waits for the next change; one that came before is not missed.
-    pub async fn next(&self) {
-        self.changed.notified().await;
-    }
-
-    /// Whether changes are heard. Otherwise the documents must be read again and again.
-    pub fn is_heard(&self) -> bool {
-        self.is_heard.load(Ordering::Relaxed)
-    }
-}
-
-impl Hears for Changes {
-    fn begun(&self) {
-        self.is_heard.store(true, Ordering::Relaxed);
-        // What happened before is read.
-        self.changed.notify_one();
-    }
-
-    fn event(&self, event: ChangeStreamEvent<Document>) {
-        if !is_of_status(&event) {
-            self.changed.notify_one();
-        }
-    }
-
-    fn ended(&self) {
-        self.is_heard.store(false, Ordering::Relaxed);
-        // A drop, a rename: what is there now is read.
-        self.changed.notify_one();
-    }
-}
-
 /// Listens until it is dropped.
 pub async fn listen(client: Client, at: Namespace, changes: Arc<Changes>) {
     let collection = client.database(&at.database).collection(&at.collection);
@@ -88,16 +46,6 @@ pub async fn listen(client: Client, at: Namespace, changes: Arc<Changes>) {
         meanwhile: "the schedules are read every second",
     };
     heard::follow(collection, &[], changes, watched).await;
-}
-
-/// Whether it is what [`tell`] wrote.
-fn is_of_status(event: &ChangeStreamEvent<Document>) -> bool {
-    let Some(description) = event.update_description.as_ref() else {
-        return false;
-    };
-    let is_own = |name: &str| name == "status" || name.starts_with("status.");
-    description.updated_fields.keys().all(|name| is_own(name))
-        && description.removed_fields.iter().all(|name| is_own(name))
 }
 
 /// Writes the status of at most [`AT_ONCE`] documents. One that is gone stays gone.

@@ -12,7 +12,6 @@ mod desk;
 mod documents;
 mod due;
 pub mod file;
-mod heard;
 mod plan;
 mod progress;
 mod record;

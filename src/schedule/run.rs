@@ -6,7 +6,6 @@ mod write;
 
 use super::claim::{self, Claim};
 use super::clock::Clock;
-use super::documents::Changes;
 use super::due::source::Source;
 use super::plan::Plan;
 use super::progress::{self, Stored};
@@ -15,6 +14,7 @@ use super::{Order, Parts};
 use crate::error::{Code, Error};
 use crate::kafka::transaction::{Prepared, Producer, transactional_id};
 use crate::log::event_id;
+use crate::mongo::heard::Changes;
 use crate::sink::topics::Topics;
 use crate::status::schedules::{Phase, State};
 use crate::status::waiting::{Awaited, Waiting};
@@ -91,7 +91,7 @@ struct Incarnation {
 impl Run {
     pub(super) fn new(parts: Parts, clock: Arc<dyn Clock>, orders: mpsc::Receiver<Order>) -> Self {
         let topics = Topics::through(Arc::clone(&parts.cluster), &parts.kafka);
-        let changes = Arc::<Changes>::default();
+        let changes = Arc::new(Changes::beside(&["status"]));
         let listening = parts.config.at.clone().map(|at| {
             let (client, changes) = (parts.client.clone(), Arc::clone(&changes));
             tasks::spawn(super::documents::listen(client, at, changes))

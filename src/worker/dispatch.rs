@@ -1,22 +1,24 @@
 //! Hands jobs to their handlers, and does what follows from how that ends: done, tried again, or a dead letter.
 
 mod ended;
+mod handlers;
 
 use super::circuit::Circuit;
 use super::dead_letters::DeadLetters;
+use super::documents::Known;
 use super::exec;
 use super::group::Event;
-use super::handler::{Call, Handler, Handlers, LONGEST_BACKOFF};
+use super::handler::{Call, Handler, LONGEST_BACKOFF};
 use super::http::Caller;
-use super::job::{self, Failure, Job, Reason};
+use super::job::{self, Failure, Job};
 use super::parking::Parking;
 use super::queue::Queue;
 use crate::error::Error;
-use crate::status::worker::{Board, HandlerState};
+use crate::status::worker::Board;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -42,7 +44,7 @@ struct Buried {
 
 /// The jobs of one worker.
 pub struct Dispatcher {
-    handlers: Handlers,
+    known: Arc<Known>,
     off: BTreeSet<Arc<str>>,
     circuits: BTreeMap<Arc<str>, Circuit>,
     /// Handlers of which nothing begins, and until when.
@@ -64,23 +66,15 @@ pub struct Dispatcher {
 
 impl Dispatcher {
     pub fn new(
-        handlers: Handlers,
+        known: Arc<Known>,
         concurrency: usize,
         caller: Caller,
         dead_letters: DeadLetters,
         parking: Arc<Parking>,
         board: Arc<Board>,
     ) -> Self {
-        let states = handlers.iter().map(|(job, handler)| {
-            let state = HandlerState {
-                calls: handler.call.to_string(),
-                ..HandlerState::default()
-            };
-            (job.to_string(), state)
-        });
-        board.change().handlers = states.collect();
-        Self {
-            handlers,
+        let dispatcher = Self {
+            known,
             off: BTreeSet::new(),
             circuits: BTreeMap::new(),
             held: BTreeMap::new(),
@@ -95,7 +89,9 @@ impl Dispatcher {
             dead_letters,
             board,
             is_stopping: false,
-        }
+        };
+        handlers::show(&dispatcher.known.handlers, &dispatcher);
+        dispatcher
     }
 
     /// Carries out what comes, until `stop`; then waits for what runs.
@@ -105,6 +101,7 @@ impl Dispatcher {
     pub async fn run(
         &mut self,
         heard: &mut mpsc::Receiver<Event>,
+        known: &mut watch::Receiver<Arc<Known>>,
         stop: &CancellationToken,
         grace: Duration,
     ) -> Result<bool, Error> {
@@ -152,6 +149,11 @@ impl Dispatcher {
                     return Ok(false);
                 }
                 _ = paused.changed() => {}
+                // Where no documents are read nobody tells.
+                Ok(()) = known.changed() => {
+                    let now = Arc::clone(&known.borrow_and_update());
+                    self.adopt(now);
+                }
                 _ = shown.tick() => self.show(),
                 () = until(next), if next.is_some() => {}
             }
@@ -237,14 +239,12 @@ impl Dispatcher {
 
     /// A job that is due waits for its turn.
     fn take_up(&mut self, job: Job) {
-        let handler = job.record.job().and_then(|name| self.handlers.get(name));
+        let name = job.record.job();
+        let handler = name.and_then(|name| self.known.handlers.get(name));
         match handler {
             None => {
-                let detail = match job.record.job() {
-                    Some(_) => "there is no handler for this job; give it one in WORKER_HANDLERS",
-                    None => "the record names no job: it has no header tw-job",
-                };
-                self.bury(job, Failure::new(Reason::NoHandler, detail));
+                let failure = self.missing(&job);
+                self.bury(job, failure);
             }
             Some(handler) if self.off.contains(&handler.job) => {
                 self.bury(job, ended::switched_off());

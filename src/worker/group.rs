@@ -219,6 +219,9 @@ impl Shared {
 
     /// Writes jobs that failed to where they wait.
     fn park(&self, consumer: &BaseConsumer<Context>) {
+        for job in self.parking.overdue() {
+            let _ = self.events.blocking_send(Event::Fetched(job));
+        }
         match self.parking.is_due() {
             Ok(true) if self.committing.load(Ordering::Relaxed) == 0 => {
                 self.write_parked(consumer);

@@ -9,6 +9,7 @@ mod assigned;
 mod circuit;
 mod dead_letters;
 mod dispatch;
+pub mod documents;
 mod exec;
 mod group;
 pub mod handler;
@@ -28,12 +29,13 @@ use crate::status::worker::Board;
 use crate::tasks;
 use dead_letters::DeadLetters;
 use dispatch::Dispatcher;
+use documents::{Documents, Known};
 use group::{Event, Member};
 use handler::{Handlers, Order};
 use http::Caller;
 use parking::Parking;
 use std::sync::Arc;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use topics::Own;
 
@@ -44,6 +46,7 @@ use topics::Own;
 pub async fn run(
     config: &Config,
     handlers: Handlers,
+    listeners: Option<documents::Place>,
     instance: &str,
     board: Arc<Board>,
     stop: &CancellationToken,
@@ -60,12 +63,24 @@ pub async fn run(
     let parking = Parking::new(&config.kafka, group, instance, Arc::clone(&board));
     let parking = Arc::new(parking);
     if handlers.values().any(|it| it.order == Order::None) {
-        parking.need();
+        parking.need_at_start();
     }
-    tokio::select! {
+    let mut of_listeners =
+        listeners.map(|it| Documents::new(it, handlers.clone(), *allows_private));
+    let begun = async {
+        prepare(&config.kafka, group, &parking, &board).await?;
+        Ok::<_, Error>(match &mut of_listeners {
+            Some(documents) => documents.first(&board).await,
+            None => Known {
+                handlers,
+                ..Known::default()
+            },
+        })
+    };
+    let known = tokio::select! {
         () = stop.cancelled() => return Ok(()),
-        prepared = prepare(&config.kafka, group, &parking, &board) => prepared?,
-    }
+        begun = begun => Arc::new(begun?),
+    };
     let joined = Member::join(
         &config.kafka,
         group,
@@ -74,9 +89,10 @@ pub async fn run(
         Arc::clone(&board),
     );
     let (member, mut heard) = joined?;
-    tracing::info!(group, handlers = handlers.len(), "working on jobs");
+    tracing::info!(group, handlers = known.handlers.len(), "working on jobs");
+    let (tell, mut told) = watch::channel(Arc::clone(&known));
     let mut dispatcher = Dispatcher::new(
-        handlers,
+        known,
         *concurrency,
         caller,
         dead_letters.clone(),
@@ -86,11 +102,21 @@ pub async fn run(
     let worked = {
         let read = (&config.kafka, patterns.as_slice());
         let following = topics::follow(read, &dead_letters, (&member, &parking), &board);
-        let working = dispatcher.run(&mut heard, stop, config.shutdown_timeout);
+        let working = dispatcher.run(&mut heard, &mut told, stop, config.shutdown_timeout);
+        let reading = async {
+            match of_listeners {
+                Some(documents) => documents.follow(tell, &board).await,
+                None => {
+                    drop(tell);
+                    std::future::pending().await
+                }
+            }
+        };
         tokio::select! {
             worked = working => worked,
-            // It has no other end.
-            Err(error) = following => Err(error),
+            // They have no end.
+            () = following => Ok(false),
+            () = reading => Ok(false),
         }
     };
     board.ready.set(false);
@@ -151,10 +177,14 @@ async fn leave(member: Member, heard: &mut mpsc::Receiver<Event>) {
 ///
 /// # Errors
 /// [`Code::Config`] with everything that is wrong.
-pub fn handlers(worker: &Worker) -> Result<Handlers, Error> {
+pub fn handlers(worker: &Worker, has_listeners: bool) -> Result<Handlers, Error> {
     let Some(file) = &worker.handlers else {
+        if has_listeners {
+            return Ok(Handlers::new());
+        }
         let detail = "WORKER_HANDLERS is not set, and there is nothing to do about any job; name a file such as \
-                      /etc/tailwater/handlers.yaml (docs/workers.md)";
+                      /etc/tailwater/handlers.yaml, or set LISTENERS_COLLECTION and MONGODB_URI for handlers in the \
+                      documents of listeners (docs/workers.md)";
         return Err(Error::new(Code::Config, detail));
     };
     handler::read(&file.path, &file.text, Some(worker.allows_private)).map_err(|wrong| {

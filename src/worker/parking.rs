@@ -4,7 +4,7 @@
 //! All of it is done by the group's thread, so that the partitions are still this worker's when it commits.
 
 use super::assigned::Assigned;
-use super::job::Job;
+use super::job::{Job, now_millis};
 use super::retry::{self, Progress};
 use crate::config::Kafka;
 use crate::config::worker::retries_of;
@@ -25,6 +25,8 @@ use std::time::{Duration, Instant};
 const AT_ONCE: usize = 500;
 /// Before a transaction that did not come about is tried again.
 const BREATH: Duration = Duration::from_secs(1);
+/// How long after it is due a job that could not be written is left to wait, in milliseconds.
+const GRACE_MILLIS: i64 = 2_000;
 /// How long a broker may take to introduce itself to a new client.
 const SETTLING: Duration = Duration::from_secs(5);
 
@@ -41,6 +43,7 @@ pub struct Parking {
     id: String,
     board: Arc<Board>,
     is_needed: AtomicBool,
+    is_required: AtomicBool,
     jobs: Mutex<Vec<Job>>,
     writer: Mutex<Writer>,
 }
@@ -77,6 +80,7 @@ impl Parking {
             id: format!("{}-{instance}", ids_of(group)),
             board,
             is_needed: AtomicBool::new(false),
+            is_required: AtomicBool::new(false),
             jobs: Mutex::default(),
             writer: Mutex::new(Writer {
                 producer: Making::Not,
@@ -96,6 +100,20 @@ impl Parking {
     /// From now on there has to be one.
     pub fn need(&self) {
         self.is_needed.store(true, Ordering::Relaxed);
+    }
+
+    /// There has to be one from the start: a worker that may not use it ends.
+    pub fn need_at_start(&self) {
+        self.is_required.store(true, Ordering::Relaxed);
+        self.need();
+    }
+
+    /// Takes out what is due and could not be written: it is tried again from memory.
+    pub fn overdue(&self) -> Vec<Job> {
+        let past = now_millis() - GRACE_MILLIS;
+        let mut jobs = lock(&self.jobs);
+        let is_due = |job: &mut Job| job.due.is_some_and(|due| due < past);
+        jobs.extract_if(.., is_due).collect()
     }
 
     /// Takes a job that is to be tried again when it is due.
@@ -140,7 +158,12 @@ impl Parking {
             Making::Made(_) => return Ok(!self.is_empty()),
             Making::Now(made) => match made.try_recv() {
                 Ok(Ok(producer)) => writer.producer = Making::Made(producer),
-                Ok(Err(error)) if error.code == Code::SinkRefused => return Err(error),
+                Ok(Err(error))
+                    if error.code == Code::SinkRefused
+                        && self.is_required.load(Ordering::Relaxed) =>
+                {
+                    return Err(error);
+                }
                 Ok(Err(error)) => {
                     writer.producer = Making::Not;
                     self.rest(&mut writer, &error);

@@ -177,6 +177,25 @@ impl Queue {
         self.lanes.retain(|lane, _| lane.assignment != gone.id);
     }
 
+    /// Goes by another handler for all jobs of its name that wait.
+    pub fn replace(&mut self, handler: &Arc<Handler>) {
+        let mut waiting = Vec::new();
+        if let Some(of) = self.handlers.get_mut(&handler.job) {
+            for list in &mut of.ready {
+                waiting.extend(list.drain(..));
+            }
+        }
+        for each in waiting {
+            self.again(each.job, Arc::clone(handler));
+        }
+        let lanes = self.lanes.iter_mut();
+        for (_, behind) in lanes.filter(|(lane, _)| lane.job == handler.job) {
+            for each in behind {
+                each.handler = Arc::clone(handler);
+            }
+        }
+    }
+
     /// Takes out all jobs of a handler that wait. What is on its way keeps its lane.
     pub fn drain(&mut self, job: &Arc<str>) -> Vec<Job> {
         let mut drained = Vec::new();

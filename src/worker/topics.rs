@@ -21,7 +21,6 @@ use rdkafka::error::KafkaError;
 use rdkafka::metadata::MetadataTopic;
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::BTreeSet;
-use std::convert::Infallible;
 use std::time::Duration;
 
 /// How often new topics are looked for.
@@ -37,16 +36,13 @@ pub fn is_of_jobs(patterns: &[Pattern], topic: &str) -> bool {
     !is_reserved(topic) && !is_internal && patterns.iter().any(|pattern| pattern.matches(topic))
 }
 
-/// Follows which topics there are, without an end but a refusal.
-///
-/// # Errors
-/// Where there has to be a topic of retries and may not be.
+/// Follows which topics there are, without an end.
 pub async fn follow(
     (kafka, patterns): (&Kafka, &[String]),
     asked: &DeadLetters,
     (member, parking): (&Member, &Parking),
     board: &Board,
-) -> Result<Infallible, Error> {
+) {
     let parsed: Vec<_> = patterns.iter().map(|text| Pattern::new(text)).collect();
     let mut before: Option<(BTreeSet<String>, bool)> = None;
     loop {
@@ -60,9 +56,12 @@ pub async fn follow(
                     tell_lost(parking);
                 }
                 if !has_retries && parking.is_needed() {
-                    prepare(kafka, Own::Retries(parking), board).await?;
-                    // It is read with the others, as soon as it is seen.
-                    continue;
+                    match prepare(kafka, Own::Retries(parking), board).await {
+                        // It is read with the others, as soon as it is seen.
+                        Ok(()) => continue,
+                        // Jobs wait in memory meanwhile.
+                        Err(error) => board.wait("retries", error.to_string()),
+                    }
                 }
                 let jobs = all.into_iter().filter(|topic| is_of_jobs(&parsed, topic));
                 let jobs: BTreeSet<String> = jobs.collect();

@@ -3,6 +3,7 @@
 mod callers;
 mod graphql;
 mod listeners;
+mod secrets;
 mod streams;
 
 use crate::support::{Database, Kafka, Reply, Setup, Tailwater, http, unique};

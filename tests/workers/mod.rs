@@ -2,6 +2,7 @@
 
 mod answers;
 mod crashes;
+mod documents;
 mod receiver;
 mod retries;
 mod signed;

@@ -6,6 +6,7 @@ use crate::api::problem::Problem;
 use crate::listener::Problem as Wrong;
 use crate::listener::document::{held, id_text};
 use crate::listener::entry::{self, Entry};
+use crate::listener::handler;
 use crate::source::listeners::changes::{Change, Done, difference, of_file};
 use crate::source::listeners::create::{Created, create};
 use axum::http::StatusCode;
@@ -49,6 +50,7 @@ pub(in crate::api) async fn changed(
     let change = |seen: Document| {
         let there = of_file(&seen);
         let mut wanted = of_file(&wanted(&there));
+        handler::restore(&mut wanted, &there);
         if let Some(own) = there.get("_id") {
             match wanted.get("_id") {
                 Some(other) if other != own => return Err(other_id(id)),
@@ -124,6 +126,11 @@ fn check(place: &Place, document: &Document) -> Result<Entry, Problem> {
         }]));
     }
     let entry = entry::read(document).map_err(|problems| Problem::invalid(&problems))?;
+    let mut wrong = crate::worker::handler::problems(document);
+    wrong.extend(handler::leftover(document));
+    if !wrong.is_empty() {
+        return Err(Problem::invalid(&wrong));
+    }
     match entry::not_allowed(&entry, &place.listeners.topics) {
         None => Ok(entry),
         Some(problem) => Err(Problem::invalid(&[problem])),

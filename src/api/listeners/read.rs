@@ -7,6 +7,7 @@ use crate::api::{Answer, Context, body, etag};
 use crate::change::extended_json::Extended;
 use crate::listener::document::id_text;
 use crate::listener::entry;
+use crate::listener::handler::masked;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -140,16 +141,17 @@ pub(in crate::api) async fn list(
             .as_deref()
             .is_none_or(|wanted| wanted == state.name())
         {
-            found.push((state, Bson::Document(document)));
+            let tag = etag::of(&document);
+            found.push((state, tag, Bson::Document(masked(&document))));
         }
     }
     let total = found.len();
     let page = found.iter().skip(which.offset).take(which.limit);
-    let rows = page.filter_map(|(state, written)| {
+    let rows = page.filter_map(|(state, tag, written)| {
         let document = written.as_document()?;
         Some(Row {
             id: entry::name(document),
-            etag: etag::of(document),
+            etag: tag.clone(),
             title: entry::title(document),
             kind: match entry::is_of_database(document) {
                 true => "database",
@@ -195,13 +197,13 @@ pub(in crate::api) async fn show(
         put_tag(&mut known, &tag);
         return Ok(known);
     }
-    Ok(shown(document))
+    Ok(shown(&document))
 }
 
 /// The answer that is one document.
-pub(in crate::api) fn shown(document: Document) -> Response {
-    let tag = etag::of(&document);
-    let mut response = body::answer(&Extended::relaxed(&Bson::Document(document)));
+pub(in crate::api) fn shown(document: &Document) -> Response {
+    let tag = etag::of(document);
+    let mut response = body::answer(&Extended::relaxed(&Bson::Document(masked(document))));
     put_tag(&mut response, &tag);
     response
 }

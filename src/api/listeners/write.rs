@@ -34,7 +34,7 @@ pub(in crate::api) async fn create_one(State(context): State<Arc<Context>>, sent
     let place = Place::of(&context)?;
     let document = created(&place, &body::document(&sent)?).await?;
     let id = entry::name(&document);
-    let mut response = shown(document);
+    let mut response = shown(&document);
     *response.status_mut() = StatusCode::CREATED;
     if let Ok(path) = HeaderValue::from_str(&format!("/api/listeners/{}", escaped(&id))) {
         response.headers_mut().insert(header::LOCATION, path);
@@ -79,7 +79,7 @@ pub(in crate::api) async fn replace(
     }
     let wanted = body::document(&sent)?;
     let changed = changed(&place, &id, &expected, |_| wanted.clone()).await?;
-    Ok(shown(changed))
+    Ok(shown(&changed))
 }
 
 /// Change fields of a listener
@@ -111,7 +111,7 @@ pub(in crate::api) async fn patch(
     let expected = IfMatch::of(&headers)?;
     let patch = body::document(&sent)?;
     let changed = changed(&place, &id, &expected, |there| merged(there, &patch)).await?;
-    Ok(shown(changed))
+    Ok(shown(&changed))
 }
 
 /// Delete a listener

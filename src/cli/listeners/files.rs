@@ -2,8 +2,9 @@
 
 use crate::cli::files::{self, text};
 use crate::error::{Code, Error};
-use crate::listener::entry;
 use crate::listener::file::{self, Item, Wrong};
+use crate::listener::{entry, told};
+use crate::worker::handler;
 use std::path::{Path, PathBuf};
 
 /// Checks the files; the exit code.
@@ -28,10 +29,14 @@ fn read(path: &Path, topics: &[String]) -> Result<Vec<Item>, Vec<Wrong>> {
     let wrong: Vec<_> = items
         .iter()
         .filter_map(|item| {
-            let problem = entry::not_allowed(&item.entry, topics)?;
+            let allowed = entry::not_allowed(&item.entry, topics);
+            let problems: Vec<_> = allowed
+                .into_iter()
+                .chain(handler::problems(&item.document))
+                .collect();
             let place = item.place.clone();
-            let sentence = problem.to_string();
-            Some(Wrong { place, sentence })
+            let sentence = told(&problems);
+            (!problems.is_empty()).then_some(Wrong { place, sentence })
         })
         .collect();
     match wrong.is_empty() {

@@ -4,19 +4,39 @@ use super::extended::line;
 use super::{Place, files};
 use crate::cli::ask::NO;
 use crate::cli::print;
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::listener::document::id_text;
 use crate::listener::entry;
+use crate::listener::handler::{self, masked};
 use crate::source::listeners::changes::{self, Change, Done};
 use crate::source::listeners::collection;
-use bson::{Bson, Document};
+use bson::{Bson, Document, doc};
 use std::fmt::Write as _;
 use std::path::Path;
 
 async fn changes(place: &Place, file: &Path, prune: bool) -> Result<Vec<Change>, Error> {
     let items = files::required(file, &place.listeners.topics)?;
     let there = collection::all(&place.client, place.at()).await?;
-    Ok(changes::plan(&there, &items, prune))
+    let changes = changes::plan(&there, &items, prune);
+    for change in &changes {
+        let left = match change {
+            Change::Create(document) => handler::leftover(document),
+            Change::Change { fields, .. } => {
+                let set = fields
+                    .iter()
+                    .filter_map(|(name, value)| Some((name.clone(), value.clone()?)));
+                handler::leftover(&set.collect())
+            }
+            Change::Unchanged(_) | Change::Delete(_) => None,
+        };
+        if let Some(left) = left {
+            return Err(Error::new(
+                Code::Config,
+                format!("{}: {left}", title(change)),
+            ));
+        }
+    }
+    Ok(changes)
 }
 
 /// Prints the difference; 1 where there is one.
@@ -100,17 +120,27 @@ fn described(change: &Change) -> String {
         Change::Unchanged(_) => format!("unchanged  {title}\n"),
         Change::Delete(_) => format!("delete     {title}\n"),
     };
-    let value = |value: Option<&Bson>| value.map_or_else(|| "(none)".to_owned(), line);
+    let shown = |name: &str, value: &Bson| {
+        let whole = masked(&doc! {name: value.clone()});
+        whole.get(name).map_or_else(String::new, line)
+    };
+    let value = |name: &str, value: Option<&Bson>| {
+        value.map_or_else(|| "(none)".to_owned(), |value| shown(name, value))
+    };
     match change {
         Change::Create(document) => {
             for (name, after) in document {
-                let _ = writeln!(text, "    {name}: {}", line(after));
+                let _ = writeln!(text, "    {name}: {}", shown(name, after));
             }
         }
         Change::Change { seen, fields } => {
             for (name, after) in fields {
-                let before = value(seen.get(name.as_str()));
-                let _ = writeln!(text, "    {name}: {before} -> {}", value(after.as_ref()));
+                let before = value(name, seen.get(name.as_str()));
+                let _ = writeln!(
+                    text,
+                    "    {name}: {before} -> {}",
+                    value(name, after.as_ref())
+                );
             }
         }
         Change::Unchanged(_) | Change::Delete(_) => {}

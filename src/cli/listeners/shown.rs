@@ -8,6 +8,7 @@ use crate::cli::{Output, print};
 use crate::error::{Code, Error};
 use crate::listener::document::plain;
 use crate::listener::entry;
+use crate::listener::handler::masked;
 use crate::source::listeners::changes::of_file;
 use crate::source::listeners::collection;
 use bson::{Bson, Document, doc};
@@ -56,7 +57,7 @@ fn statuses(document: &Document) -> Vec<String> {
 pub(super) async fn list(place: &Place, output: Output) -> Result<u8, Error> {
     let documents = collection::all(&place.client, place.at()).await?;
     if output == Output::Json {
-        let all = documents.into_iter().map(Bson::Document).collect();
+        let all = documents.iter().map(masked).map(Bson::Document).collect();
         return Ok(print(&json(&Bson::Array(all))));
     }
     let mut out = String::new();
@@ -89,8 +90,8 @@ pub(super) async fn show(place: &Place, id: &str, output: Output) -> Result<u8, 
         return Ok(NO);
     };
     Ok(print(&match output {
-        Output::Json => json(&Bson::Document(found.clone())),
-        Output::Text => format!("# {}\n{}", state(found), text(found)),
+        Output::Json => json(&Bson::Document(masked(found))),
+        Output::Text => format!("# {}\n{}", state(found), text(&masked(found))),
     }))
 }
 
@@ -101,7 +102,7 @@ pub(super) async fn export(place: &Place, is_json: bool) -> Result<u8, Error> {
     let documents = collection::all(&place.client, place.at()).await?;
     let (mut listeners, mut databases) = (Vec::new(), Vec::new());
     for document in &documents {
-        let said = of_file(document);
+        let said = of_file(&masked(document));
         match said.get_str("kind") {
             Ok("database") => databases.push(said),
             _ => listeners.push(said),

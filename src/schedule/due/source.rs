@@ -6,9 +6,9 @@
 use super::Due;
 use super::queue::Queue;
 use crate::error::Error;
+use crate::mongo::heard::{self, Hears, Watched};
 use crate::schedule::Schedule;
 use crate::schedule::documents::failed_on;
-use crate::schedule::heard::{self, Hears, Watched};
 use crate::tasks;
 use bson::{Bson, DateTime, Document, RawDocument, RawDocumentBuf, doc};
 use futures_util::TryStreamExt;

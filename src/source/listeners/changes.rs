@@ -6,7 +6,7 @@ use super::create::{Created, create};
 use crate::change::namespace::Namespace;
 use crate::error::Error;
 use crate::listener::file::Item;
-use crate::listener::{entry, fields};
+use crate::listener::{entry, fields, handler};
 use crate::mongo::errors::{Stage, is_duplicate};
 use bson::{Bson, DateTime, Document, doc};
 use mongodb::Client;
@@ -71,7 +71,9 @@ pub fn plan(there: &[Document], items: &[Item], prune: bool) -> Vec<Change> {
             continue;
         };
         let seen = left.remove(found);
-        let fields = difference(&of_file(seen), wanted);
+        let mut wanted = wanted.clone();
+        handler::restore(&mut wanted, seen);
+        let fields = difference(&of_file(seen), &wanted);
         changes.push(match fields.is_empty() {
             true => Change::Unchanged(seen.clone()),
             false => Change::Change {

@@ -44,6 +44,12 @@ impl Dispatcher {
             }
             Some(Err(failure)) => failure,
         };
+        if failure.reason == Reason::HandlerOff && !self.is_in_force(&handler) {
+            // That was another one.
+            job.attempt = None;
+            self.take_up(job);
+            return;
+        }
         if failure.reason == Reason::HandlerOff {
             self.switch_off(&handler);
             self.bury(job, failure);

@@ -1,9 +1,9 @@
 //! Handlers in a file: YAML or JSON.
 
-use super::{Handler, Handlers, fields, read::Reading};
+use super::{Call, Handler, Handlers, fields, read::Reading};
 use crate::config::nearest_of;
-use crate::listener::LONGEST_JOB;
 use crate::listener::file::{self, Wrong, wrong};
+use crate::listener::{self, LONGEST_JOB, Problem};
 use bson::{Bson, Document};
 use std::path::Path;
 use std::sync::Arc;
@@ -78,6 +78,47 @@ fn listed(whole: Bson, problems: &mut Vec<Wrong>) -> Document {
             problems.push(wrong("handlers", sentence));
             Document::new()
         }
+    }
+}
+
+/// The handler in a listener's document.
+///
+/// # Errors
+/// Everything that is wrong, at once.
+pub fn of_document(
+    job: &str,
+    document: &Document,
+    allows_private: Option<bool>,
+) -> Result<Handler, String> {
+    let wrong = match handler(job, document, allows_private) {
+        // Whoever may write documents may not thereby run programs here.
+        Ok(handler) if matches!(handler.call, Call::Exec(_)) => {
+            return Err("exec is never taken from a document; give a url".to_owned());
+        }
+        Ok(handler) => return Ok(handler),
+        Err(wrong) => wrong,
+    };
+    let told = wrong
+        .iter()
+        .map(|(field, sentence)| match field.is_empty() {
+            true => sentence.clone(),
+            false => format!("{field} {sentence}"),
+        });
+    Err(told.collect::<Vec<_>>().join("; "))
+}
+
+/// What is wrong with the handler of a listener, where it has one.
+pub fn problems(listener: &Document) -> Vec<Problem> {
+    let listener = listener::handler::without_masks(listener);
+    let Ok(document) = listener.get_document(listener::handler::FIELD) else {
+        return Vec::new();
+    };
+    match of_document("", document, None) {
+        Ok(_) => Vec::new(),
+        Err(sentence) => vec![Problem {
+            field: listener::handler::FIELD,
+            sentence,
+        }],
     }
 }
 

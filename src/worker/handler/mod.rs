@@ -4,7 +4,7 @@ pub mod fields;
 mod file;
 mod read;
 
-pub use file::read;
+pub use file::{of_document, problems, read};
 pub use read::LONGEST_BACKOFF;
 
 use super::signature::SigningKey;

@@ -1,12 +1,14 @@
 //! Changes of a collection, as they are heard: so that it need not be read again and again.
 
-use crate::mongo::describe::{custom, describe};
+use super::describe::{custom, describe};
 use bson::{Document, doc};
 use futures_util::StreamExt;
 use mongodb::Collection;
 use mongodb::change_stream::event::{ChangeStreamEvent, OperationType};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// How long the server holds a question that it has no answer to.
 const AWAIT: Duration = Duration::from_secs(10);
@@ -72,5 +74,67 @@ pub async fn follow(
             );
         }
         tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Tells that something has changed, and not what.
+#[derive(Debug)]
+pub struct Changes {
+    changed: Notify,
+    is_heard: AtomicBool,
+    /// Fields that only Tailwater writes.
+    own: &'static [&'static str],
+}
+
+impl Changes {
+    /// Of what others write than these fields.
+    pub fn beside(own: &'static [&'static str]) -> Self {
+        Self {
+            changed: Notify::new(),
+            is_heard: AtomicBool::new(false),
+            own,
+        }
+    }
+
+    /// Waits for the next change; one that came before is not missed.
+    pub async fn next(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Whether changes are heard. Otherwise the documents must be read again and again.
+    pub fn is_heard(&self) -> bool {
+        self.is_heard.load(Ordering::Relaxed)
+    }
+
+    fn is_own(&self, event: &ChangeStreamEvent<Document>) -> bool {
+        let Some(description) = event.update_description.as_ref() else {
+            return false;
+        };
+        let is_own = |name: &str| {
+            let field = name.split('.').next().unwrap_or_default();
+            self.own.contains(&field)
+        };
+        description.updated_fields.keys().all(|name| is_own(name))
+            && description.removed_fields.iter().all(|name| is_own(name))
+    }
+}
+
+impl Hears for Changes {
+    fn begun(&self) {
+        self.is_heard.store(true, Ordering::Relaxed);
+        // What happened before is read.
+        self.changed.notify_one();
+    }
+
+    fn event(&self, event: ChangeStreamEvent<Document>) {
+        if !self.is_own(&event) {
+            self.changed.notify_one();
+        }
+    }
+
+    fn ended(&self) {
+        self.is_heard.store(false, Ordering::Relaxed);
+        // A drop, a rename: what is there now is read.
+        self.changed.notify_one();
     }
 }
