@@ -4,6 +4,7 @@
 //! `TAILWATER_TEST_SEED` repeats a run's history.
 
 mod history;
+mod readers;
 
 use crate::support::{self, Connect, Database, Kafka, Random, Record, Setup, Tailwater};
 use bson::{Bson, Document, doc};

@@ -1,0 +1,100 @@
+//! Who reads topics in the default format, and what becomes of that with another one.
+
+use crate::support::{self, Tailwater};
+use bson::doc;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_for_listeners_keep_their_format_beside_another() {
+    let (db, kafka) = (support::database().await, support::kafka().await);
+    let jobs = format!("jobs.{}.mail", db.name());
+    let listener = doc! {
+        "_id": "mail", "collection": "orders", "jobName": "mail", "topic": &jobs,
+        "filter": {}, "operationType": ["insert", "delete"], "isActive": true,
+    };
+    db.documents("listeners")
+        .insert_one(listener)
+        .await
+        .unwrap();
+    let tailwater = Tailwater::on(&db, kafka)
+        .env("LISTENERS_COLLECTION", format!("{}.listeners", db.name()))
+        .env("FORMAT", "debezium")
+        .env("KAFKA_TOPIC_PREFIX", db.name())
+        .start()
+        .await;
+    let orders = db.documents("orders");
+    orders.insert_one(doc! {"_id": 7}).await.unwrap();
+    orders.delete_one(doc! {"_id": 7}).await.unwrap();
+    let topic = format!("{0}.{0}.orders", db.name());
+    let records = kafka.wait_for_records(&[&topic], 3).await;
+    assert_eq!(records[0].value["op"], "c");
+    assert_eq!(records[1].value["op"], "d");
+    assert_eq!(records[2].bytes, None);
+    assert!(!records[0].headers.contains_key("tw-id"));
+    let told = kafka.wait_for_records(&[&jobs], 2).await;
+    assert_eq!(told[0].value["operationType"], "insert");
+    assert_eq!(told[0].value["fullDocument"]["_id"], 7);
+    assert_eq!(told[0].header("tw-job"), "mail");
+    assert_eq!(told[1].header("tw-op"), "delete");
+    tailwater.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn documents_alone_arrive_and_are_deleted_by_tombstones() {
+    let (db, kafka) = (support::database().await, support::kafka().await);
+    let topic = db.topic("documents");
+    let tailwater = Tailwater::on(&db, kafka)
+        .env("FORMAT", "document")
+        .env("KAFKA_DB_CHANGES_TOPIC", &topic)
+        .env("KAFKA_TOPIC_PARTITIONS", 1)
+        .start()
+        .await;
+    let orders = db.documents("orders");
+    orders.insert_one(doc! {"_id": 7, "n": 1}).await.unwrap();
+    kafka.wait_for_records(&[&topic], 1).await;
+    let more = doc! {"$set": {"n": 2}};
+    orders.update_one(doc! {"_id": 7}, more).await.unwrap();
+    kafka.wait_for_records(&[&topic], 2).await;
+    orders.delete_one(doc! {"_id": 7}).await.unwrap();
+    let records = kafka.wait_for_records(&[&topic], 3).await;
+    let texts: Vec<_> = records.iter().map(|record| record.text()).collect();
+    assert_eq!(texts, [r#"{"_id":7,"n":1}"#, r#"{"_id":7,"n":2}"#, ""]);
+    assert_eq!(records[2].bytes, None);
+    assert_eq!(records[2].header("tw-op"), "delete");
+    assert!(
+        records
+            .iter()
+            .all(|it| it.key_bytes == records[0].key_bytes)
+    );
+    tailwater.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_reads_the_default_format_alone_says_so_at_the_start() {
+    let (db, kafka) = (support::database().await, support::kafka().await);
+    let setup = Tailwater::on(&db, kafka)
+        .env("FORMAT", "cloudevents")
+        .env("KAFKA_DB_CHANGES_TOPIC", db.topic("changes"));
+    let live = setup.clone().env("LIVE_ADDR", "127.0.0.1:0");
+    for (setup, args, told) in [
+        (
+            &live,
+            &["run"][..],
+            "set FORMAT=tailwater, or LIVE_ADDR=off",
+        ),
+        (&setup, &["live"], "set FORMAT=tailwater, or LIVE_ADDR=off"),
+        (&setup, &["verify"], "this stream writes FORMAT=cloudevents"),
+    ] {
+        let exit = setup.clone().args(args).run().await;
+        assert_eq!(exit.code, Some(2), "{}", exit.output);
+        assert!(exit.output.contains(told), "{args:?}: {}", exit.output);
+    }
+    let tailwater = setup.start().await;
+    let refused = tailwater.get("/api/tail").await;
+    assert_eq!(refused.status, 409, "{}", refused.body);
+    assert!(
+        refused.body.contains("FORMAT=cloudevents"),
+        "{}",
+        refused.body
+    );
+    tailwater.stop().await;
+}
