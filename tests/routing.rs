@@ -17,6 +17,7 @@ fn source(scope: Scope, watch: &[&str], exclude: &[&str]) -> Source {
         watch: texts(watch),
         lease_database: None,
         schedules: None,
+        of_workers: Vec::new(),
         listeners: None,
         exclude: texts(exclude),
         operations: Vec::new(),

@@ -35,6 +35,8 @@ pub struct Source {
     pub lease_database: Option<String>,
     /// `SCHEDULES_COLLECTION`, which is not carried: their status is written into it.
     pub schedules: Option<Namespace>,
+    /// `FAILED_EVENTS_COLLECTION` and `WORKER_STATUS_COLLECTION`, into which workers write: not carried.
+    pub of_workers: Vec<Namespace>,
     /// `WATCH_OPERATIONS`: insert, update, replace, delete; empty means all.
     pub operations: Vec<String>,
     pub full_document: FullDocument,

@@ -387,6 +387,15 @@ variables! {
     WORKER_ALLOW_PRIVATE worker_allow_private: Workers, Form::Flag, Value("false"),
         "true",
         "Whether services at private, loopback and other addresses that are not public may be called.";
+    FAILED_EVENTS_COLLECTION failed_events_collection: Workers, Form::Text("a collection as database.collection"), Words("none"),
+        "airank.failedEvents",
+        "Where a worker also writes a document for each job that fails for good, beside its dead letter. It needs MONGODB_URI.";
+    WORKER_STATUS_COLLECTION worker_status_collection: Workers, Form::Text("a collection as database.collection"), Words("none"),
+        "airank.jobs",
+        "Where a worker writes how far each job is: pending, processing, completed or failed, attempts, times and what was answered. It needs MONGODB_URI.";
+    WORKER_STATUS_DAYS worker_status_days: Workers, number(Unit::Days, 1, 3650), Value("7"),
+        "7",
+        "How long a document of WORKER_STATUS_COLLECTION is kept after it was written last.";
 
     ENABLE_CHANGE_STREAMS enable_change_streams: Operations, Form::Flag, Value("true"),
         "false",

@@ -1,6 +1,8 @@
 //! Workers: which jobs a process carries out, and how many at a time.
 
+use crate::change::namespace::Namespace;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The topic of jobs that failed for good.
 pub const DEAD_LETTERS: &str = "jobs.dlq";
@@ -31,6 +33,12 @@ pub struct Worker {
     pub handlers: Option<HandlersFile>,
     /// `WORKER_ALLOW_PRIVATE`: whether services at private addresses are called.
     pub allows_private: bool,
+    /// `FAILED_EVENTS_COLLECTION`.
+    pub failed_events: Option<Namespace>,
+    /// `WORKER_STATUS_COLLECTION`.
+    pub status: Option<Namespace>,
+    /// `WORKER_STATUS_DAYS`.
+    pub status_kept: Duration,
 }
 
 /// A file with handlers, as it was at the start. It may hold secrets.

@@ -9,7 +9,7 @@ pub use mongo::connect;
 use crate::admin::{self, Controls, Ended};
 use crate::api;
 use crate::checkpoint::{self, Location};
-use crate::config::{Config, JsonMode, StreamSpec};
+use crate::config::{Config, JsonMode, StreamSpec, Worker};
 use crate::coordination;
 use crate::error::{Code, Error};
 use crate::flow::budget::Memory;
@@ -31,6 +31,8 @@ use crate::stream::listening;
 use crate::stream::shared::Shared;
 use crate::stream::streams::{Manner, Streams};
 use crate::stream::waiting::retrying;
+use crate::worker::documents::Place;
+use crate::worker::journal::Journal;
 use futures_util::FutureExt;
 use hosting::Hosting;
 use mongodb::Client;
@@ -161,14 +163,29 @@ pub async fn work(config: Config, controls: Controls) -> Result<(), Error> {
         live: None,
         worker: Some(Arc::clone(&board)),
     };
+    let Worker {
+        failed_events,
+        status,
+        status_kept,
+        ..
+    } = config.worker.clone();
+    let writes = failed_events.is_some() || status.is_some();
+    if writes && !has_uri {
+        let detail = "MONGODB_URI is not set, or wrong; FAILED_EVENTS_COLLECTION and WORKER_STATUS_COLLECTION need it";
+        return Err(Error::new(Code::Config, detail));
+    }
     let working = async {
-        let listeners = match at {
-            Some(at) => {
-                let client = connect(&config.mongo, client_name(&config), 1).await?;
-                Some(crate::worker::documents::Place { client, at })
-            }
-            None => None,
+        let client = match at.is_some() || writes {
+            true => Some(connect(&config.mongo, client_name(&config), 1).await?),
+            false => None,
         };
+        let status = status.map(|at| (at, status_kept));
+        let journal = client
+            .as_ref()
+            .and_then(|client| Journal::new(client, failed_events, status, Arc::clone(&board)));
+        let listeners = client.zip(at);
+        let listeners = listeners.map(|(client, at)| Place { client, at });
+        let listeners = (listeners, journal);
         let stop = &controls.stop;
         crate::worker::run(&config, handlers, listeners, &instance, board, stop).await
     };

@@ -143,10 +143,15 @@ impl Filter {
         let of_listeners = of_listeners.map(|at| (at.database.clone(), at.collection.clone()));
         let of_schedules = source.schedules.as_ref();
         let of_schedules = of_schedules.map(|at| (at.database.clone(), at.collection.clone()));
+        let of_workers = source.of_workers.iter();
+        let of_workers: Vec<_> = of_workers
+            .map(|at| (at.database.clone(), at.collection.clone()))
+            .collect();
         let own = own
             .iter()
             .chain(&of_listeners)
             .chain(&of_schedules)
+            .chain(&of_workers)
             .filter_map(|(database, collection)| match &source.scope {
                 // A `*` in such a name would exclude too much, which beats feeding on itself.
                 Scope::Database(watched) => {

@@ -10,7 +10,8 @@ use super::exec;
 use super::group::Event;
 use super::handler::{Call, Handler, LONGEST_BACKOFF};
 use super::http::Caller;
-use super::job::{self, Failure, Job};
+use super::job::{self, Done, Failure, Job};
+use super::journal::Journal;
 use super::parking::Parking;
 use super::queue::Queue;
 use crate::error::Error;
@@ -33,7 +34,8 @@ struct Ended {
     job: Job,
     handler: Arc<Handler>,
     /// None where the partition was given away meanwhile.
-    result: Option<Result<(), Failure>>,
+    result: Option<Result<Done, Failure>>,
+    took: Duration,
 }
 
 /// A dead letter that was written.
@@ -55,6 +57,8 @@ pub struct Dispatcher {
     seq: u64,
     /// Where jobs wait that keep no order.
     parking: Arc<Parking>,
+    /// Where is written what becomes of jobs.
+    journal: Option<Arc<Journal>>,
     running: JoinSet<Ended>,
     burying: JoinSet<Option<Buried>>,
     concurrency: usize,
@@ -71,6 +75,7 @@ impl Dispatcher {
         caller: Caller,
         dead_letters: DeadLetters,
         parking: Arc<Parking>,
+        journal: Option<Arc<Journal>>,
         board: Arc<Board>,
     ) -> Self {
         let dispatcher = Self {
@@ -82,6 +87,7 @@ impl Dispatcher {
             parked: BTreeMap::new(),
             seq: 0,
             parking,
+            journal,
             running: JoinSet::new(),
             burying: JoinSet::new(),
             concurrency,
@@ -206,9 +212,12 @@ impl Dispatcher {
                 counts.active += 1;
                 counts.retried += u64::from(job.attempts > 1);
             }
+            if let Some(journal) = &self.journal {
+                journal.processing(&job);
+            }
             let caller = self.caller.clone();
             self.running.spawn(async move {
-                let lost = job.at.lost.clone();
+                let (lost, began) = (job.at.lost.clone(), Instant::now());
                 let result = tokio::select! {
                     () = lost.cancelled() => None,
                     result = attempt(&caller, &handler, &job) => Some(result),
@@ -217,12 +226,16 @@ impl Dispatcher {
                     job,
                     handler,
                     result,
+                    took: began.elapsed(),
                 }
             });
         }
     }
 
     fn fetched(&mut self, job: Job) {
+        if let Some(journal) = &self.journal {
+            journal.pending(&job, None);
+        }
         let left = job.due.map_or(0, |due| due - job::now_millis());
         match u64::try_from(left).map(Duration::from_millis) {
             // Another machine's clock may be wrong.
@@ -277,13 +290,16 @@ impl Dispatcher {
     }
 }
 
-async fn attempt(caller: &Caller, handler: &Handler, job: &Job) -> Result<(), Failure> {
+async fn attempt(caller: &Caller, handler: &Handler, job: &Job) -> Result<Done, Failure> {
     match &handler.call {
-        Call::Http(service) => caller
-            .call(service, &job.record, job.attempts, handler.timeout)
+        Call::Http(service) => {
+            caller
+                .call(service, &job.record, job.attempts, handler.timeout)
+                .await
+        }
+        Call::Exec(command) => exec::run(command, &job.record, job.attempts, handler.timeout)
             .await
-            .map(drop),
-        Call::Exec(command) => exec::run(command, &job.record, job.attempts, handler.timeout).await,
+            .map(|()| Done::default()),
     }
 }
 

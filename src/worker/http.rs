@@ -2,7 +2,7 @@
 
 use super::address::{self, Refused, Resolver};
 use super::handler::Service;
-use super::job::{Failure, Reason, Record};
+use super::job::{Done, Failure, Reason, Record};
 use super::signature::sign;
 use crate::error::{Code, Error};
 use crate::sink::parts::hashed;
@@ -19,6 +19,8 @@ const MOST_OF_A_BODY: usize = 16 * 1024;
 const BODY_PATIENCE: Duration = Duration::from_secs(1);
 /// How much of it is logged.
 const LOGGED: usize = 256;
+/// How much of it is told with the status of the job.
+const KEPT: usize = 1024;
 /// How long a connection that is not used is kept.
 const IDLE: Duration = Duration::from_secs(30);
 
@@ -59,7 +61,7 @@ impl Caller {
         })
     }
 
-    /// Hands a record to a service; the status of its answer.
+    /// Hands a record to a service; what it answers.
     ///
     /// # Errors
     /// Why the job is not done.
@@ -69,7 +71,7 @@ impl Caller {
         record: &Record,
         attempt: u32,
         timeout: Duration,
-    ) -> Result<u16, Failure> {
+    ) -> Result<Done, Failure> {
         if !self.allows_private && address::literal(&service.url).is_some_and(address::is_private) {
             return Err(Failure::new(Reason::AddressRefused, address::REFUSED));
         }
@@ -133,17 +135,21 @@ fn message_id(id: &str) -> String {
     }
 }
 
-async fn answered(mut response: Response) -> Result<u16, Failure> {
+async fn answered(mut response: Response) -> Result<Done, Failure> {
     let status = response.status();
     let rest = retry_after(response.headers());
     let body = tokio::time::timeout(BODY_PATIENCE, read(&mut response)).await;
+    let body = body.unwrap_or_default();
     if tracing::enabled!(tracing::Level::DEBUG) {
-        let body = body.unwrap_or_default();
         let shown = String::from_utf8_lossy(&body[..body.len().min(LOGGED)]);
         tracing::debug!(status = status.as_u16(), body = %shown.escape_debug(), "a service has answered");
     }
     if status.is_success() {
-        return Ok(status.as_u16());
+        let kept = String::from_utf8_lossy(&body[..body.len().min(KEPT)]);
+        return Ok(Done {
+            status: status.as_u16().into(),
+            body: (!kept.is_empty()).then(|| kept.into_owned()),
+        });
     }
     let (reason, detail) = match status {
         StatusCode::GONE => (

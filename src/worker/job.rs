@@ -152,6 +152,15 @@ impl Job {
     }
 }
 
+/// How an attempt ended that did its work.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Done {
+    /// Of the answer, or of the program.
+    pub status: i32,
+    /// The first of what the service answered, where it is text.
+    pub body: Option<String>,
+}
+
 /// Why an attempt failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {

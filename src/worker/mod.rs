@@ -15,6 +15,7 @@ mod group;
 pub mod handler;
 mod http;
 mod job;
+pub mod journal;
 mod parking;
 mod queue;
 mod retry;
@@ -33,6 +34,7 @@ use documents::{Documents, Known};
 use group::{Event, Member};
 use handler::{Handlers, Order};
 use http::Caller;
+use journal::Journal;
 use parking::Parking;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
@@ -46,7 +48,7 @@ use topics::Own;
 pub async fn run(
     config: &Config,
     handlers: Handlers,
-    listeners: Option<documents::Place>,
+    (listeners, journal): (Option<documents::Place>, Option<Journal>),
     instance: &str,
     board: Arc<Board>,
     stop: &CancellationToken,
@@ -59,6 +61,7 @@ pub async fn run(
         ..
     } = &config.worker;
     let caller = Caller::new(*allows_private)?;
+    let journal = journal.map(Arc::new);
     let dead_letters = DeadLetters::new(&config.kafka, group)?;
     let parking = Parking::new(&config.kafka, group, instance, Arc::clone(&board));
     let parking = Arc::new(parking);
@@ -97,6 +100,7 @@ pub async fn run(
         caller,
         dead_letters.clone(),
         Arc::clone(&parking),
+        journal.clone(),
         Arc::clone(&board),
     );
     let worked = {
@@ -112,15 +116,25 @@ pub async fn run(
                 }
             }
         };
+        let telling = async {
+            match &journal {
+                Some(journal) => journal.follow().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             worked = working => worked,
             // They have no end.
             () = following => Ok(false),
             () = reading => Ok(false),
+            () = telling => Ok(false),
         }
     };
     board.ready.set(false);
     leave(member, &mut heard).await;
+    if let Some(journal) = &journal {
+        journal.flush().await;
+    }
     match worked {
         Ok(true) => Ok(()),
         Ok(false) => Err(Error::new(

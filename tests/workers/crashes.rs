@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// No job of a key is done before the one in front of it was done once.
-fn assert_in_order(done: &[Call]) {
+pub(super) fn assert_in_order(done: &[Call]) {
     let mut last: BTreeMap<String, u64> = BTreeMap::new();
     for call in done {
         let value: Value = serde_json::from_slice(&call.body).unwrap();

@@ -3,9 +3,12 @@
 mod answers;
 mod crashes;
 mod documents;
+mod journal;
+mod load;
 mod receiver;
 mod retries;
 mod signed;
+mod tls;
 
 use crate::support::{self, Kafka, PATIENCE, Record, Setup, unique};
 use rdkafka::message::{Header, OwnedHeaders};

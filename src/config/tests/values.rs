@@ -243,4 +243,8 @@ pub(super) const WRONG: &[Wrong] = &[
     ("WORKER_CONCURRENCY", NONE, "0", "too small"),
     ("WORKER_HANDLERS", NONE, "/no/such/file", "no such file"),
     ("WORKER_ALLOW_PRIVATE", NONE, "10.0.0.0/8", "neither true nor false"),
+    ("FAILED_EVENTS_COLLECTION", NONE, "failed", "names no database"),
+    ("WORKER_STATUS_COLLECTION", NONE, "jobs", "names no database"),
+    ("WORKER_STATUS_COLLECTION", NONE, "a.system.x", "no collection that the status of jobs can be kept in"),
+    ("WORKER_STATUS_DAYS", NONE, "0", "give a whole number from 1 to 3650 days"),
 ];

@@ -83,7 +83,10 @@ pub(super) fn build(
     }
     let coordination = coordination::coordination(&mut check, &mut specs);
     let schedules = schedules::schedules(&mut check, &kafka.client_id, &specs);
+    let worker = worker::worker(&mut check);
     for spec in &mut specs {
+        let written = worker.failed_events.iter().chain(&worker.status);
+        spec.source.of_workers = written.cloned().collect();
         spec.source.schedules = schedules
             .as_ref()
             .and_then(|schedules| schedules.at.clone());
@@ -96,7 +99,7 @@ pub(super) fn build(
         enabled: check.flag(&table::ENABLE_CHANGE_STREAMS),
         http: operations::http(&mut check),
         live,
-        worker: worker::worker(&mut check),
+        worker,
         log: operations::log(&mut check),
         admin_token: operations::admin_token(&mut check),
         shows_documents: check.flag(&table::ADMIN_SHOW_DOCUMENTS),

@@ -13,6 +13,8 @@ use crate::retry::Retry;
 
 /// How the deployment is reached.
 pub(super) fn mongo(check: &mut Check<'_>, uri: Option<Uri>) -> Mongo {
+    // A command that can do without it must see that it is not there.
+    let uri = uri.filter(|_| check.given(&table::MONGODB_URI).is_some());
     Mongo {
         uri: Secret::new(uri.map(|uri| uri.text).unwrap_or_default()),
         retry: Retry {
@@ -43,6 +45,7 @@ pub(super) fn build(check: &mut Check<'_>, scope: Scope) -> Source {
         exclude: check.list(&table::EXCLUDE_COLLECTIONS),
         lease_database: None,
         schedules: None,
+        of_workers: Vec::new(),
         listeners: None,
         operations: operations(check),
         full_document: check

@@ -1,9 +1,11 @@
 //! `WORKER_*`: what a worker takes from the environment. What is in its handlers' file is its own to say.
 
+use super::listeners::collection;
 use super::operations;
 use crate::config::check::Check;
 use crate::config::{HandlersFile, Worker, file, table};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// More than a file of handlers has, in bytes.
 const LARGEST: u64 = 1 << 20;
@@ -39,6 +41,19 @@ pub(super) fn worker(check: &mut Check<'_>) -> Worker {
         concurrency: check.number(&table::WORKER_CONCURRENCY).unwrap_or_default(),
         handlers: handlers(check),
         allows_private: check.flag(&table::WORKER_ALLOW_PRIVATE),
+        failed_events: collection(check, &table::FAILED_EVENTS_COLLECTION, "failed events"),
+        status: collection(
+            check,
+            &table::WORKER_STATUS_COLLECTION,
+            "the status of jobs",
+        ),
+        status_kept: Duration::from_secs(
+            24 * 60
+                * 60
+                * check
+                    .number::<u64>(&table::WORKER_STATUS_DAYS)
+                    .unwrap_or_default(),
+        ),
     }
 }
 

@@ -14,6 +14,7 @@ pub(crate) fn source(watch: &[&str], exclude: &[&str], operations: &[&str]) -> S
         exclude: texts(exclude),
         lease_database: None,
         schedules: None,
+        of_workers: Vec::new(),
         listeners: None,
         operations: texts(operations),
         full_document: FullDocument::UpdateLookup,

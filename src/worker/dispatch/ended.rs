@@ -27,6 +27,7 @@ impl Dispatcher {
             mut job,
             handler,
             result,
+            took,
         } = ended;
         self.queue.ended(&handler);
         {
@@ -37,8 +38,11 @@ impl Dispatcher {
         let failure = match result {
             // Whoever has the partition now does it again.
             None => return,
-            Some(Ok(())) => {
+            Some(Ok(done)) => {
                 self.turn(&handler, true);
+                if let Some(journal) = &self.journal {
+                    journal.completed(&job, &done, took);
+                }
                 self.done(&job);
                 return;
             }
@@ -82,6 +86,9 @@ impl Dispatcher {
                 job = %handler.job, place = job.record.place(), attempts = job.attempts, reason = %failure.reason,
                 wait = ?wait, detail = failure.detail, "a job has failed and is tried again"
             );
+            if let Some(journal) = &self.journal {
+                journal.pending(&job, Some(&failure));
+            }
             self.park(job, &handler, wait);
             return;
         }
@@ -121,6 +128,7 @@ impl Dispatcher {
     /// Makes a dead letter of a job. It holds the order of its key until that is written.
     pub(super) fn bury(&mut self, job: Job, failure: Failure) {
         let (writer, board) = (self.dead_letters.clone(), Arc::clone(&self.board));
+        let journal = self.journal.clone();
         // In the order in which they failed.
         let mut taken = writer.write(&job, &failure);
         let lost = job.at.lost.clone();
@@ -152,6 +160,13 @@ impl Dispatcher {
                 taken = writer.write(&job, &failure);
             }
             board.go_on("dead_letters");
+            if let Some(journal) = journal {
+                tokio::select! {
+                    () = lost.cancelled() => return None,
+                    () = journal.dead_letter(&job, &failure) => {}
+                }
+                journal.failed(&job, &failure);
+            }
             Some(Buried { job, failure })
         });
     }
