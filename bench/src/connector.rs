@@ -16,6 +16,15 @@ pub enum Connector {
     Debezium,
 }
 
+/// Where a connector begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begin {
+    /// At its offsets, or with what happens from now on.
+    Changes,
+    /// With the documents that are there.
+    Snapshot,
+}
+
 impl Connector {
     pub const ALL: [Self; 2] = [Self::MongoKafka, Self::Debezium];
 
@@ -35,7 +44,12 @@ impl Connector {
 
     /// The topic its records go to.
     pub fn topic(self) -> String {
-        format!("{}.{}.{}", self.slug(), load::DATABASE, load::COLLECTION)
+        self.topic_of(load::COLLECTION)
+    }
+
+    /// The topic of a collection's records.
+    pub fn topic_of(self, collection: &str) -> String {
+        format!("{}.{}.{collection}", self.slug(), load::DATABASE)
     }
 
     /// Where Connect keeps the connector's offsets.
@@ -44,20 +58,26 @@ impl Connector {
     }
 
     /// What decides how it works, without addresses and paths.
-    fn own_properties(self) -> String {
+    fn own_properties(self, begin: Begin) -> String {
         let database = load::DATABASE;
+        let begin = match (self, begin) {
+            (Self::MongoKafka, Begin::Changes) => "",
+            (Self::MongoKafka, Begin::Snapshot) => "startup.mode=copy_existing\n",
+            (Self::Debezium, Begin::Changes) => "snapshot.mode=no_data\n",
+            (Self::Debezium, Begin::Snapshot) => "snapshot.mode=initial\n",
+        };
         match self {
             Self::MongoKafka => format!(
-                "connector.class=com.mongodb.kafka.connect.MongoSourceConnector\ntasks.max=1\n\
+                "connector.class=com.mongodb.kafka.connect.MongoSourceConnector\ntasks.max=1\n{begin}\
                  database={database}\ntopic.prefix=mongo-kafka\n\
                  change.stream.full.document=updateLookup\n\
                  key.converter=org.apache.kafka.connect.storage.StringConverter\n\
                  value.converter=org.apache.kafka.connect.storage.StringConverter\n"
             ),
             Self::Debezium => format!(
-                "connector.class=io.debezium.connector.mongodb.MongoDbConnector\ntasks.max=1\n\
+                "connector.class=io.debezium.connector.mongodb.MongoDbConnector\ntasks.max=1\n{begin}\
                  topic.prefix=debezium\n\
-                 database.include.list={database}\nsnapshot.mode=no_data\n\
+                 database.include.list={database}\n\
                  capture.mode=change_streams_update_full\n\
                  key.converter=org.apache.kafka.connect.json.JsonConverter\nkey.converter.schemas.enable=false\n\
                  value.converter=org.apache.kafka.connect.json.JsonConverter\nvalue.converter.schemas.enable=false\n"
@@ -76,9 +96,10 @@ impl Connector {
     }
 
     /// All that is set, for the report. Connect's producers have `acks=all` and are idempotent by default.
-    pub fn settings(self, settings: &Settings) -> String {
+    pub fn settings(self, settings: &Settings, begin: Begin) -> String {
         let worker = Self::worker_properties(settings);
-        let text = format!("java {}\n{worker}{}", JAVA.join(" "), self.own_properties());
+        let own = self.own_properties(begin);
+        let text = format!("java {}\n{worker}{own}", JAVA.join(" "));
         text.lines().collect::<Vec<_>>().join("; ")
     }
 
@@ -86,7 +107,7 @@ impl Connector {
     ///
     /// # Errors
     /// When its files cannot be written or Java is missing.
-    pub fn start(self, settings: &Settings) -> Fallible<Measured> {
+    pub fn start(self, settings: &Settings, begin: Begin) -> Fallible<Measured> {
         let peers = settings.peers.as_deref().ok_or("no --peers")?;
         let file = |suffix: &str| settings.folder.join(format!("{}.{suffix}", self.slug()));
         let worker = format!(
@@ -106,7 +127,7 @@ impl Connector {
             "name={}\n{uri}={}\n{}",
             self.slug(),
             settings.mongodb_uri,
-            self.own_properties()
+            self.own_properties(begin)
         );
         std::fs::write(file("worker.properties"), worker)?;
         std::fs::write(file("properties"), own)?;

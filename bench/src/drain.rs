@@ -1,6 +1,7 @@
 //! Events wait in the oplog; each subject in turn brings them to Kafka.
 
 use crate::case::Case;
+use crate::connector::Begin;
 use crate::connector::{Connector, free_port};
 use crate::error::Fallible;
 use crate::kafka::Broker;
@@ -124,7 +125,7 @@ impl Bench<'_> {
         };
         let mut scraper = None;
         let running = match subject {
-            Subject::Peer(peer) => peer.start(settings)?,
+            Subject::Peer(peer) => peer.start(settings, Begin::Changes)?,
             Subject::Tailwater(variant) => {
                 let start_at = format!("token:{token}");
                 let mut variant = variant.clone();
@@ -229,7 +230,7 @@ impl Bench<'_> {
         let (settings, broker, topic) = (self.settings, &self.broker, peer.topic());
         broker.create(&topic).await?;
         let _ = std::fs::remove_file(peer.offsets(settings));
-        let mut running = peer.start(settings)?;
+        let mut running = peer.start(settings, Begin::Changes)?;
         let markers = load::collection(client);
         let end = Instant::now() + PATIENCE;
         while broker.end(&topic)? == 0 {

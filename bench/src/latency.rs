@@ -2,7 +2,7 @@
 //!
 //! From just before the insert is sent to its arrival at a consumer in this process.
 
-use crate::connector::Connector;
+use crate::connector::{Begin, Connector};
 use crate::error::Fallible;
 use crate::kafka::{self, Broker};
 use crate::process::Measured;
@@ -81,7 +81,7 @@ impl Bench<'_> {
             Subject::Tailwater(variant) => {
                 subject::tailwater(self.settings, load::DATABASE, &topic, "now", variant)?
             }
-            Subject::Peer(peer) => peer.start(self.settings)?,
+            Subject::Peer(peer) => peer.start(self.settings, Begin::Changes)?,
             Subject::RawProduce => self.raw_produce(&topic).await?,
             Subject::Raw => return Err("not in this measurement".into()),
         };

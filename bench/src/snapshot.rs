@@ -1,8 +1,11 @@
-//! A snapshot of what is there: documents a second, beside queries that only read the same collections.
+//! A snapshot of what is there: documents a second, beside queries that only read the same collections, and beside the
+//! connectors' own.
 
+use crate::connector::{Begin, Connector};
 use crate::error::Fallible;
 use crate::kafka::Broker;
 use crate::load::{self, Waiting};
+use crate::process::Measured;
 use crate::record::{Results, Run, value};
 use crate::settings::Settings;
 use crate::subject::{self, Subject, Variant};
@@ -49,37 +52,68 @@ pub async fn run(settings: &Settings) -> Fallible {
 
         let topic = format!("snapshot.{}", subject::unique());
         broker.create(&topic).await?;
-        let mut running = subject::tailwater(settings, load::DATABASE, &topic, "now", &variant)?;
-        let mut first = None;
-        loop {
-            let usage = running.usage()?;
-            let end = broker.end(&topic)?;
-            if end > 0 && first.is_none() {
-                first = Some((Instant::now(), usage, end));
+        let running = subject::tailwater(settings, load::DATABASE, &topic, "now", &variant)?;
+        let run = Run::new(MODE, &case, &subject.name(), turn);
+        let count = || broker.end(&topic);
+        results.run(copied(running, count, documents, run).await?)?;
+
+        for peer in Connector::ALL {
+            if settings.peers.is_none() || turn >= settings.peer_turns {
+                continue;
             }
-            if end >= documents {
-                break;
+            results.setting(peer.name(), peer.settings(settings, Begin::Snapshot))?;
+            let topics = (0..COLLECTIONS).map(|number| load::name(number, COLLECTIONS));
+            let topics: Vec<_> = topics.map(|name| peer.topic_of(&name)).collect();
+            for topic in &topics {
+                broker.create(topic).await?;
             }
-            if running.began.elapsed() > PATIENCE {
-                return Err(format!("{end} of {documents} rows came: see the log").into());
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            let ends = || {
+                let ends = topics.iter().map(|topic| broker.end(topic));
+                ends.sum::<Fallible<u64>>()
+            };
+            let before = ends()?;
+            let _ = std::fs::remove_file(peer.offsets(settings));
+            let running = peer.start(settings, Begin::Snapshot)?;
+            let run = Run::new(MODE, &case, peer.name(), turn);
+            let count = || Ok(ends()? - before);
+            results.run(copied(running, count, documents, run).await?)?;
         }
-        let (since, before, had) = first.ok_or("no row came")?;
-        let counted = documents as f64 - had as f64;
-        let (all, usage) = (running.began.elapsed(), running.usage()?);
-        running.stop().await?;
-        let mut run = Run::new(MODE, &case, &subject.name(), turn);
-        run.set(value::RATE, counted / since.elapsed().as_secs_f64())
-            .set(value::RATE_FROM_START, documents as f64 / all.as_secs_f64())
-            .set(
-                value::CPU_US,
-                (usage.cpu - before.cpu).as_secs_f64() * 1e6 / counted,
-            )
-            .set(value::RSS_MB, usage.peak_rss as f64 / 1e6);
-        results.run(run)?;
     }
     Ok(())
+}
+
+/// Waits until all documents are records, and takes note of what that took.
+async fn copied(
+    mut running: Measured,
+    count: impl Fn() -> Fallible<u64>,
+    documents: u64,
+    mut run: Run,
+) -> Fallible<Run> {
+    let mut first = None;
+    loop {
+        let usage = running.usage()?;
+        let end = count()?;
+        if end > 0 && first.is_none() {
+            first = Some((Instant::now(), usage, end));
+        }
+        if end >= documents {
+            break;
+        }
+        if running.began.elapsed() > PATIENCE {
+            return Err(format!("{end} of {documents} rows came: see the log").into());
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let (since, before, had) = first.ok_or("no row came")?;
+    let counted = documents as f64 - had as f64;
+    let (all, usage) = (running.began.elapsed(), running.usage()?);
+    let cpu = (usage.cpu - before.cpu).as_secs_f64() * 1e6 / counted;
+    run.set(value::RATE, counted / since.elapsed().as_secs_f64())
+        .set(value::RATE_FROM_START, documents as f64 / all.as_secs_f64())
+        .set(value::CPU_US, cpu)
+        .set(value::RSS_MB, usage.peak_rss as f64 / 1e6);
+    running.stop().await?;
+    Ok(run)
 }
 
 /// Reads all collections with plain queries; how many seconds that takes.

@@ -1,6 +1,6 @@
 //! What is measured: how each is named, configured and started.
 
-use crate::connector::Connector;
+use crate::connector::{Begin, Connector};
 use crate::error::Fallible;
 use crate::kafka::Broker;
 use crate::load;
@@ -114,7 +114,7 @@ impl Subject {
                 }
                 text
             }
-            Self::Peer(peer) => peer.settings(settings),
+            Self::Peer(peer) => peer.settings(settings, Begin::Changes),
         }
     }
 }
