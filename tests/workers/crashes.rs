@@ -57,6 +57,7 @@ async fn no_job_is_lost_or_overtaken_where_workers_are_killed_stopped_and_added(
     let second = setup.start().await;
     receiver.wait_for(160).await;
     first.kill9();
+    let by_then = receiver.calls().len();
     let third = setup.start().await;
     receiver.wait_for(300).await;
     // A graceful end repeats nothing.
@@ -64,8 +65,12 @@ async fn no_job_is_lost_or_overtaken_where_workers_are_killed_stopped_and_added(
     let done = receiver.wait_for(JOBS).await;
     assert_in_order(&done);
     let repeated = done.len() - done.iter().map(Call::id).collect::<BTreeSet<_>>().len();
-    // What was done behind jobs that failed at first, in partitions that moved: far from all.
-    assert!(repeated <= JOBS / 3, "{repeated} repeated");
+    // Of what was done before the kill, and behind jobs that failed at first in partitions that moved after it.
+    let most = by_then + JOBS / 10;
+    assert!(
+        repeated <= most,
+        "{repeated} repeated, {by_then} at the kill"
+    );
     println!("{repeated} of {JOBS} were repeated");
     third.stop().await;
 
