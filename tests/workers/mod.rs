@@ -11,8 +11,10 @@ mod signed;
 mod tls;
 
 use crate::support::{self, Kafka, PATIENCE, Record, Setup, unique};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{Offset, TopicPartitionList};
 use receiver::{Answer, Call, Receiver};
 use serde_json::{Value, json};
 
@@ -89,6 +91,26 @@ fn worker(kafka: &Kafka, prefix: &str, handlers: &Value) -> Setup {
         .env("WORKER_HANDLERS", file.display())
         .env("WORKER_ALLOW_PRIVATE", "true")
         .args(&["worker", "start"])
+}
+
+/// Whether a group has committed all that is in a topic.
+async fn is_all_committed(kafka: &Kafka, group: &str, topic: &str, partitions: i32) -> bool {
+    let mut config = kafka.client_config();
+    let consumer: BaseConsumer = config.set("group.id", group).create().unwrap();
+    let topic = topic.to_owned();
+    let asking = tokio::task::spawn_blocking(move || {
+        let mut list = TopicPartitionList::new();
+        for partition in 0..partitions {
+            list.add_partition(&topic, partition);
+        }
+        let committed = consumer.committed_offsets(list, PATIENCE).unwrap();
+        committed.elements().iter().all(|of| {
+            let ends = consumer.fetch_watermarks(&topic, of.partition(), PATIENCE);
+            let (_, end) = ends.unwrap();
+            end == 0 || of.offset() == Offset::Offset(end)
+        })
+    });
+    asking.await.unwrap()
 }
 
 /// Where the jobs of a group wait for their next attempt.

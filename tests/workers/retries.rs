@@ -186,12 +186,13 @@ async fn a_job_too_large_for_the_topic_of_retries_waits_in_memory_and_others_do_
     worker
         .wait_for_log("too large for the topic of retries")
         .await;
-    let ids: BTreeSet<_> = kafka
-        .committed_records(&[&retries])
-        .await
-        .iter()
-        .map(|it| it.header("tw-id").to_owned())
-        .collect();
+    let ids = eventually(PATIENCE, "three of them were parked", async || {
+        let parked = kafka.committed_records(&[&retries]).await;
+        let ids = parked.iter().map(|it| it.header("tw-id").to_owned());
+        let ids: BTreeSet<_> = ids.collect();
+        (ids.len() >= 3).then_some(ids)
+    })
+    .await;
     let expected = ["all-0", "all-2", "all-3"].map(str::to_owned);
     assert_eq!(ids, expected.into());
     worker.stop().await;
