@@ -28,13 +28,6 @@ impl Encoder {
         Self::new(Format::of(stream), stream.sink.record_timestamp)
     }
 
-    /// That of a stream's listeners, where their records have another format than those of the configuration's topics:
-    /// workers read them.
-    pub fn of_listeners(stream: &StreamSpec) -> Option<Self> {
-        let is_needed = stream.source.listeners.is_some() && !stream.sink.format.is_own();
-        is_needed.then(|| Self::new(Format::of_listeners(stream), stream.sink.record_timestamp))
-    }
-
     pub fn new(format: Format, timestamp: RecordTimestamp) -> Self {
         Self {
             format,
@@ -72,6 +65,88 @@ impl Encoder {
             body: written.body,
             replaced: written.stats.replaced,
         })
+    }
+}
+
+/// The encoders of one stream, by whom a record is for.
+#[derive(Debug)]
+pub struct Encoders {
+    of_topics: Encoder,
+    /// That of listeners, where their records have another format than those of the configuration's topics: workers
+    /// read them.
+    of_listeners: Option<Encoder>,
+}
+
+impl Encoders {
+    /// Those of a stream.
+    pub fn of(stream: &StreamSpec) -> Self {
+        let is_needed = stream.source.listeners.is_some() && !stream.sink.format.is_own();
+        let timestamp = stream.sink.record_timestamp;
+        Self {
+            of_topics: Encoder::of(stream),
+            of_listeners: is_needed.then(|| Encoder::new(Format::of_listeners(stream), timestamp)),
+        }
+    }
+
+    /// The encoder of a record for a listener, or for the configuration's topics.
+    pub fn one(&mut self, is_for_listener: bool) -> &mut Encoder {
+        match &mut self.of_listeners {
+            Some(encoder) if is_for_listener => encoder,
+            _ => &mut self.of_topics,
+        }
+    }
+
+    /// Encodes an event once for each format that somebody wants it in.
+    pub fn encode<'a>(
+        &'a mut self,
+        event: &Event<'a>,
+        seq: Seq,
+        mut are_for_listeners: impl Iterator<Item = bool> + Clone,
+    ) -> InFormats<'a> {
+        let Some(of_listeners) = &mut self.of_listeners else {
+            return InFormats::One(self.of_topics.encode(event, seq));
+        };
+        match (
+            are_for_listeners.clone().any(|is| is),
+            are_for_listeners.any(|is| !is),
+        ) {
+            (true, true) => InFormats::Both {
+                of_listeners: of_listeners.encode(event, seq),
+                of_topics: self.of_topics.encode(event, seq),
+            },
+            (true, false) => InFormats::One(of_listeners.encode(event, seq)),
+            (false, _) => InFormats::One(self.of_topics.encode(event, seq)),
+        }
+    }
+}
+
+type Outcome<'a> = Result<Encoded<'a>, EncodeError>;
+
+/// An event in each format that somebody wants it in.
+pub enum InFormats<'a> {
+    /// In the same one for all.
+    One(Outcome<'a>),
+    Both {
+        of_listeners: Outcome<'a>,
+        of_topics: Outcome<'a>,
+    },
+}
+
+impl<'a> InFormats<'a> {
+    /// For a listener, or for the configuration's topics.
+    pub fn one(&self, is_for_listener: bool) -> &Outcome<'a> {
+        match self {
+            Self::Both { of_topics, .. } if !is_for_listener => of_topics,
+            Self::Both {
+                of_listeners: one, ..
+            }
+            | Self::One(one) => one,
+        }
+    }
+
+    /// How many sequences were not UTF-8 and became U+FFFD.
+    pub fn replaced(&self) -> u64 {
+        self.one(true).as_ref().map_or(0, Encoded::replaced)
     }
 }
 

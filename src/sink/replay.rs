@@ -4,7 +4,7 @@ use super::dead_letter_reader::{StoredDeadLetter, StoredJob, Unreadable};
 use super::topics::Topics;
 use crate::change::event::Event;
 use crate::config::{Kafka, StreamSpec};
-use crate::encode::record::{Encoder, HeaderList};
+use crate::encode::record::{Encoders, HeaderList};
 use crate::error::Error;
 use crate::kafka::client::{self, Kind};
 use crate::kafka::produce::{self, MAX_HEADERS};
@@ -42,8 +42,7 @@ pub enum Outcome {
 pub struct Replay {
     router: ListenerRouter,
     topics: Topics,
-    encoder: Encoder,
-    listener_encoder: Option<Encoder>,
+    encoders: Encoders,
     producer: BaseProducer<LastReport>,
     runtime: tokio::runtime::Handle,
 }
@@ -77,8 +76,7 @@ impl Replay {
         Ok(Self {
             router: router(stream, dead_letters, listeners)?,
             topics: Topics::new(kafka)?,
-            encoder: Encoder::of(stream),
-            listener_encoder: Encoder::of_listeners(stream),
+            encoders: Encoders::of(stream),
             producer,
             runtime: tokio::runtime::Handle::current(),
         })
@@ -120,10 +118,7 @@ impl Replay {
             Ok(info) => info,
             Err(problem) => return refused(problem.to_string()),
         };
-        let encoder = match (&target.listener, &mut self.listener_encoder) {
-            (Some(_), Some(encoder)) => encoder,
-            _ => &mut self.encoder,
-        };
+        let encoder = self.encoders.one(target.listener.is_some());
         let encoded = match encoder.encode(&event, dead_letter.seq) {
             Ok(encoded) if !encoded.is_record() => return Ok(Outcome::Nowhere),
             Ok(encoded) => encoded,

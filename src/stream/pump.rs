@@ -12,7 +12,7 @@ use super::outlet::{Blocked, Outlet};
 use super::produce::Produce;
 use crate::change::event::{Event, Operation};
 use crate::config::{OnMissingTopic, OnRecordError, StreamSpec};
-use crate::encode::record::Encoder;
+use crate::encode::record::Encoders;
 use crate::error::{Code, Error};
 use crate::flow::batch::ClosedBy;
 use crate::listener::ListenerRouter;
@@ -66,9 +66,7 @@ impl From<Blocked> for End {
 
 /// One incarnation's pump.
 pub struct Pump<'a, P: Produce = Producer, R: Route = ListenerRouter> {
-    encoder: Encoder,
-    /// Encodes the records of listeners, where the others have another format.
-    listener_encoder: Option<Encoder>,
+    encoders: Encoders,
     /// The `tw-id` of a listener's record; used again.
     own_id: Vec<u8>,
     router: R,
@@ -139,8 +137,7 @@ impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
         let spec = parts.spec;
         let listeners = spec.source.listeners.as_ref();
         Self {
-            encoder: Encoder::of(spec),
-            listener_encoder: Encoder::of_listeners(spec),
+            encoders: Encoders::of(spec),
             own_id: Vec::new(),
             router: parts.router.clone(),
             filter: Filter::of(spec),

@@ -116,14 +116,9 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
             let mut places = refusals.iter().map(|(place, _)| *place);
             places.any(|refused| refused == place)
         };
-        let encoded = self.encoder.encode(event, seq);
-        let listener_encoder = self.listener_encoder.as_mut();
-        let for_listeners = listener_encoder
-            .filter(|_| targets.iter().any(|target| target.listener.is_some()))
-            .map(|encoder| encoder.encode(event, seq));
-        if let Ok(encoded) = for_listeners.as_ref().unwrap_or(&encoded) {
-            self.board.metrics.replaced(encoded.replaced());
-        }
+        let are_for_listeners = targets.iter().map(|target| target.listener.is_some());
+        let encoded = self.encoders.encode(event, seq, are_for_listeners);
+        self.board.metrics.replaced(encoded.replaced());
         let mut sending = Sending {
             outlet: &mut self.outlet,
             counts: &mut self.counts,
@@ -139,11 +134,7 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
                 continue;
             }
             let topic = &self.ready[id.index()];
-            let of_target = match &target.listener {
-                Some(_) => for_listeners.as_ref().unwrap_or(&encoded),
-                None => &encoded,
-            };
-            let encoded = match of_target {
+            let encoded = match encoded.one(target.listener.is_some()) {
                 Ok(encoded) => encoded,
                 Err(error) => {
                     refusals.push((place, Reason::Encoding(error.to_string())));

@@ -29,10 +29,7 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
         let Ok(id) = target.topic else {
             return;
         };
-        let encoder = match (&target.listener, &mut self.listener_encoder) {
-            (Some(_), Some(encoder)) => encoder,
-            _ => &mut self.encoder,
-        };
+        let encoder = self.encoders.one(target.listener.is_some());
         let Ok(encoded) = encoder.encode(event, seq) else {
             return;
         };
