@@ -78,7 +78,13 @@ pub async fn take_over(leader: &mut Leader, producer: &Producer) -> Result<(), C
 
 /// Waits until all is delivered, the producer is broken, or it is too late. Blocks.
 fn await_deliveries(inner: &BaseProducer<Reports>, deadline: Instant) {
-    while inner.in_flight_count() > 0 && Instant::now() < deadline && !inner.context().is_broken() {
+    let is_broken = || inner.context().is_broken();
+    await_reports(inner, || Instant::now() >= deadline || is_broken());
+}
+
+/// Waits until what became of each record is told, or nobody wants to wait any longer. Blocks.
+fn await_reports(inner: &BaseProducer<Reports>, is_over: impl Fn() -> bool) {
+    while inner.in_flight_count() > 0 && !is_over() {
         inner.poll(DELIVERY_POLL);
     }
 }
@@ -226,12 +232,10 @@ impl<'a> Transactions<'a> {
         }
         let inner = self.producer.client();
         self.producer.drop_queued();
+        let deadline = Instant::now() + ABORT_TIMEOUT;
         let aborted = blocking(move || {
             // Aborting waits for the reports of what was thrown away, and serves none itself.
-            let deadline = Instant::now() + ABORT_TIMEOUT;
-            while inner.in_flight_count() > 0 && Instant::now() < deadline {
-                inner.poll(DELIVERY_POLL);
-            }
+            await_reports(&inner, || Instant::now() >= deadline);
             inner.abort_transaction(ABORT_TIMEOUT)
         });
         if let Ok(Err(error)) = aborted.await {

@@ -37,13 +37,6 @@ pub struct Place {
     pub at: Namespace,
 }
 
-impl Place {
-    pub fn collection(&self) -> mongodb::Collection<Document> {
-        let database = self.client.database(&self.at.database);
-        database.collection(&self.at.collection)
-    }
-}
-
 /// The documents of the listeners, and the handlers of the file: those come first.
 #[derive(Debug)]
 pub struct Documents {
@@ -66,7 +59,7 @@ impl Documents {
     pub fn new(place: Place, of_file: Handlers, allows_private: bool) -> Self {
         // What streams write of listeners changes no handler.
         let changes = Arc::new(Changes::beside(&["status", "lockInfo"]));
-        let documents = place.collection();
+        let documents = collection::collection(&place.client, &place.at);
         let watched = Watched {
             what: "listeners",
             meanwhile: "their handlers are read every second",

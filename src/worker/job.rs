@@ -141,6 +141,11 @@ impl Job {
         job
     }
 
+    /// When the change happened that it is about, in milliseconds since 1970.
+    pub fn changed_millis(&self) -> Option<i64> {
+        self.record.header(headers::TIMESTAMP)?.parse().ok()
+    }
+
     /// Its name, for status and metrics.
     pub fn name(&self) -> &str {
         self.record.job().unwrap_or("")

@@ -1,13 +1,12 @@
 //! What becomes of jobs, in collections for people and their tools: a document for each dead letter, and one for each
 //! job with how far it is. Kafka holds what counts; this is read by nobody here.
 
-use super::documents::Place;
-use super::job::{Done, Failure, Job, now_millis};
+use super::job::{Done, Failure, Job};
 use crate::change::namespace::Namespace;
-use crate::encode::headers;
 use crate::listener::file::value;
 use crate::mongo::describe::describe;
 use crate::source::documents::{self, Unwritten};
+use crate::source::listeners::collection::collection;
 use crate::status::worker::Board;
 use bson::{Bson, DateTime, Document, doc};
 use mongodb::Client;
@@ -64,17 +63,13 @@ impl Journal {
 
     /// It waits, for the first time or for its next attempt.
     pub fn pending(&self, job: &Job, failure: Option<&Failure>) {
-        let changed: Option<i64> = job
-            .record
-            .header(headers::TIMESTAMP)
-            .and_then(|at| at.parse().ok());
         self.set(
             job,
             doc! {
                 "job": job.name(),
                 "status": "pending",
                 "topic": &*job.record.topic,
-                "changedAt": changed.map(DateTime::from_millis),
+                "changedAt": job.changed_millis().map(DateTime::from_millis),
                 "dueAt": job.due.map(DateTime::from_millis),
                 "endedAt": null,
                 "result": null,
@@ -188,11 +183,7 @@ impl Journal {
     }
 
     async fn expire(&self, at: &Namespace, kept: Duration) -> mongodb::error::Result<()> {
-        let collection = Place {
-            client: self.client.clone(),
-            at: at.clone(),
-        }
-        .collection();
+        let collection = collection(&self.client, at);
         let index = || {
             let options = IndexOptions::builder()
                 .name(EXPIRY_INDEX.to_owned())
@@ -223,7 +214,7 @@ impl Journal {
                 "eventData": &data,
                 "error": &failure.detail,
                 "attempts": i64::from(job.attempts),
-                "timestamp": DateTime::from_millis(now_millis()),
+                "timestamp": DateTime::now(),
             };
             let update = doc! {"q": {"_id": job.record.id()}, "u": document, "upsert": true};
             match documents::update(&self.client, at, vec![update]).await {

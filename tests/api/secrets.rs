@@ -90,36 +90,28 @@ async fn what_is_secret_of_a_handler_is_written_kept_and_never_shown() {
     }
     // An export is applied again without a change.
     let path = file.display().to_string();
-    let plan = setup
-        .clone()
-        .args(&["listeners", "plan", "--file", &path])
-        .run()
-        .await;
-    assert!(plan.output.contains("0 to change"), "{}", plan.output);
+    let plan = async || {
+        let asked = setup.clone().args(&["listeners", "plan", "--file", &path]);
+        asked.run().await
+    };
+    let planned = plan().await;
+    assert!(planned.output.contains("0 to change"), "{}", planned.output);
     let mut fresh = listener.clone();
     fresh["jobName"] = "fresh".into();
     fresh["handler"]["secret"] = "***".into();
     std::fs::write(&file, json!([fresh]).to_string()).unwrap();
-    let plan = setup
-        .clone()
-        .args(&["listeners", "plan", "--file", &path])
-        .run()
-        .await;
+    let planned = plan().await;
     assert!(
-        plan.output.contains("nothing that this could stand for"),
+        planned.output.contains("nothing that this could stand for"),
         "{}",
-        plan.output
+        planned.output
     );
     let mut other = listener;
     other["handler"]["secret"] = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD".into();
     std::fs::write(&file, json!([other]).to_string()).unwrap();
-    let plan = setup
-        .clone()
-        .args(&["listeners", "plan", "--file", &path])
-        .run()
-        .await;
-    assert!(plan.output.contains("1 to change"), "{}", plan.output);
-    said.extend([plan.output, tailwater.stop().await.output]);
+    let planned = plan().await;
+    assert!(planned.output.contains("1 to change"), "{}", planned.output);
+    said.extend([planned.output, tailwater.stop().await.output]);
     for text in &said {
         let is_secret = text.contains("hunter2\"")
             || text.contains("token=hunter2")

@@ -53,6 +53,17 @@ struct Listener {
     advertised: SocketAddr,
 }
 
+impl Listener {
+    /// One at this port, whose clients are sent to the proxy before it.
+    fn proxied(port: u16, advertised: SocketAddr) -> Self {
+        Self {
+            name: "PROXIED",
+            port,
+            advertised,
+        }
+    }
+}
+
 /// A broker of our own.
 struct Local {
     process: Process,
@@ -102,11 +113,7 @@ impl Kafka {
     pub async fn behind_proxy(properties: &[&str]) -> (Self, Proxy) {
         let port = ports::free();
         let proxy = Proxy::to(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await;
-        let proxied = Listener {
-            name: "PROXIED",
-            port,
-            advertised: proxy.addr(),
-        };
+        let proxied = Listener::proxied(port, proxy.addr());
         (Self::start(Some(proxied), properties).await, proxy)
     }
 
@@ -114,11 +121,7 @@ impl Kafka {
     pub async fn behind_refusals(properties: &[&str]) -> (Self, FirstRefused) {
         let port = ports::free();
         let proxy = FirstRefused::to(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await;
-        let proxied = Listener {
-            name: "PROXIED",
-            port,
-            advertised: proxy.addr(),
-        };
+        let proxied = Listener::proxied(port, proxy.addr());
         (Self::start(Some(proxied), properties).await, proxy)
     }
 

@@ -1,6 +1,6 @@
 //! Strings as the driver's `JsonWriter` escapes them.
 
-use crate::encode::json::Stats;
+use crate::encode::json::{Stats, short_escape};
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
 /// The text that is written, and what is counted on the way.
@@ -49,31 +49,21 @@ impl<'a> Text<'a> {
     }
 
     fn character(&mut self, character: char) {
-        let short = match character {
-            '"' => b'"',
-            '\\' => b'\\',
-            '\u{8}' => b'b',
-            '\u{c}' => b'f',
-            '\n' => b'n',
-            '\r' => b'r',
-            '\t' => b't',
-            _ => {
-                let mut units = [0; 2];
-                let units = character.encode_utf16(&mut units);
-                // The driver looks at each half of a surrogate pair by itself.
-                if units.len() == 1 && is_kept(character) {
-                    let mut utf8 = [0; 4];
-                    let utf8 = character.encode_utf8(&mut utf8);
-                    return self.out.extend_from_slice(utf8.as_bytes());
-                }
-                for unit in units {
-                    self.out
-                        .extend_from_slice(format!("\\u{unit:04x}").as_bytes());
-                }
-                return;
-            }
-        };
-        self.out.extend_from_slice(&[b'\\', short]);
+        if let Some(short) = u8::try_from(character).ok().and_then(short_escape) {
+            return self.out.extend_from_slice(&[b'\\', short]);
+        }
+        let mut units = [0; 2];
+        let units = character.encode_utf16(&mut units);
+        // The driver looks at each half of a surrogate pair by itself.
+        if units.len() == 1 && is_kept(character) {
+            let mut utf8 = [0; 4];
+            let utf8 = character.encode_utf8(&mut utf8);
+            return self.out.extend_from_slice(utf8.as_bytes());
+        }
+        for unit in units {
+            self.out
+                .extend_from_slice(format!("\\u{unit:04x}").as_bytes());
+        }
     }
 }
 

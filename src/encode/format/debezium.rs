@@ -6,8 +6,7 @@ use crate::change::event::{Event, Operation};
 use crate::change::raw::{self, Element};
 use crate::config;
 use crate::encode::driver::{self, Mode, Style};
-use crate::encode::json::{EncodeError, Stats};
-use sha2::{Digest, Sha256};
+use crate::encode::json::{EncodeError, Stats, short_escape};
 
 /// What `source.version` says: consumers may look at it.
 const VERSION: &str = "3.5.0.Final";
@@ -53,7 +52,7 @@ impl Debezium {
         Self {
             context: Context {
                 name: settings.name.clone(),
-                run: run_id(&settings.name),
+                run: uuid::Uuid::now_v7().to_string(),
             },
             settings,
             text: Vec::new(),
@@ -285,48 +284,17 @@ fn write_string(out: &mut Vec<u8>, text: &[u8]) {
     let is_special = |byte: &u8| *byte < 0x20 || matches!(*byte, b'"' | b'\\');
     while let Some(at) = rest.iter().position(is_special) {
         out.extend_from_slice(&rest[..at]);
-        let short = match rest[at] {
-            b'"' => b'"',
-            b'\\' => b'\\',
-            b'\n' => b'n',
-            b'\r' => b'r',
-            b'\t' => b't',
-            0x08 => b'b',
-            0x0c => b'f',
-            byte => {
+        let byte = rest[at];
+        match short_escape(byte) {
+            Some(short) => out.extend_from_slice(&[b'\\', short]),
+            None => {
                 out.extend_from_slice(b"\\u00");
                 out.push(DIGITS[usize::from(byte >> 4)]);
                 out.push(DIGITS[usize::from(byte & 15)]);
-                rest = &rest[at + 1..];
-                continue;
             }
-        };
-        out.extend_from_slice(&[b'\\', short]);
+        }
         rest = &rest[at + 1..];
     }
     out.extend_from_slice(rest);
     out.push(b'"');
-}
-
-/// A UUID of version 7 for this run.
-fn run_id(name: &str) -> String {
-    let now = jiff::Timestamp::now();
-    let mut hash = Sha256::new();
-    hash.update(name.as_bytes());
-    hash.update(std::process::id().to_le_bytes());
-    hash.update(now.as_nanosecond().to_le_bytes());
-    let hash = hash.finalize();
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&hash[..16]);
-    bytes[..6].copy_from_slice(&now.as_millisecond().to_be_bytes()[2..]);
-    bytes[6] = 0x70 | bytes[6] & 0x0f;
-    bytes[8] = 0x80 | bytes[8] & 0x3f;
-    let mut text = String::new();
-    for (index, byte) in bytes.iter().enumerate() {
-        if matches!(index, 4 | 6 | 8 | 10) {
-            text.push('-');
-        }
-        text.push_str(&format!("{byte:02x}"));
-    }
-    text
 }

@@ -25,6 +25,7 @@ use crate::change::raw::{Element, Malformed};
 use extended::{Canonical, Relaxed};
 use output::Output;
 use simple::Simple;
+pub(super) use text::short_escape;
 use walk::{Container, Dialect};
 
 pub use crate::config::JsonMode;

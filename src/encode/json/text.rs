@@ -92,9 +92,10 @@ fn escaped(out: &mut Output<'_>, mut bytes: &[u8]) {
     }
 }
 
-/// Writes a quote, backslash or control character as `JSON.stringify` does.
-fn escape(out: &mut Output<'_>, byte: u8) {
-    let short = match byte {
+/// What stands behind the backslash for a character that JSON has a short escape for.
+#[inline]
+pub(in crate::encode) fn short_escape(byte: u8) -> Option<u8> {
+    Some(match byte {
         b'"' => b'"',
         b'\\' => b'\\',
         b'\n' => b'n',
@@ -102,16 +103,21 @@ fn escape(out: &mut Output<'_>, byte: u8) {
         b'\t' => b't',
         0x08 => b'b',
         0x0c => b'f',
-        _ => {
-            let digits = b"0123456789abcdef";
-            let (high, low) = (
-                digits[usize::from(byte >> 4)],
-                digits[usize::from(byte & 15)],
-            );
-            return out.extend(&[b'\\', b'u', b'0', b'0', high, low]);
-        }
-    };
-    out.extend(&[b'\\', short]);
+        _ => return None,
+    })
+}
+
+/// Writes a quote, backslash or control character as `JSON.stringify` does.
+fn escape(out: &mut Output<'_>, byte: u8) {
+    if let Some(short) = short_escape(byte) {
+        return out.extend(&[b'\\', short]);
+    }
+    let digits = b"0123456789abcdef";
+    let (high, low) = (
+        digits[usize::from(byte >> 4)],
+        digits[usize::from(byte & 15)],
+    );
+    out.extend(&[b'\\', b'u', b'0', b'0', high, low]);
 }
 
 /// Which bytes end a run that can be copied as it is.

@@ -2,7 +2,6 @@
 
 use super::{Buried, Dispatcher, Ended};
 use crate::config::worker::DEAD_LETTERS;
-use crate::encode::headers;
 use crate::kafka::client;
 use crate::log::event_id;
 use crate::worker::circuit::Turn;
@@ -98,15 +97,11 @@ impl Dispatcher {
     fn done(&mut self, job: &Job) {
         job.finish();
         self.queue.release(job);
-        let changed: Option<i64> = job
-            .record
-            .header(headers::TIMESTAMP)
-            .and_then(|at| at.parse().ok());
-        let now = jiff::Timestamp::now().as_millisecond();
+        let now = job::now_millis();
         let mut view = self.board.change();
         let counts = view.job(job.name());
         counts.completed += 1;
-        if let Some(changed) = changed {
+        if let Some(changed) = job.changed_millis() {
             counts.seconds += (now - changed).max(0) as f64 / 1e3;
         }
     }
