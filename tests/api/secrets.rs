@@ -121,3 +121,56 @@ async fn what_is_secret_of_a_handler_is_written_kept_and_never_shown() {
         assert!(!is_secret, "{text}");
     }
 }
+
+#[tokio::test]
+async fn in_graphql_a_handler_is_written_and_its_secrets_are_not_shown() {
+    let (db, kafka) = (support::database().await, support::kafka().await);
+    let tailwater = listening(&db, kafka).start().await;
+    let ask = async |query: &str, variables: serde_json::Value| {
+        let body = json!({"query": query, "variables": variables}).to_string();
+        let reply = call(&tailwater, "POST", "/graphql", &body).await;
+        assert!(!reply.body.contains("hunter2"), "{}", reply.body);
+        assert!(!reply.body.contains(&SECRET[..12]), "{}", reply.body);
+        reply.json()
+    };
+    let create = r#"mutation ($handler: JSON) {
+        createListener(collection: "users", jobName: "graphqlMail", handler: $handler) { id handler etag }
+    }"#;
+    let handler =
+        json!({"url": "https://example.com/a?token=hunter2", "secret": SECRET, "retries": 2});
+    let created = ask(create, json!({"handler": handler})).await;
+    let created = &created["data"]["createListener"];
+    let shown = json!({"url": "https://example.com/a?***", "secret": "***", "retries": 2});
+    assert_eq!(created["handler"], shown);
+
+    // Sent back as it was shown, it stays as it is, but for what is changed.
+    let update = r#"mutation ($id: String!, $handler: JSON) { updateListener(id: $id, handler: $handler) { handler } }"#;
+    let mut wanted = shown;
+    wanted["retries"] = 7.into();
+    let id = &created["id"];
+    let changed = ask(update, json!({"id": id, "handler": wanted})).await;
+    assert_eq!(changed["data"]["updateListener"]["handler"], wanted);
+    let stored = db.contents("listeners").await;
+    let kept = stored[0].get_document("handler").unwrap();
+    assert_eq!(kept.get_str("secret").unwrap(), SECRET);
+    let url = kept.get_str("url").unwrap();
+    assert_eq!(url, "https://example.com/a?token=hunter2");
+
+    let exec = json!({"id": id, "handler": {"exec": ["true"]}});
+    let refused = ask(update, exec).await;
+    let error = &refused["errors"][0];
+    assert_eq!(error["extensions"]["code"], "invalid_listener");
+    assert!(
+        error["message"]
+            .as_str()
+            .unwrap()
+            .contains("WORKER_HANDLERS"),
+        "{error}"
+    );
+    let gone = ask(update, json!({"id": id, "handler": null})).await;
+    assert_eq!(
+        gone["data"]["updateListener"]["handler"],
+        serde_json::Value::Null
+    );
+    tailwater.stop().await;
+}

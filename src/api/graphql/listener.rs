@@ -3,6 +3,7 @@
 use super::value::Json;
 use crate::api::etag;
 use crate::listener::entry;
+use crate::listener::handler::masked;
 use async_graphql::{Enum, Object};
 use bson::{Bson, Document};
 
@@ -109,6 +110,11 @@ impl Listener {
 
     async fn priority(&self) -> Option<Json> {
         self.json("priority")
+    }
+
+    /// What a worker does about its job; what is secret of it is `***`.
+    async fn handler(&self) -> Option<Json> {
+        masked(&self.0).remove("handler").map(Json)
     }
 
     /// Whether it gets records: it does where it is not said.

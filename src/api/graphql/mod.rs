@@ -172,6 +172,7 @@ impl Mutation {
         document_key: Option<Json>,
         topic: Option<String>,
         priority: Option<Json>,
+        handler: Option<Json>,
     ) -> Result<Listener> {
         let mut fields = Fields::default();
         fields.put("database", database);
@@ -182,6 +183,7 @@ impl Mutation {
         fields.put("documentKey", document_key.map(|key| key.0));
         fields.put("topic", topic);
         fields.put("priority", priority.map(|priority| priority.0));
+        fields.put("handler", handler.map(|handler| handler.0));
         fields.put("isActive", is_active);
         fields.put("metadata", metadata.map(|metadata| metadata.0));
         let created = changing::created(&place(context)?, &fields.0).await;
@@ -204,6 +206,7 @@ impl Mutation {
         document_key: MaybeUndefined<Json>,
         topic: MaybeUndefined<String>,
         priority: MaybeUndefined<Json>,
+        handler: MaybeUndefined<Json>,
         etag: Option<String>,
     ) -> Result<Listener> {
         let mut fields = Fields::default();
@@ -215,6 +218,7 @@ impl Mutation {
         fields.change("documentKey", document_key, |key| key.0);
         fields.change("topic", topic, Bson::from);
         fields.change("priority", priority, |priority| priority.0);
+        fields.change("handler", handler, |handler| handler.0);
         fields.change("isActive", is_active, Bson::from);
         fields.change("metadata", metadata, |metadata| metadata.0);
         let changed = |there: &Document| {
