@@ -387,6 +387,9 @@ variables! {
     WORKER_ALLOW_PRIVATE worker_allow_private: Workers, Form::Flag, Value("false"),
         "true",
         "Whether services at private, loopback and other addresses that are not public may be called.";
+    WORKER_TLS_CA_FILE worker_tls_ca_file: Workers, Form::Path("the path of a PEM file with certificates"), Words("none"),
+        "/etc/tailwater/ca.pem",
+        "Authorities that may vouch for services, beside those that browsers trust.";
     FAILED_EVENTS_COLLECTION failed_events_collection: Workers, Form::Text("a collection as database.collection"), Words("none"),
         "airank.failedEvents",
         "Where a worker also writes a document for each job that fails for good, beside its dead letter. It needs MONGODB_URI.";

@@ -33,12 +33,21 @@ pub struct Worker {
     pub handlers: Option<HandlersFile>,
     /// `WORKER_ALLOW_PRIVATE`: whether services at private addresses are called.
     pub allows_private: bool,
+    /// `WORKER_TLS_CA_FILE`: authorities beside the public ones.
+    pub tls_ca: Option<AuthoritiesFile>,
     /// `FAILED_EVENTS_COLLECTION`.
     pub failed_events: Option<Namespace>,
     /// `WORKER_STATUS_COLLECTION`.
     pub status: Option<Namespace>,
     /// `WORKER_STATUS_DAYS`.
     pub status_kept: Duration,
+}
+
+/// A file with certificates of authorities, as it was at the start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthoritiesFile {
+    pub path: PathBuf,
+    pub pem: Vec<u8>,
 }
 
 /// A file with handlers, as it was at the start. It may hold secrets.

@@ -4,6 +4,7 @@ use super::address::{self, Refused, Resolver};
 use super::handler::Service;
 use super::job::{Done, Failure, Reason, Record};
 use super::signature::sign;
+use crate::config::worker::AuthoritiesFile;
 use crate::error::{Code, Error};
 use crate::sink::parts::hashed;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
@@ -11,6 +12,8 @@ use reqwest::{Client, Response, StatusCode, redirect};
 use std::error::Error as _;
 use std::time::Duration;
 use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 /// How much of an answer's body is read, in bytes: for the log, and so that the connection can be used again.
@@ -33,13 +36,16 @@ pub struct Caller {
 
 impl Caller {
     /// # Errors
-    /// [`Code::Internal`] where TLS cannot be had.
-    pub fn new(allows_private: bool) -> Result<Self, Error> {
+    /// [`Code::Config`] where a file of authorities has none, [`Code::Internal`] where TLS cannot be had.
+    pub fn new(allows_private: bool, authorities: Option<&AuthoritiesFile>) -> Result<Self, Error> {
         let failed = |error: &dyn std::fmt::Display| {
             Error::new(Code::Internal, format!("no HTTP client: {error}"))
         };
         let mut roots = RootCertStore::empty();
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        if let Some(file) = authorities {
+            trust(&mut roots, file)?;
+        }
         let tls =
             ClientConfig::builder_with_provider(std::sync::Arc::new(ring::default_provider()))
                 .with_safe_default_protocol_versions()
@@ -91,6 +97,28 @@ impl Caller {
             }
         };
         answered(response).await
+    }
+}
+
+/// Takes the authorities of a file for such, too.
+fn trust(roots: &mut RootCertStore, file: &AuthoritiesFile) -> Result<(), Error> {
+    let wrong = |why: String| {
+        let path = file.path.display();
+        let detail = format!(
+            "WORKER_TLS_CA_FILE={path}: {why}; give a PEM file with certificates of authorities"
+        );
+        Error::new(Code::Config, detail)
+    };
+    let mut count = 0;
+    for certificate in CertificateDer::pem_slice_iter(&file.pem) {
+        let certificate = certificate.map_err(|error| wrong(format!("is not PEM: {error}")))?;
+        let added = roots.add(certificate);
+        added.map_err(|error| wrong(format!("one of its certificates is of no use: {error}")))?;
+        count += 1;
+    }
+    match count {
+        0 => Err(wrong("has no certificate".to_owned())),
+        _ => Ok(()),
     }
 }
 

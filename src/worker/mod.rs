@@ -60,7 +60,7 @@ pub async fn run(
         allows_private,
         ..
     } = &config.worker;
-    let caller = Caller::new(*allows_private)?;
+    let caller = Caller::new(*allows_private, config.worker.tls_ca.as_ref())?;
     let journal = journal.map(Arc::new);
     let dead_letters = DeadLetters::new(&config.kafka, group)?;
     let parking = Parking::new(&config.kafka, group, instance, Arc::clone(&board));

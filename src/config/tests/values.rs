@@ -242,6 +242,7 @@ pub(super) const WRONG: &[Wrong] = &[
     ("WORKER_GROUP", NONE, "a:b", "part of a topic's name"),
     ("WORKER_CONCURRENCY", NONE, "0", "too small"),
     ("WORKER_HANDLERS", NONE, "/no/such/file", "no such file"),
+    ("WORKER_TLS_CA_FILE", NONE, "/no/such/file", "no such file"),
     ("WORKER_ALLOW_PRIVATE", NONE, "10.0.0.0/8", "neither true nor false"),
     ("FAILED_EVENTS_COLLECTION", NONE, "failed", "names no database"),
     ("WORKER_STATUS_COLLECTION", NONE, "jobs", "names no database"),

@@ -65,6 +65,7 @@ fn every_example_and_default_of_the_table_is_taken() {
                 | "KAFKA_SSL_CA_LOCATION"
                 | "ADMIN_TOKEN"
                 | "WORKER_HANDLERS"
+                | "WORKER_TLS_CA_FILE"
         ) || variable.name.starts_with("KAFKA_SASL")
             || variable.name.starts_with("LIVE_JWT_SECRET")
             || variable.name == "KAFKA_SECURITY_PROTOCOL";

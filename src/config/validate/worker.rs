@@ -3,11 +3,12 @@
 use super::listeners::collection;
 use super::operations;
 use crate::config::check::Check;
+use crate::config::worker::AuthoritiesFile;
 use crate::config::{HandlersFile, Worker, file, table};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// More than a file of handlers has, in bytes.
+/// More than a file of handlers or of authorities has, in bytes.
 const LARGEST: u64 = 1 << 20;
 
 pub(super) fn worker(check: &mut Check<'_>) -> Worker {
@@ -41,6 +42,7 @@ pub(super) fn worker(check: &mut Check<'_>) -> Worker {
         concurrency: check.number(&table::WORKER_CONCURRENCY).unwrap_or_default(),
         handlers: handlers(check),
         allows_private: check.flag(&table::WORKER_ALLOW_PRIVATE),
+        tls_ca: authorities(check),
         failed_events: collection(check, &table::FAILED_EVENTS_COLLECTION, "failed events"),
         status: collection(
             check,
@@ -67,6 +69,18 @@ fn handlers(check: &mut Check<'_>) -> Option<HandlersFile> {
         Ok(text) => Some(HandlersFile { path, text }),
         Err(problem) => {
             check.wrong(variable, format!("{problem}; {}", variable.right()));
+            None
+        }
+    }
+}
+
+fn authorities(check: &mut Check<'_>) -> Option<AuthoritiesFile> {
+    let variable = &table::WORKER_TLS_CA_FILE;
+    let path = PathBuf::from(check.given(variable)?);
+    match file::read(&path, LARGEST) {
+        Ok(pem) => Some(AuthoritiesFile { path, pem }),
+        Err(refusal) => {
+            check.wrong(variable, format!("{refusal}; {}", variable.right()));
             None
         }
     }
