@@ -56,6 +56,7 @@ use utoipa::openapi::OpenApi;
         schedules::run,
         graphql::ask,
         serve,
+        schedules::patch,
     ),
     components(schemas(Problem, FieldProblem, listeners::Listener, listeners::ListenerPatch)),
     tags(

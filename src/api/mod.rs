@@ -214,6 +214,7 @@ routes! {
 
 /// The calls that anybody may make who may ask for health, and those that need more.
 #[derive(Debug)]
+            patch schedules::patch,
 pub struct Calls<S> {
     pub open: Router<S>,
     pub guarded: Router<S>,

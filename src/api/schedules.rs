@@ -1,6 +1,7 @@
 //! `/api/schedules`: jobs that are due at a time.
 
 use super::etag::IfMatch;
+use super::listeners::changing::merged;
 use super::listeners::read::{Written, shown};
 use super::problem::Problem;
 use super::query::{InQuery, allow};
@@ -335,6 +336,37 @@ pub(super) async fn replace(
     Ok(shown(&document))
 }
 
+/// Change some fields of a schedule
+///
+/// A merge patch (RFC 7396): what is not sent stays, null takes a field away, and an object is merged into the one that
+/// is there, the payload too. With If-Match only while it is as it was read.
+#[utoipa::path(
+    patch, path = "/api/schedules/{id}", tag = "schedules", operation_id = "patchSchedule",
+    params(
+        ("id" = String, Path, description = "The text of its _id"),
+        ("If-Match" = Option<String>, Header, description = "The entity tag that was read"),
+    ),
+    request_body(content = Object, content_type = "application/merge-patch+json", example = json!({"isActive": false})),
+    responses(
+        (status = 200, body = Object, headers(("ETag" = String, description = "Its entity tag"))),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 409, body = Problem, content_type = "application/problem+json"),
+        (status = 412, body = Problem, content_type = "application/problem+json", description = "Somebody has changed it since it was read"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn patch(
+    State(context): State<Arc<Context>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    sent: Bytes,
+) -> Answer {
+    let expected = IfMatch::of(&headers)?;
+    let patch = body::document(&sent)?;
+    let document = changed(&context, &id, &expected, |there| merged(there, &patch)).await?;
+    Ok(shown(&document))
+}
+
 /// Puts another document in the place of one; the new one.
 pub(super) async fn replaced(
     context: &Context,
@@ -342,10 +374,20 @@ pub(super) async fn replaced(
     expected: &IfMatch,
     sent: Document,
 ) -> Result<Document, Problem> {
+    changed(context, id, expected, |_| sent).await
+}
+
+/// Puts what `wanted` makes of a document in its place, while it is as it was read; the new one.
+async fn changed(
+    context: &Context,
+    id: &str,
+    expected: &IfMatch,
+    wanted: impl FnOnce(&Document) -> Document,
+) -> Result<Document, Problem> {
     let place = Place::of(context)?;
     let there = place.one(id).await?;
     expected.admit(&there)?;
-    let sent = place.checked(sent, there.get("_id")).await?;
+    let sent = place.checked(wanted(&there), there.get("_id")).await?;
     let mut document = sent;
     document.remove("_id");
     let mut whole = Document::new();

@@ -140,6 +140,7 @@ async fn schedules_are_listed_made_changed_run_and_deleted_over_http_and_by_comm
     .unwrap();
     assert_eq!(put.status, 200, "{}", put.body);
     status(&db, "new", "disabled").await;
+    patched(addr, &put).await;
     let graphql = async |query: &str| {
         let body = json!({"query": query}).to_string();
         send(addr, "POST", "/graphql", &[], &body)
@@ -184,6 +185,37 @@ async fn schedules_are_listed_made_changed_run_and_deleted_over_http_and_by_comm
     .await;
     process.signal(rustix::process::Signal::TERM);
     process.wait_exit(PATIENCE).await;
+}
+
+/// Some fields of a schedule are changed, and the others stay.
+async fn patched(addr: SocketAddr, before: &Reply) {
+    let path = "/api/schedules/new";
+    let patch = async |tag: &str, body: &str| {
+        send(addr, "PATCH", path, &[("If-Match", tag)], body)
+            .await
+            .unwrap()
+    };
+    let tag = header(before, "etag");
+    let with = patch(&tag, r#"{"payload": {"a": 1, "b": 2}, "status": "mine"}"#).await;
+    assert_eq!(with.status, 200, "{}", with.body);
+    let stale = patch(&tag, r#"{"every": "2h"}"#).await;
+    assert_eq!(stale.status, 412, "{}", stale.body);
+    let tag = header(&with, "etag");
+    let merged = patch(&tag, r#"{"every": "1h", "payload": {"b": null, "c": 3}}"#).await;
+    let (merged, before) = (merged.json(), before.json());
+    assert_eq!(merged["payload"], json!({"a": 1, "c": 3}));
+    assert_eq!(merged["every"], "1h");
+    for kept in ["name", "jobName", "topic", "isActive", "createdAt"] {
+        assert_eq!(merged[kept], before[kept], "{kept}");
+    }
+    assert_ne!(merged["status"], "mine");
+    let wrong = patch("*", r#"{"every": null}"#).await;
+    assert_eq!(wrong.status, 422, "{}", wrong.body);
+    assert!(
+        wrong.body.contains("says not when it is due"),
+        "{}",
+        wrong.body
+    );
 }
 
 async fn send(

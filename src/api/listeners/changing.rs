@@ -148,7 +148,7 @@ fn other_id(id: &str) -> Problem {
 }
 
 /// RFC 7396.
-pub(super) fn merged(there: &Document, patch: &Document) -> Document {
+pub(in crate::api) fn merged(there: &Document, patch: &Document) -> Document {
     let mut merged = there.clone();
     for (name, value) in patch {
         match value {
