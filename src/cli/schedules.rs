@@ -2,11 +2,13 @@
 
 use super::ask::{Instance, query};
 use super::status::word;
-use super::{Output, ask};
+use super::{Output, ask, files, print};
 use crate::api::escaped;
+use crate::schedule::{Schedule, fields, file};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct SchedulesArgs {
@@ -31,12 +33,25 @@ enum SchedulesCommand {
     },
     /// Make a record of a schedule's job now; when it is due next stays as it is
     Run { name: String },
+    /// Check files of schedules, without a server: exit code 2 where something is wrong
+    Lint {
+        /// YAML or JSON files; - for the standard input
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Print the JSON Schema of files of schedules
+    Schema,
 }
 
 const PATH: &str = "/api/schedules";
 
 /// Asks the instance here; the exit code.
 pub(super) fn answer(args: &SchedulesArgs) -> u8 {
+    match &args.command {
+        SchedulesCommand::Lint { files } => return lint(files),
+        SchedulesCommand::Schema => return print(&format!("{:#}\n", fields::schema())),
+        _ => {}
+    }
     ask(|instance: &Instance| -> Result<String, String> {
         match &args.command {
             SchedulesCommand::List { output } => {
@@ -57,7 +72,22 @@ pub(super) fn answer(args: &SchedulesArgs) -> u8 {
                 let done = instance.call(&path, &json!({}))?;
                 Ok(format!("{name}: made the record {}", word(&done["id"])))
             }
+            SchedulesCommand::Lint { .. } | SchedulesCommand::Schema => {
+                Err("this needs no instance".to_owned())
+            }
         }
+    })
+}
+
+fn lint(paths: &[PathBuf]) -> u8 {
+    files::lint(paths, |path| {
+        let text = files::text(path).map_err(|sentence| vec![sentence])?;
+        let right = file::lint(path, &text)?;
+        let line = |schedule: &Schedule| {
+            let (timing, topic) = (schedule.timing(), &schedule.topic);
+            format!("{}: {timing} -> {topic}", schedule.name)
+        };
+        Ok(right.iter().map(line).collect())
     })
 }
 

@@ -2,6 +2,7 @@
 
 use super::cron::{self, Line};
 use super::due::Due;
+use super::fields;
 use super::timing::Timing;
 use crate::config::nearest_of;
 use crate::listener::document::{id_text, plain};
@@ -9,32 +10,6 @@ use crate::listener::{LONGEST_JOB, Problem, Reading};
 use bson::{Bson, Document};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-
-/// The fields of a schedule. `docs/schedules.md` has the same.
-pub const FIELDS: [&str; 22] = [
-    "_id",
-    "name",
-    "kind",
-    "cron",
-    "timezone",
-    "every",
-    "at",
-    "jobName",
-    "topic",
-    "payload",
-    "priority",
-    "isActive",
-    "missed",
-    "database",
-    "collection",
-    "dueField",
-    "filter",
-    "metadata",
-    "createdAt",
-    "updatedAt",
-    "status",
-    "lockInfo",
-];
 
 /// The longest name, in bytes: it is a key of records and a part of `tw-id`.
 const LONGEST_NAME: usize = 256;
@@ -284,11 +259,12 @@ fn missed(reading: &mut Reading<'_>) -> Missed {
 
 /// Fields that are probably meant for us. Others are the users' own.
 fn misspelt(document: &Document) -> Vec<String> {
+    let known = || fields::ALL.iter().map(|field| field.name);
     let unknown = document
         .keys()
-        .filter(|name| !FIELDS.contains(&name.as_str()));
+        .filter(|name| !known().any(|known| known == *name));
     let sentence = |name: &String| {
-        let meant = nearest_of(name, FIELDS.into_iter())?;
+        let meant = nearest_of(name, known())?;
         Some(format!(
             "{} is no field; did you mean {meant}?",
             plain(name)

@@ -1,11 +1,14 @@
 //! The schedules of `SCHEDULES_FILE`.
 
+use super::definition::Schedule;
 use super::set::schedule;
 use crate::config::{Bootstrap, Schedules};
 use crate::error::{Code, Error};
 use crate::listener::file::value;
+use crate::listener::told;
 use bson::{Bson, Document};
 use std::collections::BTreeSet;
+use std::path::Path;
 
 /// The documents of the file; none where there is no file.
 ///
@@ -15,7 +18,8 @@ pub fn documents(config: &Schedules) -> Result<Vec<Document>, Error> {
     let Some(file) = &config.file else {
         return Ok(Vec::new());
     };
-    read(file, config).map_err(|wrong| {
+    let read = read(file, |document| schedule(document, config));
+    read.map_err(|wrong| {
         let path = file.path.display();
         Error::new(
             Code::Config,
@@ -24,7 +28,28 @@ pub fn documents(config: &Schedules) -> Result<Vec<Document>, Error> {
     })
 }
 
-fn read(file: &Bootstrap, config: &Schedules) -> Result<Vec<Document>, Vec<String>> {
+/// Reads a file without a configuration: what only that allows or refuses is not looked at.
+///
+/// # Errors
+/// Everything that is wrong.
+pub fn lint(path: &Path, text: &str) -> Result<Vec<Schedule>, Vec<String>> {
+    let file = Bootstrap {
+        path: path.to_owned(),
+        text: text.to_owned(),
+    };
+    let right = read(&file, |document| {
+        Schedule::read(document).map_err(|problems| told(&problems))
+    })?;
+    // They were right just now.
+    let schedules = right.iter().map(Schedule::read);
+    Ok(schedules.filter_map(Result::ok).collect())
+}
+
+/// The documents of a file, where all are right.
+fn read(
+    file: &Bootstrap,
+    schedule: impl Fn(&Document) -> Result<Schedule, String>,
+) -> Result<Vec<Document>, Vec<String>> {
     let list = match value(&file.path, &file.text).map_err(|sentence| vec![sentence])? {
         Bson::Array(list) => list,
         Bson::Document(mut object) => match object.remove("schedules") {
@@ -42,7 +67,7 @@ fn read(file: &Bootstrap, config: &Schedules) -> Result<Vec<Document>, Vec<Strin
             ));
             continue;
         };
-        match schedule(&document, config) {
+        match schedule(&document) {
             Ok(schedule) if !names.insert(schedule.name.clone()) => {
                 wrong.push(format!(
                     "schedules[{index}]: another one has the name {}, too",

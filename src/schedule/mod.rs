@@ -11,6 +11,7 @@ mod definition;
 mod desk;
 mod documents;
 mod due;
+pub mod fields;
 pub mod file;
 mod plan;
 mod progress;
@@ -22,7 +23,7 @@ mod timing;
 mod unit;
 
 pub use clock::{Clock, System};
-pub use definition::{FIELDS, Schedule, title};
+pub use definition::{Schedule, title};
 pub use desk::{Desk, Listed};
 pub use file::with_id as file_document;
 pub use set::schedule;

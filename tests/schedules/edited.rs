@@ -169,3 +169,42 @@ async fn a_file_of_schedules_is_run_and_a_wrong_one_is_refused_whole() {
     assert_each_once(&records, 1_000);
     process.stop().await;
 }
+
+#[tokio::test]
+async fn files_of_schedules_are_checked_without_a_server() {
+    let setup = support::Setup::empty();
+    let right = setup.folder().join("right.yaml");
+    let text = "schedules:\n- {name: report, cron: \"0 9 * * 1-5\", timezone: Europe/Berlin, jobName: sendReport}\n\
+        - {name: later, kind: due, database: shop, collection: mails, dueField: at, jobName: j, topic: jobs.later}\n";
+    std::fs::write(&right, text).unwrap();
+    let wrong = setup.folder().join("wrong.json");
+    std::fs::write(
+        &wrong,
+        r#"[{"name": "a", "every": "1x"}, {"name": "b"}, 5]"#,
+    )
+    .unwrap();
+    let (right, wrong) = (right.display().to_string(), wrong.display().to_string());
+    let lint = async |files: &[&str]| {
+        let args = [&["schedules", "lint"][..], files].concat();
+        setup.clone().args(&args).run().await
+    };
+    let linted = lint(&[&right]).await;
+    assert_eq!(linted.code, Some(0), "{}", linted.output);
+    for part in [
+        "report: cron 0 9 * * 1-5 Europe/Berlin -> jobs.sendReport",
+        "-> jobs.later",
+        "2 right",
+    ] {
+        assert!(linted.output.contains(part), "{part}: {}", linted.output);
+    }
+    let linted = lint(&[&right, &wrong]).await;
+    assert_eq!(linted.code, Some(2), "{}", linted.output);
+    for part in [
+        "2 right",
+        "wrong.json: schedules[0]: every",
+        "schedules[1]: says not when it is due; give one of cron, every and at; jobName: is missing",
+        "schedules[2]: is no object",
+    ] {
+        assert!(linted.output.contains(part), "{part}: {}", linted.output);
+    }
+}
