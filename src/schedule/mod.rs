@@ -16,6 +16,7 @@ pub mod file;
 mod plan;
 mod progress;
 mod record;
+mod refused;
 mod run;
 mod set;
 mod status;

@@ -9,6 +9,7 @@ use super::clock::Clock;
 use super::due::source::Source;
 use super::plan::Plan;
 use super::progress::{self, Stored};
+use super::refused::Refused;
 use super::set::{self, Set};
 use super::{Order, Parts};
 use crate::error::{Code, Error};
@@ -50,6 +51,8 @@ pub(super) struct Run {
     parts: Parts,
     clock: Arc<dyn Clock>,
     topics: Topics,
+    /// Those that may not be written.
+    refused: Refused,
     orders: mpsc::Receiver<Order>,
     /// What this run has claimed.
     claim: Option<Claim>,
@@ -100,6 +103,7 @@ impl Run {
             parts,
             clock,
             topics,
+            refused: Refused::default(),
             orders,
             claim: None,
             set: None,
@@ -248,7 +252,9 @@ impl Run {
         };
         let now = self.clock.now();
         let mut set = set::read(&documents, &config, now);
-        set.admit(&self.topics, &config.unit, self.parts.mode).await;
+        self.refused.look(&self.parts.kafka).await;
+        set.admit((&self.topics, &self.refused), &config.unit, self.parts.mode)
+            .await;
         incarnation.plan.put(&set.schedules, &set.held, now);
         self.arrange(incarnation, &set);
         self.show(&mut set, &incarnation.plan);

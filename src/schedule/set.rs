@@ -3,6 +3,7 @@
 use super::definition::{Kind, Schedule, title};
 use super::plan::Job;
 use super::record::JobRecord;
+use super::refused::Refused;
 use crate::config::{JsonMode, Schedules};
 use crate::listener::document::{id_text, plain};
 use crate::listener::told;
@@ -104,18 +105,26 @@ pub fn schedule(document: &Document, config: &Schedules) -> Result<Schedule, Str
 
 impl Set {
     /// Looks for the topics of all that are active; holds those whose topic cannot be had.
-    pub async fn admit(&mut self, topics: &Topics, unit: &str, mode: JsonMode) {
+    pub async fn admit(
+        &mut self,
+        (topics, refused): (&Topics, &Refused),
+        unit: &str,
+        mode: JsonMode,
+    ) {
         let mut looked: BTreeMap<String, Result<usize, String>> = BTreeMap::new();
         for schedule in &self.schedules {
             if !schedule.is_active || looked.contains_key(&schedule.topic) {
                 continue;
             }
-            let look = topics.ensure_one(&schedule.topic).await;
-            let room = look.map(|info| info.max_message_bytes.unwrap_or(LARGEST));
-            looked.insert(
-                schedule.topic.clone(),
-                room.map_err(|problem| problem.to_string()),
-            );
+            let room = match refused.why(&schedule.topic) {
+                Some(why) => Err(why.to_owned()),
+                None => {
+                    let look = topics.ensure_one(&schedule.topic).await;
+                    look.map(|info| info.max_message_bytes.unwrap_or(LARGEST))
+                        .map_err(|problem| problem.to_string())
+                }
+            };
+            looked.insert(schedule.topic.clone(), room);
         }
         let mut states = BTreeMap::new();
         for schedule in self.schedules.iter().filter(|schedule| schedule.is_active) {

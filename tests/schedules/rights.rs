@@ -1,7 +1,7 @@
 //! Rights that are missing, are taken away, and come back.
 
-use super::{committed, put, schedule, scheduling, status, topic};
-use crate::support::{self, PATIENCE, Wire, eventually, wire};
+use super::{assert_each_once, committed, put, schedule, scheduling, status, topic};
+use crate::support::{self, Kafka, Operation, PATIENCE, Resource, Wire, eventually, wire};
 use bson::doc;
 
 const UNAUTHORIZED: i32 = 13;
@@ -41,4 +41,58 @@ async fn without_the_right_to_read_what_was_read_goes_on_and_is_told() {
     })
     .await;
     process.stop().await;
+}
+
+/// Only the schedules of that topic wait, and what was due meanwhile comes when it may be written again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_may_not_be_written_holds_its_own_schedules_alone() {
+    const USER: &str = "clock";
+    let (db, kafka) = (
+        support::database().await,
+        Kafka::with_acls(&[USER], &[]).await,
+    );
+    kafka.allow_everything(USER).await;
+    let all = doc! {"every": "1s", "missed": "all"};
+    put(&db, schedule(&db, "good", all.clone())).await;
+    put(&db, schedule(&db, "bad", all)).await;
+    let setup = scheduling(&db, &kafka).logged_in_as(&kafka, USER);
+    let process = setup.start().await;
+    committed(&kafka, &topic(&db, "bad"), 2).await;
+    let denied = topic(&db, "bad");
+    kafka
+        .deny(USER, Resource::Topic(&denied), Operation::Write)
+        .await;
+    let told = status(&db, "bad", "waiting").await;
+    let reason = told.get_str("reason").unwrap();
+    assert!(
+        reason.contains("Write") && reason.contains(&denied),
+        "{reason}"
+    );
+    let interrupted = async || {
+        let page = process.get("/metrics").await;
+        page.metric("tailwater_schedule_interruptions_total", &[])
+            .unwrap()
+    };
+    let (before, so_far) = (
+        interrupted().await,
+        committed(&kafka, &topic(&db, "good"), 1).await.len(),
+    );
+    // More often than it is looked at again whether that one may be written.
+    committed(&kafka, &topic(&db, "good"), so_far + 12).await;
+    assert_eq!(interrupted().await, before, "nothing interrupts the others");
+    status(&db, "bad", "waiting").await;
+
+    kafka
+        .end_denial(USER, Resource::Topic(&denied), Operation::Write)
+        .await;
+    status(&db, "bad", "active").await;
+    let good = committed(&kafka, &topic(&db, "good"), so_far + 14)
+        .await
+        .len();
+    committed(&kafka, &denied, good).await;
+    process.stop().await;
+    for name in ["good", "bad"] {
+        let records = kafka.committed_records(&[&topic(&db, name)]).await;
+        assert_each_once(&records, 1_000);
+    }
 }

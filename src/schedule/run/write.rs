@@ -9,8 +9,9 @@ use crate::schedule::record::JobRecord;
 use crate::schedule::{claim, progress};
 use crate::status::waiting::Awaited;
 use crate::tasks;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::BaseRecord;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// A key of the topic of progress, and what it holds from now on: none is a tombstone.
@@ -19,7 +20,7 @@ pub(super) type Entry = (Vec<u8>, Option<Vec<u8>>);
 impl Run {
     /// Writes records and progress in one transaction.
     pub(super) async fn write(
-        &self,
+        &mut self,
         incarnation: &mut Incarnation,
         records: Vec<JobRecord>,
         entries: Vec<Entry>,
@@ -32,6 +33,7 @@ impl Run {
         };
         let board = Arc::clone(&self.parts.board);
         let topic = self.parts.config.progress.clone();
+        let topics: BTreeSet<_> = records.iter().map(|record| record.topic.clone()).collect();
         let work = tasks::blocking("the transaction of schedules", move || {
             let outcome = producer.transaction(|produce| {
                 for record in &records {
@@ -58,6 +60,9 @@ impl Run {
             Outcome::Fenced => self.end_of_fenced().await,
         };
         client::end_beside(producer);
+        if is_denied(&error) {
+            self.refused.note(topics);
+        }
         Err(error)
     }
 
@@ -75,4 +80,12 @@ impl Run {
             Err(error) => error,
         }
     }
+}
+
+/// Whether it is the right on a topic that is missing.
+fn is_denied(error: &Error) -> bool {
+    let source = error.source.as_deref();
+    let source = source.and_then(|source| source.downcast_ref::<KafkaError>());
+    let code = source.and_then(KafkaError::rdkafka_error_code);
+    code == Some(RDKafkaErrorCode::TopicAuthorizationFailed)
 }
