@@ -1,7 +1,7 @@
 //! Each due time has one record, whatever happens around it.
 
 use super::{assert_each_once, committed, dues, put, schedule, scheduling, status, topic};
-use crate::support::{self, Clock, PATIENCE, Random, eventually, unique};
+use crate::support::{self, Clock, Database, Kafka, PATIENCE, Random, Setup, eventually, unique};
 use bson::{DateTime, doc};
 use std::time::Duration;
 
@@ -117,23 +117,33 @@ async fn no_due_time_is_lost_or_made_twice_over_kill_9() {
     }
 }
 
-/// Two instances: one is stopped, one dies, one is frozen and wakes up when another has its schedules.
 #[tokio::test]
 async fn no_due_time_is_lost_or_made_twice_over_hand_overs() {
     let (db, kafka) = (support::database().await, support::kafka().await);
-    put(
-        &db,
-        schedule(&db, "a", doc! {"every": "1s", "missed": "all"}),
-    )
-    .await;
     let setup = scheduling(&db, kafka)
         .env("COORDINATION", "mongodb")
         .env("LEASE_DATABASE", unique("leases").replace('-', "_"))
         .env("LEASE_HEARTBEAT_MS", 200)
         .env("LEASE_TIMEOUT_MS", 1000)
         .env("LEASE_POLL_MS", 500);
+    hand_over(&db, kafka, &setup).await;
+}
+
+#[tokio::test]
+async fn no_due_time_is_lost_or_made_twice_over_hand_overs_by_a_group_of_kafka() {
+    let (db, kafka) = (support::database().await, support::kafka().await);
+    let setup = scheduling(&db, kafka)
+        .env("COORDINATION", "kafka")
+        .env("COORDINATION_TOPIC", unique("instances"))
+        .env("KAFKA_SESSION_TIMEOUT_MS", 2000);
+    hand_over(&db, kafka, &setup).await;
+}
+
+/// Two instances: one is stopped, one dies, one is frozen and wakes up when another has its schedules.
+async fn hand_over(db: &Database, kafka: &Kafka, setup: &Setup) {
+    put(db, schedule(db, "a", doc! {"every": "1s", "missed": "all"})).await;
     let (mut one, mut other) = (setup.start().await, setup.start().await);
-    let mut made = committed(kafka, &topic(&db, "a"), 2).await.len();
+    let mut made = committed(kafka, &topic(db, "a"), 2).await.len();
     for way in ["freeze", "kill", "stop"] {
         let owner = async |process: &support::Tailwater| {
             process.get("/health/detailed").await.json()["schedules"]["state"] == "running"
@@ -153,25 +163,25 @@ async fn no_due_time_is_lost_or_made_twice_over_hand_overs() {
         match way {
             "freeze" => {
                 one.signal(rustix::process::Signal::STOP);
-                made = committed(kafka, &topic(&db, "a"), made + 6).await.len();
+                made = committed(kafka, &topic(db, "a"), made + 6).await.len();
                 one.signal(rustix::process::Signal::CONT);
-                made = committed(kafka, &topic(&db, "a"), made + 3).await.len();
+                made = committed(kafka, &topic(db, "a"), made + 3).await.len();
             }
             "kill" => {
                 one.kill9();
-                made = committed(kafka, &topic(&db, "a"), made + 4).await.len();
+                made = committed(kafka, &topic(db, "a"), made + 4).await.len();
                 one = setup.start().await;
             }
             _ => {
                 one.stop().await;
-                made = committed(kafka, &topic(&db, "a"), made + 3).await.len();
+                made = committed(kafka, &topic(db, "a"), made + 3).await.len();
                 one = setup.start().await;
             }
         }
     }
     one.stop().await;
     other.stop().await;
-    let records = kafka.committed_records(&[&topic(&db, "a")]).await;
+    let records = kafka.committed_records(&[&topic(db, "a")]).await;
     assert_each_once(&records, 1_000);
 }
 
