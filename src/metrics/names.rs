@@ -225,6 +225,10 @@ metrics! {
         "How long the job that was due first waits for its record; 0 where none waits";
     SCHEDULE_RECORDS "tailwater_schedule_records_total" Counter &[],
         "Records of jobs that were due";
+    SCHEDULE_MADE "tailwater_schedule_records_by_name_total" Counter &["schedule"],
+        "The same by schedule, of the first thousand by name and of (others)";
+    SCHEDULE_NEXT "tailwater_schedule_next_timestamp_seconds" Gauge &["schedule"],
+        "When each of these is due next, Unix time";
     SCHEDULE_INTERRUPTIONS "tailwater_schedule_interruptions_total" Counter &[],
         "How often the schedules could not be run and were taken up again";
     WORKER_READY "tailwater_worker_ready" Gauge &[],

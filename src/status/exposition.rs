@@ -90,7 +90,34 @@ fn of_schedules(page: &mut Page<'_>, schedules: &Schedules) {
     page.value(&names::SCHEDULES_RUNNING, u8::from(is_running));
     page.value(&names::SCHEDULES_LATE, schedules.late_seconds());
     page.value(&names::SCHEDULE_RECORDS, schedules.produced.get());
+    by_name(page, schedules);
     page.value(&names::SCHEDULE_INTERRUPTIONS, schedules.failed.get());
+}
+
+/// So many schedules have series of their own.
+const NAMED: usize = 1000;
+
+fn by_name(page: &mut Page<'_>, schedules: &Schedules) {
+    let mut all: Vec<_> = schedules.all().into_iter().map(|(_, it)| it).collect();
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    let others: u64 = all.iter().skip(NAMED).map(|it| it.produced).sum();
+    let is_more = all.len() > NAMED;
+    all.truncate(NAMED);
+    let metric = &names::SCHEDULE_MADE;
+    page.head(metric);
+    for schedule in &all {
+        page.sample(metric, &[("schedule", &schedule.name)], schedule.produced);
+    }
+    if is_more {
+        page.sample(metric, &[("schedule", worker::OTHERS)], others);
+    }
+    let metric = &names::SCHEDULE_NEXT;
+    page.head(metric);
+    for schedule in &all {
+        if let Some(next) = schedule.next {
+            page.sample(metric, &[("schedule", &schedule.name)], next as f64 / 1e3);
+        }
+    }
 }
 
 /// Reads a value off the counts of a job.

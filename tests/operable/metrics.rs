@@ -92,6 +92,10 @@ async fn every_metric_that_is_described_shows_up_and_no_other() {
     let setup = setup.env("LEASE_DATABASE", support::unique("leases"));
     // Some are there only with listeners, and others only with records of the configuration's own topics.
     let listeners = format!("{}.listeners", db.name());
+    let job = support::unique("job");
+    let schedule = doc! {"_id": &job, "name": &job, "every": "1d", "jobName": &job};
+    let schedules = db.documents("schedules");
+    schedules.insert_one(schedule).await.unwrap();
     let tailwater = setup
         .env("LISTENERS_COLLECTION", listeners)
         .env("SCHEDULES_COLLECTION", format!("{}.schedules", db.name()))
