@@ -17,6 +17,7 @@ mod process;
 mod produce;
 mod proxy;
 mod raw;
+mod receiver;
 mod record;
 mod report;
 mod scrape;
@@ -27,6 +28,7 @@ mod start;
 mod stream;
 mod streams;
 mod subject;
+mod workers;
 
 use clap::{Parser, Subcommand};
 use error::Fallible;
@@ -74,6 +76,8 @@ enum What {
     Snapshot(Settings),
     /// 1, 10 and 100 streams in one process, at rest.
     Streams(Settings),
+    /// Jobs that wait, for a service that takes 1, 10 and 100 ms, 5, 50 and 500 at a time.
+    Workers(Settings),
     /// Writes the report of all that was measured.
     Report {
         #[arg(long, default_value = "bench/out")]
@@ -103,6 +107,7 @@ async fn main() -> Fallible {
         What::Live(settings) => return live::run(&at_home(settings)?).await,
         What::Snapshot(settings) => return snapshot::run(&at_home(settings)?).await,
         What::Streams(settings) => return streams::run(&at_home(settings)?).await,
+        What::Workers(settings) => return workers::run(&at_home(settings)?).await,
         What::Report { folder } => return report::write(&folder),
         What::Raw(settings) => return raw::run(&settings).await,
     };

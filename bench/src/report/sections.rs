@@ -2,6 +2,7 @@
 
 use super::shape::{Column, Section, bars, column, lines, plain, share};
 use crate::record::{RAW, RAW_PRODUCE, value as v};
+use crate::workers::CEILING;
 
 /// Cores kept busy from the first record on.
 pub const BOUNDS: &[Column] = &[
@@ -92,6 +93,24 @@ pub const SECTIONS: &[Section] = &[
             column("with clients at rest", v::RSS_MB, 0),
             column("at the end", v::RSS_AFTER_MB, 0),
             column("cut", v::LOST, 0),
+        ],
+        bounds: true,
+        charts: &[],
+    },
+    Section {
+        mode: "workers",
+        title: "Workers",
+        text: "Jobs that wait in a topic, handed to a service that takes its time for each. *the service alone* is what so many at \
+               a time allow, by the time that the service has measurably taken. Left alone: from an answer to the next request on the \
+               same connection, in ms; it is what the worker adds to each job.",
+        columns: &[
+            column("jobs/s", v::RATE, 0),
+            share("of the service alone", v::RATE, CEILING),
+            column("left alone, p50", v::P50, 2),
+            plain("p90", v::P90, 2),
+            plain("p99", v::P99, 2),
+            column("CPU µs/job", v::CPU_US, 0),
+            column("peak RSS, MB", v::RSS_MB, 0),
         ],
         bounds: true,
         charts: &[],
