@@ -80,6 +80,11 @@ async fn carry_out(command: &Command, loaded: Loaded, log: log::Handle) -> Resul
             let chosen = Chosen::of(&loaded.config, &args.which)?;
             return Box::pin(cli::verify::run(args, chosen)).await;
         }
+        Command::Worker(args) => {
+            if let Some(exit) = args.asked(&loaded.config).await? {
+                return Ok(exit);
+            }
+        }
         Command::Compare(args) => return cli::compare::run(args, loaded.config.kafka).await,
         Command::Dlq(args) => {
             let stream = loaded.config.stream(args.which.stream.as_deref())?.clone();

@@ -108,6 +108,10 @@ pub async fn serve(
     };
     let addr = listener.local_addr().unwrap_or(addr);
     tracing::info!(%addr, "http server listening");
+    if let Some(worker) = &settings.worker {
+        // Set once: it is served once.
+        let _ = worker.http.set(addr);
+    }
     let context = Arc::new(Context {
         api: Arc::clone(&settings.api),
         streams,

@@ -2,7 +2,7 @@
 
 use super::problem::{FieldProblem, Problem};
 use super::{
-    checkpoints, dead_letters, graphql, instances, listeners, samples, schedules, snapshots,
+    checkpoints, dead_letters, graphql, instances, jobs, listeners, samples, schedules, snapshots,
     streams, tail,
 };
 use crate::listener::fields;
@@ -48,15 +48,19 @@ use utoipa::openapi::OpenApi;
         listeners::write::delete,
         listeners::trial::test,
         listeners::history::list,
+        jobs::list,
+        jobs::show,
+        jobs::failed::list,
+        jobs::failed::retry,
         schedules::list,
         schedules::create,
         schedules::show,
         schedules::replace,
+        schedules::patch,
         schedules::delete,
         schedules::run,
         graphql::ask,
         serve,
-        schedules::patch,
     ),
     components(schemas(Problem, FieldProblem, listeners::Listener, listeners::ListenerPatch)),
     tags(
@@ -67,6 +71,7 @@ use utoipa::openapi::OpenApi;
         (name = "instances", description = "Who runs, and how much is logged: docs/coordination.md"),
         (name = "listeners", description = "Routes that users change while a stream runs: docs/listeners.md"),
         (name = "schedules", description = "Jobs that are due at a time: docs/schedules.md"),
+        (name = "jobs", description = "What a worker does, and jobs that failed: docs/workers.md"),
         (name = "api", description = "The calls themselves"),
     ),
 )]

@@ -12,6 +12,7 @@ mod etag;
 mod graphql;
 mod id;
 mod instances;
+mod jobs;
 mod listeners;
 mod problem;
 mod query;
@@ -34,6 +35,7 @@ use crate::coordination::Coordination;
 use crate::error::{Code, Error};
 use crate::schedule::Desk;
 use crate::status::samples::Samples;
+use crate::status::worker::Board;
 use crate::stream::streams::Streams;
 use crate::tasks;
 use axum::Router;
@@ -65,6 +67,8 @@ pub struct Context {
     pub samples: Arc<Samples>,
     /// The schedules, where there are any.
     pub schedules: Option<Arc<Desk>>,
+    /// What a worker does, where this process is one.
+    pub worker: Option<Arc<Board>>,
     /// Cancelled when the process is stopping.
     pub stop: CancellationToken,
     /// `ENABLE_CHANGE_STREAMS`.
@@ -202,10 +206,15 @@ routes! {
             put listeners::write::replace,
             patch listeners::write::patch,
             delete listeners::write::delete;
+        "/api/jobs": get jobs::list;
+        "/api/jobs/failed": get jobs::failed::list;
+        "/api/jobs/failed/retry": post jobs::failed::retry;
+        "/api/jobs/{id}": get jobs::show;
         "/api/schedules": get schedules::list, post schedules::create;
         "/api/schedules/{id}":
             get schedules::show,
             put schedules::replace,
+            patch schedules::patch,
             delete schedules::delete;
         "/api/schedules/{id}/run": post schedules::run;
         "/graphql": post graphql::ask;
@@ -214,7 +223,6 @@ routes! {
 
 /// The calls that anybody may make who may ask for health, and those that need more.
 #[derive(Debug)]
-            patch schedules::patch,
 pub struct Calls<S> {
     pub open: Router<S>,
     pub guarded: Router<S>,

@@ -154,7 +154,8 @@ fn list(said: &Value) -> String {
     out
 }
 
-fn aligned<const N: usize>(table: &[[String; N]]) -> String {
+/// Columns with two spaces between them.
+pub(super) fn aligned<const N: usize>(table: &[[String; N]]) -> String {
     let mut widths = [0; N];
     for row in table {
         for (width, cell) in widths.iter_mut().zip(row) {

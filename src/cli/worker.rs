@@ -1,7 +1,11 @@
 //! `tailwater worker`: carrying out jobs, and what is asked of the worker that runs here.
 
+mod list;
+
 use super::ask::{Instance, Refusal};
 use super::{Output, files, print};
+use crate::config::Config;
+use crate::error::Error;
 use crate::worker::handler::{self, fields};
 use clap::Subcommand;
 use serde_json::Value;
@@ -18,6 +22,11 @@ pub struct WorkerArgs {
 enum WorkerCommand {
     /// Work until stopped: more of them with the same WORKER_GROUP share the jobs
     Start,
+    /// Show the workers of WORKER_GROUP, the partitions that each has, and how many jobs wait
+    List {
+        #[arg(long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+    },
     /// Show what the worker here does and waits for: exit code 0 unless it is no member of its group
     Status {
         #[arg(long, value_enum, default_value_t = Output::Text)]
@@ -43,7 +52,7 @@ impl WorkerArgs {
     /// Carries out what needs no Kafka; the exit code where this was such a command.
     pub(super) fn answer(&self) -> Option<u8> {
         Some(match &self.command {
-            WorkerCommand::Start => return None,
+            WorkerCommand::Start | WorkerCommand::List { .. } => return None,
             WorkerCommand::Status { output } => status(*output),
             WorkerCommand::Pause => ask(|worker| {
                 worker.post("/admin/pause", "")?;
@@ -57,6 +66,19 @@ impl WorkerArgs {
             WorkerCommand::Lint { files } => lint(files),
             WorkerCommand::Schema => print(&format!("{:#}\n", fields::schema())),
         })
+    }
+}
+
+impl WorkerArgs {
+    /// Asks Kafka for what needs no worker of this process; the exit code where this was such a command.
+    ///
+    /// # Errors
+    /// When Kafka does not answer, or refuses to.
+    pub async fn asked(&self, config: &Config) -> Result<Option<u8>, Error> {
+        match self.command {
+            WorkerCommand::List { output } => list::run(config.clone(), output).await.map(Some),
+            _ => Ok(None),
+        }
     }
 }
 

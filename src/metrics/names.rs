@@ -249,6 +249,10 @@ metrics! {
         "Attempts that were made again";
     WORKER_SECONDS "tailwater_worker_jobs_seconds_total" Counter &["job"],
         "Time from the change to the end of its job, the sum of all that are done";
+    WORKER_LAG "tailwater_worker_lag" Gauge &["topic"],
+        "Jobs that wait in the partitions of this worker, also those that it has not read yet";
+    WORKER_TIMES "tailwater_worker_change_to_done_seconds" Histogram &[],
+        "Time from the change to the end of its job";
     WORKER_HELD "tailwater_worker_handler_held" Gauge &["job"],
         "1 while a handler is switched off, only fails, or its service asks to be left alone";
     BUILD_INFO "tailwater_build_info" Gauge &["version"],

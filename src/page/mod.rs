@@ -48,6 +48,7 @@ assets! {
     "history.js": SCRIPT,
     "index.html": HTML,
     "instances.js": SCRIPT,
+    "jobs.js": SCRIPT,
     "letters.js": SCRIPT,
     "listener.js": SCRIPT,
     "listeners.js": SCRIPT,

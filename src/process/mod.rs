@@ -94,7 +94,14 @@ pub async fn run(config: Config, controls: Controls) -> Result<(), Error> {
             .as_ref()
             .map(|schedules| Arc::clone(&schedules.0.unit.board)),
         worker: None,
-        api: calls(&config, &controls, &streams, samples, schedules.as_ref()),
+        api: calls(
+            &config,
+            &controls,
+            &streams,
+            samples,
+            schedules.as_ref(),
+            None,
+        ),
     };
     let http = admin::serve(admin, Arc::clone(&streams), controls.clone(), done.clone()).await?;
     tasks.extend(http);
@@ -157,8 +164,8 @@ pub async fn work(config: Config, controls: Controls) -> Result<(), Error> {
     }
     let at = at.filter(|_| has_uri);
     let handlers = crate::worker::handlers(&config.worker, at.is_some())?;
-    let board = Arc::new(worker::Board::new(&config.worker.group));
-    let instance = instance();
+    let board = worker::Board::new(&config.worker.group, instance());
+    let board = Arc::new(board);
     let alone = Alone {
         live: None,
         worker: Some(Arc::clone(&board)),
@@ -186,8 +193,12 @@ pub async fn work(config: Config, controls: Controls) -> Result<(), Error> {
         let listeners = client.zip(at);
         let listeners = listeners.map(|(client, at)| Place { client, at });
         let listeners = (listeners, journal);
-        let stop = &controls.stop;
-        crate::worker::run(&config, handlers, listeners, &instance, board, stop).await
+        let telling = worker::line::run(Arc::clone(&board), config.status_interval);
+        tokio::select! {
+            worked = crate::worker::run(&config, handlers, listeners, board, &controls.stop) => worked,
+            // It has no end.
+            () = telling => Ok(()),
+        }
     };
     alone.run(&config, &controls, working).await
 }
@@ -216,8 +227,15 @@ impl Alone {
             is_shared: false,
             live: self.live,
             schedules: None,
+            api: calls(
+                config,
+                controls,
+                &streams,
+                Arc::default(),
+                None,
+                self.worker.clone(),
+            ),
             worker: self.worker,
-            api: calls(config, controls, &streams, Arc::default(), None),
         };
         let http = admin::serve(admin, streams, controls.clone(), done.clone()).await?;
         let result = Box::pin(work).await;
@@ -238,8 +256,10 @@ fn calls(
     streams: &Arc<Streams>,
     samples: Arc<Samples>,
     schedules: Option<&Planned>,
+    worker: Option<Arc<worker::Board>>,
 ) -> Arc<api::Context> {
     Arc::new(api::Context {
+        worker,
         samples,
         schedules: schedules.map(|planned| Arc::clone(&planned.0)),
         log: controls.log.clone(),

@@ -2,7 +2,7 @@
 //!
 //! What cannot be read is handed on as such, with its place, and the rest continues.
 
-use super::parts::{FROM, PART, PREFIX, REASON};
+use super::parts::{ATTEMPTS, DETAIL, FROM, GROUP, PART, PREFIX, REASON, STATUS};
 use super::replay::REPLAYED;
 use crate::change::position::Seq;
 use crate::config::Kafka;
@@ -59,6 +59,23 @@ pub struct StoredJob {
     pub has_value: bool,
     /// Without those of the dead letter.
     pub headers: Vec<(String, Vec<u8>)>,
+    /// Why it is here, in a sentence.
+    pub detail: Option<String>,
+    /// How many attempts were made.
+    pub attempts: Option<u32>,
+    /// The last answer's status, or the exit code of the program.
+    pub status: Option<i32>,
+    /// The group of the worker.
+    pub group: Option<String>,
+}
+
+impl StoredJob {
+    /// Its name.
+    pub fn name(&self) -> Option<&str> {
+        let mut headers = self.headers.iter().rev();
+        let (_, name) = headers.find(|(name, _)| name == headers::JOB)?;
+        std::str::from_utf8(name).ok()
+    }
 }
 
 /// A record of the topic, or several, that make no dead letter.
@@ -121,6 +138,39 @@ impl StoredDeadLetter {
 pub fn read(
     kafka: &Kafka,
     topic: &str,
+    each: impl FnMut(Found) -> Result<ControlFlow<()>, Error>,
+) -> Result<(), Error> {
+    read_into(Assembly::default(), kafka, topic, each)
+}
+
+/// The same for the jobs in it, also those of a job that was retried and has failed again. Blocks.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_jobs(
+    kafka: &Kafka,
+    topic: &str,
+    mut each: impl FnMut(&StoredDeadLetter, &StoredJob) -> ControlFlow<()>,
+) -> Result<(), Error> {
+    let assembly = Assembly {
+        keeps_repeated_jobs: true,
+        ..Assembly::default()
+    };
+    read_into(assembly, kafka, topic, |found| {
+        Ok(match found {
+            Found::Whole(dead_letter) => match &dead_letter.job {
+                Some(job) => each(&dead_letter, job),
+                None => ControlFlow::Continue(()),
+            },
+            Found::Unreadable(_) => ControlFlow::Continue(()),
+        })
+    })
+}
+
+fn read_into(
+    mut assembly: Assembly,
+    kafka: &Kafka,
+    topic: &str,
     mut each: impl FnMut(Found) -> Result<ControlFlow<()>, Error>,
 ) -> Result<(), Error> {
     let failed = |error: &KafkaError| client::error(format!("reading the topic {topic}"), error);
@@ -134,7 +184,6 @@ pub fn read(
     consumer.assign(&list).map_err(|error| failed(&error))?;
 
     let mut open: HashSet<i32> = (0..partitions).collect();
-    let mut assembly = Assembly::default();
     let mut heard = Instant::now();
     while !open.is_empty() {
         match consumer.poll(POLL) {
@@ -192,6 +241,8 @@ struct Assembly {
     begun: BTreeMap<(i32, String), Begun>,
     /// The `tw-id`s of whole ones, each as its hash: a real token holds a document's key, however long.
     seen: HashSet<[u8; 32]>,
+    /// Whether a job is told as often as it has failed.
+    keeps_repeated_jobs: bool,
 }
 
 struct Begun {
@@ -313,11 +364,15 @@ impl Assembly {
                 key: message.key().unwrap_or_default().to_vec(),
                 has_value: message.payload().is_some(),
                 headers: own.collect(),
+                detail: header(DETAIL),
+                attempts: header(ATTEMPTS).and_then(|text| text.parse().ok()),
+                status: header(STATUS).and_then(|text| text.parse().ok()),
+                group: header(GROUP),
             })),
             ..stored(message, id, seq.unwrap_or(Seq(0)), header)
         };
         let is_new = self.seen.insert(Sha256::digest(&dead_letter.id).into());
-        is_new.then_some(Found::Whole(dead_letter))
+        (is_new || self.keeps_repeated_jobs).then_some(Found::Whole(dead_letter))
     }
 
     /// Those that parts are missing of, and that were not written whole elsewhere.

@@ -41,8 +41,13 @@ pub enum Outcome {
 /// Produces letters one at a time.
 pub struct Replay {
     router: ListenerRouter,
-    topics: Topics,
     encoders: Encoders,
+    again: Again,
+}
+
+/// Produces records one at a time.
+pub struct Again {
+    topics: Topics,
     producer: BaseProducer<LastReport>,
     runtime: tokio::runtime::Handle,
 }
@@ -59,26 +64,10 @@ impl Replay {
         dead_letters: &str,
         listeners: &[Document],
     ) -> Result<Self, Error> {
-        let mut properties = client::client_config(kafka, Kind::Producer);
-        properties
-            .set("acks", "all")
-            .set("enable.idempotence", "true")
-            .set("partitioner", "murmur2_random")
-            .set("message.max.bytes", "1000000000")
-            .set("linger.ms", "0")
-            .set(
-                "message.timeout.ms",
-                DELIVERY_TIMEOUT.as_millis().to_string(),
-            );
-        let producer = properties
-            .create_with_context(LastReport::default())
-            .map_err(|error| client::error("starting the kafka producer", &error))?;
         Ok(Self {
             router: router(stream, dead_letters, listeners)?,
-            topics: Topics::new(kafka)?,
             encoders: Encoders::of(stream),
-            producer,
-            runtime: tokio::runtime::Handle::current(),
+            again: Again::new(kafka)?,
         })
     }
 
@@ -88,7 +77,7 @@ impl Replay {
     /// [`Unreadable`] for one that holds no event.
     pub fn replay(&mut self, dead_letter: &StoredDeadLetter) -> Result<Outcome, Unreadable> {
         if let Some(job) = &dead_letter.job {
-            return Ok(self.replay_job(job, &dead_letter.body));
+            return Ok(self.again.job(job, &dead_letter.body));
         }
         let raw = dead_letter.event()?;
         let Ok(event) = Event::parse(raw.as_bytes()) else {
@@ -114,7 +103,12 @@ impl Replay {
             Err(error) => return refused(error.to_string()),
         };
         let topic = self.router.table().get(id);
-        let info = match self.runtime.block_on(self.topics.ensure_one(topic.name())) {
+        let Again {
+            topics,
+            producer,
+            runtime,
+        } = &self.again;
+        let info = match runtime.block_on(topics.ensure_one(topic.name())) {
             Ok(info) => info,
             Err(problem) => return refused(problem.to_string()),
         };
@@ -138,23 +132,51 @@ impl Replay {
         record.headers = &headers;
         if let Some(limit) = info.max_message_bytes
             && record.wire_size() > limit
-            && !self.topics.may_compress()
+            && !topics.may_compress()
         {
             return refused(format!(
                 "its record of {} bytes is over the topic's max.message.bytes of {limit}",
                 record.wire_size()
             ));
         }
-        match produce_one(&self.producer, &record) {
+        match produce_one(producer, &record) {
             Ok(()) => Ok(Outcome::Replayed {
                 topic: topic.name().to_owned(),
             }),
             Err(error) => refused(client::describe(&error)),
         }
     }
+}
 
-    /// Produces a job to where it was, as it was: a worker takes it from there.
-    fn replay_job(&self, job: &StoredJob, value: &[u8]) -> Outcome {
+impl Again {
+    /// To be called within a runtime.
+    ///
+    /// # Errors
+    /// When librdkafka does not take the properties.
+    pub fn new(kafka: &Kafka) -> Result<Self, Error> {
+        let mut properties = client::client_config(kafka, Kind::Producer);
+        properties
+            .set("acks", "all")
+            .set("enable.idempotence", "true")
+            .set("partitioner", "murmur2_random")
+            .set("message.max.bytes", "1000000000")
+            .set("linger.ms", "0")
+            .set(
+                "message.timeout.ms",
+                DELIVERY_TIMEOUT.as_millis().to_string(),
+            );
+        let producer = properties
+            .create_with_context(LastReport::default())
+            .map_err(|error| client::error("starting the kafka producer", &error))?;
+        Ok(Self {
+            topics: Topics::new(kafka)?,
+            producer,
+            runtime: tokio::runtime::Handle::current(),
+        })
+    }
+
+    /// Produces a job to where it was, as it was: a worker takes it from there. Blocks.
+    pub fn job(&self, job: &StoredJob, value: &[u8]) -> Outcome {
         let refused = |why: String| Outcome::Refused { why };
         let Ok(topic) = CString::new(job.topic.as_str()) else {
             return refused("its topic has no name that Kafka takes".to_owned());

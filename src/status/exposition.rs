@@ -138,11 +138,27 @@ fn of_worker(page: &mut Page<'_>, board: &worker::Board) {
     ];
     for (metric, of) in of_jobs {
         let values = view.jobs.iter().map(|(job, counts)| (job, of(counts)));
-        page.by_job(metric, values);
+        page.by_label(metric, values);
     }
+    page.by_label(&names::WORKER_LAG, view.lag.iter());
+    times(page, &names::WORKER_TIMES, &view.times);
     let held = view.handlers.iter();
     let held = held.map(|(job, handler)| (job, u8::from(handler.held.is_some())));
-    page.by_job(&names::WORKER_HELD, held);
+    page.by_label(&names::WORKER_HELD, held);
+}
+
+fn times(page: &mut Page<'_>, metric: &Metric, times: &worker::Times) {
+    page.head(metric);
+    let name = metric.name;
+    // Writing to a string does not fail.
+    for (bound, count) in times.buckets() {
+        let _ = writeln!(page.text, "{name}_bucket{{le=\"{bound}\"}} {count}");
+    }
+    let (count, sum) = (times.count, times.sum);
+    let _ = writeln!(
+        page.text,
+        "{name}_bucket{{le=\"+Inf\"}} {count}\n{name}_sum {sum}\n{name}_count {count}"
+    );
 }
 
 fn counts(page: &mut Page<'_>) {
@@ -359,15 +375,16 @@ impl Page<'_> {
         self.sample(metric, &[], value);
     }
 
-    /// A metric of a worker, by job.
-    fn by_job<'v, V: Display>(
+    /// A metric of a worker, by its one label.
+    fn by_label<'v, V: Display>(
         &mut self,
         metric: &Metric,
         values: impl Iterator<Item = (&'v String, V)>,
     ) {
         self.head(metric);
-        for (job, value) in values {
-            self.sample(metric, &[("job", job)], value);
+        let label = metric.labels.first().copied().unwrap_or_default();
+        for (of, value) in values {
+            self.sample(metric, &[(label, of)], value);
         }
     }
 

@@ -1,9 +1,18 @@
 //! What a worker does: its jobs, its handlers, and what it waits for.
 
+pub mod attempts;
+pub mod line;
+mod times;
+
+pub use times::Times;
+
 use super::values::{Flag, now_millis};
+use attempts::Attempts;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// So many jobs are told apart; what others do is told as that of [`OTHERS`].
@@ -56,7 +65,12 @@ pub struct View {
     pub topics: Vec<String>,
     /// Partitions that this worker has.
     pub partitions: usize,
+    /// Jobs that wait in them, also those that are not read yet, by topic.
+    pub lag: BTreeMap<String, u64>,
     pub jobs: BTreeMap<String, Counts>,
+    /// From the change to the end of its job, of all that are completed.
+    #[serde(skip)]
+    pub times: Times,
     pub handlers: BTreeMap<String, HandlerState>,
     /// By a name of its own.
     pub waits: BTreeMap<&'static str, Wait>,
@@ -65,23 +79,31 @@ pub struct View {
 /// Where a worker tells it.
 #[derive(Debug)]
 pub struct Board {
+    /// What the other members of its group call it.
+    pub instance: String,
+    /// Where it says how it is.
+    pub http: OnceLock<SocketAddr>,
     /// It is a member of its group.
     pub ready: Flag,
     /// Whether an operator has paused it.
     pub paused: watch::Sender<bool>,
     view: Mutex<View>,
+    attempts: Mutex<Attempts>,
 }
 
 impl Board {
-    pub fn new(group: &str) -> Self {
+    pub fn new(group: &str, instance: String) -> Self {
         let view = View {
             group: group.to_owned(),
             ..View::default()
         };
         Self {
+            instance,
+            http: OnceLock::new(),
             ready: Flag::default(),
             paused: watch::Sender::new(false),
             view: Mutex::new(view),
+            attempts: Mutex::default(),
         }
     }
 
@@ -92,6 +114,19 @@ impl Board {
     /// The view, to be changed.
     pub fn change(&self) -> MutexGuard<'_, View> {
         self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was tried.
+    pub fn attempts(&self) -> MutexGuard<'_, Attempts> {
+        self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A word for it.
+    pub fn state(&self) -> &'static str {
+        match *self.paused.borrow() {
+            true => "paused",
+            false => "working",
+        }
     }
 
     /// Says what is waited for; the first time counts.
@@ -116,6 +151,16 @@ impl View {
         let is_known = self.jobs.contains_key(name) || self.jobs.len() < MOST;
         let name = if is_known { name } else { OTHERS };
         self.jobs.entry(name.to_owned()).or_default()
+    }
+
+    /// A job is done, so long after the change that it is about.
+    pub fn completed(&mut self, job: &str, after: Option<Duration>) {
+        let counts = self.job(job);
+        counts.completed += 1;
+        if let Some(after) = after {
+            counts.seconds += after.as_secs_f64();
+            self.times.add(after);
+        }
     }
 
     /// Whether nothing of a handler may be carried out, or Kafka is waited for.

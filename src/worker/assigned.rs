@@ -93,6 +93,14 @@ impl Assigned {
         (state.offsets.entries.len(), state.offsets.bytes)
     }
 
+    /// How many records were read and are not done, and the last that was read.
+    pub fn not_done(&self) -> (usize, Option<i64>) {
+        let state = self.state();
+        let entries = state.offsets.entries.iter();
+        let count = entries.filter(|entry| !entry.is_done).count();
+        (count, state.offsets.last)
+    }
+
     /// Whether fetching it has to pause, or may go on again: only where that changes.
     pub fn turn(&self, most: (usize, usize)) -> Option<bool> {
         let mut state = self.state();

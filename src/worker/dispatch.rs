@@ -36,6 +36,8 @@ struct Ended {
     /// None where the partition was given away meanwhile.
     result: Option<Result<Done, Failure>>,
     took: Duration,
+    /// Its number among the attempts that are shown.
+    shown: u64,
 }
 
 /// A dead letter that was written.
@@ -212,6 +214,7 @@ impl Dispatcher {
                 counts.active += 1;
                 counts.retried += u64::from(job.attempts > 1);
             }
+            let shown = self.board.attempts().begin(job.which(), job.attempts);
             if let Some(journal) = &self.journal {
                 journal.processing(&job);
             }
@@ -227,6 +230,7 @@ impl Dispatcher {
                     handler,
                     result,
                     took: began.elapsed(),
+                    shown,
                 }
             });
         }

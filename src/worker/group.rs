@@ -1,18 +1,22 @@
 //! The consumer group: what is read, committed and given away. One thread does all of it, so that a partition is never
 //! given away between the moment when it is looked how far it is and the moment when that is committed.
 
+mod context;
+mod lag;
+
 use super::assigned::Assigned;
 use super::job::{Job, Record};
+use super::members;
 use super::parking::Parking;
 use crate::config::Kafka;
 use crate::error::{Code, Error};
 use crate::kafka::bootstrap;
-use crate::kafka::client::{self, Hearing, Kind};
+use crate::kafka::client::{self, Kind};
 use crate::status::worker::Board;
-use rdkafka::bindings::rd_kafka_resp_err_t as Answer;
+use context::Context;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +31,8 @@ use tokio_util::sync::CancellationToken;
 const POLL: Duration = client::poll_wait(100);
 /// How often what is done is committed, at most.
 const COMMIT: Duration = Duration::from_millis(200);
+/// How often is looked which partitions are full, and which can be read on: before those that ran low are empty.
+const TURN: Duration = Duration::from_millis(20);
 /// After so long without a sign of life the others take over.
 const SESSION_MS: &str = "10000";
 /// How long what runs of a partition may take to end when it is given away: what does not is repeated elsewhere.
@@ -35,7 +41,7 @@ const LOOK: Duration = Duration::from_millis(10);
 /// What all partitions together may hold, in bytes; each has its share.
 const MOST_BYTES: usize = 64 << 20;
 /// How many records a partition holds at most, from the first that is not done on.
-const MOST_RECORDS: usize = 1000;
+const MOST_RECORDS: usize = 4000;
 /// What librdkafka reads ahead, in KiB.
 const READ_AHEAD_KIB: &str = "16384";
 /// How many events may wait for the dispatcher.
@@ -104,7 +110,10 @@ impl Member {
             done: CancellationToken::new(),
         });
         let context = Context::new(Arc::clone(&shared));
-        let consumer = BaseConsumer::from_config_and_context(&config(kafka, group), context)
+        let mut config = config(kafka, group);
+        let (instance, http) = (&shared.board.instance, shared.board.http.get());
+        config.set("client.id", members::name(&kafka.client_id, instance, http));
+        let consumer = BaseConsumer::from_config_and_context(&config, context)
             .map_err(|error| client::error("creating a consumer for the workers' group", &error))?;
         let (ours, brokers) = (Arc::clone(&shared), kafka.brokers.clone());
         let span = tracing::Span::current();
@@ -175,7 +184,7 @@ fn config(kafka: &Kafka, group: &str) -> ClientConfig {
 
 impl Shared {
     fn follow(&self, consumer: BaseConsumer<Context>, brokers: &str) {
-        let mut committed = Instant::now();
+        let (mut committed, mut turned) = (Instant::now(), Instant::now());
         let mut names: BTreeMap<String, Arc<str>> = BTreeMap::new();
         while !self.done.is_cancelled() {
             let wanted = lock(&self.wanted).take();
@@ -202,6 +211,9 @@ impl Shared {
             if committed.elapsed() >= COMMIT {
                 committed = Instant::now();
                 self.commit(&consumer, CommitMode::Async);
+            }
+            if turned.elapsed() >= TURN {
+                turned = Instant::now();
                 self.turn(&consumer);
             }
             self.park(&consumer);
@@ -464,37 +476,5 @@ impl Shared {
             partitions,
             "the group has assigned partitions"
         );
-    }
-}
-
-type Context = Hearing<Arc<Shared>>;
-
-impl ConsumerContext for Context {
-    fn rebalance(
-        &self,
-        consumer: &BaseConsumer<Self>,
-        answer: Answer,
-        partitions: &mut TopicPartitionList,
-    ) {
-        match answer {
-            Answer::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
-                self.part.assigned(consumer, partitions);
-            }
-            _ => self.part.revoked(consumer, partitions),
-        }
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        let committing = &self.part.committing;
-        let _ = committing.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
-            Some(count.saturating_sub(1))
-        });
-        match result {
-            Ok(()) => {
-                self.part.board.go_on("commit");
-            }
-            Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::NoOffset) => {}
-            Err(error) => self.part.not_committed(offsets, &error),
-        }
     }
 }

@@ -5,6 +5,7 @@ use super::handler::HIGHEST;
 use super::queue::Lane;
 use super::retry;
 use crate::encode::headers;
+use crate::status::worker::attempts::Which;
 use rdkafka::message::{BorrowedMessage, Headers as _, Message};
 use std::fmt;
 use std::sync::Arc;
@@ -149,6 +150,15 @@ impl Job {
     /// Its name, for status and metrics.
     pub fn name(&self) -> &str {
         self.record.job().unwrap_or("")
+    }
+
+    /// Which one it is, for people.
+    pub fn which(&self) -> Which {
+        Which {
+            id: self.record.id(),
+            job: self.name().to_owned(),
+            place: self.record.place(),
+        }
     }
 
     /// Nothing is left to do about it.

@@ -16,6 +16,7 @@ pub mod handler;
 mod http;
 mod job;
 pub mod journal;
+pub mod members;
 mod parking;
 mod queue;
 mod retry;
@@ -49,7 +50,6 @@ pub async fn run(
     config: &Config,
     handlers: Handlers,
     (listeners, journal): (Option<documents::Place>, Option<Journal>),
-    instance: &str,
     board: Arc<Board>,
     stop: &CancellationToken,
 ) -> Result<(), Error> {
@@ -63,7 +63,7 @@ pub async fn run(
     let caller = Caller::new(*allows_private, config.worker.tls_ca.as_ref())?;
     let journal = journal.map(Arc::new);
     let dead_letters = DeadLetters::new(&config.kafka, group)?;
-    let parking = Parking::new(&config.kafka, group, instance, Arc::clone(&board));
+    let parking = Parking::new(&config.kafka, group, Arc::clone(&board));
     let parking = Arc::new(parking);
     if handlers.values().any(|it| it.order == Order::None) {
         parking.need_at_start();

@@ -73,11 +73,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Parking {
-    pub fn new(kafka: &Kafka, group: &str, instance: &str, board: Arc<Board>) -> Self {
+    pub fn new(kafka: &Kafka, group: &str, board: Arc<Board>) -> Self {
         Self {
             topic: retries_of(group),
             kafka: kafka.clone(),
-            id: format!("{}-{instance}", ids_of(group)),
+            id: format!("{}-{}", ids_of(group), board.instance),
             board,
             is_needed: AtomicBool::new(false),
             is_required: AtomicBool::new(false),

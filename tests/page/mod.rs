@@ -1,6 +1,7 @@
 //! The page, in a real browser.
 
 mod fleet;
+mod jobs;
 mod schedules;
 mod screens;
 
@@ -42,4 +43,15 @@ pub(super) fn assert_sound(page: &Chromium, tailwater: &Tailwater) {
         |url: &String| !url.starts_with(&own) && !url.starts_with("data:") && url != "about:blank";
     let foreign: Vec<String> = page.requests().into_iter().filter(foreign).collect();
     assert_eq!(foreign, Vec::<String>::new());
+}
+
+/// For the documentation, where `scripts/screenshots` says.
+pub(super) async fn keep(page: &Chromium, screen: &str, scheme: &str, width: u32) {
+    let Ok(folder) = std::env::var("TAILWATER_SCREENSHOTS") else {
+        return;
+    };
+    let name = screen.split('/').next().unwrap_or_default();
+    let size = if width < 1000 { "narrow" } else { scheme };
+    let path = format!("{folder}/{name}-{size}.png");
+    std::fs::write(path, page.screenshot().await).unwrap();
 }

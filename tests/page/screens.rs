@@ -1,6 +1,6 @@
 //! What each screen shows, and what can be done on it.
 
-use super::{DESKTOP, TOKEN, assert_sound, open, setup};
+use super::{DESKTOP, TOKEN, assert_sound, keep, open, setup};
 use crate::support::{self, Chromium, PATIENCE, eventually, unique};
 use bson::doc;
 
@@ -356,17 +356,6 @@ fn ready(screen: &str) -> &'static str {
             "document.querySelectorAll('.chart canvas').length === 4 && document.querySelectorAll('#main tbody tr').length > 2"
         }
     }
-}
-
-/// For the documentation, where `scripts/screenshots` says.
-async fn keep(page: &Chromium, screen: &str, scheme: &str, width: u32) {
-    let Ok(folder) = std::env::var("TAILWATER_SCREENSHOTS") else {
-        return;
-    };
-    let name = screen.split('/').next().unwrap_or_default();
-    let size = if width < 1000 { "narrow" } else { scheme };
-    let path = format!("{folder}/{name}-{size}.png");
-    std::fs::write(path, page.screenshot().await).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 mod answers;
 mod crashes;
 mod documents;
+mod group;
 mod journal;
 mod load;
 mod receiver;
@@ -15,7 +16,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
-use receiver::{Answer, Call, Receiver};
+pub(crate) use receiver::{Answer, Call, Receiver};
 use serde_json::{Value, json};
 
 /// A secret of the receivers, and the one before it.
@@ -26,7 +27,7 @@ const SECRETS: [&str; 2] = [
 
 /// One job to be written.
 #[derive(Debug, Clone)]
-struct Wanted {
+pub(crate) struct Wanted {
     id: String,
     job: String,
     key: String,
@@ -34,7 +35,7 @@ struct Wanted {
     priority: Option<u8>,
 }
 
-fn wanted(job: &str, number: usize, key: &str) -> Wanted {
+pub(crate) fn wanted(job: &str, number: usize, key: &str) -> Wanted {
     Wanted {
         id: format!("{job}-{number}"),
         job: job.to_owned(),
@@ -45,13 +46,38 @@ fn wanted(job: &str, number: usize, key: &str) -> Wanted {
 }
 
 /// Writes jobs as the records of a listener are, in this order.
-async fn write(kafka: &Kafka, topic: &str, jobs: &[Wanted]) {
+pub(crate) async fn write(kafka: &Kafka, topic: &str, jobs: &[Wanted]) {
     let producer: BaseProducer = kafka
         .client_config()
         .set("partitioner", "murmur2_random")
         .set("enable.idempotence", "true")
         .create()
         .unwrap();
+    send(&producer, topic, jobs);
+    tokio::task::spawn_blocking(move || producer.flush(PATIENCE).unwrap())
+        .await
+        .unwrap();
+}
+
+/// The same in a transaction, as a stream with DELIVERY=exactly_once does.
+async fn write_at_once(kafka: &Kafka, topic: &str, jobs: &[Wanted]) {
+    let producer: BaseProducer = kafka
+        .client_config()
+        .set("partitioner", "murmur2_random")
+        .set("transactional.id", unique("t"))
+        .create()
+        .unwrap();
+    let (topic, jobs) = (topic.to_owned(), jobs.to_vec());
+    let writing = tokio::task::spawn_blocking(move || {
+        producer.init_transactions(PATIENCE).unwrap();
+        producer.begin_transaction().unwrap();
+        send(&producer, &topic, &jobs);
+        producer.commit_transaction(PATIENCE).unwrap();
+    });
+    writing.await.unwrap();
+}
+
+fn send(producer: &BaseProducer, topic: &str, jobs: &[Wanted]) {
     for job in jobs {
         let now = jiff::Timestamp::now().as_millisecond().to_string();
         let mut headers = OwnedHeaders::new();
@@ -74,13 +100,10 @@ async fn write(kafka: &Kafka, topic: &str, jobs: &[Wanted]) {
             .headers(headers);
         producer.send(record).map_err(|(error, _)| error).unwrap();
     }
-    tokio::task::spawn_blocking(move || producer.flush(PATIENCE).unwrap())
-        .await
-        .unwrap();
 }
 
 /// A worker for the topics that begin with this prefix, with these handlers.
-fn worker(kafka: &Kafka, prefix: &str, handlers: &Value) -> Setup {
+pub(crate) fn worker(kafka: &Kafka, prefix: &str, handlers: &Value) -> Setup {
     let setup = Setup::empty();
     let file = setup.folder().join("handlers.json");
     std::fs::write(&file, json!({ "handlers": handlers }).to_string()).unwrap();
@@ -119,7 +142,7 @@ fn retry_topic(group: &str) -> String {
 }
 
 /// A prefix of topics that no other test has, and a topic of it.
-async fn with_topic(name: &str, partitions: i32) -> (&'static Kafka, String, String) {
+pub(crate) async fn with_topic(name: &str, partitions: i32) -> (&'static Kafka, String, String) {
     let kafka = support::kafka().await;
     let prefix = unique("jobs.t");
     let topic = format!("{prefix}.{name}");
@@ -128,7 +151,7 @@ async fn with_topic(name: &str, partitions: i32) -> (&'static Kafka, String, Str
 }
 
 /// Waits for so many dead letters of a group.
-async fn dead_letters(kafka: &Kafka, group: &str, count: usize) -> Vec<Record> {
+pub(crate) async fn dead_letters(kafka: &Kafka, group: &str, count: usize) -> Vec<Record> {
     let of_group = |record: &&Record| {
         record
             .headers

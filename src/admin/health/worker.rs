@@ -10,7 +10,7 @@ pub(super) fn live(board: &Board) -> Json<Value> {
     Json(json!({
         "status": "alive",
         "worker": board.view().group,
-        "state": state(board),
+        "state": board.state(),
     }))
 }
 
@@ -20,7 +20,7 @@ pub(super) fn ready(board: &Board) -> Answer {
     let body = json!({
         "status": one::ready_word(is_ready),
         "worker": board.view().group,
-        "state": state(board),
+        "state": board.state(),
     });
     (ok_if(is_ready), Json(body))
 }
@@ -44,7 +44,8 @@ pub(super) fn health(board: &Board) -> Answer {
     let mut body = json!(view);
     body["status"] = word.into();
     body["worker"] = body["group"].take();
-    body["state"] = state(board).into();
+    body["instance"] = board.instance.as_str().into();
+    body["state"] = board.state().into();
     body["version"] = env!("CARGO_PKG_VERSION").into();
     if let Some(problem) = problem {
         body["reason"] = problem.into();
@@ -53,11 +54,4 @@ pub(super) fn health(board: &Board) -> Answer {
         body.remove("group");
     }
     (ok_if(is_ready), Json(body))
-}
-
-fn state(board: &Board) -> &'static str {
-    match *board.paused.borrow() {
-        true => "paused",
-        false => "working",
-    }
 }

@@ -5,6 +5,7 @@ import {h, problem, say} from './dom.js';
 import {overview} from './overview.js';
 import {stream} from './stream.js';
 import {listeners} from './listeners.js';
+import {jobs} from './jobs.js';
 import {letters} from './letters.js';
 import {tail} from './tail.js';
 import {schedules} from './schedules.js';
@@ -17,6 +18,7 @@ const SCREENS = [
   ['overview', 'Overview', overview],
   ['listeners', 'Listeners', listeners],
   ['schedules', 'Schedules', schedules],
+  ['jobs', 'Jobs', jobs],
   ['letters', 'Dead letters', letters],
   ['tail', 'Live tail', tail],
   ['instances', 'Instances', instances],

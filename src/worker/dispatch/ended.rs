@@ -4,10 +4,11 @@ use super::{Buried, Dispatcher, Ended};
 use crate::config::worker::DEAD_LETTERS;
 use crate::kafka::client;
 use crate::log::event_id;
+use crate::status::worker::attempts::{Attempt, Running};
 use crate::worker::circuit::Turn;
 use crate::worker::dead_letters;
 use crate::worker::handler::{Handler, LONGEST_BACKOFF, Order};
-use crate::worker::job::{self, Failure, Job, Reason};
+use crate::worker::job::{self, Done, Failure, Job, Reason};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,8 +28,10 @@ impl Dispatcher {
             handler,
             result,
             took,
+            shown,
         } = ended;
         self.queue.ended(&handler);
+        let began = self.board.attempts().end(shown);
         {
             let mut view = self.board.change();
             let counts = view.job(job.name());
@@ -39,6 +42,8 @@ impl Dispatcher {
             None => return,
             Some(Ok(done)) => {
                 self.turn(&handler, true);
+                let attempt = attempt(&job, began.as_ref(), took, Ok(&done));
+                self.board.attempts().completed(&job.record.id(), attempt);
                 if let Some(journal) = &self.journal {
                     journal.completed(&job, &done, took);
                 }
@@ -47,6 +52,8 @@ impl Dispatcher {
             }
             Some(Err(failure)) => failure,
         };
+        let attempt = attempt(&job, began.as_ref(), took, Err(&failure));
+        self.board.attempts().failed(job.which(), attempt);
         if failure.reason == Reason::HandlerOff && !self.is_in_force(&handler) {
             // That was another one.
             job.attempt = None;
@@ -97,24 +104,25 @@ impl Dispatcher {
     fn done(&mut self, job: &Job) {
         job.finish();
         self.queue.release(job);
-        let now = job::now_millis();
-        let mut view = self.board.change();
-        let counts = view.job(job.name());
-        counts.completed += 1;
-        if let Some(changed) = job.changed_millis() {
-            counts.seconds += (now - changed).max(0) as f64 / 1e3;
-        }
+        let after = job.changed_millis().map(|changed| {
+            let millis = job::now_millis() - changed;
+            // Another machine's clock may be wrong.
+            Duration::from_millis(u64::try_from(millis).unwrap_or_default())
+        });
+        self.board.change().completed(job.name(), after);
     }
 
     /// Has a job wait for its next attempt: elsewhere, where it keeps nobody's order.
     fn park(&mut self, mut job: Job, handler: &Handler, wait: Duration) {
         let attempt = job.attempt.take();
+        let millis = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+        let due = job::now_millis().saturating_add(millis);
+        self.board.attempts().waits(&job.record.id(), due);
         if handler.order == Order::Key || job.lane.is_some() {
             self.wait_here(job, wait);
             return;
         }
-        let wait = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
-        job.due = Some(job::now_millis().saturating_add(wait));
+        job.due = Some(due);
         self.parking.put(job);
         // Whoever gives the partition away waits for it, and then writes what is to wait.
         drop(attempt);
@@ -171,6 +179,7 @@ impl Dispatcher {
         job.finish();
         self.queue.release(job);
         self.board.change().job(job.name()).failed += 1;
+        self.board.attempts().gave_up(job.which());
         tracing::warn!(
             event_id = event_id::JOB_DEAD_LETTERED,
             job = job.name(),
@@ -251,6 +260,31 @@ impl Dispatcher {
                 }
             }
         }
+    }
+}
+
+/// An attempt as it is told.
+fn attempt(
+    job: &Job,
+    began: Option<&Running>,
+    took: Duration,
+    result: Result<&Done, &Failure>,
+) -> Attempt {
+    let (reason, status, detail) = match result {
+        Ok(done) => (None, Some(done.status), None),
+        Err(failure) => (
+            Some(failure.reason.name()),
+            failure.status,
+            Some(failure.detail.clone()),
+        ),
+    };
+    Attempt {
+        number: job.attempts,
+        at: began.map_or_else(job::now_millis, |began| began.since),
+        took,
+        reason,
+        status,
+        detail,
     }
 }
 
