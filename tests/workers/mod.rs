@@ -8,6 +8,7 @@ mod journal;
 mod load;
 mod receiver;
 mod retries;
+mod scaling;
 mod signed;
 mod tls;
 
