@@ -12,6 +12,7 @@ use crate::config::Kafka;
 use crate::error::{Code, Error};
 use crate::kafka::bootstrap;
 use crate::kafka::client::{self, Kind};
+use crate::kafka::commit::commit;
 use crate::status::worker::Board;
 use context::Context;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
@@ -208,7 +209,9 @@ impl Shared {
                 None => {}
             }
             bootstrap::keep(consumer.client(), brokers);
-            if committed.elapsed() >= COMMIT {
+            // Before the next commit: it would have to wait for that one.
+            self.park(&consumer);
+            if committed.elapsed() >= COMMIT && self.committing.load(Ordering::Relaxed) == 0 {
                 committed = Instant::now();
                 self.commit(&consumer, CommitMode::Async);
             }
@@ -216,7 +219,6 @@ impl Shared {
                 turned = Instant::now();
                 self.turn(&consumer);
             }
-            self.park(&consumer);
         }
         let end = Instant::now() + FAREWELL;
         while !self.parking.is_empty() && Instant::now() < end {
@@ -351,13 +353,15 @@ impl Shared {
         if list.count() == 0 {
             return;
         }
-        let is_told_of = matches!(mode, CommitMode::Async);
-        match consumer.commit(&list, mode) {
-            Ok(()) if is_told_of => {
+        let committed = match mode {
+            CommitMode::Async => commit(consumer, &list).map(|()| {
+                // Until it is told of, no transaction overtakes it.
                 self.committing.fetch_add(1, Ordering::Relaxed);
-            }
-            Ok(()) => {}
-            Err(error) => self.not_committed(&list, &error),
+            }),
+            CommitMode::Sync => consumer.commit(&list, mode),
+        };
+        if let Err(error) = committed {
+            self.not_committed(&list, &error);
         }
     }
 
@@ -367,6 +371,14 @@ impl Shared {
             if let Some(assigned) = lock(&self.assigned).get(&place) {
                 assigned.not_committed();
             }
+        }
+        use RDKafkaErrorCode as E;
+        if let Some(
+            E::IllegalGeneration | E::UnknownMemberId | E::RebalanceInProgress | E::AssignmentLost,
+        ) = error.rdkafka_error_code()
+        {
+            // Partitions are being given away: what stays is committed again, and the rest is another's.
+            return;
         }
         client::log_error(error, "committing what is done");
         let sentence = format!(

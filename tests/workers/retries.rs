@@ -1,6 +1,9 @@
 //! Jobs without an order, which wait for their next attempt in a topic of their own.
 
-use super::{Answer, Call, Receiver, dead_letters, retry_topic, wanted, with_topic, worker, write};
+use super::{
+    Answer, Call, Receiver, dead_letters, is_all_committed, retry_topic, wanted, with_topic,
+    worker, write,
+};
 use crate::support::{Kafka, Operation, PATIENCE, Random, Resource, eventually, unique};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -285,4 +288,81 @@ async fn a_user_without_the_rights_for_retries_is_told_which() {
         .deny(USER, Resource::TransactionalId("*"), Operation::Write)
         .await;
     setup("key").start().await.stop().await;
+}
+
+/// Its next attempt is made when it is due, and its offset is committed once it is done.
+#[tokio::test]
+async fn a_job_that_kafka_does_not_take_for_a_retry_is_tried_again_from_memory() {
+    const USER: &str = "worker";
+    let kafka = Kafka::with_acls(&[USER], &[]).await;
+    kafka.allow_everything(USER).await;
+    let prefix = unique("jobs.t");
+    let (topic, retries) = (format!("{prefix}.all"), retry_topic(&prefix));
+    kafka.create_topic(&topic, 1, &[]).await;
+    let receiver = Receiver::start(|call| match call.nth {
+        1 => Answer::Status(500),
+        _ => Answer::Status(200),
+    })
+    .await;
+    let handlers = json!({
+        "all": {"url": receiver.url(), "backoff": "300ms", "order": "none"},
+    });
+    let setup = worker(&kafka, &prefix, &handlers).logged_in_as(&kafka, USER);
+    let running = setup.start().await;
+    // It may write there, and has done so.
+    write(&kafka, &topic, &[wanted("all", 0, "a")]).await;
+    receiver.wait_for(1).await;
+    let parked = async || {
+        let parked = kafka.committed_records(&[&retries]).await;
+        let ids = parked.iter().map(|it| it.header("tw-id").to_owned());
+        ids.collect::<BTreeSet<_>>()
+    };
+    assert_eq!(parked().await, ["all-0".to_owned()].into());
+
+    kafka
+        .deny(USER, Resource::Topic(&retries), Operation::Write)
+        .await;
+    // The brokers take note of it a little later.
+    let mut number = 0;
+    let refused = loop {
+        number += 1;
+        assert!(number < 50, "it may still write there");
+        let job = wanted("all", number, "a");
+        write(&kafka, &topic, std::slice::from_ref(&job)).await;
+        receiver.wait_for(number + 1).await;
+        if !parked().await.contains(&job.id) {
+            break job.id;
+        }
+    };
+    let health = running.get("/health").await.json();
+    let said = health["waits"]["retries"]["what"].as_str().unwrap();
+    assert!(said.contains(&retries), "{said}");
+    let calls = receiver.calls();
+    let of_it = attempts(&calls)
+        .into_iter()
+        .filter(|(id, _)| *id == refused);
+    let numbers: Vec<_> = of_it.map(|(_, number)| number).collect();
+    assert_eq!(numbers, ["1", "2"]);
+    eventually(PATIENCE, "its offset is committed", async || {
+        let is_all = is_all_committed(&kafka, &prefix, &topic, 1).await;
+        is_all.then_some(())
+    })
+    .await;
+    assert!(!parked().await.contains(&refused));
+
+    // Once it may write again, it does, and says nothing more.
+    kafka
+        .end_denial(USER, Resource::Topic(&retries), Operation::Write)
+        .await;
+    eventually(PATIENCE, "it is written there", async || {
+        number += 1;
+        let job = wanted("all", number, "a");
+        write(&kafka, &topic, std::slice::from_ref(&job)).await;
+        receiver.wait_for(number + 1).await;
+        parked().await.contains(&job.id).then_some(())
+    })
+    .await;
+    let health = running.get("/health").await.json();
+    assert_eq!(health["waits"]["retries"], Value::Null);
+    running.stop().await;
 }
