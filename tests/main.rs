@@ -34,6 +34,7 @@ mod resuming;
 mod rights;
 mod routing;
 mod schedules;
+mod schemas;
 mod servers;
 mod snapshots;
 mod stream_ends;

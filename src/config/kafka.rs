@@ -1,6 +1,6 @@
 //! The sink's settings: how Kafka is reached, and what a stream writes to it.
 
-use super::{Format, Secret};
+use super::{Format, Secret, Serialization};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -55,10 +55,19 @@ pub struct Sink {
     pub topics: Topics,
     /// `FORMAT`.
     pub format: Format,
+    /// `SERIALIZATION`.
+    pub serialization: Serialization,
     pub delivery: Delivery,
     pub record_timestamp: RecordTimestamp,
     /// `TOMBSTONES`: a null value after each delete.
     pub tombstones: bool,
+}
+
+impl Sink {
+    /// Whether values are the JSON of Tailwater's own format, which its own readers of topics understand.
+    pub fn is_own(&self) -> bool {
+        self.format.is_own() && self.serialization.schemas().is_none()
+    }
 }
 
 /// Topic names; each may hold `{database}`, `{collection}`, `{operation}`.

@@ -21,6 +21,7 @@ mod properties;
 mod report;
 mod schedules;
 mod secret;
+mod serialization;
 mod shown;
 mod snapshot;
 mod stages;
@@ -53,6 +54,7 @@ pub use problem::{ConfigErrors, Problem, Warning};
 pub use report::{Setting, example_env, reference, text};
 pub use schedules::Schedules;
 pub use secret::Secret;
+pub use serialization::{Credentials, Registry, SchemaKind, Schemas, Serialization, SubjectName};
 pub use snapshot::{RowOperation, Snapshot, SnapshotMode, SnapshotRate};
 pub use stream::StreamSpec;
 pub use typo::nearest_of;
@@ -223,6 +225,9 @@ impl Config {
         self.coordination = Coordination::None;
         for stream in &mut self.streams {
             stream.sink.delivery = Delivery::AtLeastOnce;
+            if let Some(schemas) = stream.sink.serialization.schemas_mut() {
+                schemas.dry_run = true;
+            }
         }
         self
     }

@@ -20,8 +20,9 @@ pub(super) enum Needs {
 const OF_A_LOOK: [&str; 4] = ["JSON_MODE", "LOG_LEVEL", "LOG_FORMAT", "DEBUG"];
 
 /// Variables outside of their groups that the server for live changes reads.
-const OF_LIVE: [&str; 7] = [
+const OF_LIVE: [&str; 8] = [
     "FORMAT",
+    "SERIALIZATION",
     "JSON_MODE",
     "HTTP_ADDR",
     "ADMIN_TOKEN",

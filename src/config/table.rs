@@ -3,7 +3,7 @@
 use super::variable::Fallback::{Required, Value, Words};
 use super::variable::Group::{
     Checkpoints, Coordination, Flow, Kafka, Listeners, Live, Operations, Records, Schedules,
-    Snapshots, Source, Topics, Workers,
+    Schemas, Snapshots, Source, Topics, Workers,
 };
 use super::variable::{Form, Unit, Variable};
 use serde::Deserialize;
@@ -208,6 +208,31 @@ variables! {
     RECORD_TIMESTAMP record_timestamp: Records, Form::Choice(&["change", "now"]), Value("change"),
         "now",
         "The timestamp of a record: the time of the change, or the time of producing, so that retention does not remove old changes at once.";
+
+    SERIALIZATION serialization: Schemas, Form::Choice(&["json", "avro"]), Value("json"),
+        "avro",
+        "How values are written: as JSON, or in Avro with a schema in a registry, in Confluent's framing. The schema of a collection comes from its $jsonSchema validator and from its documents.";
+    SCHEMA_REGISTRY_URL schema_registry_url: Schemas, Form::Text("the http:// or https:// URL of a registry, without credentials"), Words("none"),
+        "http://localhost:8081",
+        "Where the registry of schemas is. It has Confluent's interface, as Confluent's, Redpanda's, Karapace and Apicurio (with /apis/ccompat/v7 in the URL) have.";
+    SCHEMA_REGISTRY_USERNAME schema_registry_username: Schemas, Form::Text("a user name"), Words("none"),
+        "tailwater",
+        "The user to log in to the registry as.";
+    SCHEMA_REGISTRY_PASSWORD schema_registry_password: Schemas, Form::Secret, Words("none"),
+        "…",
+        "The user's password at the registry.";
+    SCHEMA_REGISTRY_TOKEN schema_registry_token: Schemas, Form::Secret, Words("none"),
+        "…",
+        "A bearer token for the registry, in the place of a user and a password.";
+    SCHEMA_REGISTRY_CA_LOCATION schema_registry_ca_location: Schemas, Form::Path("the path of a PEM file"), Words("public authorities"),
+        "/etc/ssl/certs/registry-ca.pem",
+        "Certificate authorities to trust for the registry's certificate, beside the public ones.";
+    SCHEMA_SUBJECT schema_subject: Schemas, Form::Choice(&["topic", "record", "topic_record"]), Value("topic"),
+        "topic_record",
+        "Under which subject a schema is registered: <topic>-value, the record's full name, or <topic>-<full name>. With topic, each topic must hold records of one collection.";
+    SCHEMA_AUTO_REGISTER schema_auto_register: Schemas, Form::Flag, Value("true"),
+        "false",
+        "Whether Tailwater registers schemas, and new versions where documents have new fields. When false, the newest version of each subject is used, and a document that does not fit it is a record error.";
 
     BATCH_SIZE batch_size: Flow, count(1, 100_000), Value("50"),
         "50",

@@ -65,6 +65,7 @@ pub enum Group {
     Kafka,
     Topics,
     Records,
+    Schemas,
     Flow,
     Checkpoints,
     Snapshots,
@@ -77,11 +78,12 @@ pub enum Group {
 }
 
 impl Group {
-    pub const ALL: [Group; 13] = [
+    pub const ALL: [Group; 14] = [
         Group::Source,
         Group::Kafka,
         Group::Topics,
         Group::Records,
+        Group::Schemas,
         Group::Flow,
         Group::Checkpoints,
         Group::Snapshots,
@@ -99,6 +101,7 @@ impl Group {
             Group::Kafka => "Kafka: the connection",
             Group::Topics => "Topics",
             Group::Records => "Records",
+            Group::Schemas => "Schemas",
             Group::Flow => "Batches, memory, failures",
             Group::Checkpoints => "Checkpoints",
             Group::Snapshots => "Snapshots",

@@ -11,6 +11,7 @@ pub mod headers;
 pub mod json;
 pub mod key;
 pub mod record;
+pub mod serialization;
 
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@ use crate::config::{RecordTimestamp, StreamSpec};
 use crate::encode::format::{Body, Format, FormatHeaders};
 use crate::encode::headers::Headers;
 use crate::encode::json::EncodeError;
+use crate::encode::serialization::Serialized;
 use crate::kafka::produce::{MAX_HEADERS, Record};
 use crate::route::ListenerTag;
 use std::ffi::CStr;
@@ -35,6 +36,11 @@ impl Encoder {
             key: Vec::new(),
             value: Vec::new(),
         }
+    }
+
+    /// What has to know the schemas of values, where they have any.
+    pub fn schemas(&mut self) -> Option<&mut Serialized> {
+        self.format.schemas()
     }
 
     /// Encodes key, value and headers of an event.
@@ -80,7 +86,7 @@ pub struct Encoders {
 impl Encoders {
     /// Those of a stream.
     pub fn of(stream: &StreamSpec) -> Self {
-        let is_needed = stream.source.listeners.is_some() && !stream.sink.format.is_own();
+        let is_needed = stream.source.listeners.is_some() && !stream.sink.is_own();
         let timestamp = stream.sink.record_timestamp;
         Self {
             of_topics: Encoder::of(stream),
@@ -94,6 +100,11 @@ impl Encoders {
             Some(encoder) if is_for_listener => encoder,
             _ => &mut self.of_topics,
         }
+    }
+
+    /// What has to know the schemas of the configuration's own topics, where they have any.
+    pub fn schemas(&mut self) -> Option<&mut Serialized> {
+        self.of_topics.schemas()
     }
 
     /// Encodes an event once for each format that somebody wants it in.
@@ -142,6 +153,12 @@ impl<'a> InFormats<'a> {
             }
             | Self::One(one) => one,
         }
+    }
+
+    /// Whether the registry has to be asked before the event can be had for the configuration's topics.
+    #[inline]
+    pub fn is_unsettled(&self) -> bool {
+        matches!(self.one(false), Err(EncodeError::Unsettled))
     }
 
     /// How many sequences were not UTF-8 and became U+FFFD.

@@ -11,6 +11,7 @@ use crate::api;
 use crate::checkpoint::{self, Location};
 use crate::config::{Config, JsonMode, StreamSpec, Worker};
 use crate::coordination;
+use crate::encode::serialization::registry;
 use crate::error::{Code, Error};
 use crate::flow::budget::Memory;
 use crate::live;
@@ -401,6 +402,7 @@ pub async fn check(config: &Config, stream: Option<&str>) -> Result<Report, Erro
     for stream in streams {
         let mut report = preflight::run(&client, &config.mongo, stream).await;
         report.extend(topics_of(config, stream, Some(&client)).await);
+        report.extend(registry::check(stream.sink.serialization.schemas()).await);
         // A server that does not answer has been told of.
         if report.waiting_for().is_none() {
             let location = Location::of(&config.kafka, &config.mongo, stream);

@@ -21,6 +21,8 @@ pub enum Reason {
     Topic(String),
     /// It cannot be written as JSON.
     Encoding(String),
+    /// No schema that it fits can be had.
+    Schema(String),
     /// Its operation is not known here: what it does to the document is not guessed at.
     Unknown,
     /// The server cannot send it whole; what is known of it is its key.
@@ -38,6 +40,7 @@ impl Reason {
             Self::Topic(_) | Self::Broker(RDKafkaErrorCode::InvalidTopic) => "no_topic",
             Self::Broker(_) => "refused_by_broker",
             Self::Encoding(_) => "not_encodable",
+            Self::Schema(_) => "schema",
             Self::Unknown => "unknown_operation",
             Self::Unreadable(SourceFault::ImageMissing) => "image_missing",
             Self::Unreadable(_) => "too_large_to_read",
@@ -70,6 +73,7 @@ impl Reason {
             Self::Unknown => {
                 "its operation is not known here: a newer Tailwater may know it".into()
             }
+            Self::Schema(problem) => format!("its schema: {problem}"),
             Self::Encoding(problem) => format!("it cannot be written as JSON: {problem}"),
             Self::Unreadable(fault) => format!("mongodb cannot send it{}", fault.remedy()),
         }

@@ -5,6 +5,7 @@ use super::topics::Topics;
 use crate::change::event::Event;
 use crate::config::{Kafka, StreamSpec};
 use crate::encode::record::{Encoders, HeaderList};
+use crate::encode::serialization::{NoValidators, Unsettled};
 use crate::error::Error;
 use crate::kafka::client::{self, Kind};
 use crate::kafka::produce::{self, MAX_HEADERS};
@@ -113,6 +114,12 @@ impl Replay {
             Err(problem) => return refused(problem.to_string()),
         };
         let encoder = self.encoders.one(target.listener.is_some());
+        if let Some(schemas) = encoder.schemas() {
+            let settling = schemas.settle(&event, topic.name(), &NoValidators);
+            if let Err(Unsettled::Away(why) | Unsettled::Record(why)) = runtime.block_on(settling) {
+                return refused(why);
+            }
+        }
         let encoded = match encoder.encode(&event, dead_letter.seq) {
             Ok(encoded) if !encoded.is_record() => return Ok(Outcome::Nowhere),
             Ok(encoded) => encoded,

@@ -23,6 +23,7 @@ pub mod reply;
 pub mod split;
 pub mod start;
 mod user_stages;
+pub mod validators;
 pub mod watch;
 
 pub use filter::{Filter, own_collections};

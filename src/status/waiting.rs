@@ -40,6 +40,8 @@ pub enum Awaited {
     Producer,
     /// Kafka's answer about topics.
     Kafka,
+    /// The schema registry's answer.
+    Registry,
     /// The checkpoint store's answer.
     Checkpoint,
     /// A reply of MongoDB, or a cursor to ask for one.
@@ -52,7 +54,7 @@ pub enum Awaited {
 
 impl Awaited {
     /// The names of all that is reported, for metrics: [`name`](Self::name) gives one of them.
-    pub const NAMES: [&'static str; 11] = [
+    pub const NAMES: [&'static str; 12] = [
         "topic",
         "budget",
         "queue",
@@ -60,6 +62,7 @@ impl Awaited {
         "transaction",
         "producer",
         "kafka",
+        "registry",
         "checkpoint",
         "mongodb",
         "coordination",
@@ -77,6 +80,7 @@ impl Awaited {
             Self::Transaction => "transaction",
             Self::Producer => "producer",
             Self::Kafka => "kafka",
+            Self::Registry => "registry",
             Self::Checkpoint => "checkpoint",
             Self::MongoDb => "mongodb",
             Self::Coordination => "coordination",
@@ -88,7 +92,7 @@ impl Awaited {
     fn noticed_after(&self) -> Duration {
         match self {
             Self::Change => Duration::MAX,
-            Self::Topic(_) | Self::Producer | Self::Coordination => SOON_NOTICED,
+            Self::Topic(_) | Self::Producer | Self::Registry | Self::Coordination => SOON_NOTICED,
             _ => HICCUP,
         }
     }
@@ -99,7 +103,7 @@ impl Awaited {
             // No restart of this instance brings an owner.
             Self::Change | Self::Owner => Duration::MAX,
             // Nobody else will do it, and it holds up the whole stream.
-            Self::Topic(_) | Self::Producer => HICCUP,
+            Self::Topic(_) | Self::Producer | Self::Registry => HICCUP,
             Self::Checkpoint => UNSTORED,
             _ => STILL,
         }
@@ -129,6 +133,7 @@ impl fmt::Display for Awaited {
             Self::Transaction => f.write_str("kafka's answer about the transaction"),
             Self::Producer => f.write_str("a kafka producer that stays"),
             Self::Kafka => f.write_str("kafka's answer about topics"),
+            Self::Registry => f.write_str("the schema registry"),
             Self::Checkpoint => f.write_str("the checkpoint store"),
             Self::MongoDb => f.write_str("a reply of mongodb"),
             Self::Coordination => f.write_str("what COORDINATION is kept in"),

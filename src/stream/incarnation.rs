@@ -21,6 +21,7 @@ use crate::route::Route;
 use crate::sink::producer::{Faults, Producer};
 use crate::sink::transaction::{self, Transactions};
 use crate::source::cursor::Cursor;
+use crate::source::validators as source;
 use crate::status::State;
 use crate::status::waiting::Awaited;
 use settled::{Settled, stored_since};
@@ -228,7 +229,10 @@ impl<'a> Incarnation<'a> {
             requests: reading.requests(),
         };
         let rows = Rows::at(&position.extra, context.rows(), Arc::clone(&context.desk))?;
-        let mut pump = Pump::new(parts, outlet, hints, halt_pumping.clone()).with_rows(rows);
+        let validators = Arc::new(source::Validators::of(&context.shared.client));
+        let mut pump = Pump::new(parts, outlet, hints, halt_pumping.clone())
+            .with_rows(rows)
+            .with_validators(validators);
         let watching = progress::Watch {
             board: context.board(),
             topics: &context.topics,

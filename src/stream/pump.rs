@@ -5,6 +5,7 @@ mod interest;
 mod records;
 mod refusal;
 mod rows;
+mod schemas;
 mod topics;
 
 use super::hints::ReplayHints;
@@ -13,6 +14,7 @@ use super::produce::Produce;
 use crate::change::event::{Event, Operation};
 use crate::config::{OnMissingTopic, OnRecordError, StreamSpec};
 use crate::encode::record::Encoders;
+use crate::encode::serialization::{NoValidators, Validators};
 use crate::error::{Code, Error};
 use crate::flow::batch::ClosedBy;
 use crate::listener::ListenerRouter;
@@ -105,6 +107,8 @@ pub struct Pump<'a, P: Produce = Producer, R: Route = ListenerRouter> {
     told_operations: BTreeSet<String>,
     /// Rows of snapshots; none where there can be none.
     rows: Option<Box<Rows>>,
+    /// What collections' validators say, for schemas.
+    validators: Arc<dyn Validators + Send>,
 }
 
 type Step<T = ()> = Result<T, End>;
@@ -154,6 +158,7 @@ impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
             is_replaced: false,
             told_operations: BTreeSet::new(),
             rows: None,
+            validators: Arc::new(NoValidators),
             hints,
             board: Arc::clone(parts.board),
             counts: EventCounts::default(),

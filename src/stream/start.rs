@@ -11,6 +11,7 @@ use crate::change::extra::Extra;
 use crate::change::position::{ClusterTime, Position, ResumeToken, Seq};
 use crate::checkpoint::{self, Checkpoint, Connections, Decision, Location, Store, StoreContext};
 use crate::config::{StartAt, StreamSpec};
+use crate::encode::serialization::registry::Registry;
 use crate::error::{Code, Error};
 use crate::listener::ListenerRouter;
 use crate::log::event_id;
@@ -69,7 +70,7 @@ pub async fn open(
         async move { Connections::make(Location::of(&kafka, &mongo, &spec)).await }
     });
     let source = source_ready(&shared, &spec, &board);
-    let sink = sink_ready(&topics, &router, retry, &board);
+    let sink = sink_ready(&topics, &router, retry, &spec, &board);
     let (source, ()) = Box::pin(both(source, sink)).await?;
 
     // Only now, when nothing is in the way of taking the stream over, is its former instance fenced.
@@ -165,7 +166,7 @@ pub async fn look(spec: &StreamSpec, shared: &Shared, board: &Board) -> Result<(
     let router = listening::router(spec, Arc::clone(&board.listeners))?;
     let topics = Topics::through(Arc::clone(&shared.cluster), &shared.kafka);
     let source = source_ready(shared, spec, board);
-    let sink = sink_ready(&topics, &router, shared.mongo.retry, board);
+    let sink = sink_ready(&topics, &router, shared.mongo.retry, spec, board);
     Box::pin(both(source, sink)).await?;
     Ok(())
 }
@@ -190,8 +191,45 @@ async fn source_ready(shared: &Shared, spec: &StreamSpec, board: &Board) -> Resu
     Ok(identity.to_string())
 }
 
-/// Waits until Kafka can take the records.
+/// Waits until Kafka can take the records, and the registry their schemas.
 async fn sink_ready(
+    topics: &Topics,
+    router: &ListenerRouter,
+    retry: Retry,
+    spec: &StreamSpec,
+    board: &Board,
+) -> Result<(), Error> {
+    tokio::try_join!(
+        kafka_ready(topics, router, retry, board),
+        registry_ready(spec, retry, board),
+    )?;
+    Ok(())
+}
+
+async fn registry_ready(spec: &StreamSpec, retry: Retry, board: &Board) -> Result<(), Error> {
+    let Some(settings) = spec.sink.serialization.schemas() else {
+        return Ok(());
+    };
+    let registry = Registry::new(settings)?;
+    let wait = Wait {
+        server: "schema registry",
+        retry,
+        note: &board.sink_error,
+        waiting: board.waits.begin(Awaited::Registry),
+    };
+    let check = || {
+        let finding = registry.check();
+        async {
+            Report {
+                findings: vec![finding.await],
+            }
+        }
+        .boxed()
+    };
+    wait.until_passed(check, async { None }.boxed()).await
+}
+
+async fn kafka_ready(
     topics: &Topics,
     router: &ListenerRouter,
     retry: Retry,

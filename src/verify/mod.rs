@@ -110,6 +110,12 @@ fn refuse(stream: &StreamSpec) -> Result<(), Error> {
             stream.sink.format.name()
         ));
     }
+    if let Some(schemas) = stream.sink.serialization.schemas() {
+        return refused(&format!(
+            "this stream writes SERIALIZATION={}, and verify reads json",
+            schemas.kind.name()
+        ));
+    }
     let listeners = stream.source.listeners.as_ref();
     if listeners.is_some_and(|listeners| !listeners.beside_topics) {
         return refused(

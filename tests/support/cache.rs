@@ -20,6 +20,14 @@ pub fn peers() -> PathBuf {
     installed("peers")
 }
 
+/// Downloads the registry of schemas where it is missing, and tells in which folder it is.
+///
+/// # Panics
+/// As [`programs`].
+pub fn registry() -> PathBuf {
+    installed("registry")
+}
+
 /// Installs what is missing (minutes, once per machine) and tells where it is.
 ///
 /// # Panics

@@ -80,7 +80,7 @@ pub(super) fn topic_of(context: &Context, listener: &Definition) -> Result<Strin
     let database = database.or(Some(scope).filter(|_| is_one));
     let listeners = stream.spec.source.listeners.as_ref();
     let has_topics = listeners.is_none_or(|listeners| listeners.beside_topics);
-    let own = match has_topics && stream.spec.sink.format.is_own() {
+    let own = match has_topics && stream.spec.sink.is_own() {
         true => Template::parse(&stream.spec.sink.topics.insert).ok(),
         false => None,
     };

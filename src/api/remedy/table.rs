@@ -74,6 +74,10 @@ fn of_wait(wait: &Wait) -> Remedy {
             "look at MongoDB: is there a primary, and does it respond?",
             WAITING,
         ),
+        "registry" => (
+            "look at the schema registry: does it respond, and may this user read and register schemas?",
+            WAITING,
+        ),
         "owner" => (
             "look at the instances: none of them takes the stream",
             "docs/coordination.md#when-nobody-has-a-stream",
@@ -188,6 +192,7 @@ mod tests {
             Awaited::Transaction,
             Awaited::Producer,
             Awaited::Kafka,
+            Awaited::Registry,
             Awaited::Checkpoint,
             Awaited::MongoDb,
             Awaited::Coordination,

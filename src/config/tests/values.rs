@@ -26,6 +26,11 @@ pub(super) const LOG_IN: &[(&str, &str)] = &[
 const DEBEZIUM: &[(&str, &str)] = &[("FORMAT", "debezium"), ("KAFKA_TOPIC_PREFIX", "shop")];
 const MONGO_KAFKA: &[(&str, &str)] = &[("FORMAT", "mongo-kafka")];
 const CLOUDEVENTS: &[(&str, &str)] = &[("FORMAT", "cloudevents")];
+const AVRO: &[(&str, &str)] = &[
+    ("SERIALIZATION", "avro"),
+    ("SCHEMA_REGISTRY_URL", "http://r:8081"),
+    ("SCHEMA_SUBJECT", "record"),
+];
 const LIVE: &[(&str, &str)] = &[("LIVE_ADDR", "127.0.0.1:3002")];
 
 /// At least one for each variable.
@@ -126,6 +131,22 @@ pub(super) const WRONG: &[Wrong] = &[
     ("TOMBSTONES", &[("KAFKA_DB_CHANGES_TOPIC", "x.{operation}")], "true", "without {operation}"),
     ("TOMBSTONES", NONE, "ja", "give true or false"),
     ("RECORD_TIMESTAMP", NONE, "event", "give one of change, now"),
+    ("SERIALIZATION", NONE, "xml", "give one of json, avro"),
+    ("SERIALIZATION", &[("FORMAT", "cloudevents"), ("SCHEMA_REGISTRY_URL", "http://r:8081"), ("SCHEMA_SUBJECT", "record")], "avro", "FORMAT to tailwater or document"),
+    ("SERIALIZATION", &[("LIVE_ADDR", "127.0.0.1:3002"), ("SCHEMA_REGISTRY_URL", "http://r:8081"), ("SCHEMA_SUBJECT", "record")], "avro", "or LIVE_ADDR=off"),
+    ("SERIALIZATION", &[("SCHEMA_SUBJECT", "record")], "avro", "needs a registry for its schemas"),
+    ("SCHEMA_REGISTRY_URL", AVRO, "r:8081", "begins with neither http:// nor https://"),
+    ("SCHEMA_REGISTRY_URL", AVRO, "http://", "names no host"),
+    ("SCHEMA_REGISTRY_URL", AVRO, "http://r:99999/a", "names no host, or no port that can be"),
+    ("SCHEMA_REGISTRY_URL", AVRO, "http://r:8081/?a=b", "has no query"),
+    ("SCHEMA_REGISTRY_URL", AVRO, "http://user:word@r:8081", "go into SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD"),
+    ("SCHEMA_REGISTRY_USERNAME", AVRO, "user", "set SCHEMA_REGISTRY_PASSWORD too"),
+    ("SCHEMA_REGISTRY_PASSWORD", AVRO, "word", "set SCHEMA_REGISTRY_USERNAME too"),
+    ("SCHEMA_REGISTRY_TOKEN", &[("SERIALIZATION", "avro"), ("SCHEMA_SUBJECT", "record"), ("SCHEMA_REGISTRY_URL", "http://r:8081"), ("SCHEMA_REGISTRY_USERNAME", "user")], "token", "unset one of"),
+    ("SCHEMA_REGISTRY_CA_LOCATION", AVRO, "/nowhere/ca.pem", "no such file"),
+    ("SCHEMA_SUBJECT", AVRO, "strategy", "give one of topic, record, topic_record"),
+    ("SCHEMA_SUBJECT", &[("SERIALIZATION", "avro"), ("SCHEMA_REGISTRY_URL", "http://r:8081")], "topic", "set SCHEMA_SUBJECT=topic_record, or KAFKA_DB_CHANGES_TOPIC={database}.{collection}"),
+    ("SCHEMA_AUTO_REGISTER", AVRO, "perhaps", "is neither true nor false"),
     ("BATCH_SIZE", NONE, "fifty", "give a whole number from 1 to 100000, such as 50"),
     ("BATCH_SIZE", NONE, "0", "is too small"),
     ("BATCH_SIZE", NONE, "99999999999999999999", "is too large"),

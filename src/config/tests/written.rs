@@ -55,6 +55,10 @@ fn every_example_and_default_of_the_table_is_taken() {
             "WATCH_DATABASES" | "STREAMS" => &[("MONGODB_URI", "mongodb://h")],
             "TOMBSTONES" => &[("KAFKA_DB_CHANGES_TOPIC", "all")],
             "FORMAT" => &[("KAFKA_TOPIC_PREFIX", "shop")],
+            "SERIALIZATION" => &[
+                ("SCHEMA_REGISTRY_URL", "http://localhost:8081"),
+                ("SCHEMA_SUBJECT", "record"),
+            ],
             "ON_RECORD_ERROR" => &[("KAFKA_DLQ_TOPIC", "dead")],
             _ => &[],
         };
@@ -66,6 +70,7 @@ fn every_example_and_default_of_the_table_is_taken() {
                 | "ADMIN_TOKEN"
                 | "WORKER_HANDLERS"
                 | "WORKER_TLS_CA_FILE"
+                | "SCHEMA_REGISTRY_CA_LOCATION"
         ) || variable.name.starts_with("KAFKA_SASL")
             || variable.name.starts_with("LIVE_JWT_SECRET")
             || variable.name == "KAFKA_SECURITY_PROTOCOL";

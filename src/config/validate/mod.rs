@@ -7,6 +7,7 @@ mod listeners;
 mod live;
 mod operations;
 mod schedules;
+mod serialization;
 mod sink;
 mod snapshot;
 mod source;
@@ -57,6 +58,12 @@ pub(super) fn build(
             "live changes are read from the topics, in the format tailwater; set FORMAT=tailwater, or LIVE_ADDR=off",
         );
     }
+    if sink.serialization.schemas().is_some() && (live.is_some() || needs == Needs::Live) {
+        check.wrong(
+            &table::SERIALIZATION,
+            "live changes are read from the topics as JSON; set SERIALIZATION=json, or LIVE_ADDR=off",
+        );
+    }
     if snapshot.mode != SnapshotMode::Never && !all.user_pipeline.is_empty() {
         check.warn(
             &table::SNAPSHOT,
@@ -70,6 +77,7 @@ pub(super) fn build(
         let resume = flow::resume(&mut check, &source.scope, sink.delivery, is_several);
         topics::check(&mut check, &source, &sink.topics, &resume);
         format::check(&mut check, &sink.format, &sink.topics, &source);
+        serialization::check(&mut check, &sink.serialization, &sink.topics, &source);
         source::check_reach(&mut check, &source, &resume);
         specs.push(StreamSpec {
             id: id(&mut check, &kafka.client_id, &entry),

@@ -1,6 +1,6 @@
 //! The sink's part: the connection, the topics' names and settings.
 
-use super::{format, operations};
+use super::{format, operations, serialization};
 use crate::config::check::Check;
 use crate::config::file;
 use crate::config::properties;
@@ -59,6 +59,7 @@ pub(super) fn build(check: &mut Check<'_>, pipeline: &Pipeline) -> Sink {
     dead_letters(check, pipeline, &topics);
     Sink {
         topics,
+        serialization: serialization::serialization(check, &format),
         format,
         delivery: check
             .choose(&table::DELIVERY, &deliveries)

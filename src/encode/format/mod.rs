@@ -6,10 +6,12 @@ mod debezium;
 mod document;
 mod mongo_kafka;
 mod tailwater;
+mod with_schema;
 
 use super::headers::Headers;
 use super::json::{EncodeError, JsonMode, Stats};
 use super::record::HeaderList;
+use super::serialization::Serialized;
 use crate::change::event::Event;
 use crate::change::position::Seq;
 use crate::config::{self, StreamSpec};
@@ -19,6 +21,7 @@ use debezium::{Context, Debezium};
 use document::Document;
 use mongo_kafka::MongoKafka;
 use tailwater::Tailwater;
+use with_schema::WithSchema;
 
 /// The format of one stream. An enum and not a trait object: what is called for each event is known when this is
 /// compiled.
@@ -33,6 +36,8 @@ pub enum Format {
     /// The document is the value.
     Document(Document),
     CloudEvents(Box<CloudEvents>),
+    /// One of these with a schema in a registry.
+    WithSchema(Box<WithSchema>),
 }
 
 /// What the value of an event's record is.
@@ -72,6 +77,10 @@ impl Format {
     /// The format that a stream is configured to have.
     pub fn of(stream: &StreamSpec) -> Self {
         let mode = stream.pipeline.json_mode;
+        if let Some(schemas) = stream.sink.serialization.schemas() {
+            let format = WithSchema::new(&stream.id, mode, &stream.sink.format, schemas);
+            return Self::WithSchema(Box::new(format));
+        }
         match &stream.sink.format {
             config::Format::Tailwater => Self::of_listeners(stream),
             config::Format::Debezium(settings) => {
@@ -114,6 +123,15 @@ impl Format {
             Self::MongoKafka(format) => format.write(event, key, value),
             Self::Document(format) => format.write(event, key, value),
             Self::CloudEvents(format) => format.write(event, seq, key, value).map(Written::value),
+            Self::WithSchema(format) => format.write(event, key, value),
+        }
+    }
+
+    /// What has to know the schemas of values, where they have any.
+    pub fn schemas(&mut self) -> Option<&mut Serialized> {
+        match self {
+            Self::WithSchema(format) => Some(&mut format.values),
+            _ => None,
         }
     }
 
@@ -123,6 +141,7 @@ impl Format {
         match self {
             Self::Tailwater(format) => FormatHeaders::Own(format.headers(event, seq)),
             Self::Document(format) => FormatHeaders::Own(format.headers(event, seq)),
+            Self::WithSchema(format) => FormatHeaders::Own(format.headers(event, seq)),
             Self::Debezium(format) => FormatHeaders::Debezium(format.context()),
             Self::MongoKafka(_) => FormatHeaders::None,
             Self::CloudEvents(format) => FormatHeaders::CloudEvents(format.attributes()),

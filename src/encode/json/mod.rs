@@ -4,9 +4,9 @@
 //! to a buffer the caller keeps. What a type becomes is a [`Dialect`]; `docs/formats.md` has the
 //! table for users.
 
-pub(super) mod binary;
+pub(in crate::encode) mod binary;
 pub(super) mod date;
-pub(super) mod decimal;
+pub(in crate::encode) mod decimal;
 mod extended;
 mod number;
 mod output;
@@ -64,6 +64,9 @@ pub enum EncodeError {
     /// The same for formats that allow less.
     #[error("the document is nested deeper than {0} levels")]
     DeeperThan(usize),
+    /// With a schema: it does not fit the one that is known, which may be widened.
+    #[error("the document does not fit its schema")]
+    Unsettled,
 }
 
 /// Appends one whole BSON document as a JSON object.

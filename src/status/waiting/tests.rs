@@ -60,6 +60,7 @@ fn every_kind_that_is_reported_has_a_name_for_the_metrics() {
         Awaited::Transaction,
         Awaited::Producer,
         Awaited::Kafka,
+        Awaited::Registry,
         Awaited::Checkpoint,
         Awaited::MongoDb,
     ] {

@@ -17,7 +17,7 @@ use crate::stream::outlet::{Blocked, Outlet};
 use crate::stream::produce::Produce;
 
 /// The targets of an event whose records cannot be had, by their place among all, and why. Mostly empty.
-type Refusals = Vec<(usize, Reason)>;
+pub(super) type Refusals = Vec<(usize, Reason)>;
 
 impl<P: Produce, R: Route> Pump<'_, P, R> {
     /// Queues the records of an event, and treats those that cannot be had.
@@ -117,7 +117,11 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
             places.any(|refused| refused == place)
         };
         let are_for_listeners = targets.iter().map(|target| target.listener.is_some());
-        let encoded = self.encoders.encode(event, seq, are_for_listeners);
+        let mut encoded = self.encoders.encode(event, seq, are_for_listeners.clone());
+        if encoded.is_unsettled() {
+            self.settle(event, targets, refusals).await?;
+            encoded = self.encoders.encode(event, seq, are_for_listeners);
+        }
         self.board.metrics.replaced(encoded.replaced());
         let mut sending = Sending {
             outlet: &mut self.outlet,

@@ -1,0 +1,196 @@
+//! `SERIALIZATION`: values with a schema in a registry, in Confluent's framing: a zero, the schema's number in four
+//! bytes, and the value.
+//!
+//! A value is written straight from BSON by the schema that is known. Where it does not fit, encoding ends with
+//! [`EncodeError::Unsettled`](crate::encode::json::EncodeError::Unsettled), and the pump has the schema
+//! [settled](Serialized::settle) with the registry before it encodes the event again. So nothing waits, and nothing
+//! is asked, as long as documents are like those before.
+
+mod avro;
+pub mod registry;
+mod schema;
+mod shape;
+mod subject;
+mod text;
+
+pub use schema::Place;
+pub use subject::Unsettled;
+
+use crate::change::event::{Event, Operation};
+use crate::config::{Format, Schemas};
+use crate::encode::format::{Body, Written};
+use crate::encode::json::{EncodeError, JsonMode, Stats};
+use crate::error::Error;
+use bson::Document;
+use futures_util::future::BoxFuture;
+use registry::Registry;
+use schema::{Layout, Schema};
+use std::collections::HashMap;
+use subject::Subject;
+
+/// What is before each value, beside the schema's number.
+const MAGIC: u8 = 0;
+
+/// Says what a collection's validator has under `$jsonSchema`.
+pub trait Validators: Sync {
+    fn of<'a>(&'a self, place: &'a Place) -> BoxFuture<'a, Option<Document>>;
+}
+
+/// For where schemas come from documents alone.
+pub struct NoValidators;
+
+impl Validators for NoValidators {
+    fn of<'a>(&'a self, _place: &'a Place) -> BoxFuture<'a, Option<Document>> {
+        Box::pin(std::future::ready(None))
+    }
+}
+
+/// Writes the values of one stream.
+#[derive(Debug)]
+pub struct Serialized {
+    settings: Schemas,
+    layout: Layout,
+    mode: JsonMode,
+    /// Made when it is needed first.
+    registry: Option<Registry>,
+    subjects: Vec<Subject>,
+    /// The subject of an event by its operation and its namespace, on which its topic depends.
+    by_event: HashMap<Vec<u8>, usize, foldhash::fast::FixedState>,
+    /// Room for what is looked up there.
+    lookup: Vec<u8>,
+    avro: avro::Writer,
+}
+
+impl Serialized {
+    pub fn new(settings: Schemas, format: &Format, mode: JsonMode) -> Self {
+        Self {
+            settings,
+            layout: match format {
+                Format::Document => Layout::Document,
+                _ => Layout::Change,
+            },
+            mode,
+            registry: None,
+            subjects: Vec::new(),
+            by_event: HashMap::default(),
+            lookup: Vec::new(),
+            avro: avro::Writer::default(),
+        }
+    }
+
+    /// Appends the value of an event.
+    ///
+    /// # Errors
+    /// [`EncodeError`]; [`Unsettled`](EncodeError::Unsettled) where no schema is known that it fits.
+    pub fn write(&mut self, out: &mut Vec<u8>, event: &Event<'_>) -> Result<Written, EncodeError> {
+        if self.layout == Layout::Document {
+            let document = event.full_document.and_then(|field| field.as_document());
+            let body = match (event.operation, document) {
+                (Operation::Delete, _) => Body::Tombstone,
+                // It is gone by now: the event of that comes, too.
+                (_, None) => Body::Nothing,
+                (_, Some(_)) => Body::Value,
+            };
+            if body != Body::Value {
+                return Ok(Written {
+                    stats: Stats::default(),
+                    body,
+                });
+            }
+        }
+        let subject = self.subject_of(event).map(|index| &self.subjects[index]);
+        let Some((subject, id)) = subject.and_then(|subject| Some((subject, subject.id?))) else {
+            return Err(EncodeError::Unsettled);
+        };
+        out.push(MAGIC);
+        out.extend_from_slice(&id.to_be_bytes());
+        let stats = self.avro.write(out, &subject.schema, self.mode, event)?;
+        Ok(Written {
+            stats,
+            body: Body::Value,
+        })
+    }
+
+    fn subject_of(&mut self, event: &Event<'_>) -> Option<usize> {
+        self.lookup.clear();
+        for part in [event.operation_name, event.database, event.collection] {
+            self.lookup.extend_from_slice(part.as_bytes());
+            self.lookup.push(0);
+        }
+        self.by_event.get(&self.lookup).copied()
+    }
+
+    /// Sees to a schema that the value of an event can be written by, which goes to `topic`. It may ask the registry,
+    /// once; when it is tried again is the caller's.
+    ///
+    /// # Errors
+    /// [`Unsettled`].
+    pub async fn settle(
+        &mut self,
+        event: &Event<'_>,
+        topic: &str,
+        validators: &dyn Validators,
+    ) -> Result<(), Unsettled> {
+        let registry = self.registry()?;
+        let known = self.subject_of(event);
+        let index = match known {
+            Some(index) => index,
+            None => self.find(&registry, event, topic, validators).await?,
+        };
+        let subject = &mut self.subjects[index];
+        subject.settle(&registry, &self.settings, event).await
+    }
+
+    fn registry(&mut self) -> Result<Registry, Unsettled> {
+        if let Some(registry) = &self.registry {
+            return Ok(registry.clone());
+        }
+        let made = Registry::new(&self.settings);
+        let made = made.map_err(|error: Error| Unsettled::Away(error.detail))?;
+        Ok(self.registry.insert(made).clone())
+    }
+
+    /// The subject of an event that is the first of its operation and namespace.
+    async fn find(
+        &mut self,
+        registry: &Registry,
+        event: &Event<'_>,
+        topic: &str,
+        validators: &dyn Validators,
+    ) -> Result<usize, Unsettled> {
+        let place = Place {
+            database: event.database.to_owned(),
+            collection: event.collection.to_owned(),
+        };
+        let new = Schema::new(self.layout, place, None);
+        let name = subject::name(self.settings.subject, topic, &new.full_name());
+        let known = self.subjects.iter().position(|known| known.name == name);
+        if let Some(known) = known.map(|index| &self.subjects[index])
+            && known.schema.place != new.place
+        {
+            return Err(Unsettled::Record(format!(
+                "the subject {name} holds the schema of {}; set SCHEMA_SUBJECT=topic_record, so that each collection has \
+                 one of its own",
+                known.schema.place.name()
+            )));
+        }
+        let index = match known {
+            Some(index) => index,
+            None => {
+                let found = Subject::find(registry, &name, self.layout, &new.place).await?;
+                let subject = match found {
+                    Some(found) => found,
+                    None => {
+                        let validator = validators.of(&new.place).await;
+                        let schema = Schema::new(self.layout, new.place, validator.as_ref());
+                        Subject::begin(&name, schema)
+                    }
+                };
+                self.subjects.push(subject);
+                self.subjects.len() - 1
+            }
+        };
+        self.by_event.insert(self.lookup.clone(), index);
+        Ok(index)
+    }
+}

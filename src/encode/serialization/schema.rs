@@ -1,0 +1,187 @@
+//! The schema of what is written under one subject: of a collection's changes, or of its documents alone.
+
+use super::shape::{Drift, Path, Record, Shape, alias, free, of_validator, widen_document};
+use crate::change::event::{Event, Operation};
+use crate::change::raw::Element;
+use bson::Document;
+use std::collections::BTreeSet;
+
+/// What a value is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// The envelope of `FORMAT=tailwater`.
+    Change,
+    /// `FORMAT=document`.
+    Document,
+}
+
+/// A collection, or a database where an event is of that.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Place {
+    pub database: String,
+    pub collection: String,
+}
+
+impl Place {
+    /// `database.collection`.
+    pub fn name(&self) -> String {
+        match self.collection.is_empty() {
+            true => self.database.clone(),
+            false => format!("{}.{}", self.database, self.collection),
+        }
+    }
+}
+
+/// The types of everything that a value holds and that depends on the collection.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Schema {
+    pub layout: Layout,
+    pub place: Place,
+    /// Where the types of the schema's language live.
+    pub namespace: String,
+    /// The document and its image before the change.
+    pub document: Record,
+    /// `documentKey`, with [`Layout::Change`].
+    pub key: Record,
+}
+
+impl Schema {
+    /// That of a collection of which nothing is known yet but its validator.
+    pub fn new(layout: Layout, place: Place, validator: Option<&Document>) -> Self {
+        let parts = [&place.database, &place.collection];
+        let parts = parts.into_iter().filter(|part| !part.is_empty());
+        let mut namespace = String::from("tailwater");
+        for part in parts {
+            namespace.push('.');
+            namespace.push_str(&alias(part.as_bytes()));
+        }
+        let mut document = Record::new("Document");
+        if let Some(validator) = validator {
+            of_validator(&mut document, validator);
+        }
+        let mut schema = Self {
+            layout,
+            place,
+            namespace,
+            document,
+            key: Record::new("DocumentKey"),
+        };
+        schema.name_records();
+        schema
+    }
+
+    /// The name of what a value is.
+    pub fn root(&self) -> &str {
+        match self.layout {
+            Layout::Change => "Change",
+            Layout::Document => &self.document.name,
+        }
+    }
+
+    /// The same with its namespace: what subjects are named after.
+    pub fn full_name(&self) -> String {
+        match self.namespace.is_empty() {
+            true => self.root().to_owned(),
+            false => format!("{}.{}", self.namespace, self.root()),
+        }
+    }
+
+    /// Makes it wide enough for an event. What had to be changed first; where nothing had, the event fits.
+    ///
+    /// # Errors
+    /// [`Drift`]: it cannot. What the schema is then means nothing.
+    pub fn widen(&mut self, event: &Event<'_>) -> Result<Option<Path>, Drift> {
+        let changed = self.widen_once(event)?;
+        if changed.is_some() {
+            // What has become wider at its end may be too narrow for its beginning: no double holds every integer.
+            self.widen_once(event)?;
+            self.name_records();
+        }
+        Ok(changed)
+    }
+
+    fn widen_once(&mut self, event: &Event<'_>) -> Result<Option<Path>, Drift> {
+        let mut changed = None;
+        if self.layout == Layout::Change
+            && let Some(key) = event.document_key
+        {
+            changed = widen_document(&mut self.key, key, "documentKey")?;
+        }
+        for (image, path) in self.images(event) {
+            if let Some(document) = image.and_then(|image| image.as_document()) {
+                let here = widen_document(&mut self.document, document, path)?;
+                changed = changed.or(here);
+            }
+        }
+        if changed.is_some() {
+            self.name_records();
+        }
+        Ok(changed)
+    }
+
+    /// The documents that a value holds. Deletes have no `fullDocument`, whatever the server sends.
+    fn images<'a>(&self, event: &Event<'a>) -> [(Option<Element<'a>>, &'static str); 2] {
+        let is_delete = event.operation == Operation::Delete;
+        let after = event.full_document.filter(|_| !is_delete);
+        let before = event.full_document_before_change;
+        let before = before.filter(|_| self.layout == Layout::Change);
+        [
+            (after, "fullDocument"),
+            (before, "fullDocumentBeforeChange"),
+        ]
+    }
+
+    /// Names the records that have no name yet after their fields, each differently.
+    fn name_records(&mut self) {
+        let mut taken: BTreeSet<String> = OWN.iter().map(|name| (*name).to_owned()).collect();
+        for record in [&self.key, &self.document] {
+            taken.insert(record.name.clone());
+            names_in(record, &mut taken);
+        }
+        name_in(&mut self.key, &mut taken);
+        name_in(&mut self.document, &mut taken);
+    }
+}
+
+/// The names of what is the same in each collection.
+const OWN: [&str; 3] = ["Change", "UpdateDescription", "TruncatedArray"];
+
+fn names_in(record: &Record, taken: &mut BTreeSet<String>) {
+    for field in record.fields() {
+        if let Some(inner) = inner(&field.slot.shape) {
+            if !inner.name.is_empty() {
+                taken.insert(inner.name.clone());
+            }
+            names_in(inner, taken);
+        }
+    }
+}
+
+fn inner(shape: &Shape) -> Option<&Record> {
+    match shape {
+        Shape::Record(record) => Some(record),
+        Shape::Array(slot) | Shape::Map(slot) => inner(&slot.shape),
+        _ => None,
+    }
+}
+
+fn name_in(record: &mut Record, taken: &mut BTreeSet<String>) {
+    for field in record.fields_mut() {
+        let alias = field.alias.clone();
+        if let Some(inner) = inner_mut(&mut field.slot.shape) {
+            if inner.name.is_empty() {
+                inner.name = free(&alias, |name| taken.contains(name));
+                taken.insert(inner.name.clone());
+            }
+            name_in(inner, taken);
+        }
+    }
+}
+
+fn inner_mut(shape: &mut Shape) -> Option<&mut Record> {
+    match shape {
+        Shape::Record(record) => Some(record),
+        Shape::Array(slot) | Shape::Map(slot) => inner_mut(&mut slot.shape),
+        _ => None,
+    }
+}

@@ -1,0 +1,251 @@
+//! What the documents of a collection look like: the types of their fields, whatever language a schema of them is
+//! written in.
+//!
+//! A shape only ever grows, and only to what reads everything that was written before: a field is added, and a
+//! number gets a wider type. What would change the type of a field is a [`Drift`].
+
+mod validator;
+mod widen;
+
+pub use validator::of_validator;
+pub use widen::{Drift, MAX_DEPTH, widen_document};
+pub(super) use widen::{fits, is_null, whole};
+
+use std::collections::HashMap;
+use std::fmt;
+
+/// The type of a value. Several types of BSON that are read as the same are one here.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Shape {
+    /// Nothing but nulls came so far.
+    Unknown,
+    Boolean,
+    /// 32 bits. Only schemas that somebody else has registered have it.
+    Int,
+    /// 64 bits: int32, int64, and doubles that are whole.
+    Long,
+    Double,
+    /// Strings and symbols; an ObjectId, a UUID and a Decimal128 as text; and what is seldom, as Extended JSON.
+    String,
+    /// Binary other than UUIDs.
+    Bytes,
+    /// Milliseconds since 1970.
+    Date,
+    Array(Box<Slot>),
+    /// A document whose names are values of their own.
+    Map(Box<Slot>),
+    Record(Record),
+}
+
+impl Shape {
+    /// What a person calls it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Unknown => "null",
+            Self::Boolean => "a boolean",
+            Self::Int => "a 32-bit integer",
+            Self::Long => "an integer",
+            Self::Double => "a double",
+            Self::String => "a string",
+            Self::Bytes => "binary",
+            Self::Date => "a date",
+            Self::Array(_) => "an array",
+            Self::Map(_) | Self::Record(_) => "a document",
+        }
+    }
+}
+
+/// A place for a value.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Slot {
+    pub shape: Shape,
+    /// Which branch of its union null is, where it may be null.
+    pub null: Option<Branch>,
+}
+
+/// A branch of a union of two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Branch {
+    First,
+    Second,
+}
+
+impl Branch {
+    pub fn other(self) -> Self {
+        match self {
+            Self::First => Self::Second,
+            Self::Second => Self::First,
+        }
+    }
+}
+
+impl Slot {
+    /// A place that may be empty.
+    pub fn optional(shape: Shape) -> Self {
+        Self {
+            shape,
+            null: Some(Branch::First),
+        }
+    }
+}
+
+/// A field of a record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Field {
+    /// As in the document.
+    pub name: Vec<u8>,
+    /// As in the schema, whose names have no other characters than letters, digits and `_`.
+    pub alias: String,
+    pub slot: Slot,
+}
+
+/// A document with known fields, in the schema's order.
+#[derive(Debug, Clone, Default)]
+pub struct Record {
+    /// Its name in the schema, without a namespace.
+    pub name: String,
+    fields: Vec<Field>,
+    by_name: HashMap<Vec<u8>, usize, foldhash::fast::FixedState>,
+}
+
+/// The index follows from the fields.
+impl PartialEq for Record {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.fields == other.fields
+    }
+}
+
+impl Record {
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            ..Self::default()
+        }
+    }
+
+    pub fn fields(&self) -> &[Field] {
+        &self.fields
+    }
+
+    pub(super) fn fields_mut(&mut self) -> impl Iterator<Item = &mut Field> {
+        self.fields.iter_mut()
+    }
+
+    /// Where the field of this name is. Documents mostly have their fields in the same order: `expected` is looked
+    /// at first.
+    #[inline]
+    pub fn find(&self, name: &[u8], expected: usize) -> Option<usize> {
+        match self.fields.get(expected) {
+            Some(field) if field.name == name => Some(expected),
+            _ => self.by_name.get(name).copied(),
+        }
+    }
+
+    /// The place of a field; the field is made where it is missing.
+    pub fn slot(&mut self, name: &[u8]) -> Option<&mut Slot> {
+        let index = *self.by_name.get(name)?;
+        self.fields.get_mut(index).map(|field| &mut field.slot)
+    }
+
+    /// Adds a field that is not there yet, under an alias that is free.
+    pub fn add(&mut self, name: &[u8], slot: Slot) {
+        let wanted = alias(name);
+        let is_taken = |alias: &str| self.fields.iter().any(|field| field.alias == alias);
+        let alias = free(&wanted, is_taken);
+        self.add_as(name, alias, slot);
+    }
+
+    /// Adds a field under an alias that a schema gives.
+    pub fn add_as(&mut self, name: &[u8], alias: String, slot: Slot) {
+        self.by_name.insert(name.to_vec(), self.fields.len());
+        self.fields.push(Field {
+            name: name.to_vec(),
+            alias,
+            slot,
+        });
+    }
+}
+
+/// A name that is allowed in a schema: what is no letter, digit or `_` becomes `_`, and no digit is first.
+pub fn alias(name: &[u8]) -> String {
+    let text = String::from_utf8_lossy(name);
+    let mut alias = String::with_capacity(text.len() + 1);
+    if text.is_empty() || text.starts_with(|first: char| first.is_ascii_digit()) {
+        alias.push('_');
+    }
+    let legal = |c: char| match c.is_ascii_alphanumeric() {
+        true => c,
+        false => '_',
+    };
+    alias.extend(text.chars().map(legal));
+    alias
+}
+
+/// The name itself, or the first of `name_2`, `name_3`… that is free.
+pub fn free(wanted: &str, is_taken: impl Fn(&str) -> bool) -> String {
+    if !is_taken(wanted) {
+        return wanted.to_owned();
+    }
+    let numbered = (2..).map(|number: u64| format!("{wanted}_{number}"));
+    let mut free = numbered.filter(|name| !is_taken(name));
+    free.next().unwrap_or_else(|| wanted.to_owned())
+}
+
+/// Where a value is: names joined by dots, `[]` for the elements of an array.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Path(String);
+
+impl Path {
+    /// Goes down; what is returned goes back up with [`pop`](Self::pop).
+    pub fn push(&mut self, name: &[u8]) -> usize {
+        let before = self.0.len();
+        if before > 0 {
+            self.0.push('.');
+        }
+        self.0.push_str(&String::from_utf8_lossy(name));
+        before
+    }
+
+    pub fn push_element(&mut self) -> usize {
+        let before = self.0.len();
+        self.0.push_str("[]");
+        before
+    }
+
+    pub fn pop(&mut self, before: usize) {
+        self.0.truncate(before);
+    }
+}
+
+/// Names of fields are the schema's, too; values never are in it.
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// How much of it is shown, in characters.
+        const MOST: usize = 200;
+        let shown: String = self.0.chars().take(MOST).collect();
+        match shown.len() < self.0.len() {
+            true => write!(f, "{}…", shown.escape_debug()),
+            false => write!(f, "{}", shown.escape_debug()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_field_has_a_name_of_its_own_that_schemas_allow() {
+        let mut record = Record::new("Document");
+        for name in ["a-b", "a_b", "a.b", "1st", "", "ü", "plain"] {
+            record.add(name.as_bytes(), Slot::optional(Shape::Long));
+        }
+        let aliases: Vec<_> = record.fields().iter().map(|f| f.alias.as_str()).collect();
+        assert_eq!(
+            aliases,
+            ["a_b", "a_b_2", "a_b_3", "_1st", "_", "__2", "plain"]
+        );
+        assert_eq!(record.find(b"a.b", 0), Some(2));
+        assert_eq!(record.find(b"other", 2), None);
+    }
+}

@@ -1,0 +1,173 @@
+//! One subject: its schema, its number, and how both come about.
+
+use super::avro;
+use super::registry::{Failure, Registry};
+use super::schema::{Layout, Place, Schema};
+use crate::change::event::Event;
+use crate::config::{Schemas, SubjectName};
+use crate::log::Escaped;
+use std::time::{Duration, Instant};
+
+/// How long a schema that was refused is not tried again, and how long the newest one is taken for that.
+const REST: Duration = Duration::from_secs(2);
+
+/// Why an event cannot be written yet, or at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unsettled {
+    /// The registry does not answer or refuses who asks: it is waited for.
+    Away(String),
+    /// There is no schema for this event: a record error.
+    Record(String),
+}
+
+impl From<Failure> for Unsettled {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Away(sentence) | Failure::Refused(sentence) => Self::Away(sentence),
+            Failure::Schema(sentence) => Self::Record(sentence),
+        }
+    }
+}
+
+/// The schema under one name.
+#[derive(Debug)]
+pub struct Subject {
+    pub name: String,
+    pub schema: Schema,
+    /// None where nothing is registered yet.
+    pub id: Option<i32>,
+    /// When it was read from the registry.
+    read: Instant,
+    /// A schema that the registry did not take, when, and why.
+    refused: Option<(String, Instant, String)>,
+}
+
+/// The name of a subject by the strategy that is configured.
+pub fn name(strategy: SubjectName, topic: &str, full_name: &str) -> String {
+    match strategy {
+        SubjectName::Topic => format!("{topic}-value"),
+        SubjectName::Record => full_name.to_owned(),
+        SubjectName::TopicRecord => format!("{topic}-{full_name}"),
+    }
+}
+
+impl Subject {
+    /// What the registry has under this name; none where it has nothing.
+    pub async fn find(
+        registry: &Registry,
+        name: &str,
+        layout: Layout,
+        place: &Place,
+    ) -> Result<Option<Self>, Unsettled> {
+        let Some(stored) = registry.latest(name).await? else {
+            return Ok(None);
+        };
+        let schema = avro::read(&stored.text, layout, place).map_err(|why| {
+            Unsettled::Record(format!("the schema of the subject {} {why}", Escaped(name)))
+        })?;
+        let mut found = Self::begin(name, schema);
+        found.id = Some(stored.id);
+        Ok(Some(found))
+    }
+
+    /// One of which nothing is registered yet.
+    pub fn begin(name: &str, schema: Schema) -> Self {
+        Self {
+            name: name.to_owned(),
+            schema,
+            id: None,
+            read: Instant::now(),
+            refused: None,
+        }
+    }
+
+    /// Sees to a schema that `event` can be written by, and to its number.
+    ///
+    /// # Errors
+    /// [`Unsettled`].
+    pub async fn settle(
+        &mut self,
+        registry: &Registry,
+        settings: &Schemas,
+        event: &Event<'_>,
+    ) -> Result<(), Unsettled> {
+        let needed = self.wider(event);
+        if self.id.is_some() && matches!(needed, Ok((_, None))) {
+            return Ok(());
+        }
+        // What somebody else has registered meanwhile is taken in, and not lost. But what does not fit may come a
+        // thousand times a second.
+        let registers = settings.auto_register && needed.is_ok();
+        if self.read.elapsed() > REST || (registers && self.id.is_some()) {
+            let (layout, place) = (self.schema.layout, self.schema.place.clone());
+            if let Some(newest) = Self::find(registry, &self.name, layout, &place).await?
+                && newest.id != self.id
+            {
+                (self.schema, self.id) = (newest.schema, newest.id);
+            }
+            self.read = Instant::now();
+        }
+        let (wider, changed) = self.wider(event)?;
+        let Some(changed) = changed.map(|path| path.to_string()).or_else(|| {
+            // Also where nothing is to be changed, the first has to be registered.
+            self.id.is_none().then(String::new)
+        }) else {
+            return Ok(());
+        };
+        if !settings.auto_register {
+            return Err(Unsettled::Record(match self.id {
+                Some(_) => format!(
+                    "`{changed}` does not fit the schema of the subject {}, and SCHEMA_AUTO_REGISTER=false leaves it to \
+                     you to register one that it fits",
+                    Escaped(&self.name)
+                ),
+                None => format!(
+                    "the registry has no subject {}, and SCHEMA_AUTO_REGISTER=false leaves it to you to register its \
+                     schema",
+                    Escaped(&self.name)
+                ),
+            }));
+        }
+        let text = avro::schema(&wider);
+        if let Some((refused, when, why)) = &self.refused
+            && *refused == text
+            && when.elapsed() < REST
+        {
+            return Err(Unsettled::Record(why.clone()));
+        }
+        let registered = match settings.dry_run {
+            true => registry.would_take(&self.name, &text).await.map(|()| 0),
+            false => registry.register(&self.name, &text).await,
+        };
+        match registered {
+            Ok(id) => {
+                let (subject, fields) = (&self.name, wider.document.fields().len());
+                match settings.dry_run {
+                    true => tracing::info!(subject, fields, "a schema would be registered"),
+                    false => tracing::info!(subject, id, fields, "a schema is registered"),
+                }
+                (self.schema, self.id) = (wider, Some(id));
+                self.refused = None;
+                Ok(())
+            }
+            Err(Failure::Schema(why)) => {
+                let why = match changed.is_empty() {
+                    true => why,
+                    false => format!("`{changed}` is new or has a wider type, and {why}"),
+                };
+                self.refused = Some((text, Instant::now(), why.clone()));
+                Err(Unsettled::Record(why))
+            }
+            Err(other) => Err(other.into()),
+        }
+    }
+
+    /// The schema that the event needs, and what is new in it.
+    fn wider(&self, event: &Event<'_>) -> Result<(Schema, Option<super::shape::Path>), Unsettled> {
+        let mut wider = self.schema.clone();
+        match wider.widen(event) {
+            Ok(changed) => Ok((wider, changed)),
+            Err(drift) => Err(Unsettled::Record(drift.to_string())),
+        }
+    }
+}
