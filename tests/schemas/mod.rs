@@ -1,6 +1,7 @@
 //! Values with a schema in a registry: what is written is read by somebody else, and the registry decides what a
 //! schema may become.
 
+mod access;
 mod outage;
 mod registry;
 
@@ -119,6 +120,17 @@ async fn changes_are_read_by_the_schema_that_the_registry_has() {
         .await;
     assert_eq!(versions, serde_json::json!([1, 2]));
     tailwater.stop().await;
+
+    let read = support::read_in_java(kafka, registry, &topic, 4).await;
+    for value in [
+        "\"name\": \"Ada\"",
+        "\"name\": \"Ada L.\"",
+        "\"zip_code\": \"1010\"",
+        "\"operationType\": \"delete\"",
+    ] {
+        let is_there = read.iter().any(|line| line.contains(value));
+        assert!(is_there, "{value} in {read:#?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

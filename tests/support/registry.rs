@@ -85,13 +85,54 @@ impl Registry {
     }
 }
 
+/// Reads a topic from its beginning as a consumer in Java does, with a deserializer for Confluent's framing: one line
+/// for each value.
+pub async fn read_in_java(
+    kafka: &super::Kafka,
+    registry: &Registry,
+    topic: &str,
+    count: usize,
+) -> Vec<String> {
+    let installed = tokio::task::spawn_blocking(cache::registry).await.unwrap();
+    let kafka_classpath = &cache::programs().kafka_classpath;
+    let classpath = format!(
+        "{}:{kafka_classpath}",
+        installed.join("readers/*").display()
+    );
+    let mut command = Command::new("java");
+    command
+        .args(["-Xmx200m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"])
+        .arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=error")
+        .args(["-cp", &classpath])
+        .arg("org.apache.kafka.tools.consumer.ConsoleConsumer")
+        .args(["--bootstrap-server", kafka.brokers(), "--topic", topic])
+        .args(["--from-beginning", "--max-messages", &count.to_string()])
+        .args(["--timeout-ms", "30000"])
+        .args([
+            "--value-deserializer",
+            "io.apicurio.registry.serde.avro.AvroKafkaDeserializer",
+        ]);
+    for (name, value) in [
+        ("url", format!("http://{}/apis/registry/v2", registry.addr)),
+        ("as-confluent", "true".to_owned()),
+        ("use-id", "contentId".to_owned()),
+    ] {
+        let property = format!("value.deserializer.apicurio.registry.{name}={value}");
+        command.args(["--property", &property]);
+    }
+    let mut process = Process::spawn("reader", &mut command);
+    process.wait_exit(PATIENCE).await;
+    let output = process.output();
+    output.lines().map(str::to_owned).collect()
+}
+
 async fn spawn(addr: SocketAddr, folder: &std::path::Path) -> Process {
     let installed = tokio::task::spawn_blocking(cache::registry).await.unwrap();
     let mut command = Command::new("java");
     command
         .args(["-Xmx400m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"])
         .args(["-jar", "apicurio-registry-app-3.0.9-runner.jar"])
-        .current_dir(installed)
+        .current_dir(installed.join("app"))
         .env("QUARKUS_HTTP_HOST", "127.0.0.1")
         .env("QUARKUS_HTTP_PORT", addr.port().to_string())
         .env("APICURIO_STORAGE_KIND", "sql")
