@@ -2,6 +2,7 @@
 //! schema may become.
 
 mod access;
+mod beside;
 mod outage;
 mod registry;
 

@@ -146,6 +146,7 @@ pub(super) const WRONG: &[Wrong] = &[
     ("SCHEMA_REGISTRY_CA_LOCATION", AVRO, "/nowhere/ca.pem", "no such file"),
     ("SCHEMA_SUBJECT", AVRO, "strategy", "give one of topic, record, topic_record"),
     ("SCHEMA_SUBJECT", &[("SERIALIZATION", "avro"), ("SCHEMA_REGISTRY_URL", "http://r:8081")], "topic", "set SCHEMA_SUBJECT=topic_record, or KAFKA_DB_CHANGES_TOPIC={database}.{collection}"),
+    ("SCHEMA_SUBJECT", &[("SERIALIZATION", "avro"), ("SCHEMA_REGISTRY_URL", "http://r:8081"), ("WATCH_COLLECTIONS", "users"), ("KAFKA_TOPIC_DDL", "ddl")], "topic", "the topic ddl holds records of several"),
     ("SCHEMA_AUTO_REGISTER", AVRO, "perhaps", "is neither true nor false"),
     ("BATCH_SIZE", NONE, "fifty", "give a whole number from 1 to 100000, such as 50"),
     ("BATCH_SIZE", NONE, "0", "is too small"),

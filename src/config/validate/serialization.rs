@@ -182,12 +182,16 @@ pub(super) fn check(
     let Some(schemas) = serialization.schemas() else {
         return;
     };
-    if schemas.subject != SubjectName::Topic || is_one_collection(source) {
+    if schemas.subject != SubjectName::Topic {
         return;
     }
     let is_one_database = matches!(source.scope, Scope::Database(_));
+    let is_one = is_one_collection(source);
     let is_shared = |topic: &&String| {
-        !topic.contains("{collection}") || !(is_one_database || topic.contains("{database}"))
+        let is_named =
+            topic.contains("{collection}") && (is_one_database || topic.contains("{database}"));
+        // Events about the database are of no collection.
+        !(is_named || is_one && topics.ddl.as_ref() != Some(*topic))
     };
     if let Some(shared) = topics.of_records().find(is_shared) {
         let shared = shared.clone();
