@@ -123,10 +123,16 @@ impl Connector {
             Self::MongoKafka => "connection.uri",
             Self::Debezium => "mongodb.connection.string",
         };
+        // The stand-in does not answer a streamed hello as Java's driver expects it beside much else.
+        let address = &settings.mongodb_uri;
+        let more = match (address.contains('?'), address.matches('/').count()) {
+            (true, _) => "&",
+            (false, 2) => "/?",
+            (false, _) => "?",
+        };
         let own = format!(
-            "name={}\n{uri}={}\n{}",
+            "name={}\n{uri}={address}{more}serverMonitoringMode=poll\n{}",
             self.slug(),
-            settings.mongodb_uri,
             self.own_properties(begin)
         );
         std::fs::write(file("worker.properties"), worker)?;

@@ -67,6 +67,47 @@ pub async fn run(settings: &Settings) -> Fallible {
     Ok(())
 }
 
+/// The same while documents that are there already are copied to a topic of their own, beside Tailwater at rest.
+///
+/// # Errors
+/// As those of [`run`], and when the snapshot was over before the last insert.
+pub async fn beside_snapshot(
+    settings: &Settings,
+    documents: u64,
+    results: &mut Results,
+) -> Fallible {
+    const MODE: &str = "snapshot-latency";
+    let bench = Bench {
+        settings,
+        client: Client::with_uri_str(&settings.mongodb_uri).await?,
+        broker: Broker::new(&settings.kafka_brokers)?,
+        servers: Servers::of_environment(),
+        count: if settings.short { 1_000 } else { 4_000 } + WARM_UP * u64::from(settings.rate),
+    };
+    let case = format!("{} inserts a second", settings.rate);
+    for turn in 0..settings.turns(1) {
+        let subject = Subject::Tailwater(Variant::with("no snapshot", &[]));
+        let mut run = Run::new(MODE, &case, &subject.name(), turn);
+        bench.turn(&subject, &mut run).await?;
+        results.run(run)?;
+
+        let rows = format!("rows.{}", subject::unique());
+        bench.broker.create(&rows).await?;
+        let variables = [("SNAPSHOT", "initial"), ("SNAPSHOT_TOPIC", &rows)];
+        let subject = Subject::Tailwater(Variant::with("a snapshot runs", &variables));
+        let mut run = Run::new(MODE, &case, &subject.name(), turn);
+        bench.turn(&subject, &mut run).await?;
+        run.set(value::RATE, bench.broker.end(&rows)? as f64);
+        if bench.broker.end(&rows)? >= documents && !settings.short {
+            return Err(
+                "the snapshot was over before the last insert: give it more --events".into(),
+            );
+        }
+        results.run(run)?;
+    }
+    Ok(())
+}
+
 impl Bench<'_> {
     async fn turn(&self, subject: &Subject, run: &mut Run) -> Fallible {
         let topic = match subject {

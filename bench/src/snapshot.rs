@@ -21,6 +21,8 @@ const COLLECTIONS: u64 = 10;
 /// As many queries at a time as Tailwater runs by default.
 const QUERIES: u64 = 2;
 const PATIENCE: Duration = Duration::from_secs(900);
+/// How long no row may come.
+const STALLED: Duration = Duration::from_secs(90);
 /// The subject beside Tailwater.
 const FIND: &str = "plain find";
 
@@ -79,7 +81,7 @@ pub async fn run(settings: &Settings) -> Fallible {
             results.run(copied(running, count, documents, run).await?)?;
         }
     }
-    Ok(())
+    crate::latency::beside_snapshot(settings, documents, &mut results).await
 }
 
 /// Waits until all documents are records, and takes note of what that took.
@@ -90,16 +92,20 @@ async fn copied(
     mut run: Run,
 ) -> Fallible<Run> {
     let mut first = None;
+    let mut moved = (0, Instant::now());
     loop {
         let usage = running.usage()?;
         let end = count()?;
+        if end > moved.0 {
+            moved = (end, Instant::now());
+        }
         if end > 0 && first.is_none() {
             first = Some((Instant::now(), usage, end));
         }
         if end >= documents {
             break;
         }
-        if running.began.elapsed() > PATIENCE {
+        if running.began.elapsed() > PATIENCE || moved.1.elapsed() > STALLED {
             return Err(format!("{end} of {documents} rows came: see the log").into());
         }
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -79,6 +79,22 @@ pub const SECTIONS: &[Section] = &[
         charts: &[],
     },
     Section {
+        mode: "snapshot-latency",
+        title: "Latency while a snapshot runs",
+        text: "As below, while Tailwater copies the collections of the section above to another topic, as fast as it can, \
+               and while it does not.",
+        columns: &[
+            column("p50", v::P50, 1),
+            column("p90", v::P90, 1),
+            column("p99", v::P99, 1),
+            column("highest", v::HIGHEST, 0),
+            column("rows copied meanwhile", v::RATE, 0),
+            column("peak RSS, MB", v::RSS_MB, 0),
+        ],
+        bounds: false,
+        charts: &[],
+    },
+    Section {
         mode: "live",
         title: "Live changes",
         text: "Clients beside the bridge in one process, half of them in rooms of one, half on the whole collection. Latency \
