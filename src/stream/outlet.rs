@@ -29,7 +29,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// How many bytes may be on their way when rows of a snapshot are sent.
+/// How many bytes may be on their way when rows of a snapshot are sent beside changes of the stream, which wait behind
+/// them.
 const MOST_ROWS: usize = 2 << 20;
 
 /// Why a record did not get out.
@@ -249,18 +250,20 @@ impl<'a, P: Produce> Outlet<'a, P> {
     }
 
     /// Whether rows may be sent: so few bytes are on their way that the stream's own records do not wait for them.
-    pub fn has_room_for_rows(&self) -> bool {
-        self.budget.used() < self.most_rows()
+    /// While there are none of those (`is_alone`), half of the budget.
+    pub fn has_room_for_rows(&self, is_alone: bool) -> bool {
+        self.budget.used() < self.most_rows(is_alone)
     }
 
     /// Waits until [`has_room_for_rows`](Self::has_room_for_rows). What is open must be closed before.
-    pub fn room_for_rows(&self) -> impl Future<Output = ()> + use<P> {
-        let (budget, most) = (Arc::clone(&self.budget), self.most_rows());
+    pub fn room_for_rows(&self, is_alone: bool) -> impl Future<Output = ()> + use<P> {
+        let (budget, most) = (Arc::clone(&self.budget), self.most_rows(is_alone));
         async move { budget.below(most).await }
     }
 
-    fn most_rows(&self) -> usize {
-        MOST_ROWS.min(self.budget.limit() / 2)
+    fn most_rows(&self, is_alone: bool) -> usize {
+        let half = self.budget.limit() / 2;
+        if is_alone { half } else { MOST_ROWS.min(half) }
     }
 
     /// Closes the open batch, if any. It gives out the last position whose event is complete, so that it

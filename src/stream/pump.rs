@@ -250,7 +250,8 @@ impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
 
     /// Waits for the next reply; none where something else came first.
     async fn rest(&mut self, replies: &mut Receiver<Fetched>, turn: Turn) -> Step<Option<Fetched>> {
-        let room = (turn == Turn::Room).then(|| self.outlet.room_for_rows());
+        let are_alone = self.rows.as_ref().is_some_and(|rows| rows.are_alone());
+        let room = (turn == Turn::Room).then(|| self.outlet.room_for_rows(are_alone));
         let rows = self.rows.as_mut();
         let rows = async {
             match rows {

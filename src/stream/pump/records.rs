@@ -228,7 +228,9 @@ impl<P: Produce> Sending<'_, '_, P> {
         if let Some(broken) = topic.out_of_time(record.timestamp_millis) {
             return Ok(Err(Reason::OutOfTime(broken)));
         }
-        let time = event.timestamp_millis();
+        // A row of a snapshot is not late, however old its document: it says nothing of how far the stream is behind.
+        let is_change = event.operation != Operation::Read;
+        let time = event.timestamp_millis().filter(|_| is_change);
         let sent = send(self.outlet, topic, &record, target, time).await?;
         self.count(topic, record.payload_bytes());
         if sent.is_err() || !self.tombstones || event.operation != Operation::Delete {

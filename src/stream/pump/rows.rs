@@ -22,7 +22,12 @@ use crate::source::reply::Reply;
 use crate::stream::produce::Produce;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
 use told::Told;
+
+/// How long after a change another one is expected, whose record should not wait behind many rows.
+const BUSY: Duration = Duration::from_secs(1);
 
 /// How many messages of the reading are looked at ahead.
 const AHEAD: usize = 64;
@@ -43,6 +48,8 @@ pub struct Rows {
     done: usize,
     events: row::Rows,
     told: Told,
+    /// When the stream had a change last.
+    busy: Option<Instant>,
 }
 
 impl Rows {
@@ -62,6 +69,7 @@ impl Rows {
             done: 0,
             events: row::Rows::default(),
             told: Told::default(),
+            busy: None,
             source,
             desk,
         })
@@ -108,6 +116,11 @@ impl Rows {
         {
             self.waiting.push_back(message);
         }
+    }
+
+    /// Whether the stream has had no changes of its own lately.
+    pub(super) fn are_alone(&self) -> bool {
+        self.busy.is_none_or(|busy| busy.elapsed() >= BUSY)
     }
 
     /// Whether the page in front waits for nothing but room.
@@ -176,6 +189,9 @@ impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
             rows.marks.reach(time);
             let is_sharded = rows.marks.is_sharded();
             let now = reply.operation_cluster_time();
+            if !is_empty {
+                rows.busy = Some(Instant::now());
+            }
             rows.passed.reply(is_empty, is_sharded, time, now);
         }
     }
@@ -265,7 +281,7 @@ impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
                 rows.waiting.push_front(Message::Rows(page));
                 Ok(Turn::Rest)
             }
-            Message::Rows(page) => match self.outlet.has_room_for_rows() {
+            Message::Rows(page) => match self.outlet.has_room_for_rows(rows.are_alone()) {
                 true => self.page(page).await.map(|()| Turn::More),
                 false => {
                     rows.waiting.push_front(Message::Rows(page));
