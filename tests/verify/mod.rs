@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The exit codes of a comparison.
-const EQUAL: i32 = 0;
+pub const EQUAL: i32 = 0;
 const DIFFERENT: i32 = 1;
 const UNFINISHED: i32 = 20;
 
@@ -27,7 +27,7 @@ fn setup(db: &Database, kafka: &Kafka) -> Setup {
 }
 
 /// What a command prints as JSON.
-async fn run(setup: &Setup, args: &[&str], code: i32) -> Value {
+pub async fn run(setup: &Setup, args: &[&str], code: i32) -> Value {
     let exit = setup.clone().args(args).run().await;
     assert_eq!(exit.code, Some(code), "{}", exit.output);
     // Both outputs are captured together; the log's lines begin with a time.
@@ -49,7 +49,7 @@ async fn verify(setup: &Setup, args: &[&str], code: i32) -> Value {
 }
 
 /// What is said of a collection.
-fn of<'a>(report: &'a Value, name: &str) -> &'a Value {
+pub fn of<'a>(report: &'a Value, name: &str) -> &'a Value {
     let all = report["collections"].as_array().unwrap();
     let found = all.iter().find(|it| it["collection"] == name);
     found.unwrap_or_else(|| panic!("no {name} in {report:#}"))

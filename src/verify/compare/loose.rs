@@ -36,12 +36,14 @@ fn write_value(out: &mut Vec<u8>, value: &[u8], depth: usize) {
             Ok(text) => number(out, text),
             Err(_) => out.extend_from_slice(value),
         },
+        // As Java's driver writes them in its older notations, which is no JSON.
+        Some(b'N' | b'I') => out.extend_from_slice(b"null"),
         _ => out.extend_from_slice(value),
     }
 }
 
 fn object(out: &mut Vec<u8>, value: &[u8], depth: usize) {
-    if wrapped(out, value).is_some() {
+    if wrapped(out, value, depth).is_some() {
         return;
     }
     out.push(b'{');
@@ -66,7 +68,7 @@ fn separate(out: &mut Vec<u8>, index: usize) {
 }
 
 /// Writes what a wrapper of Extended JSON stands for; none where it is no wrapper.
-fn wrapped(out: &mut Vec<u8>, value: &[u8]) -> Option<()> {
+fn wrapped(out: &mut Vec<u8>, value: &[u8], depth: usize) -> Option<()> {
     let mut members = scan::members(value);
     let (name, inner) = members.next()?;
     let second = members.next();
@@ -80,16 +82,14 @@ fn wrapped(out: &mut Vec<u8>, value: &[u8]) -> Option<()> {
         (b"$numberInt" | b"$numberLong" | b"$numberDouble", None) => number(out, &text(inner)?),
         // Some formats have it as a string.
         (b"$numberDecimal", None) => string(out, &text(inner)?),
+        // The older notation has it without the wrapper.
+        (b"$dbPointer", None) => write_value(out, inner, depth + 1),
         (b"$undefined", None) => out.extend_from_slice(b"null"),
         (b"$date", None) => millis(out, time(inner)?),
         (b"$binary", None) => {
-            let of = |name| text(scan::member(inner, name)?);
-            binary(out, &of("base64")?, &of("subType")?);
+            string(out, &text(scan::member(inner, "base64")?)?);
         }
-        (b"$binary", Some((b"$type", kind))) => {
-            let kind = text(kind).or_else(|| String::from_utf8(kind.to_vec()).ok())?;
-            binary(out, &text(inner)?, &kind);
-        }
+        (b"$binary", Some((b"$type", _))) => string(out, &text(inner)?),
         (b"$regularExpression", None) => {
             let of = |name| text(scan::member(inner, name)?);
             expression(out, &of("pattern")?, &of("options")?);
@@ -104,18 +104,6 @@ fn wrapped(out: &mut Vec<u8>, value: &[u8]) -> Option<()> {
 
 fn expression(out: &mut Vec<u8>, pattern: &str, options: &str) {
     string(out, &format!("/{pattern}/{options}"));
-}
-
-fn binary(out: &mut Vec<u8>, base64: &str, kind: &str) {
-    let is_uuid = u8::from_str_radix(kind, 16) == Ok(4);
-    let bytes = STANDARD.decode(base64).ok();
-    match bytes.and_then(|bytes| <[u8; 16]>::try_from(bytes).ok()) {
-        Some(bytes) if is_uuid => {
-            let uuid = bson::Uuid::from_bytes(bytes);
-            string(out, &uuid.to_string());
-        }
-        _ => string(out, base64),
-    }
 }
 
 /// A number without its type: `1.0` is `1`.
@@ -145,8 +133,34 @@ fn string(out: &mut Vec<u8>, text: &str) {
     if looks_like_time && let Ok(time) = text.parse::<Timestamp>() {
         return millis(out, time.as_millisecond());
     }
+    if let Some(time) = signed_time(text) {
+        return millis(out, time);
+    }
+    // Some formats have a UUID as text, others as the bytes that it is.
+    if text.len() == 36
+        && let Ok(uuid) = bson::Uuid::parse_str(text)
+    {
+        return string(out, &STANDARD.encode(uuid.bytes()));
+    }
     // Strings can be written.
     out.extend_from_slice(&serde_json::to_vec(text).unwrap_or_default());
+}
+
+/// A time whose year has a sign, as Java writes those before 0 and after 9999, in milliseconds since the Unix epoch.
+fn signed_time(text: &str) -> Option<i64> {
+    let is_before = text.starts_with('-');
+    let (year, rest) = text.strip_prefix(['+', '-'])?.split_once('-')?;
+    if !rest.contains('T') || !rest.ends_with('Z') {
+        return None;
+    }
+    let year: i64 = year.parse().ok().filter(|year| *year < 1_000_000_000)?;
+    let year = if is_before { -year } else { year };
+    // The calendar repeats itself every 400 years, and the type of times ends with the year 9999.
+    let like_it: Timestamp = format!("{}-{rest}", 2000 + year.rem_euclid(400))
+        .parse()
+        .ok()?;
+    let cycles = year.div_euclid(400) - 5;
+    Some(like_it.as_millisecond() + cycles * 146_097 * 86_400_000)
 }
 
 fn millis(out: &mut Vec<u8>, millis: i64) {
@@ -203,6 +217,32 @@ mod tests {
         assert_eq!(loose(simple), loose(canonical));
         assert_eq!(loose(first), loose(canonical));
         assert_eq!(loose(simple), loose(&loose(simple)));
+    }
+
+    #[test]
+    fn the_older_notations_of_java_are_read() {
+        for (older, canonical) in [
+            ("NaN", r#"{"$numberDouble":"NaN"}"#),
+            ("Infinity", r#"{"$numberDouble":"Infinity"}"#),
+            ("-Infinity", r#"{"$numberDouble":"-Infinity"}"#),
+            (
+                r#""-0002-12-31T23:59:59.999Z""#,
+                r#"{"$date":{"$numberLong":"-62198755200001"}}"#,
+            ),
+            (
+                r#""+10000-01-01T00:00:00Z""#,
+                r#"{"$date":{"$numberLong":"253402300800000"}}"#,
+            ),
+            (
+                r#"{"$ref": "a.b", "$id": {"$oid": "65bc9fb6c485f419a7a877fe"}}"#,
+                r#"{"$dbPointer":{"$ref":"a.b","$id":{"$oid":"65bc9fb6c485f419a7a877fe"}}}"#,
+            ),
+        ] {
+            assert_eq!(
+                loose(&format!("[{older}, 1]")),
+                loose(&format!("[{canonical},1]"))
+            );
+        }
     }
 
     #[test]
