@@ -123,7 +123,7 @@ metrics! {
     LAG "tailwater_lag_seconds" Gauge &[],
         "How far delivery is behind the changes' own time; 0 when all is delivered; while something is waited for, the age of the oldest change or position behind which nothing is delivered";
     WAITING "tailwater_waiting_seconds" Gauge &["for"],
-        "How long the stream has waited for something (a topic, acknowledgements, MongoDB, …), by what it is; 0 while it does not, and in the first 10 s (2 s for a topic or producer)";
+        "How long the stream has waited for something (a topic, acknowledgements, MongoDB, …), by what it is; 0 while it does not, and in the first 10 s (2 s for a topic, producer or registry)";
     IN_FLIGHT_RECORDS "tailwater_in_flight_records" Gauge &[],
         "Records waiting for their acknowledgement";
     IN_FLIGHT_BYTES "tailwater_in_flight_bytes" Gauge &["half"],
