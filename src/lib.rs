@@ -17,6 +17,7 @@ pub mod listener;
 pub mod live;
 pub mod log;
 pub mod metrics;
+pub mod migrate;
 pub mod mongo;
 pub mod page;
 pub mod panics;

@@ -85,6 +85,11 @@ async fn carry_out(command: &Command, loaded: Loaded, log: log::Handle) -> Resul
                 return Ok(exit);
             }
         }
+        Command::Import(args) => return Box::pin(cli::import::run(args, &loaded.config)).await,
+        Command::Export(args) => {
+            let chosen = Chosen::of(&loaded.config, &args.which)?;
+            return Box::pin(cli::export::run(args, chosen)).await;
+        }
         Command::Compare(args) => return cli::compare::run(args, loaded.config.kafka).await,
         Command::Dlq(args) => {
             let stream = loaded.config.stream(args.which.stream.as_deref())?.clone();

@@ -3,8 +3,10 @@
 mod ask;
 pub mod compare;
 pub mod dlq;
+pub mod export;
 mod files;
 mod http;
+pub mod import;
 pub mod listeners;
 pub mod schedules;
 pub mod snapshot;
@@ -121,6 +123,10 @@ pub enum Command {
     Verify(verify::VerifyArgs),
     /// Compare what two watchers of one source have written: exit code 1 if they differ
     Compare(Box<compare::CompareArgs>),
+    /// Go on where a connector of others stopped: its configuration and its offset
+    Import(Box<import::ImportArgs>),
+    /// Let a connector of others go on where the stream stopped: the way back
+    Export(export::ExportArgs),
     /// Print a completion script for a shell
     Completions {
         #[arg(value_enum)]
@@ -182,6 +188,7 @@ impl Command {
             Command::Tail(_) | Command::Listeners(_) => Config::for_source_from_env(),
             Command::Live | Command::Compare(_) => Config::for_live_from_env(),
             Command::Worker(_) => Config::for_worker_from_env(),
+            Command::Import(args) => args.configuration(),
             _ => Config::from_env(),
         }
     }
@@ -198,6 +205,8 @@ impl Command {
             | Command::Live
             | Command::Verify(_)
             | Command::Compare(_)
+            | Command::Import(_)
+            | Command::Export(_)
             | Command::Topics { .. } => None,
             Command::Listeners(args) => args.answer(),
             Command::Worker(args) => args.answer(),

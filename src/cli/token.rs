@@ -1,6 +1,6 @@
 //! `tailwater token`: looks at the checkpoint of this configuration's stream, and moves it.
 
-mod active;
+pub(super) mod active;
 
 use super::ask::NO;
 use super::{Output, complain, print};
@@ -57,11 +57,11 @@ pub enum TokenCommand {
 pub struct Consent {
     /// Do not ask
     #[arg(long)]
-    yes: bool,
+    pub(super) yes: bool,
     /// Take the stream from an instance that runs: it stops, fenced. With RESUME_STORE=file it must be
     /// stopped first
     #[arg(long)]
-    force: bool,
+    pub(super) force: bool,
 }
 
 /// Which checkpoint, and what to do with it.
@@ -158,7 +158,7 @@ async fn export(chosen: Chosen<'_>) -> Result<u8, Error> {
 }
 
 /// Claims the stream and moves its position, or takes it away.
-async fn change(
+pub(super) async fn change(
     chosen: Chosen<'_>,
     consent: Consent,
     what: &str,
@@ -196,7 +196,7 @@ fn confirm(question: &str) -> bool {
     read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
 }
 
-async fn connect(chosen: Chosen<'_>) -> Result<Client, Error> {
+pub(super) async fn connect(chosen: Chosen<'_>) -> Result<Client, Error> {
     process::connect(&chosen.config.mongo, &chosen.stream.id, 1).await
 }
 

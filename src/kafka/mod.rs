@@ -4,6 +4,7 @@ pub mod authorized;
 pub mod bootstrap;
 pub mod client;
 pub mod commit;
+pub mod compacted;
 pub mod events;
 pub mod partition;
 pub mod produce;

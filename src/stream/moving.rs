@@ -106,7 +106,27 @@ pub async fn at(
         Start::At(_) => start,
         _ => Start::At(ClusterTime::new(seconds, 1)),
     };
-    let opened = opening::open(client, stream, &start, 1).await;
+    opened_at(client, stream, &start).await
+}
+
+/// The token of a stream opened at a cluster time: of its own event, too.
+///
+/// # Errors
+/// Where MongoDB cannot open it there.
+pub async fn at_cluster_time(
+    client: &Client,
+    stream: &StreamSpec,
+    time: ClusterTime,
+) -> Result<ResumeToken, Error> {
+    opened_at(client, stream, &Start::At(time)).await
+}
+
+async fn opened_at(
+    client: &Client,
+    stream: &StreamSpec,
+    start: &Start,
+) -> Result<ResumeToken, Error> {
+    let opened = opening::open(client, stream, start, 1).await;
     let (_, first) = opened
         .map_err(|error| errors::error("opening the change stream", &error, Phase::Resuming))?;
     first.post_batch_token().ok_or_else(|| {
@@ -150,7 +170,10 @@ pub fn damaged(what: &str) -> Error {
 
 /// The token, after the server has gone on from it. It looks for it at the first reply that may hold
 /// events, not when the stream is opened.
-async fn resumable(
+///
+/// # Errors
+/// Why MongoDB does not.
+pub async fn resumable(
     client: &Client,
     stream: &StreamSpec,
     token: ResumeToken,

@@ -5,6 +5,7 @@
 
 mod compared;
 mod history;
+mod moving;
 mod readers;
 
 use crate::support::{self, Connect, Database, Kafka, Random, Record, Setup, Tailwater};

@@ -2,21 +2,30 @@
 
 use super::process::{self, Process};
 use super::{PATIENCE, cache, eventually, http, ports};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A worker of Connect, killed when dropped.
 pub struct Connect {
     process: Process,
     addr: SocketAddr,
+    offsets: PathBuf,
 }
 
 impl Connect {
     /// Starts a worker with no connectors yet.
     pub async fn start(kafka: &super::Kafka) -> Self {
+        Self::start_with(kafka, None).await
+    }
+
+    /// The same, with the file in which a former one had its offsets.
+    pub async fn start_with(kafka: &super::Kafka, offsets: Option<&Path>) -> Self {
         let peers = tokio::task::spawn_blocking(cache::peers).await.unwrap();
         let folder = process::folder("connect");
+        let offsets = offsets.map_or_else(|| folder.join("offsets"), Path::to_owned);
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()));
         let properties = folder.join("worker.properties");
         let text = format!(
@@ -27,7 +36,7 @@ impl Connect {
              value.converter=org.apache.kafka.connect.json.JsonConverter\n",
             kafka.brokers(),
             peers.display(),
-            folder.join("offsets").display(),
+            offsets.display(),
         );
         std::fs::write(&properties, text).expect("the temporary folder is writable");
         let mut command = Command::new("java");
@@ -40,6 +49,7 @@ impl Connect {
         let connect = Self {
             process: Process::spawn("connect", &mut command),
             addr,
+            offsets,
         };
         eventually(PATIENCE, "connect answers", async || {
             let reply = http::get(addr, "/connectors").await.ok()?;
@@ -68,6 +78,29 @@ impl Connect {
         }
         let path = format!("/connectors/{name}/resume");
         self.call("PUT", &path, &json!({})).await;
+    }
+
+    /// Makes a connector of what `POST /connectors` takes, and lets it run.
+    pub async fn create(&self, body: &str, name: &str) {
+        let body: Value = serde_json::from_str(body).unwrap();
+        self.call("POST", "/connectors", &body).await;
+        let path = format!("/connectors/{name}/resume");
+        self.call("PUT", &path, &json!({})).await;
+    }
+
+    /// What Connect says of a connector.
+    pub async fn configuration(&self, name: &str) -> String {
+        let path = format!("/connectors/{name}");
+        let reply = http::get(self.addr, &path).await.unwrap();
+        assert_eq!(reply.status, 200, "{}", reply.body);
+        reply.body
+    }
+
+    /// Stops it as an operator does; the file in which it has stored its offsets.
+    pub async fn end(mut self) -> PathBuf {
+        self.process.signal(Signal::TERM);
+        self.process.wait_exit(PATIENCE).await;
+        self.offsets
     }
 
     async fn call(&self, method: &str, path: &str, body: &Value) {

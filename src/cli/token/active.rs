@@ -19,7 +19,10 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Refuses where an instance is seen to have the stream: the one here by what it says, one elsewhere by the
 /// checkpoint that moves.
-pub(super) async fn refuse(chosen: Chosen<'_>, before: Option<&Checkpoint>) -> Result<(), Error> {
+pub(in crate::cli) async fn refuse(
+    chosen: Chosen<'_>,
+    before: Option<&Checkpoint>,
+) -> Result<(), Error> {
     if let Some(state) = here(chosen).await {
         return Err(refused(&format!(
             "an instance here has this stream ({state})"

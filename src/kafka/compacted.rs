@@ -1,0 +1,170 @@
+//! A compacted topic that others keep: what it holds for some keys, and one record more.
+
+use super::client::{self, Kind, Logging};
+use super::{partition, reader, topic};
+use crate::config::Kafka;
+use crate::error::{Code, Error};
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::Consumer;
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message;
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long reading all of it may take.
+const READ: Duration = Duration::from_secs(60);
+/// How long the acknowledgement of a record may take.
+const WRITE: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(100);
+
+/// The key and the value of a record.
+type KeyValue = (Vec<u8>, Vec<u8>);
+
+/// When a key was written last, in ms since the Unix epoch, and its value.
+type Written = (Option<i64>, Option<Vec<u8>>);
+
+/// The newest value of each key that is `wanted`, over all partitions, in no order. A key whose newest record has no
+/// value is left out. Blocks.
+///
+/// # Errors
+/// [`Code::SinkRefused`] where there is no such topic, [`Code::SinkUnavailable`] where it cannot be read now.
+pub fn newest(
+    kafka: &Kafka,
+    name: &str,
+    wanted: impl Fn(&[u8]) -> bool,
+) -> Result<Vec<KeyValue>, Error> {
+    let consumer = reader::reader(kafka, "tailwater-compacted", true)?;
+    let partitions = partitions(consumer.client(), name)?;
+    let deadline = Instant::now() + READ;
+    let mut ends = HashMap::new();
+    let mut from = TopicPartitionList::new();
+    for partition in 0..partitions {
+        let (low, end) = reader::watermarks(&consumer, name, partition, topic::is_settling)?;
+        if end > low {
+            ends.insert(partition, end);
+            from.add_partition_offset(name, partition, Offset::Offset(low))
+                .map_err(|error| client::error(format!("reading {name}"), &error))?;
+        }
+    }
+    consumer
+        .assign(&from)
+        .map_err(|error| client::error(format!("reading {name}"), &error))?;
+    let mut found: HashMap<Vec<u8>, Written> = HashMap::new();
+    while !ends.is_empty() {
+        if Instant::now() > deadline {
+            let detail = format!(
+                "{name} cannot be read to its end within {} s; a transaction that is open on it hides what follows",
+                READ.as_secs()
+            );
+            return Err(Error::new(Code::SinkUnavailable, detail));
+        }
+        match consumer.poll(POLL) {
+            None => {}
+            Some(Ok(message)) => {
+                if let Some(key) = message.key().filter(|key| wanted(key)) {
+                    let time = message.timestamp().to_millis();
+                    // One key is on two partitions where their number was changed.
+                    let is_newer = found.get(key).is_none_or(|(before, _)| time >= *before);
+                    if is_newer {
+                        let value = message.payload().map(<[u8]>::to_vec);
+                        found.insert(key.to_vec(), (time, value));
+                    }
+                }
+                let partition = message.partition();
+                if ends
+                    .get(&partition)
+                    .is_some_and(|end| message.offset() + 1 >= *end)
+                {
+                    ends.remove(&partition);
+                }
+            }
+            // What ends a transaction is at an offset and is no message.
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                ends.remove(&partition);
+            }
+            Some(Err(error)) if client::ends_reading(&error) => {
+                return Err(client::error(format!("reading {name}"), &error));
+            }
+            Some(Err(_)) => {}
+        }
+    }
+    client::end_beside(consumer);
+    let values = found.into_iter();
+    Ok(values
+        .filter_map(|(key, (_, value))| Some((key, value?)))
+        .collect())
+}
+
+/// Writes one record, where Java's partitioner would, and waits for its acknowledgement. Blocks.
+///
+/// # Errors
+/// As of [`newest`], and what the broker says of the record.
+pub fn put(kafka: &Kafka, name: &str, key: &[u8], value: &[u8]) -> Result<(), Error> {
+    let mut config = client::client_config(kafka, Kind::Producer);
+    config
+        .set("acks", "all")
+        .set("enable.idempotence", "true")
+        .set("message.timeout.ms", WRITE.as_millis().to_string());
+    let report = Report::default();
+    let producer: BaseProducer<Report> =
+        BaseProducer::from_config_and_context(&config, report.clone())
+            .map_err(|error| client::error("creating a Kafka producer", &error))?;
+    let looking = reader::reader(kafka, "tailwater-compacted", false)?;
+    let partitions = partitions(looking.client(), name)?;
+    let attempt = format!("writing to {name}");
+    let record = BaseRecord::to(name)
+        .key(key)
+        .payload(value)
+        .partition(partition::partition_of(key, partitions));
+    producer
+        .send(record)
+        .map_err(|(error, _)| client::error(&attempt, &error))?;
+    producer
+        .flush(WRITE)
+        .map_err(|error| client::error(&attempt, &error))?;
+    let said = report
+        .0
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take();
+    match said {
+        Some(Ok(())) => Ok(()),
+        Some(Err(error)) => Err(client::error(&attempt, &error)),
+        None => Err(Error::new(
+            Code::SinkUnavailable,
+            format!("{attempt}: no answer"),
+        )),
+    }
+}
+
+fn partitions(client: &rdkafka::client::Client<Logging>, name: &str) -> Result<i32, Error> {
+    let found = topic::partitions(client, name)
+        .map_err(|error| client::error(format!("looking for the topic {name}"), &error))?;
+    found.ok_or_else(|| {
+        Error::new(
+            Code::SinkRefused,
+            format!("there is no topic {name}; give the one that is there"),
+        )
+    })
+}
+
+/// Keeps what becomes of the only record.
+#[derive(Clone, Default)]
+struct Report(Arc<Mutex<Option<Result<(), KafkaError>>>>);
+
+impl ClientContext for Report {}
+
+impl ProducerContext for Report {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        let said = match result {
+            Ok(_) => Ok(()),
+            Err((error, _)) => Err(error.clone()),
+        };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(said);
+    }
+}

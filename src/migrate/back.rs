@@ -1,0 +1,263 @@
+//! The configuration of a connector that goes on for a stream.
+
+use super::{Connector, Incumbent, globs};
+use crate::config::{Config, Format, FullDocument, MongoKafkaJson, PreImages, Scope, StreamSpec};
+use std::collections::BTreeMap;
+
+/// A connector that does what the stream does, and what of the stream it does not do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Back {
+    pub connector: Connector,
+    pub notes: Vec<String>,
+}
+
+/// The connector for a stream.
+///
+/// # Errors
+/// Where its consumers would get other records.
+pub fn connector(
+    incumbent: Incumbent,
+    name: &str,
+    config: &Config,
+    stream: &StreamSpec,
+) -> Result<Back, String> {
+    let mut properties = BTreeMap::new();
+    let mut set = |name: &str, value: &str| {
+        properties.insert(name.to_owned(), value.to_owned());
+    };
+    set("name", name);
+    set("connector.class", incumbent.class());
+    set("tasks.max", "1");
+    let notes = match (incumbent, &stream.sink.format) {
+        (Incumbent::Debezium, Format::Debezium(format)) => {
+            set("topic.prefix", &format.name);
+            for half in ["key", "value"] {
+                set(
+                    &format!("{half}.converter"),
+                    "org.apache.kafka.connect.json.JsonConverter",
+                );
+                set(
+                    &format!("{half}.converter.schemas.enable"),
+                    &format.schemas.to_string(),
+                );
+            }
+            debezium(&mut set, config, stream)
+        }
+        (Incumbent::MongoKafka, Format::MongoKafka(format)) => {
+            for half in ["key", "value"] {
+                set(
+                    &format!("{half}.converter"),
+                    "org.apache.kafka.connect.storage.StringConverter",
+                );
+            }
+            let formatter = match format.json {
+                MongoKafkaJson::Default => "DefaultJson",
+                MongoKafkaJson::Extended => "ExtendedJson",
+                MongoKafkaJson::Simplified => "SimplifiedJson",
+            };
+            set(
+                "output.json.formatter",
+                &format!("com.mongodb.kafka.connect.source.json.formatter.{formatter}"),
+            );
+            set(
+                "publish.full.document.only",
+                &format.full_document_only.to_string(),
+            );
+            if format.full_document_only {
+                set(
+                    "publish.full.document.only.tombstone.on.delete",
+                    &format.tombstones.to_string(),
+                );
+            }
+            mongo_kafka(&mut set, config, stream)
+        }
+        (_, other) => {
+            return Err(format!(
+                "this stream writes FORMAT={}, and its consumers could not read the connector's records; set FORMAT={}, or \
+                 give the connector's own configuration as --config",
+                other.name(),
+                incumbent.name()
+            ));
+        }
+    };
+    let connector = Connector {
+        name: Some(name.to_owned()),
+        properties,
+    };
+    Ok(Back { connector, notes })
+}
+
+type Set<'a> = &'a mut dyn FnMut(&str, &str);
+
+fn debezium(set: Set<'_>, config: &Config, stream: &StreamSpec) -> Vec<String> {
+    let source = &stream.source;
+    let mut notes = Vec::new();
+    set("mongodb.connection.string", config.mongo.uri.expose());
+    set("snapshot.mode", "no_data");
+    set("tombstones.on.delete", &stream.sink.tombstones.to_string());
+    let databases = match &source.scope {
+        Scope::Database(name) => vec![name.clone()],
+        Scope::Deployment { databases } => databases.clone(),
+    };
+    let list = |names: &[String]| {
+        names
+            .iter()
+            .map(|name| globs::expression(name))
+            .collect::<Vec<_>>()
+            .join(",")
+    };
+    set("database.include.list", &list(&databases));
+    let qualified = |names: &[String]| -> Vec<String> {
+        match &source.scope {
+            Scope::Database(database) => names
+                .iter()
+                .map(|name| format!("{database}.{name}"))
+                .collect(),
+            Scope::Deployment { .. } => names.to_vec(),
+        }
+    };
+    match (source.watch.is_empty(), source.exclude.is_empty()) {
+        (false, is_whole) => {
+            set("collection.include.list", &list(&qualified(&source.watch)));
+            if !is_whole {
+                notes.push(
+                    "EXCLUDE_COLLECTIONS is left out: the connector takes it or WATCH_COLLECTIONS"
+                        .into(),
+                );
+            }
+        }
+        (true, false) => set(
+            "collection.exclude.list",
+            &list(&qualified(&source.exclude)),
+        ),
+        (true, true) => {}
+    }
+    let full = source.full_document != FullDocument::Default;
+    let before = source.pre_images != PreImages::Off;
+    set(
+        "capture.mode",
+        match (full, before) {
+            (true, true) => "change_streams_update_full_with_pre_image",
+            (true, false) => "change_streams_update_full",
+            (false, true) => "change_streams_with_pre_image",
+            (false, false) => "change_streams",
+        },
+    );
+    if matches!(
+        source.full_document,
+        FullDocument::WhenAvailable | FullDocument::Required
+    ) {
+        set("capture.mode.full.update.type", "post_image");
+    }
+    if !source.user_pipeline.is_empty() {
+        set("cursor.pipeline", &stages(stream));
+    }
+    if !source.operations.is_empty() {
+        let skipped: Vec<_> = [("c", "insert"), ("u", "update"), ("d", "delete")]
+            .iter()
+            .filter(|(_, long)| !source.operations.iter().any(|it| it == long))
+            .map(|(short, _)| *short)
+            .collect();
+        if !skipped.is_empty() {
+            set("skipped.operations", &skipped.join(","));
+        }
+    }
+    if let Format::Debezium(format) = &stream.sink.format
+        && stream.sink.topics.insert != format!("{}.{{database}}.{{collection}}", format.name)
+    {
+        notes.push("KAFKA_DB_CHANGES_TOPIC is left out: the connector's topics are prefix.database.collection".into());
+    }
+    notes.extend(others(stream));
+    notes
+}
+
+fn mongo_kafka(set: Set<'_>, config: &Config, stream: &StreamSpec) -> Vec<String> {
+    let source = &stream.source;
+    let mut notes = Vec::new();
+    set("connection.uri", config.mongo.uri.expose());
+    match &source.scope {
+        Scope::Database(name) => set("database", name),
+        Scope::Deployment { .. } => notes.push("WATCH_DATABASES is left out: the connector watches one database or all; give it a pipeline with a $match on ns.db".into()),
+    }
+    match source.watch.as_slice() {
+        [] => {}
+        [one] if !one.contains('*') => set("collection", one),
+        _ => notes.push("WATCH_COLLECTIONS is left out: the connector watches one collection or all; give it a pipeline with a $match on ns.coll".into()),
+    }
+    if !source.exclude.is_empty() {
+        notes.push("EXCLUDE_COLLECTIONS is left out: give the connector a pipeline with a $match on ns.coll".into());
+    }
+    if !source.operations.is_empty() {
+        notes.push("WATCH_OPERATIONS is left out: give the connector a pipeline with a $match on operationType".into());
+    }
+    let full = match source.full_document {
+        FullDocument::Default => "default",
+        FullDocument::UpdateLookup => "updateLookup",
+        FullDocument::WhenAvailable => "whenAvailable",
+        FullDocument::Required => "required",
+    };
+    set("change.stream.full.document", full);
+    let before = match source.pre_images {
+        PreImages::Off => "default",
+        PreImages::WhenAvailable => "whenAvailable",
+        PreImages::Required => "required",
+    };
+    set("change.stream.full.document.before.change", before);
+    set(
+        "change.stream.show.expanded.events",
+        &source.show_expanded_events.to_string(),
+    );
+    if !source.user_pipeline.is_empty() {
+        set("pipeline", &stages(stream));
+    }
+    set("startup.mode", "latest");
+    match topic_parts(&stream.sink.topics.insert) {
+        Some([prefix, separator, suffix]) => {
+            set("topic.separator", separator);
+            for (property, part) in [("topic.prefix", prefix), ("topic.suffix", suffix)] {
+                if !part.is_empty() {
+                    set(property, part);
+                }
+            }
+        }
+        None => notes.push("KAFKA_DB_CHANGES_TOPIC is left out: the connector's topics are prefix.database.collection.suffix; give it a topic.namespace.map".into()),
+    }
+    notes.extend(others(stream));
+    notes
+}
+
+/// Prefix, separator and suffix of a topic as the connector names it.
+fn topic_parts(topic: &str) -> Option<[&str; 3]> {
+    let (before, rest) = topic.split_once("{database}")?;
+    let (separator, after) = rest.split_once("{collection}")?;
+    let part = |text: &'_ str, stripped: Option<&'_ str>| text.is_empty() || stripped.is_some();
+    let prefix = before.strip_suffix(separator);
+    let suffix = after.strip_prefix(separator);
+    let is_right = !separator.is_empty() && part(before, prefix) && part(after, suffix);
+    is_right.then(|| {
+        [
+            prefix.unwrap_or_default(),
+            separator,
+            suffix.unwrap_or_default(),
+        ]
+    })
+}
+
+/// The user's stages as a JSON array.
+fn stages(stream: &StreamSpec) -> String {
+    let stages = stream
+        .source
+        .user_pipeline
+        .iter()
+        .cloned()
+        .map(bson::Bson::Document);
+    crate::change::extended_json::Extended::canonical(&bson::Bson::Array(stages.collect())).line()
+}
+
+fn others(stream: &StreamSpec) -> Vec<String> {
+    let mut notes = vec!["how records fail, what topics are made with, and memory are left to the connector's defaults".to_owned()];
+    if stream.source.listeners.is_some() {
+        notes.push("listeners have no counterpart: their topics get nothing more".into());
+    }
+    notes
+}
