@@ -33,6 +33,7 @@ pub mod source;
 pub mod status;
 pub mod stream;
 pub mod tasks;
+pub mod tls;
 pub mod verify;
 pub mod worker;
 

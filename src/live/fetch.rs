@@ -1,5 +1,6 @@
 //! A document by its URL: the keys that tokens are verified with.
 
+use crate::tls;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode, Uri, header};
 use hyper::client::conn::http1;
@@ -9,9 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 /// How long all of it may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -38,22 +37,15 @@ async fn ask(url: &str, largest: usize) -> Result<Vec<u8>, String> {
         true => {
             let server =
                 ServerName::try_from(name.to_owned()).map_err(|_| "is no URL with a host")?;
-            let connector = connector().map_err(|error| format!("no TLS: {error}"))?;
-            let stream = connector.connect(server, stream).await;
+            let tls = tls::client(tls::authorities());
+            let tls = tls.map_err(|error| format!("no TLS: {error}"))?;
+            let stream = TlsConnector::from(Arc::new(tls))
+                .connect(server, stream)
+                .await;
             let stream = stream.map_err(|error| format!("no TLS with the server: {error}"))?;
             exchange(stream, &uri, largest).await
         }
     }
-}
-
-fn connector() -> Result<TlsConnector, tokio_rustls::rustls::Error> {
-    let mut roots = RootCertStore::empty();
-    roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
 }
 
 async fn exchange<S>(stream: S, uri: &Uri, largest: usize) -> Result<Vec<u8>, String>

@@ -7,14 +7,12 @@ use super::signature::sign;
 use crate::config::worker::AuthoritiesFile;
 use crate::error::{Code, Error};
 use crate::sink::parts::hashed;
+use crate::tls::{self, Unusable};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
 use reqwest::{Client, Response, StatusCode, redirect};
 use std::error::Error as _;
 use std::time::Duration;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::CertificateDer;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::RootCertStore;
 
 /// How much of an answer's body is read, in bytes: for the log, and so that the connection can be used again.
 const MOST_OF_A_BODY: usize = 16 * 1024;
@@ -41,17 +39,11 @@ impl Caller {
         let failed = |error: &dyn std::fmt::Display| {
             Error::new(Code::Internal, format!("no HTTP client: {error}"))
         };
-        let mut roots = RootCertStore::empty();
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        let mut roots = tls::authorities();
         if let Some(file) = authorities {
             trust(&mut roots, file)?;
         }
-        let tls =
-            ClientConfig::builder_with_provider(std::sync::Arc::new(ring::default_provider()))
-                .with_safe_default_protocol_versions()
-                .map_err(|error| failed(&error))?
-                .with_root_certificates(roots)
-                .with_no_client_auth();
+        let tls = tls::client(roots).map_err(|error| failed(&error))?;
         let client = Client::builder()
             .use_preconfigured_tls(tls)
             .redirect(redirect::Policy::none())
@@ -109,17 +101,15 @@ fn trust(roots: &mut RootCertStore, file: &AuthoritiesFile) -> Result<(), Error>
         );
         Error::new(Code::Config, detail)
     };
-    let mut count = 0;
-    for certificate in CertificateDer::pem_slice_iter(&file.pem) {
-        let certificate = certificate.map_err(|error| wrong(format!("is not PEM: {error}")))?;
-        let added = roots.add(certificate);
-        added.map_err(|error| wrong(format!("one of its certificates is of no use: {error}")))?;
-        count += 1;
-    }
-    match count {
-        0 => Err(wrong("has no certificate".to_owned())),
-        _ => Ok(()),
-    }
+    tls::trust(roots, &file.pem).map_err(|why| {
+        wrong(match why {
+            Unusable::Text(error) => format!("is not PEM: {error}"),
+            Unusable::Certificate(error) => {
+                format!("one of its certificates is of no use: {error}")
+            }
+            Unusable::Empty => "has no certificate".to_owned(),
+        })
+    })
 }
 
 /// The headers of a request: its own, those that a user gave, and the record's.

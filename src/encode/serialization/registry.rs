@@ -4,15 +4,13 @@ use crate::config::{self, Credentials, SchemaKind, Schemas};
 use crate::error::{Code, Error};
 use crate::log::Escaped;
 use crate::preflight::Finding;
+use crate::tls::{self, Unusable};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url, redirect};
 use serde_json::{Value, json};
 use std::error::Error as _;
-use std::sync::Arc;
 use std::time::Duration;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::{CertificateDer, pem::PemObject};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::ClientConfig;
 
 /// How long one answer may take, its body included.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -59,7 +57,7 @@ impl Registry {
         let base = Url::parse(&format!("{}/", registry.url))
             .map_err(|_| wrong("SCHEMA_REGISTRY_URL is no URL".into()))?;
         let client = Client::builder()
-            .use_preconfigured_tls(tls(registry)?)
+            .use_preconfigured_tls(tls_to(registry)?)
             .redirect(redirect::Policy::none())
             .no_proxy()
             .timeout(PATIENCE)
@@ -308,9 +306,8 @@ fn headers(credentials: &Credentials) -> HeaderMap {
     headers
 }
 
-fn tls(registry: &config::Registry) -> Result<ClientConfig, Error> {
-    let mut roots = RootCertStore::empty();
-    roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+fn tls_to(registry: &config::Registry) -> Result<ClientConfig, Error> {
+    let mut roots = tls::authorities();
     if let Some(path) = &registry.ca_location {
         let wrong = |what: &str| {
             let sentence = format!(
@@ -320,25 +317,15 @@ fn tls(registry: &config::Registry) -> Result<ClientConfig, Error> {
         };
         let text =
             std::fs::read(path).map_err(|error| wrong(&format!("cannot be read: {error}")))?;
-        let mut certificates = 0;
-        for certificate in CertificateDer::pem_slice_iter(&text) {
-            let certificate = certificate.map_err(|_| wrong("is no PEM file"))?;
-            let added = roots.add(certificate);
-            added.map_err(|_| wrong("holds a certificate that cannot be read"))?;
-            certificates += 1;
-        }
-        if certificates == 0 {
-            return Err(wrong("holds no certificate"));
-        }
+        tls::trust(&mut roots, &text).map_err(|why| {
+            wrong(match why {
+                Unusable::Text(_) => "is no PEM file",
+                Unusable::Certificate(_) => "holds a certificate that cannot be read",
+                Unusable::Empty => "holds no certificate",
+            })
+        })?;
     }
-    let failed = |error| Error::new(Code::Internal, format!("no TLS: {error}"));
-    Ok(
-        ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(failed)?
-            .with_root_certificates(roots)
-            .with_no_client_auth(),
-    )
+    tls::client(roots).map_err(|error| Error::new(Code::Internal, format!("no TLS: {error}")))
 }
 
 /// Whether the registry of a stream can be used; nothing where it has none.
