@@ -1,15 +1,16 @@
 //! A compacted topic that others keep: what it holds for some keys, and one record more.
 
 use super::client::{self, Kind, Logging};
-use super::{partition, reader, topic};
+use super::reader::{self, Stretch};
+use super::{partition, topic};
 use crate::config::Kafka;
 use crate::error::{Code, Error};
+use rdkafka::ClientContext;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
-use rdkafka::message::Message;
+use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
-use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,7 +19,6 @@ use std::time::{Duration, Instant};
 const READ: Duration = Duration::from_secs(60);
 /// How long the acknowledgement of a record may take.
 const WRITE: Duration = Duration::from_secs(30);
-const POLL: Duration = Duration::from_millis(100);
 
 /// The key and the value of a record.
 type KeyValue = (Vec<u8>, Vec<u8>);
@@ -39,58 +39,41 @@ pub fn newest(
     let consumer = reader::reader(kafka, "tailwater-compacted", true)?;
     let partitions = partitions(consumer.client(), name)?;
     let deadline = Instant::now() + READ;
-    let mut ends = HashMap::new();
-    let mut from = TopicPartitionList::new();
-    for partition in 0..partitions {
-        let (low, end) = reader::watermarks(&consumer, name, partition, topic::is_settling)?;
-        if end > low {
-            ends.insert(partition, end);
-            from.add_partition_offset(name, partition, Offset::Offset(low))
-                .map_err(|error| client::error(format!("reading {name}"), &error))?;
-        }
-    }
-    consumer
-        .assign(&from)
-        .map_err(|error| client::error(format!("reading {name}"), &error))?;
-    let mut found: HashMap<Vec<u8>, Written> = HashMap::new();
-    while !ends.is_empty() {
-        if Instant::now() > deadline {
+    let on_time = || match Instant::now() > deadline {
+        false => Ok(()),
+        true => {
             let detail = format!(
                 "{name} cannot be read to its end within {} s; a transaction that is open on it hides what follows",
                 READ.as_secs()
             );
-            return Err(Error::new(Code::SinkUnavailable, detail));
+            Err(Error::new(Code::SinkUnavailable, detail))
         }
-        match consumer.poll(POLL) {
-            None => {}
-            Some(Ok(message)) => {
-                if let Some(key) = message.key().filter(|key| wanted(key)) {
-                    let time = message.timestamp().to_millis();
-                    // One key is on two partitions where their number was changed.
-                    let is_newer = found.get(key).is_none_or(|(before, _)| time >= *before);
-                    if is_newer {
-                        let value = message.payload().map(<[u8]>::to_vec);
-                        found.insert(key.to_vec(), (time, value));
-                    }
-                }
-                let partition = message.partition();
-                if ends
-                    .get(&partition)
-                    .is_some_and(|end| message.offset() + 1 >= *end)
-                {
-                    ends.remove(&partition);
-                }
-            }
-            // What ends a transaction is at an offset and is no message.
-            Some(Err(KafkaError::PartitionEOF(partition))) => {
-                ends.remove(&partition);
-            }
-            Some(Err(error)) if client::ends_reading(&error) => {
-                return Err(client::error(format!("reading {name}"), &error));
-            }
-            Some(Err(_)) => {}
+    };
+    let mut stretches = Vec::new();
+    for partition in 0..partitions {
+        let (from, until) = reader::watermarks(&consumer, name, partition, topic::is_settling)?;
+        if until > from {
+            stretches.push(Stretch {
+                partition,
+                from,
+                until,
+            });
         }
     }
+    let mut found: HashMap<Vec<u8>, Written> = HashMap::new();
+    let each = |message: &BorrowedMessage<'_>| {
+        if let Some(key) = message.key().filter(|key| wanted(key)) {
+            let time = message.timestamp().to_millis();
+            // One key is on two partitions where their number was changed.
+            let is_newer = found.get(key).is_none_or(|(before, _)| time >= *before);
+            if is_newer {
+                let value = message.payload().map(<[u8]>::to_vec);
+                found.insert(key.to_vec(), (time, value));
+            }
+        }
+        on_time()
+    };
+    reader::visit(&consumer, name, &stretches, each, on_time)?;
     client::end_beside(consumer);
     let values = found.into_iter();
     Ok(values

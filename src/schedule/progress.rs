@@ -9,13 +9,12 @@ use super::timing;
 use crate::config::Kafka;
 use crate::error::{Code, Error};
 use crate::kafka::client::{self, Logging};
-use crate::kafka::{reader, topic};
+use crate::kafka::reader::{self, Stretch};
+use crate::kafka::topic;
 use jiff::Timestamp;
 use rdkafka::admin::AdminOptions;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
-use rdkafka::message::Message;
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::consumer::BaseConsumer;
+use rdkafka::message::{BorrowedMessage, Message};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -33,7 +32,6 @@ const SETTINGS: [(&str, &str); 4] = [
 /// How long a read may take. A transaction of other schedules that is open on the partition hides what comes after
 /// it until it ends.
 const PATIENCE: Duration = Duration::from_secs(90);
-const POLL: Duration = Duration::from_millis(100);
 
 /// The key of a schedule's record, within the unit's: a unit's id holds no space.
 pub fn key(unit: &str, name: &str) -> Vec<u8> {
@@ -193,37 +191,26 @@ fn values(
     (begin, end): (i64, i64),
     deadline: Instant,
 ) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Error> {
-    let failed = |error: &KafkaError| client::error(format!("reading the topic {name}"), error);
     let mut values = BTreeMap::new();
     if begin >= end {
         return Ok(values);
     }
-    let mut assignment = TopicPartitionList::new();
-    assignment
-        .add_partition_offset(name, PARTITION, Offset::Offset(begin))
-        .and_then(|()| consumer.assign(&assignment))
-        .map_err(|error| failed(&error))?;
-    loop {
-        match consumer.poll(POLL) {
-            Some(Ok(message)) => {
-                if message.offset() < end
-                    && let Some(key) = message.key()
-                {
-                    match message.payload() {
-                        Some(value) => values.insert(key.to_vec(), value.to_vec()),
-                        None => values.remove(key),
-                    };
-                }
-                if message.offset() + 1 >= end {
-                    return Ok(values);
-                }
-            }
-            // The stable part reached to the end: it lies behind all that is looked for.
-            Some(Err(KafkaError::PartitionEOF(_))) => return Ok(values),
-            Some(Err(error)) if client::ends_reading(&error) => return Err(failed(&error)),
-            Some(Err(_)) | None => check(deadline, name)?,
+    let all = Stretch {
+        partition: PARTITION,
+        from: begin,
+        until: end,
+    };
+    let each = |message: &BorrowedMessage<'_>| {
+        if let Some(key) = message.key() {
+            match message.payload() {
+                Some(value) => values.insert(key.to_vec(), value.to_vec()),
+                None => values.remove(key),
+            };
         }
-    }
+        Ok(())
+    };
+    reader::visit(consumer, name, &[all], each, || check(deadline, name))?;
+    Ok(values)
 }
 
 fn check(deadline: Instant, name: &str) -> Result<(), Error> {

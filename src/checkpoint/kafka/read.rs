@@ -11,13 +11,12 @@ use crate::checkpoint::{Record, codec};
 use crate::config::Kafka;
 use crate::error::{Code, Error};
 use crate::kafka::client::{self, Kind, Logging};
-use crate::kafka::{reader, topic};
+use crate::kafka::reader::{self, Stretch};
+use crate::kafka::topic;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message};
-use rdkafka::{Offset, TopicPartitionList};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 use tracing::{info, warn};
@@ -32,8 +31,6 @@ const READ_TIMEOUT: Duration = Duration::from_secs(90);
 /// still far within.
 const FIRST_WINDOW: i64 = 1_000;
 
-const POLL: Duration = Duration::from_millis(100);
-
 /// What to do about transactions that are open before the partition's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum OpenTransactions {
@@ -41,14 +38,6 @@ pub(super) enum OpenTransactions {
     Await,
     /// Read what is stable now.
     Ignore,
-}
-
-/// A stretch of one partition, from the first offset to before the last.
-#[derive(Debug, Clone, Copy)]
-struct Stretch {
-    partition: i32,
-    from: i64,
-    until: i64,
 }
 
 /// Values by partition and key.
@@ -340,48 +329,12 @@ impl Reader {
         deadline: Instant,
         mut each: impl FnMut(&BorrowedMessage<'_>),
     ) -> Result<(), Error> {
-        let name = self.topic.name();
-        let failed = |error: &KafkaError| client::error(format!("reading the topic {name}"), error);
-        if stretches.is_empty() {
-            return Ok(());
-        }
-        let mut assignment = TopicPartitionList::new();
-        for stretch in stretches {
-            assignment
-                .add_partition_offset(name, stretch.partition, Offset::Offset(stretch.from))
-                .map_err(|error| failed(&error))?;
-        }
-        self.committed
-            .assign(&assignment)
-            .map_err(|error| failed(&error))?;
-        let ends: HashMap<i32, i64> = stretches
-            .iter()
-            .map(|stretch| (stretch.partition, stretch.until))
-            .collect();
-        let mut open: HashSet<i32> = ends.keys().copied().collect();
-        while !open.is_empty() {
-            match self.committed.poll(POLL) {
-                Some(Ok(message)) => {
-                    let (partition, offset) = (message.partition(), message.offset());
-                    let end = ends.get(&partition).copied().unwrap_or(0);
-                    if offset < end && open.contains(&partition) {
-                        each(&message);
-                    }
-                    if offset + 1 >= end {
-                        open.remove(&partition);
-                    }
-                }
-                // The stable part reached at least to the end of the stretch before we began: its end
-                // lies behind all that is looked for, also where the last records do not show.
-                Some(Err(KafkaError::PartitionEOF(partition))) => {
-                    open.remove(&partition);
-                }
-                Some(Err(error)) if client::ends_reading(&error) => return Err(failed(&error)),
-                // The client continues by itself.
-                Some(Err(_)) | None => self.check(deadline, "it takes too long")?,
-            }
-        }
-        self.committed.unassign().map_err(|error| failed(&error))
+        let each = |message: &BorrowedMessage<'_>| {
+            each(message);
+            Ok(())
+        };
+        let idle = || self.check(deadline, "it takes too long");
+        reader::visit(&self.committed, self.topic.name(), stretches, each, idle)
     }
 
     fn check(&self, deadline: Instant, why: &str) -> Result<(), Error> {
