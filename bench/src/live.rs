@@ -7,14 +7,13 @@
 
 use crate::error::Fallible;
 use crate::kafka::{self, Broker};
-use crate::process::Measured;
+use crate::process::{self, Measured};
 use crate::record::{Results, Run, value};
 use crate::servers::Servers;
 use crate::settings::Settings;
 use crate::subject::{self, Subject, Variant};
 use bson::doc;
 use mongodb::Client;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
@@ -61,14 +60,7 @@ impl Seen {
 /// # Errors
 /// What went wrong with a server or the subject.
 pub async fn run(settings: &Settings) -> Fallible {
-    let most = getrlimit(Resource::Nofile).maximum;
-    setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: most,
-            maximum: most,
-        },
-    )?;
+    process::allow_most_files()?;
     let mut results = Results::open(&settings.folder)?;
     let subject = Subject::Tailwater(Variant::default());
     results.setting(&subject.name(), subject.settings(settings))?;

@@ -1,7 +1,7 @@
 //! A measured child process: its CPU time and peak memory, as the kernel counts them.
 
 use crate::error::Fallible;
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, setrlimit};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -128,4 +128,20 @@ impl Drop for Measured {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Lets this process, and those that it starts, open as many files as the system allows.
+///
+/// # Errors
+/// When the system does not.
+pub fn allow_most_files() -> Fallible {
+    let most = getrlimit(Resource::Nofile).maximum;
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: most,
+            maximum: most,
+        },
+    )?;
+    Ok(())
 }

@@ -3,7 +3,7 @@
 
 use crate::error::Fallible;
 use crate::kafka::Broker;
-use crate::process::Measured;
+use crate::process::{self, Measured};
 use crate::receiver::Receiver;
 use crate::record::{Results, Run, value};
 use crate::servers::Servers;
@@ -13,7 +13,6 @@ use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -31,14 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// # Errors
 /// What went wrong with a server or the subject.
 pub async fn run(settings: &Settings) -> Fallible {
-    let most = getrlimit(Resource::Nofile).maximum;
-    setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: most,
-            maximum: most,
-        },
-    )?;
+    process::allow_most_files()?;
     let mut results = Results::open(&settings.folder)?;
     results.setting(
         SUBJECT,
