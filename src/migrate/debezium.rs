@@ -1,147 +1,13 @@
 //! Properties of Debezium's connector for MongoDB 3.5.
 
+mod ignored;
+
 use super::plan::Reading;
-use super::{Connector, connect, globs};
+use super::{Connector, globs, uri};
 use crate::config::table;
 use serde_json::{Value, json};
 
 const JSON_CONVERTER: &str = "org.apache.kafka.connect.json.JsonConverter";
-
-const NONE: &[(&str, &str)] = &[
-    (
-        "max.batch.size",
-        "batches follow BATCH_SIZE and BATCH_TIMEOUT_MS",
-    ),
-    ("max.queue.size*", "MAX_IN_FLIGHT_BYTES bounds the memory"),
-    ("poll.interval.ms", "records are sent as they are read"),
-    (
-        "executor.shutdown.timeout.ms",
-        "SHUTDOWN_TIMEOUT_MS bounds a stop",
-    ),
-    (
-        "query.fetch.size",
-        "the batch size follows SOURCE_BATCH_BYTES",
-    ),
-    (
-        "cursor.max.await.time.ms",
-        "the server answers as soon as there is a change",
-    ),
-    (
-        "mongodb.poll.interval.ms",
-        "the driver follows the replica set by itself",
-    ),
-    (
-        "mongodb.connect.timeout.ms",
-        "write connectTimeoutMS into the URI where the default is not enough",
-    ),
-    (
-        "mongodb.socket.timeout.ms",
-        "write socketTimeoutMS into the URI where you need it",
-    ),
-    (
-        "mongodb.server.selection.timeout.ms",
-        "write serverSelectionTimeoutMS into the URI where you need it",
-    ),
-    (
-        "mongodb.heartbeat.frequency.ms",
-        "write heartbeatFrequencyMS into the URI where you need it",
-    ),
-    (
-        "mongodb.multi.task.*",
-        "a stream has one task; STREAMS makes several of several databases",
-    ),
-    ("multi.partition.mode", "a stream has one checkpoint"),
-    ("mongodb.task.id", "set by the connector for its tasks"),
-    ("task.id", "set by the connector for its tasks"),
-    (
-        "heartbeat.*",
-        "an idle stream moves its checkpoint by itself; nothing is written to a heartbeat topic",
-    ),
-    (
-        "signal.*",
-        "`tailwater snapshot start` takes the place of signals",
-    ),
-    (
-        "incremental.snapshot.*",
-        "snapshots are always incremental; SNAPSHOT_CHUNK_BYTES sizes their queries",
-    ),
-    (
-        "notification.*",
-        "`/api/snapshots`, the log and the metrics tell what becomes of a snapshot",
-    ),
-    ("snapshot.delay.ms", "the start is not delayed"),
-    ("streaming.delay.ms", "the start is not delayed"),
-    (
-        "snapshot.fetch.size",
-        "SNAPSHOT_CHUNK_BYTES sizes the queries",
-    ),
-    (
-        "snapshot.max.threads.multiplier",
-        "SNAPSHOT_PARALLELISM says how many queries run",
-    ),
-    (
-        "legacy.snapshot.max.threads",
-        "SNAPSHOT_PARALLELISM says how many queries run",
-    ),
-    ("snapshot.locking.*", "nothing is locked"),
-    (
-        "snapshot.query.*",
-        "SNAPSHOT_FILTER says which documents are copied",
-    ),
-    (
-        "snapshot.tables.order.by.row.count",
-        "collections are copied beside each other",
-    ),
-    (
-        "topic.cache.size",
-        "topics are kept for as long as they are used",
-    ),
-    (
-        "retriable.restart.connector.wait.ms",
-        "RECONNECT_DELAY_MS is the first wait; it doubles up to 30 s",
-    ),
-    (
-        "custom.retriable.exception",
-        "which errors pass is decided by their code",
-    ),
-    ("advanced.metrics.enable", "`/metrics` has all figures"),
-    (
-        "connection.validation.timeout.ms",
-        "`tailwater check` validates",
-    ),
-    (
-        "log.position.check.enable",
-        "whether the oplog holds the position is always checked",
-    ),
-    (
-        "guardrail.*",
-        "there is no limit on the number of collections",
-    ),
-    ("mongodb.allow.offset.invalidation", "see ON_HISTORY_LOST"),
-    ("internal.*", "internal to the connector"),
-    (
-        "event.converting.failure.handling.mode",
-        "ON_RECORD_ERROR says what becomes of a record that cannot be written",
-    ),
-    (
-        "skip.messages.without.change",
-        "for relational databases only",
-    ),
-    (
-        "binary.handling.mode",
-        "for relational databases only: documents are Extended JSON",
-    ),
-    ("include.schema.changes", "for relational databases only"),
-    (
-        "datatype.propagate.source.type",
-        "for relational databases only",
-    ),
-    (
-        "transaction.metadata.factory",
-        "there is no transaction metadata",
-    ),
-    ("topic.transaction", "there is no transaction metadata"),
-];
 
 pub(super) fn partition(connector: &Connector) -> Result<Value, String> {
     let prefix = connector.get("topic.prefix");
@@ -234,7 +100,7 @@ pub(super) fn translate(reading: &mut Reading<'_>) {
             reading.decide(property, sentence);
         }
     }
-    reading.without(NONE);
+    reading.without(ignored::ALL);
 }
 
 /// Properties that only have to be what Tailwater does.
@@ -258,14 +124,8 @@ fn source(reading: &mut Reading<'_>) {
     let user = reading.get("mongodb.user");
     let password = reading.get("mongodb.password");
     let has_credentials = user.is_some() && password.is_some();
-    if let (Some(given), Some(user), Some(password)) = (&uri, user, password) {
-        let authority = format!("{}:{}@", encoded(user), encoded(password));
-        uri = Some(match given.split_once("://") {
-            Some((scheme, rest)) if !rest.split('/').next().unwrap_or_default().contains('@') => {
-                format!("{scheme}://{authority}{rest}")
-            }
-            _ => given.clone(),
-        });
+    if let (Some(user), Some(password)) = (user, password) {
+        uri = uri.map(|uri| uri::with_credentials(&uri, user, password));
     }
     for property in ["mongodb.user", "mongodb.password"] {
         match reading.peek(property) {
@@ -279,7 +139,7 @@ fn source(reading: &mut Reading<'_>) {
     }
     let mut options = Vec::new();
     if let Some(database) = reading.get("mongodb.authsource") {
-        options.push(format!("authSource={}", encoded(database)));
+        options.push(format!("authSource={}", uri::encoded(database)));
         reading.taken("mongodb.authsource", "authSource in MONGODB_URI");
     } else if has_credentials {
         options.push("authSource=admin".to_owned());
@@ -306,57 +166,18 @@ fn source(reading: &mut Reading<'_>) {
             _ => reading.decide(&property, "Java's stores of keys are not read; convert it to PEM, and give tlsCAFile and tlsCertificateKeyFile in MONGODB_URI"),
         }
     }
-    let uri = uri.map(|uri| with_options(&uri, &options));
-    let names = names(reading);
+    let is_one_database = names(reading);
     let Some(uri) = uri else { return };
-    let uri = match names.is_one_database {
+    let uri = uri::with_options(&uri, &options);
+    let uri = match is_one_database {
         true => uri,
-        false => connect::without_path(&uri),
+        false => uri::without_path(&uri),
     };
     reading.take("mongodb.connection.string", &table::MONGODB_URI, uri);
 }
 
-/// Adds options that the URI does not have.
-fn with_options(uri: &str, options: &[String]) -> String {
-    let mut uri = uri.to_owned();
-    for option in options {
-        let name = option.split('=').next().unwrap_or_default();
-        if uri
-            .to_ascii_lowercase()
-            .contains(&format!("{}=", name.to_ascii_lowercase()))
-        {
-            continue;
-        }
-        let has_path = uri
-            .split_once("://")
-            .is_some_and(|(_, rest)| rest.contains('/'));
-        uri = match (uri.contains('?'), has_path) {
-            (true, _) => format!("{uri}&{option}"),
-            (false, true) => format!("{uri}?{option}"),
-            (false, false) => format!("{uri}/?{option}"),
-        };
-    }
-    uri
-}
-
-/// As a URI holds it.
-fn encoded(text: &str) -> String {
-    let mut out = String::new();
-    for byte in text.bytes() {
-        match byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            true => out.push(char::from(byte)),
-            false => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
-}
-
-struct Names {
-    is_one_database: bool,
-}
-
-/// Which databases and collections.
-fn names(reading: &mut Reading<'_>) -> Names {
+/// Which databases and collections; whether it is one database.
+fn names(reading: &mut Reading<'_>) -> bool {
     let is_literal = reading.get("filters.match.mode") == Some("literal");
     if reading.peek("filters.match.mode").is_some() {
         reading.taken(
@@ -382,10 +203,8 @@ fn names(reading: &mut Reading<'_>) -> Names {
     let mut excluded = list("collection.exclude.list").unwrap_or_default();
     let scope = reading.get("capture.scope").unwrap_or("deployment");
     let target = reading.get("capture.target");
-    match (scope, target) {
-        ("deployment", _) => {}
-        ("database", Some(database)) => databases = Some(vec![database.to_owned()]),
-        _ => {}
+    if let ("database", Some(database)) = (scope, target) {
+        databases = Some(vec![database.to_owned()]);
     }
     for property in ["capture.scope", "capture.target"] {
         if reading.peek(property).is_some() {
@@ -419,9 +238,7 @@ fn names(reading: &mut Reading<'_>) -> Names {
         reading.set(&table::WATCH_DATABASES, databases.join(","));
         set_list(reading, &table::WATCH_COLLECTIONS, collections);
         set_list(reading, &table::EXCLUDE_COLLECTIONS, excluded);
-        return Names {
-            is_one_database: false,
-        };
+        return false;
     };
     let within = |names: Vec<String>| -> Vec<String> {
         let own = names.into_iter().filter_map(|name| {
@@ -432,14 +249,11 @@ fn names(reading: &mut Reading<'_>) -> Names {
     };
     reading.set(&table::MONGODB_DATABASE, one.clone());
     let watched = within(collections);
-    match watched.iter().any(|name| name == "*") {
-        true => {}
-        false => set_list(reading, &table::WATCH_COLLECTIONS, watched),
+    if !watched.iter().any(|name| name == "*") {
+        set_list(reading, &table::WATCH_COLLECTIONS, watched);
     }
     set_list(reading, &table::EXCLUDE_COLLECTIONS, within(excluded));
-    Names {
-        is_one_database: true,
-    }
+    true
 }
 
 fn set_list(

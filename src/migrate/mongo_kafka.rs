@@ -1,7 +1,7 @@
 //! Properties of MongoDB's source connector 2.0.
 
 use super::plan::Reading;
-use super::{Connector, connect};
+use super::{Connector, uri};
 use crate::config::table;
 use serde_json::{Value, json};
 
@@ -45,7 +45,7 @@ pub(super) fn partition(connector: &Connector) -> Result<Value, String> {
     if uri.contains("${") {
         return Err("connection.uri is looked up by a config provider, and the connector's offset is named after it; write the hosts into the file".into());
     }
-    let hosts = connect::hosts(uri).ok_or("connection.uri is no URI of MongoDB")?;
+    let hosts = uri::hosts(uri).ok_or("connection.uri is no URI of MongoDB")?;
     let mut ns = format!("{hosts}/{}", connector.get("database").unwrap_or_default());
     if let Some(collection) = connector.get("collection") {
         ns += &format!(".{collection}");
@@ -59,7 +59,7 @@ pub(super) fn translate(reading: &mut Reading<'_>) {
     if let Some(uri) = uri {
         let uri = match database {
             Some(_) => uri.to_owned(),
-            None => connect::without_path(uri),
+            None => uri::without_path(uri),
         };
         reading.take("connection.uri", &table::MONGODB_URI, uri);
     }

@@ -28,12 +28,13 @@ pub(super) struct Uri {
 }
 
 /// Its parts, where the borders between them are beyond doubt.
-struct Parts<'a> {
-    scheme: &'a str,
-    userinfo: Option<&'a str>,
-    addresses: &'a str,
-    path: Option<&'a str>,
-    options: Option<&'a str>,
+#[derive(Debug, Clone, Copy)]
+pub struct Parts<'a> {
+    pub scheme: &'a str,
+    pub userinfo: Option<&'a str>,
+    pub addresses: &'a str,
+    pub path: Option<&'a str>,
+    pub options: Option<&'a str>,
 }
 
 /// Reads a connection string.
@@ -156,7 +157,10 @@ impl Parts<'_> {
 
 /// Finds the borders between the parts. A character that should have been escaped shifts them, and then a
 /// part of the password could be taken for a host or an option.
-fn split(uri: &str) -> Result<Parts<'_>, &'static str> {
+///
+/// # Errors
+/// What is wrong and what would be right, without anything of the string.
+pub fn split(uri: &str) -> Result<Parts<'_>, &'static str> {
     let Some((scheme, rest)) = uri.split_once("://") else {
         return Err("is no connection string; give mongodb://host:port/database");
     };
