@@ -88,8 +88,8 @@ pub struct Knowledge {
     pub topics: HashMap<u32, BTreeSet<u32>>,
     /// The topic of events about collections, where there is one.
     pub definitions: Option<BTreeSet<u32>>,
-    /// Namespaces that a snapshot has copied whole.
-    pub snapshots: HashSet<u32>,
+    /// Namespaces that a snapshot has copied whole, each with the number of the last row.
+    pub snapshots: HashMap<u32, u64>,
     /// Namespaces that are there in MongoDB.
     pub present: HashSet<u32>,
     /// Operations on documents that `WATCH_OPERATIONS` leaves out.
@@ -133,7 +133,14 @@ impl Knowledge {
         if self.is_unwatched(&["insert"]) {
             return Some(Unknown::NotWatched);
         }
-        if self.is_complete || self.snapshots.contains(&namespace) {
+        if self.is_complete {
+            return None;
+        }
+        let copied = self.snapshots.get(&namespace);
+        let came = names.renamed_into(namespace);
+        if let Some(last) = copied
+            && came.is_none_or(|came| came <= *last)
+        {
             return None;
         }
         if let Some(from) = names.renamed_from(namespace) {
@@ -141,6 +148,9 @@ impl Knowledge {
             if !carried {
                 return Some(Unknown::Renamed);
             }
+        }
+        if copied.is_some() {
+            return None;
         }
         if names.is_seen_whole(namespace) {
             return None;
@@ -192,6 +202,7 @@ impl Knowledge {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::change::namespace::Namespace;
 
     fn entry(topic: u32, seq: u64) -> Entry {
         Entry {
@@ -255,8 +266,25 @@ mod tests {
         names.settle();
         assert_eq!(knowledge.without_record(&names, 0, None), None);
         let (mut knowledge, names) = known();
-        knowledge.snapshots.insert(0);
+        knowledge.snapshots.insert(0, 7);
         assert_eq!(knowledge.without_record(&names, 0, None), None);
+        // What came behind its rows, from where nobody has looked, is not theirs.
+        let (mut knowledge, mut names) = known();
+        let orders = names.get(0).clone();
+        let staging = Namespace {
+            collection: "staging".into(),
+            ..orders.clone()
+        };
+        names.define(9, super::super::names::Definition::Rename(staging, orders));
+        names.settle();
+        for (last, expected) in [(8, Some(Unknown::Renamed)), (9, None)] {
+            knowledge.snapshots.insert(0, last);
+            assert_eq!(
+                knowledge.without_record(&names, 0, None),
+                expected,
+                "{last}"
+            );
+        }
     }
 
     #[test]

@@ -224,14 +224,12 @@ async fn verify(
         .map(|it| State::of(&it.extra))
         .transpose()?;
     if let Some(whole) = state.and_then(|state| state.whole) {
-        let copied = read.snapshots.iter().filter(|(number, ids)| {
-            ids.contains(&whole)
-                && stream
-                    .snapshot
-                    .filter_of(read.names.get(**number))
-                    .is_none()
+        let copied = read.snapshots.iter().filter_map(|(number, ids)| {
+            let last = *ids.get(&whole)?;
+            let filter = stream.snapshot.filter_of(read.names.get(*number));
+            filter.is_none().then_some((*number, last))
         });
-        knowledge.snapshots = copied.map(|(number, _)| *number).collect();
+        knowledge.snapshots = copied.collect();
     }
     // Numbers begin at the microseconds of the stream's first start.
     let first = checkpoint.iter().map(|it| it.seq.0).chain(read.first).min();

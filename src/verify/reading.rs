@@ -37,8 +37,8 @@ pub struct ReadTopics {
     pub cut: BTreeMap<(u32, i32), u64>,
     /// Topics that do not begin at offset 0, with how many of their partitions.
     pub cut_topics: BTreeMap<String, usize>,
-    /// Namespaces that have rows of a snapshot, and the ids of the snapshots.
-    pub snapshots: HashMap<u32, BTreeSet<String>>,
+    /// Namespaces that have rows of a snapshot, and by the snapshot's id the number of the last one.
+    pub snapshots: HashMap<u32, BTreeMap<String, u64>>,
     /// The least number.
     pub first: Option<u64>,
     /// From when to when history was lost.
@@ -122,8 +122,9 @@ impl ReadTopics {
                 }
                 if let Some(id) = change.snapshot {
                     let known = self.snapshots.entry(namespace).or_default();
-                    if !known.contains(id) {
-                        known.insert(id.to_owned());
+                    match known.get_mut(id) {
+                        Some(last) => *last = change.seq.max(*last),
+                        None => drop(known.insert(id.to_owned(), change.seq)),
                     }
                 }
                 if !sample.holds(&change.id) {
