@@ -283,7 +283,10 @@ impl Source<'_> {
     ) -> Result<(), Error> {
         let database = self.client.database(&of.database);
         let time = Timestamp::from(time);
-        for ids in ids.chunks(PORTION) {
+        let mut rest = ids;
+        while !rest.is_empty() {
+            let (ids, later) = rest.split_at(portion(rest));
+            rest = later;
             let command = doc! {
                 "find": &of.collection,
                 "filter": {"_id": {"$in": ids}},
@@ -301,6 +304,19 @@ impl Source<'_> {
         }
         Ok(())
     }
+}
+
+/// How many of these are asked for at once: at least one.
+fn portion(ids: &[Bson]) -> usize {
+    let mut bytes = 0;
+    let fits = |id: &&Bson| {
+        let size = doc! {"": (*id).clone()}
+            .to_vec()
+            .map_or(PORTION_BYTES, |bytes| bytes.len());
+        bytes += size;
+        bytes <= PORTION_BYTES
+    };
+    ids.iter().take(PORTION).take_while(fits).count().max(1)
 }
 
 /// The time of the cluster now, as the primary says it: what is read at it or later holds all that Kafka has.
@@ -404,6 +420,17 @@ mod tests {
         for (id, place) in all.iter().zip(places).rev() {
             assert_eq!(ids.get(place).unwrap().as_ref(), Some(id));
         }
+    }
+
+    /// A command takes no more than 48 MB.
+    #[test]
+    fn long_ids_are_asked_for_in_small_numbers() {
+        let short: Vec<Bson> = (0..1200).map(Bson::from).collect();
+        assert_eq!((portion(&short), portion(&short[..7])), (PORTION, 7));
+        let long = vec![Bson::String("x".repeat(300_000)); 9];
+        assert_eq!(portion(&long), 3);
+        let longest = vec![Bson::String("x".repeat(3 << 20)); 2];
+        assert_eq!(portion(&longest), 1);
     }
 
     #[test]
