@@ -9,6 +9,7 @@ use crate::mongo::errors::{self, Phase, SourceFault};
 use crate::snapshot::desk::{Order, Wanted};
 use crate::snapshot::progress::Bounds;
 use crate::source::Filter;
+use crate::source::collections::{self, Kind};
 use crate::status::snapshot::{Collection, View};
 use crate::stream::streams::Handle;
 use axum::body::Bytes;
@@ -54,6 +55,8 @@ pub struct Shown {
     left_out: u64,
     /// Collections that are done.
     collections: u64,
+    /// Those that could not be copied; the log says why.
+    skipped: Vec<String>,
     /// Those that are being read.
     reading: Vec<Reading>,
     /// Rows a second, over the last 10 s.
@@ -102,6 +105,7 @@ impl Shown {
             bytes: view.bytes,
             left_out: view.left_out,
             collections: view.collections,
+            skipped: view.skipped,
             reading: view.reading.into_iter().map(Reading::of).collect(),
             rate: (view.rate * 10.0).round() / 10.0,
             problem: problem.map(|problem| Waits {
@@ -206,6 +210,9 @@ pub(super) async fn start(State(context): State<Arc<Context>>, sent: Bytes) -> A
         None => Vec::new(),
         Some(name) => {
             let at = namespace(&handle, &name)?;
+            if Filter::of(&handle.spec).watches(&at.database, &at.collection) {
+                look_at(&context, &at).await?;
+            }
             if let Some(filter) = &asked.filter {
                 try_filter(&context, &at, filter).await?;
             }
@@ -349,6 +356,21 @@ fn bounds(filter: Option<Document>) -> (Option<Document>, Bounds) {
         return (None, Bounds::Ids(ids.clone()));
     }
     (filter, Bounds::ALL)
+}
+
+/// Whether there is a collection of this name, as far as this user may see that: a name that is misspelt is copied
+/// without a word otherwise.
+async fn look_at(context: &Context, at: &Namespace) -> Result<(), Problem> {
+    let client = context.client()?;
+    let found = tokio::time::timeout(TRIAL, collections::kind(&client, at)).await;
+    let sentence = match found {
+        Ok(Ok(Kind::Collection) | Err(_)) | Err(_) => return Ok(()),
+        Ok(Ok(Kind::Without(kind))) => {
+            format!("collection: {at} is a {kind}, which has no changes that could follow its rows")
+        }
+        Ok(Ok(Kind::Absent)) => format!("collection: {at} does not exist; give one that does"),
+    };
+    Err(Problem::malformed(sentence))
 }
 
 /// Has the server say whether it takes a query, before a snapshot begins with it.

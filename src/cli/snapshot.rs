@@ -126,6 +126,12 @@ fn of(instance: &Instance, stream: Option<&str>) -> Result<Vec<Value>, String> {
     Ok(all.into_iter().filter(is_meant).collect())
 }
 
+/// The collections that could not be copied.
+fn skipped(snapshot: &Value) -> Vec<String> {
+    let all = snapshot["skipped"].as_array().into_iter().flatten();
+    all.map(word).collect()
+}
+
 fn is_over(snapshot: &Value) -> bool {
     ["finished", "stopped"].contains(&snapshot["state"].as_str().unwrap_or_default())
 }
@@ -143,6 +149,7 @@ fn followed(instance: &Instance, stream: Option<&str>, id: Option<&str>) -> Resu
             drop(bars.clear());
             return match snapshots.iter().find(|s| s["state"] == "stopped") {
                 Some(stopped) => Err(format!("snapshot {} was stopped", word(&stopped["id"]))),
+                None if snapshots.iter().any(|s| !skipped(s).is_empty()) => Err(text(&snapshots)),
                 None => Ok(text(&snapshots)),
             };
         }
@@ -209,6 +216,11 @@ fn text(snapshots: &[Value]) -> String {
         if let Some(seconds) = snapshot["secondsLeft"].as_u64() {
             let _ = write!(out, ", about {seconds} s left");
         }
+        let skipped = skipped(snapshot);
+        if !skipped.is_empty() {
+            let names = skipped.join(", ");
+            let _ = write!(out, "\n  could not be copied, as the log says: {names}");
+        }
         for each in snapshot["reading"].as_array().into_iter().flatten() {
             let total = each["total"].as_u64();
             let of = total.map_or_else(String::new, |total| format!(" of about {total}"));
@@ -236,11 +248,13 @@ mod tests {
         let snapshot = json!({
             "stream": "w:shop", "id": "1f", "reason": "initial", "state": "running", "rows": 12,
             "collections": 3, "leftOut": 1, "secondsLeft": 4,
+            "skipped": ["shop.c", "shop.d"],
             "reading": [{"collection": "shop.a", "rows": 5, "total": 50}, {"collection": "shop.b", "rows": 2, "total": null}],
             "problem": {"text": "reading shop.a: not master", "since": "2026-01-01T00:00:00.000Z"},
         });
         let wanted = "\
 w:shop: snapshot 1f (initial) running: 12 rows of 3 collections, 1 left out because the stream brought them, about 4 s left
+  could not be copied, as the log says: shop.c, shop.d
   shop.a 5 of about 50
   shop.b 2
   nothing can be read since 2026-01-01T00:00:00.000Z: reading shop.a: not master";

@@ -84,6 +84,21 @@ impl Snapshot {
         self.collections.is_empty() || self.collections.iter().any(|p| covers(p, &name))
     }
 
+    /// The names and patterns that none of these collections has, each with its variable.
+    pub fn unused<'a>(
+        &self,
+        found: impl Iterator<Item = &'a Namespace>,
+    ) -> Vec<(&'static str, &str)> {
+        let names: Vec<_> = found.map(|namespace| self.name_of(namespace)).collect();
+        let patterns = self.collections.iter();
+        let patterns = patterns.filter(|pattern| !names.iter().any(|name| covers(pattern, name)));
+        let filters = self.filters.keys().filter(|name| !names.contains(name));
+        patterns
+            .map(|name| ("SNAPSHOT_COLLECTIONS", name.as_str()))
+            .chain(filters.map(|name| ("SNAPSHOT_FILTER", name.as_str())))
+            .collect()
+    }
+
     /// The query that a collection's rows match, where there is one.
     pub fn filter_of(&self, namespace: &Namespace) -> Option<&Document> {
         self.filters.get(&self.name_of(namespace))

@@ -3,14 +3,15 @@
 //! A comparison in a query sees only values of its own type's bracket (MongoDB's manual, *Comparison/Sort Order*), so a
 //! page that ends in one bracket is followed by those of the later ones, by type.
 
-use super::progress::Bounds;
+use super::progress::{Bounds, is_short};
 use bson::spec::ElementType;
 use bson::{Bson, Document, doc};
 
 /// The brackets in the order in which MongoDB sorts values, each by the names and numbers of its types.
-const BRACKETS: [&[i32]; 14] = [
+const BRACKETS: [&[i32]; 17] = [
     &[-1],            // MinKey
-    &[6, 10],         // undefined, null
+    &[6],             // undefined
+    &[10],            // null
     &[1, 16, 18, 19], // double, int, long, decimal
     &[2, 14],         // string, symbol
     &[3],             // object
@@ -21,7 +22,9 @@ const BRACKETS: [&[i32]; 14] = [
     &[9],             // date
     &[17],            // timestamp
     &[11],            // regular expression
-    &[12, 13, 15],    // DBPointer, code, code with scope
+    &[12],            // DBPointer
+    &[13],            // code
+    &[15],            // code with scope
     &[127],           // MaxKey
 ];
 
@@ -36,10 +39,23 @@ fn bracket_of(value: &Bson) -> usize {
     place.unwrap_or(BRACKETS.len() - 1)
 }
 
-/// Whether a value can be the bound of a range: nothing is greater or less than NaN, and everything than the ends.
-pub(super) fn can_bound(value: &Bson) -> bool {
-    !matches!(value, Bson::MinKey | Bson::MaxKey)
-        && !matches!(value, Bson::Double(number) if number.is_nan())
+/// Whether it is the number that sorts before all others and is neither greater nor less than any.
+fn is_nan(value: &Bson) -> bool {
+    match value {
+        Bson::Double(number) => number.is_nan(),
+        // The five bits behind the sign: all are set for NaN alone, quiet or not.
+        Bson::Decimal128(number) => number.bytes()[15] & 0x7c == 0x7c,
+        _ => false,
+    }
+}
+
+/// Whether a value can be the bound of a range that a collection is divided into: nothing is greater or less than NaN,
+/// and everything than the ends; the server compares nothing with undefined or a regular expression; and bounds are
+/// stored with each checkpoint.
+fn can_bound(value: &Bson) -> bool {
+    let is_an_end = matches!(value, Bson::MinKey | Bson::MaxKey);
+    let is_comparable = !matches!(value, Bson::Undefined | Bson::RegularExpression(_));
+    !is_an_end && is_comparable && !is_nan(value) && is_short(value)
 }
 
 /// So many ids are asked for at once.
@@ -116,10 +132,9 @@ impl Place {
                 doc! {"_id": {"$in": ids.to_vec()}}
             }
             (_, Step::First) => self.later(None),
-            (_, Step::Behind(Bson::Double(number))) if number.is_nan() => {
-                // It sorts before all numbers, and none is greater.
+            (_, Step::Behind(value)) if is_nan(value) => {
                 let mut of_id = doc! {"$gte": f64::NEG_INFINITY};
-                self.close(&mut of_id, &Bson::Double(*number));
+                self.close(&mut of_id, value);
                 doc! {"_id": of_id}
             }
             (_, Step::Behind(value)) => {
@@ -154,10 +169,22 @@ impl Place {
             None => doc! {"_id": {"$type": types(BRACKETS.len())}},
             Some(until) => {
                 let at = bracket_of(until);
+                let mut either = Vec::new();
+                let before = types(at);
+                if !before.is_empty() {
+                    either.push(doc! {"_id": {"$type": before}});
+                }
+                if at == bracket_of(&Bson::Int32(0)) {
+                    // Not less than any bound, though it sorts before all of them.
+                    either.push(doc! {"_id": f64::NAN});
+                }
                 let within = doc! {"_id": {"$lte": until.clone()}};
-                match types(at).as_slice() {
-                    [] => within,
-                    types => doc! {"$or": [{"_id": {"$type": types.to_vec()}}, within]},
+                match either.is_empty() {
+                    true => within,
+                    false => {
+                        either.push(within);
+                        doc! {"$or": either}
+                    }
                 }
             }
         }
@@ -202,8 +229,8 @@ impl Place {
 impl Step {
     fn behind(value: Bson) -> Self {
         match value {
-            // Greater than these is everything, and nothing.
-            Bson::MinKey => Self::Later(bracket_of(&Bson::MinKey)),
+            // Greater than these is everything, and nothing; and undefined is no operand.
+            Bson::MinKey | Bson::Undefined => Self::Later(bracket_of(&value)),
             Bson::MaxKey => Self::Over,
             value => Self::Behind(value),
         }
@@ -276,7 +303,9 @@ mod tests {
         let mut place = between(None, Some(5.into()));
         let first = place.condition(false);
         let either = first.get_array("$or").unwrap();
-        assert_eq!(either[1].as_document().unwrap(), &doc! {"_id": {"$lte": 5}});
+        let nan = either[1].as_document().unwrap();
+        assert!(nan.get_f64("_id").unwrap().is_nan(), "{first}");
+        assert_eq!(either[2].as_document().unwrap(), &doc! {"_id": {"$lte": 5}});
         place.advance(Some(2.into()), false);
         assert_eq!(place.condition(false), doc! {"_id": {"$gt": 2, "$lte": 5}});
         place.advance(Some(5.into()), true);
@@ -290,13 +319,37 @@ mod tests {
         assert!(place.is_over());
     }
 
+    /// The server compares each of these with its own type only.
+    #[test]
+    fn pointers_and_code_are_followed_by_code_with_scope() {
+        let code = Bson::JavaScriptCode("f".into());
+        let mut place = between(None, None);
+        place.advance(Some(code.clone()), false);
+        assert_eq!(place.condition(false), doc! {"_id": {"$gt": code}});
+        place.advance(None, true);
+        assert_eq!(place.condition(false), doc! {"_id": {"$type": [15, 127]}});
+    }
+
     #[test]
     fn nan_and_the_ends_of_all_values_have_their_place() {
         let mut place = between(None, None);
+        let numbers = doc! {"_id": {"$gte": f64::NEG_INFINITY}};
+        for nan in ["NaN", "-NaN", "sNaN"] {
+            let mut decimal = "NaN".parse::<bson::Decimal128>().unwrap().bytes();
+            match nan {
+                "-NaN" => decimal[15] |= 0x80,
+                "sNaN" => decimal[15] |= 0x02,
+                _ => {}
+            }
+            place.advance(Some(bson::Decimal128::from_bytes(decimal).into()), false);
+            assert_eq!(place.condition(false), numbers, "{nan}");
+        }
         place.advance(Some(f64::NAN.into()), false);
+        assert_eq!(place.condition(false), numbers);
+        place.advance(Some(f64::NEG_INFINITY.into()), false);
         assert_eq!(
             place.condition(false),
-            doc! {"_id": {"$gte": f64::NEG_INFINITY}}
+            doc! {"_id": {"$gt": f64::NEG_INFINITY}}
         );
         place.advance(Some(Bson::MinKey), false);
         let later = place.condition(false);
@@ -345,7 +398,10 @@ mod tests {
         });
         assert_eq!(ranges, expected);
         assert_eq!(split(&[], 4), [Bounds::ALL]);
-        assert_eq!(split(&[f64::NAN.into()], 2), [Bounds::ALL]);
+        let long = "x".repeat(20_000);
+        for useless in [f64::NAN.into(), Bson::MinKey, long.into()] {
+            assert_eq!(split(&[useless], 2), [Bounds::ALL]);
+        }
         let same = vec![Bson::from(1); 8];
         assert_eq!(split(&same, 4).len(), 2);
     }

@@ -131,6 +131,16 @@ async fn list(source: &Source, scan: &Scan) -> mongodb::error::Result<VecDeque<N
         let is_new = scan.after.as_ref().is_none_or(|after| at > after);
         is_new && source.spec.takes(at)
     };
+    if scan.after.is_none() {
+        let all = found.iter().map(|found| &found.namespace);
+        for (variable, name) in source.spec.unused(all) {
+            tracing::warn!(
+                variable,
+                name,
+                "no watched collection has this name, so that nothing is copied for it; is it misspelt?"
+            );
+        }
+    }
     let mut found: Vec<_> = found.into_iter().filter(|f| wanted(&f.namespace)).collect();
     found.sort_by(|one, other| one.namespace.cmp(&other.namespace));
     let (collections, others): (Vec<_>, Vec<_>) =

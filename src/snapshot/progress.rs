@@ -9,8 +9,12 @@ use bson::{Bson, Document};
 /// again then.
 const LONGEST_BOUND: usize = 16 << 10;
 
-/// So many documents are read again at a time.
+/// So many documents are read again at a time, or so many bytes of their `_id`s: they are in each checkpoint.
 const MOST_AGAIN: usize = 1000;
+const MOST_AGAIN_BYTES: usize = 64 << 10;
+
+/// So many of the collections that could not be copied are named: the log has all.
+const MOST_SKIPPED: usize = 200;
 
 /// How often documents are read again that change without their images.
 const MOST_ROUNDS: i64 = 100;
@@ -69,6 +73,8 @@ pub struct Progress {
     pub left_out: u64,
     /// Collections that are done.
     pub collections: u64,
+    /// Those that could not be copied.
+    pub skipped: Vec<Namespace>,
 }
 
 /// The walk over the collections, in the order of their names.
@@ -114,6 +120,14 @@ pub enum Bounds {
     Ids(Vec<Bson>),
 }
 
+/// What a stream makes of a collection under its new name.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Renamed {
+    Unwatched,
+    /// With the query that its rows match, where not all are wanted.
+    Watched(Option<Document>),
+}
+
 impl Bounds {
     pub const ALL: Self = Self::Between {
         after: None,
@@ -134,6 +148,22 @@ pub struct Ended {
     pub bytes: u64,
     pub left_out: u64,
     pub collections: u64,
+    /// Those that could not be copied.
+    pub skipped: Vec<Namespace>,
+}
+
+impl Part {
+    /// What is wanted of a collection that is read once more.
+    fn whole(&self) -> Bounds {
+        let mut asked = Vec::new();
+        for range in &self.ranges {
+            match &range.of {
+                Bounds::Ids(ids) => asked.extend(ids.iter().cloned()),
+                Bounds::Between { .. } => return Bounds::ALL,
+            }
+        }
+        Bounds::Ids(asked)
+    }
 }
 
 impl Progress {
@@ -153,6 +183,7 @@ impl Progress {
             bytes: 0,
             left_out: 0,
             collections: 0,
+            skipped: Vec::new(),
         }
     }
 
@@ -232,19 +263,28 @@ impl Progress {
         }
     }
 
-    /// Documents are to be read again in the end. Whether there are so many that they are read now.
-    pub fn read_again(&mut self, number: i64, ids: Vec<Bson>) -> bool {
+    /// Documents of a range are to be read again in the end. Whether there are so many that they are read now.
+    pub fn read_again(&mut self, number: i64, range: i64, ids: Vec<Bson>) -> bool {
         let next = self.number();
         let Some(part) = self.part(number) else {
             return false;
         };
         part.again.extend(ids);
-        let are_many = part.again.len() >= MOST_AGAIN;
+        let are_many = part.again.len() >= MOST_AGAIN
+            || part.again.iter().map(weight).sum::<usize>() >= MOST_AGAIN_BYTES;
         if are_many {
-            part.ranges.push(Range {
+            let again = Range {
                 number: next,
                 of: Bounds::Ids(std::mem::take(&mut part.again)),
-            });
+            };
+            let is_of_ids =
+                |known: &Range| known.number == range && matches!(known.of, Bounds::Ids(_));
+            match part.ranges.iter().any(is_of_ids) {
+                // What changes all the time holds up nothing else.
+                true => part.ranges.push(again),
+                // Or all that changes while the collection is read would gather here.
+                false => part.ranges.insert(0, again),
+            }
         }
         are_many
     }
@@ -279,6 +319,25 @@ impl Progress {
         true
     }
 
+    /// Forgets the collections that are not watched any more: which they were. Their changes do not come, so that rows
+    /// of them would stay as they are for ever.
+    pub fn keep(&mut self, is_watched: impl Fn(&Namespace) -> bool) -> Vec<Namespace> {
+        let all = std::mem::take(&mut self.parts).into_iter();
+        let (kept, others) = all.partition::<Vec<_>, _>(|part| is_watched(&part.at));
+        self.parts = kept;
+        others.into_iter().map(|part| part.at).collect()
+    }
+
+    /// A collection cannot be copied: which it is.
+    pub fn skip(&mut self, number: i64) -> Option<Namespace> {
+        let at = self.part(number)?.at.clone();
+        self.parts.retain(|part| part.number != number);
+        if self.skipped.len() < MOST_SKIPPED {
+            self.skipped.push(at.clone());
+        }
+        Some(at)
+    }
+
     /// A collection is gone, or a whole database. Whether it was among the parts.
     pub fn forget(&mut self, database: &str, collection: Option<&str>) -> bool {
         let is_gone = |part: &Part| {
@@ -290,30 +349,38 @@ impl Progress {
         before != self.parts.len()
     }
 
-    /// A collection has another name now; `is_wanted` says whether it is still watched. Whether what is to be read has
-    /// changed.
-    pub fn rename(&mut self, from: &Namespace, to: &Namespace, is_wanted: bool) -> bool {
-        // What had the new name is gone.
-        let was_there = self.forget(&to.database, Some(&to.collection));
-        if !is_wanted {
-            return self.forget(&from.database, Some(&from.collection)) || was_there;
-        }
-        let mut is_part = false;
+    /// A collection has another name now. Whether something else is to be read.
+    pub fn rename(&mut self, from: &Namespace, to: &Namespace, renamed: Renamed) -> bool {
+        // What had the new name is gone. Or the walk found the collection under its new name, behind the stream, which
+        // comes to the change of names only now: what was read of it is void then, and it is read once more.
+        let (replaced, kept) = std::mem::take(&mut self.parts)
+            .into_iter()
+            .partition::<Vec<_>, _>(|part| part.at == *to);
+        self.parts = kept;
+        let Renamed::Watched(filter) = renamed else {
+            self.collections += replaced.len() as u64;
+            return self.forget(&from.database, Some(&from.collection)) || !replaced.is_empty();
+        };
+        let mut has_moved = false;
         for part in self.parts.iter_mut().filter(|part| part.at == *from) {
             part.at = to.clone();
-            is_part = true;
+            has_moved = true;
         }
-        let after = self.scan.as_ref().map(|scan| scan.after.as_ref());
-        // The walk has not come to it under its old name, and would not under the new one.
-        if let Some(Some(after)) = after
-            && !is_part
-            && from > after
-            && to <= after
-        {
-            self.add(to.clone(), None, Bounds::ALL);
-            is_part = true;
+        let is_passed = |scan: &Scan| scan.after.as_ref().is_some_and(|after| to <= after);
+        if has_moved {
+            self.collections += replaced.len() as u64;
+        } else if !replaced.is_empty() {
+            for part in replaced {
+                let bounds = part.whole();
+                self.add(to.clone(), part.filter, bounds);
+            }
+        } else if self.scan.as_ref().is_some_and(is_passed) {
+            // It may come from a collection that is not watched, as the results of `$out` do, or from one that the walk
+            // would have come to.
+            self.add(to.clone(), filter, Bounds::ALL);
         }
-        is_part || was_there
+        // What the walk has listed has other names now.
+        self.scan.is_some() || !self.parts.is_empty()
     }
 
     /// How many bytes it takes in a position.
@@ -340,6 +407,7 @@ impl Progress {
             bytes: self.bytes,
             left_out: self.left_out,
             collections: self.collections,
+            skipped: self.skipped.clone(),
         }
     }
 }
@@ -352,13 +420,29 @@ pub struct Produced {
     pub left_out: u64,
 }
 
-fn is_short(id: &Bson) -> bool {
-    match id {
-        Bson::String(text) => text.len() <= LONGEST_BOUND,
-        Bson::Binary(binary) => binary.bytes.len() <= LONGEST_BOUND,
-        Bson::Document(document) => document.to_vec().is_ok_and(|d| d.len() <= LONGEST_BOUND),
-        _ => true,
-    }
+/// Whether a checkpoint may hold it as a bound.
+pub(super) fn is_short(id: &Bson) -> bool {
+    weight(id) <= LONGEST_BOUND
+}
+
+/// About how many bytes an `_id` takes in a checkpoint.
+fn weight(id: &Bson) -> usize {
+    let text = match id {
+        Bson::String(text) | Bson::Symbol(text) | Bson::JavaScriptCode(text) => text.len(),
+        Bson::Binary(binary) => binary.bytes.len(),
+        Bson::Document(document) => document
+            .to_vec()
+            .map_or(usize::MAX / 2, |bytes| bytes.len()),
+        Bson::JavaScriptCodeWithScope(code) => {
+            let scope = code
+                .scope
+                .to_vec()
+                .map_or(usize::MAX / 2, |bytes| bytes.len());
+            code.code.len() + scope
+        }
+        _ => 0,
+    };
+    text + 16
 }
 
 #[cfg(test)]

@@ -68,6 +68,40 @@ pub async fn found(
     Ok(lists.await?.into_iter().flatten().collect())
 }
 
+/// What is behind a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    Collection,
+    /// A view, or a time-series collection: what it is, for people.
+    Without(String),
+    Absent,
+}
+
+/// What is behind a name.
+///
+/// # Errors
+/// The driver's, when the list may not be read.
+pub async fn kind(client: &Client, at: &Namespace) -> mongodb::error::Result<Kind> {
+    let list = doc! {
+        "listCollections": 1, "filter": {"name": &at.collection}, "nameOnly": true, "authorizedCollections": true,
+        "cursor": {},
+    };
+    let listed: Vec<Document> = client
+        .database(&at.database)
+        .run_cursor_command(list)
+        .await?
+        .try_collect()
+        .await?;
+    Ok(match listed.first() {
+        None => Kind::Absent,
+        Some(listed) => match listed.get_str("type").unwrap_or("collection") {
+            "collection" => Kind::Collection,
+            "timeseries" => Kind::Without("time-series collection".to_owned()),
+            other => Kind::Without(other.to_owned()),
+        },
+    })
+}
+
 async fn found_in(client: &Client, database: &str) -> mongodb::error::Result<Vec<Found>> {
     let list =
         doc! {"listCollections": 1, "nameOnly": true, "authorizedCollections": true, "cursor": {}};

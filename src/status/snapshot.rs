@@ -39,6 +39,8 @@ pub struct View {
     pub left_out: u64,
     /// Collections that are done.
     pub collections: u64,
+    /// Those that could not be copied.
+    pub skipped: Vec<String>,
     /// Those that are being read.
     pub reading: Vec<Collection>,
     /// Rows a second, over the last seconds.
@@ -138,6 +140,7 @@ mod tests {
             bytes: 0,
             left_out: 0,
             collections: 0,
+            skipped: Vec::new(),
             reading: vec![collection(10, Some(100)), collection(20, Some(15))],
             rate: 30.0,
         };

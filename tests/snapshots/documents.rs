@@ -8,7 +8,7 @@ use bson::{Binary, Bson, DateTime, Decimal128, Document, Timestamp, doc};
 use std::str::FromStr;
 
 /// An `_id` of each type, and some neighbours within it.
-fn ids(random: &mut Random, count: usize) -> Vec<Bson> {
+pub(super) fn ids(random: &mut Random, count: usize) -> Vec<Bson> {
     let mut ids = vec![
         Bson::Null,
         Bson::MinKey,

@@ -1,7 +1,7 @@
 //! Where a snapshot begins and ends a stream: lost history, and `SNAPSHOT=only`.
 
 use super::{assert_equal, is_row, setup};
-use crate::support::{Mongo, PATIENCE, Tailwater, database, eventually, kafka};
+use crate::support::{Mongo, PATIENCE, Tailwater, database, eventually, http, kafka};
 use bson::doc;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,4 +81,31 @@ async fn where_rows_have_no_topic_that_is_said() {
     let records = kafka.wait_for_records(&[&rows], 1).await;
     assert!(is_row(&records[0]));
     tailwater.stop().await;
+}
+
+/// A stop is the end of it too; the next start begins anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_a_snapshot_that_is_stopped_ends_the_process() {
+    let (db, kafka) = (database().await, kafka().await);
+    let documents = (0..3000).map(|id| doc! {"_id": id, "pad": "x".repeat(200)});
+    let orders = db.documents("orders");
+    orders.insert_many(documents).await.unwrap();
+    let (setup, topic) = setup(&db, kafka);
+    let setup = setup.env("SNAPSHOT", "only");
+    let slowly = setup
+        .clone()
+        .env("SNAPSHOT_CHUNK_BYTES", "64KiB")
+        .env("SNAPSHOT_RATE_LIMIT", "500docs");
+    let mut tailwater = slowly.start().await;
+    kafka.wait_for_records(&[&topic], 10).await;
+    let addr = tailwater.http_addr().unwrap();
+    let reply = http::post(addr, "/api/snapshots/stop", "", "").await;
+    assert_eq!(reply.unwrap().status, 200);
+    let exit = tailwater.wait_exit(PATIENCE).await;
+    assert_eq!(exit.code, Some(0), "{}", exit.output);
+    let sent = kafka.records(&[&topic]).await.len();
+    assert!(sent < 3000, "{sent}");
+    let exit = setup.run().await;
+    assert_eq!(exit.code, Some(0), "{}", exit.output);
+    assert_eq!(kafka.records(&[&topic]).await.len(), sent + 3000);
 }

@@ -5,6 +5,9 @@ mod crashes;
 mod documents;
 mod ends;
 mod races;
+mod ranges;
+mod renames;
+mod steered;
 
 use crate::support::{Database, Kafka, PATIENCE, Record, Setup, Tailwater, kafka};
 use bson::{Bson, Document, doc};

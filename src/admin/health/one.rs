@@ -127,6 +127,7 @@ fn snapshot(board: &Board) -> Value {
         "bytes": view.bytes,
         "leftOut": view.left_out,
         "collections": view.collections,
+        "skipped": view.skipped,
         "reading": reading.collect::<Vec<_>>(),
         "rate": view.rate.round(),
         "secondsLeft": view.seconds_left(),

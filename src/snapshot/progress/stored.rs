@@ -86,6 +86,21 @@ fn of_namespace(at: &Namespace) -> Document {
     doc! {"db": &at.database, "coll": &at.collection}
 }
 
+/// Older positions do not say.
+fn skipped(document: &Document) -> Option<Vec<Namespace>> {
+    match document.get_array("skipped") {
+        Ok(skipped) => skipped
+            .iter()
+            .map(|at| namespace(at.as_document()?))
+            .collect(),
+        Err(_) => Some(Vec::new()),
+    }
+}
+
+fn of_namespaces(all: &[Namespace]) -> Vec<Document> {
+    all.iter().map(of_namespace).collect()
+}
+
 impl Progress {
     pub(super) fn to_document(&self) -> Document {
         let mut document = doc! {
@@ -98,6 +113,7 @@ impl Progress {
             "bytes": count(self.bytes),
             "leftOut": count(self.left_out),
             "collections": count(self.collections),
+            "skipped": of_namespaces(&self.skipped),
             "parts": self.parts.iter().map(Part::to_document).collect::<Vec<_>>(),
         };
         if let Some(scan) = &self.scan {
@@ -126,6 +142,7 @@ impl Progress {
             bytes: counted(document, "bytes")?,
             left_out: counted(document, "leftOut")?,
             collections: counted(document, "collections")?,
+            skipped: skipped(document)?,
         })
     }
 }
@@ -208,6 +225,7 @@ impl Ended {
             "bytes": count(self.bytes),
             "leftOut": count(self.left_out),
             "collections": count(self.collections),
+            "skipped": of_namespaces(&self.skipped),
         }
     }
 
@@ -222,6 +240,7 @@ impl Ended {
             bytes: counted(document, "bytes")?,
             left_out: counted(document, "leftOut")?,
             collections: counted(document, "collections")?,
+            skipped: skipped(document)?,
         })
     }
 }

@@ -7,14 +7,15 @@ mod told;
 use super::{End, Pump, Step};
 use crate::change::event::Event;
 use crate::change::extra::Extra;
+use crate::change::namespace::Namespace;
 use crate::change::position::ClusterTime;
 use crate::config::SnapshotMode;
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::log::event_id;
 use crate::route::Route;
 use crate::snapshot::desk::Desk;
 use crate::snapshot::marks::{Marks, Passed};
-use crate::snapshot::progress::{Progress, Reason, State};
+use crate::snapshot::progress::{Bounds, Progress, Reason, State};
 use crate::snapshot::reading::{Message, Page, Reading, Source};
 use crate::snapshot::row;
 use crate::snapshot::touched::Touched;
@@ -80,6 +81,21 @@ impl Rows {
     fn event(&mut self, event: &Event<'_>) {
         if self.reading.is_some() {
             self.touched.event(event);
+        }
+    }
+
+    /// Leaves out the collections that the configuration of now does not watch.
+    fn leave_unwatched(&mut self) {
+        let filter = &self.source.filter;
+        let Some(progress) = &mut self.state.running else {
+            return;
+        };
+        for collection in progress.keep(|at| filter.watches(&at.database, &at.collection)) {
+            tracing::warn!(
+                snapshot = progress.id,
+                %collection,
+                "the snapshot continues without a collection that is not watched any more"
+            );
         }
     }
 
@@ -204,17 +220,27 @@ impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
         let is_only = rows.source.spec.mode == SnapshotMode::Only;
         let state = &rows.state;
         if is_only && state.running.is_none() {
-            if state.last.as_ref().is_some_and(|last| last.is_complete) {
-                tracing::info!(
-                    "SNAPSHOT=only: the snapshot was taken before; nothing is left to be done"
-                );
-                return Err(End::Stopped);
+            let mut progress = Progress::new(Reason::Initial, now());
+            match state.last.as_ref().filter(|last| last.is_complete) {
+                None => progress = progress.of_all(),
+                Some(last) if last.skipped.is_empty() => {
+                    tracing::info!(
+                        "SNAPSHOT=only: the snapshot was taken before; nothing is left to be done"
+                    );
+                    return Err(End::Stopped);
+                }
+                Some(last) => {
+                    for at in &last.skipped {
+                        let filter = rows.source.spec.filter_of(at).cloned();
+                        progress.add(at.clone(), filter, Bounds::ALL);
+                    }
+                }
             }
-            self.begin_snapshot(Progress::new(Reason::Initial, now()).of_all())
-                .await?;
+            self.begin_snapshot(progress).await?;
         }
         if let Some(rows) = &mut self.rows {
             rows.passed = Passed::default();
+            rows.leave_unwatched();
         }
         self.read_rows();
         Ok(())
@@ -316,9 +342,8 @@ impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
             return;
         };
         if let Some(progress) = &mut rows.state.running
-            && let Some(part) = progress.part(number)
+            && let Some(at) = progress.skip(number)
         {
-            let at = part.at.clone();
             tracing::error!(
                 event_id = event_id::SNAPSHOT_SKIPPED,
                 snapshot = progress.id,
@@ -326,7 +351,6 @@ impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
                 why,
                 "a collection cannot be copied; the snapshot continues without it"
             );
-            progress.forget(&at.database, Some(&at.collection));
         }
         self.reach_rows();
     }
@@ -355,18 +379,27 @@ impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
             left_out = ended.left_out,
             collections = ended.collections,
             seconds,
+            skipped = ended.skipped.len(),
             "the snapshot is complete"
         );
         if progress.scan.is_some() {
             rows.state.whole = Some(ended.id.clone());
         }
+        let is_only = rows.source.spec.mode == SnapshotMode::Only;
+        let skipped = names(&ended.skipped);
         rows.state.running = None;
         rows.state.last = Some(ended);
-        let is_only = rows.source.spec.mode == SnapshotMode::Only;
         self.read_rows();
         self.reach_rows();
         if is_only {
             self.outlet.stored().await?;
+            if let Some(names) = skipped {
+                let detail = format!(
+                    "SNAPSHOT=only: not all was copied: {names} could not be, as the log says; the next start copies \
+                     them"
+                );
+                return Err(End::Failed(Error::new(Code::SourceRefused, detail)));
+            }
             tracing::info!("SNAPSHOT=only: the stream ends with its snapshot");
             return Err(End::Stopped);
         }
@@ -402,6 +435,11 @@ impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
             }
         }
     }
+}
+
+fn names(of: &[Namespace]) -> Option<String> {
+    let names: Vec<_> = of.iter().map(ToString::to_string).collect();
+    (!names.is_empty()).then(|| names.join(", "))
 }
 
 fn now() -> i64 {

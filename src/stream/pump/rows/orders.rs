@@ -1,7 +1,8 @@
 //! What somebody asks of a snapshot: carried out between two events, and answered when it is stored.
 
-use super::super::{Pump, Step};
+use super::super::{End, Pump, Step};
 use super::now;
+use crate::config::SnapshotMode;
 use crate::log::event_id;
 use crate::route::Route;
 use crate::snapshot::desk::{Answer, Order, Request, Wanted};
@@ -15,9 +16,16 @@ const MOST_BYTES: usize = 256 << 10;
 impl<P: Produce, R: Route> Pump<'_, P, R> {
     /// Carries out a request, and answers it.
     pub(super) async fn carry_out(&mut self, request: Request) -> Step {
+        let is_stop = request.order == Order::Stop;
         let answer = self.decide(request.order).await?;
+        let mode = self.rows.as_ref().map(|rows| rows.source.spec.mode);
+        let ends = is_stop && answer.is_ok() && mode == Some(SnapshotMode::Only);
         // Whoever has asked may have gone.
         let _ = request.answer.send(answer);
+        if ends {
+            tracing::info!("SNAPSHOT=only: the stream ends with its snapshot");
+            return Err(End::Stopped);
+        }
         Ok(())
     }
 

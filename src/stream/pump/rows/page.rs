@@ -7,13 +7,13 @@ use crate::change::namespace::Namespace;
 use crate::change::raw::{self, Element};
 use crate::route::{Route, TargetId};
 use crate::sink::dead_letter::{Reason, Refused};
-use crate::snapshot::progress::{Produced, Progress};
+use crate::snapshot::progress::{Produced, Progress, Renamed};
 use crate::snapshot::reading::{Message, Page, Source};
 use crate::stream::produce::Produce;
 
 /// How many rows, and how many bytes of them, are sent before the stream's events have their turn.
 const PORTION: usize = 500;
-const PORTION_BYTES: u64 = 512 << 10;
+pub(super) const PORTION_BYTES: u64 = 512 << 10;
 
 impl Rows {
     /// Whether nothing is wanted of a page any more.
@@ -111,7 +111,7 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
         let mut reads_anew = false;
         if let Some(progress) = &mut rows.state.running {
             progress.advance(page.part, page.range, last, &produced);
-            reads_anew |= progress.read_again(page.part, again);
+            reads_anew |= progress.read_again(page.part, page.range, again);
             if ended.is_ok() && !is_more && page.is_end {
                 reads_anew |= progress.end_range(page.part, page.range);
             }
@@ -192,7 +192,11 @@ pub(super) fn apply(progress: &mut Progress, event: &Event<'_>, source: &Source)
             };
             let is_wanted =
                 source.filter.watches(&to.database, &to.collection) && source.spec.takes(&to);
-            progress.rename(&from, &to, is_wanted)
+            let renamed = match is_wanted {
+                true => Renamed::Watched(source.spec.filter_of(&to).cloned()),
+                false => Renamed::Unwatched,
+            };
+            progress.rename(&from, &to, renamed)
         }
         _ => false,
     }

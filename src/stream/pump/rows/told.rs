@@ -107,6 +107,7 @@ fn of_progress(progress: &Progress, rate: f64) -> View {
         bytes: progress.bytes,
         left_out: progress.left_out,
         collections: progress.collections,
+        skipped: progress.skipped.iter().map(ToString::to_string).collect(),
         reading: reading.take(MOST).collect(),
         rate,
     }
@@ -129,6 +130,7 @@ fn of_ended(ended: &Ended) -> View {
         bytes: ended.bytes,
         left_out: ended.left_out,
         collections: ended.collections,
+        skipped: ended.skipped.iter().map(ToString::to_string).collect(),
         reading: Vec::new(),
         rate: 0.0,
     }
