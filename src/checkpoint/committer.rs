@@ -1,4 +1,4 @@
-//! Stores the watermark's position at most every `COMMIT_INTERVAL_MS`, and at the end.
+//! Stores the watermark's position every `COMMIT_INTERVAL_MS`, when rows of a snapshot wait for it, and at the end.
 //!
 //! At least once, a [`Committer`] does that beside the pump; exactly once, the position is part of the
 //! records' own transactions (`sink::transaction`). A [`Checkpoints`] is what either of them writes to.
@@ -158,6 +158,7 @@ impl Committer {
             let is_last = tokio::select! {
                 () = halt.cancelled() => true,
                 () = tokio::time::sleep(self.interval) => false,
+                () = self.tracker.hurried() => false,
             };
             let began = Instant::now();
             let is_tried_first = is_last && !is_slow && self.store.was_there();

@@ -282,7 +282,7 @@ variables! {
         "The stream's name: the key of its checkpoint. Two instances with one id fence each other.";
     COMMIT_INTERVAL_MS commit_interval_ms: Checkpoints, millis(10, 60_000), Value("1000"),
         "1000",
-        "How often the checkpoint is written, at most; a crash repeats the changes of at most this time.";
+        "How often the checkpoint is written; a crash repeats the changes of at most this time. Rows of a snapshot have it written for each chunk, too.";
 
     SNAPSHOT snapshot: Snapshots, Form::Choice(&["never", "initial", "when_needed", "only"]), Value("never"),
         "initial",

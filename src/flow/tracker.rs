@@ -13,6 +13,7 @@ pub struct Tracker {
     watermark: Mutex<Watermark>,
     budget: Arc<Budget>,
     moved: Notify,
+    hurried: Notify,
 }
 
 impl Tracker {
@@ -22,6 +23,7 @@ impl Tracker {
             watermark: Mutex::new(Watermark::new()),
             budget,
             moved: Notify::new(),
+            hurried: Notify::new(),
         })
     }
 
@@ -77,6 +79,16 @@ impl Tracker {
     /// The newest position that may be stored, once.
     pub fn take_committable(&self) -> Option<Committable> {
         self.lock().take_committable()
+    }
+
+    /// Has the newest position stored now.
+    pub fn hurry(&self) {
+        self.hurried.notify_one();
+    }
+
+    /// Waits until the position should be stored before it is due.
+    pub async fn hurried(&self) {
+        self.hurried.notified().await;
     }
 
     /// Gives back a position that could not be stored.

@@ -4,7 +4,7 @@
 mod commit;
 mod reached;
 
-pub use reached::Reached;
+pub use reached::{LOOK, Reached};
 
 use super::produce::{Produce, Transact};
 use crate::change::event::Event;

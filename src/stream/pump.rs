@@ -9,7 +9,7 @@ mod schemas;
 mod topics;
 
 use super::hints::ReplayHints;
-use super::outlet::{Blocked, Outlet};
+use super::outlet::{Blocked, LOOK, Outlet};
 use super::produce::Produce;
 use crate::change::event::{Event, Operation};
 use crate::config::{OnMissingTopic, OnRecordError, StreamSpec};
@@ -31,6 +31,7 @@ use crate::source::reply::Reply;
 use crate::source::split::{Merged, Merger, SplitError};
 use crate::status::Board;
 use crate::status::waiting::Awaited;
+use futures_util::future::Either;
 use interest::Reading;
 pub use rows::Rows;
 use rows::Turn;
@@ -251,7 +252,11 @@ impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
     /// Waits for the next reply; none where something else came first.
     async fn rest(&mut self, replies: &mut Receiver<Fetched>, turn: Turn) -> Step<Option<Fetched>> {
         let are_alone = self.rows.as_ref().is_some_and(|rows| rows.are_alone());
-        let room = (turn == Turn::Room).then(|| self.outlet.room_for_rows(are_alone));
+        let room = match turn {
+            Turn::Room => Some(Either::Left(self.outlet.room_for_rows(are_alone))),
+            Turn::Stored => Some(Either::Right(tokio::time::sleep(LOOK))),
+            Turn::More | Turn::Rest => None,
+        };
         let rows = self.rows.as_mut();
         let rows = async {
             match rows {

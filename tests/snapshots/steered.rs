@@ -279,3 +279,42 @@ async fn rows_wait_for_a_broker_that_is_away() {
     assert_equal(&records, &db, "orders").await;
     tailwater.stop().await;
 }
+
+/// Whatever a restart meets: no more than a chunk of each query comes again, however rarely checkpoints are due.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_than_a_chunk_of_each_query_comes_again() {
+    let (db, kafka) = (database().await, kafka().await);
+    let documents: Vec<_> = (0..30_000)
+        .map(|id| doc! {"_id": id, "pad": "x".repeat(500)})
+        .collect();
+    for documents in documents.chunks(5000) {
+        db.documents("orders").insert_many(documents).await.unwrap();
+    }
+    let (setup, topic) = setup(&db, kafka);
+    let setup = setup
+        .env("SNAPSHOT", "initial")
+        .env("SNAPSHOT_CHUNK_BYTES", "256KiB")
+        .env("COMMIT_INTERVAL_MS", 60_000);
+    let mut kills = 0;
+    for share in [1, 2, 3] {
+        let mut tailwater = setup.start().await;
+        let most = 7000 * share;
+        let is_so_far = |records: &[Record]| records.len() >= most;
+        kafka.wait_until(&[&topic], "rows", is_so_far).await;
+        tailwater.kill9();
+        kills += 1;
+    }
+    let tailwater = setup.start().await;
+    let snapshot = tailwater.wait_for_snapshot().await;
+    let records = kafka.records(&[&topic]).await;
+    assert_equal(&records, &db, "orders").await;
+    let again = records.len() - 30_000;
+    println!("{again} rows came again after {kills} kills, {snapshot}");
+    let chunk = (256 << 10) / 520;
+    assert!(
+        again <= kills * 2 * chunk,
+        "{again} of {}",
+        kills * 2 * chunk
+    );
+    tailwater.stop().await;
+}

@@ -16,7 +16,7 @@ use std::time::Duration;
 const LARGEST_TOKEN: usize = 128 << 10;
 
 /// How often it is looked whether a position is stored.
-const LOOK: Duration = Duration::from_millis(10);
+pub const LOOK: Duration = Duration::from_millis(10);
 
 /// The last position taken up: what a batch that is closed now gives out.
 #[derive(Debug, Clone)]
@@ -104,6 +104,16 @@ impl<P: Produce> Outlet<'_, P> {
     /// way.
     pub fn renumber(&mut self) {
         self.reached.seq = self.reached.seq.next();
+    }
+
+    /// Whether positions are stored beside the records, and not with them.
+    pub fn stores_beside(&self) -> bool {
+        self.transactions.is_none()
+    }
+
+    /// Has the position stored before it is due.
+    pub fn hurry(&self) {
+        self.tracker.hurry();
     }
 
     /// Waits until the position is stored. Nothing is sent meanwhile.

@@ -3,6 +3,7 @@
 mod orders;
 mod page;
 mod told;
+mod unstored;
 
 use super::{End, Pump, Step};
 use crate::change::event::Event;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 use told::Told;
+use unstored::Unstored;
 
 /// How long after a change another one is expected, whose record should not wait behind many rows.
 const BUSY: Duration = Duration::from_secs(1);
@@ -49,6 +51,7 @@ pub struct Rows {
     done: usize,
     events: row::Rows,
     told: Told,
+    unstored: Unstored,
     /// When the stream had a change last.
     busy: Option<Instant>,
 }
@@ -70,6 +73,7 @@ impl Rows {
             done: 0,
             events: row::Rows::default(),
             told: Told::default(),
+            unstored: Unstored::default(),
             busy: None,
             source,
             desk,
@@ -177,6 +181,8 @@ pub(super) enum Turn {
     Rest,
     /// They wait until less is on its way.
     Room,
+    /// They wait until what was sent is stored.
+    Stored,
 }
 
 impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
@@ -307,13 +313,22 @@ impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
                 rows.waiting.push_front(Message::Rows(page));
                 Ok(Turn::Rest)
             }
-            Message::Rows(page) => match self.outlet.has_room_for_rows(rows.are_alone()) {
-                true => self.page(page).await.map(|()| Turn::More),
-                false => {
-                    rows.waiting.push_front(Message::Rows(page));
-                    Ok(Turn::Room)
+            Message::Rows(page) => {
+                let unstored = match self.outlet.stores_beside() {
+                    true => rows.unstored(),
+                    false => 0,
+                };
+                if unstored >= rows.most_unstored() / 2 {
+                    self.outlet.hurry();
                 }
-            },
+                let turn = match self.outlet.has_room_for_rows(rows.are_alone()) {
+                    false => Turn::Room,
+                    true if rows.is_too_much(unstored, &page) => Turn::Stored,
+                    true => return self.page(page).await.map(|()| Turn::More),
+                };
+                rows.waiting.push_front(Message::Rows(page));
+                Ok(turn)
+            }
             Message::Began(part) => {
                 if let Some(progress) = &mut rows.state.running {
                     progress.begin(part);
