@@ -4,6 +4,8 @@ mod asked;
 mod crashes;
 mod documents;
 mod ends;
+mod judge;
+mod kills;
 mod races;
 mod ranges;
 mod renames;
