@@ -11,6 +11,7 @@ pub mod config;
 pub mod coordination;
 pub mod encode;
 pub mod error;
+pub mod fields;
 pub mod flow;
 pub mod kafka;
 pub mod listener;

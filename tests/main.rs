@@ -17,6 +17,7 @@ mod coordination;
 mod delivery;
 mod documents;
 mod failures;
+mod fields;
 mod filtering;
 mod formats;
 mod internal;

@@ -5,6 +5,7 @@ use crate::change::event::Event;
 use crate::config::{JsonMode, StartAt};
 use crate::encode::{envelope, json};
 use crate::error::{Code, Error};
+use crate::fields::Fields;
 use crate::mongo::errors::{self, Phase, SourceFault};
 use crate::process;
 use crate::source::Filter;
@@ -72,6 +73,7 @@ async fn print_changes(args: &TailArgs, chosen: Chosen<'_>) -> Result<(), End> {
     let mut cursor = open(args, chosen).await.map_err(End::Source)?;
     let mut merger = Merger::default();
     let filter = Filter::of(chosen.stream);
+    let mut fields = Fields::of(chosen.stream.sink.fields.as_ref());
     let mut line = Vec::new();
     while left > 0 {
         let Some(batch) = cursor.next().await.map_err(failed)? else {
@@ -92,6 +94,20 @@ async fn print_changes(args: &TailArgs, chosen: Chosen<'_>) -> Result<(), End> {
             if filter.leaves_out(&event) {
                 continue;
             }
+            let mut room = Vec::new();
+            let event = match &mut fields {
+                None => event,
+                Some(fields) => match fields.apply(&event, &mut room) {
+                    Ok(event) => event,
+                    Err(why) => {
+                        let detail = format!(
+                            "an event of {}.{} ({}) cannot be shown: {why}",
+                            event.database, event.collection, event.operation_name
+                        );
+                        return Err(End::Source(Error::new(Code::RecordRefused, detail)));
+                    }
+                },
+            };
             line.clear();
             write(
                 &mut line,

@@ -1,8 +1,9 @@
 //! The sink's settings: how Kafka is reached, and what a stream writes to it.
 
-use super::{Format, Secret, Serialization};
+use super::{Fields, Format, Secret, Serialization};
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// The cluster, for all streams of the process.
 #[derive(Clone)]
@@ -61,6 +62,8 @@ pub struct Sink {
     pub record_timestamp: RecordTimestamp,
     /// `TOMBSTONES`: a null value after each delete.
     pub tombstones: bool,
+    /// `FIELDS_*`: what is done to fields of documents; none where nothing is.
+    pub fields: Option<Arc<Fields>>,
 }
 
 impl Sink {

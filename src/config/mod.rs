@@ -5,6 +5,7 @@ mod coordination;
 mod dotenv;
 mod endpoint;
 mod env;
+mod fields;
 mod file;
 mod format;
 mod kafka;
@@ -38,6 +39,7 @@ pub mod worker;
 pub use coordination::{ConsumerGroup, Coordination, LeaseTimes, Leases};
 pub use endpoint::Endpoint;
 pub use env::Origin;
+pub use fields::{FieldPath, Fields, MaskKind};
 pub use format::{CloudEvents, Debezium, Format, MongoKafka, MongoKafkaJson};
 pub use kafka::{
     Delivery, Kafka, RecordTimestamp, Sasl, SecurityProtocol, Sink, TopicCreation, Topics,

@@ -17,7 +17,17 @@ pub(super) enum Needs {
 }
 
 /// Variables outside of the source's group that a look at the stream reads.
-const OF_A_LOOK: [&str; 4] = ["JSON_MODE", "LOG_LEVEL", "LOG_FORMAT", "DEBUG"];
+const OF_A_LOOK: [&str; 9] = [
+    "JSON_MODE",
+    "FIELDS_EXCLUDE",
+    "FIELDS_INCLUDE",
+    "FIELDS_MASK",
+    "FIELDS_MASK_SALT",
+    "FIELDS_RENAME",
+    "LOG_LEVEL",
+    "LOG_FORMAT",
+    "DEBUG",
+];
 
 /// Variables outside of their groups that the server for live changes reads.
 const OF_LIVE: [&str; 8] = [

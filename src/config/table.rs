@@ -66,6 +66,7 @@ const TOPIC: Form = Form::Text(
     "a topic name of letters, digits, ., _ and -, which may hold {database}, {collection}, {operation}",
 );
 const PLAIN_TOPIC: Form = Form::Text("a topic name of letters, digits, ., _ and -");
+const FIELDS: Form = Form::Text("fields as path or collection:path, separated by commas");
 const NAMES: Form =
     Form::Text("names separated by commas, in which * stands for any run of characters");
 
@@ -205,6 +206,24 @@ variables! {
     TRACEPARENT_FIELD traceparent_field: Records, Form::Text("the dotted path of a field"), Words("none"),
         "meta.traceparent",
         "With FORMAT=cloudevents: the field of a document that holds its W3C trace context, which becomes the attribute traceparent.";
+    FIELDS_EXCLUDE fields_exclude: Records, FIELDS, Words("none"),
+        "users:password,payments:card.number,*:ssn",
+        "Fields of documents that never leave the process, as path or collection:path: not in records of any format, nor in dead letters, rows of snapshots or jobs. A path is dotted, goes through arrays, and takes what is below it with it.";
+    FIELDS_INCLUDE fields_include: Records, FIELDS, Words("every field"),
+        "users:name,users:address.city",
+        "The only fields of a collection's documents that leave the process, beside _id. Collections that are not named keep all. FIELDS_EXCLUDE beats it.";
+    FIELDS_MASK fields_mask: Records, Form::Text("fields with text, hash or last4 behind them, separated by commas"), Words("none"),
+        "users:email=text,payments:card.number=last4,*:phone",
+        "Fields whose values are replaced: by FIELDS_MASK_TEXT, by a hash with FIELDS_MASK_SALT (equal values stay equal), or by all but their last four characters.";
+    FIELDS_MASK_TEXT fields_mask_text: Records, Form::Text("a text"), Value("***"),
+        "[hidden]",
+        "What stands in the place of a value that FIELDS_MASK hides.";
+    FIELDS_MASK_SALT fields_mask_salt: Records, Form::Secret, Words("none"),
+        "…",
+        "The secret in the hashes of FIELDS_MASK: HMAC-SHA-256. Another salt makes other hashes.";
+    FIELDS_RENAME fields_rename: Records, Form::Text("fields with their new names behind =, separated by commas"), Words("none"),
+        "users:mail=email,orders:lines.qty=quantity",
+        "Gives fields of documents other names, at the places where they are. All FIELDS_* mean the names that MongoDB has.";
     RECORD_TIMESTAMP record_timestamp: Records, Form::Choice(&["change", "now"]), Value("change"),
         "now",
         "The timestamp of a record: the time of the change, or the time of producing, so that retention does not remove old changes at once.";

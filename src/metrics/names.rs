@@ -65,12 +65,13 @@ macro_rules! metrics {
 }
 
 /// Why an event can have no record: the values of the label `reason`.
-pub const RECORD_ERRORS: [&str; 9] = [
+pub const RECORD_ERRORS: [&str; 10] = [
     "too_large",
     "out_of_time",
     "refused_by_broker",
     "no_topic",
     "not_encodable",
+    "fields",
     "schema",
     "unknown_operation",
     "image_missing",

@@ -13,6 +13,7 @@ use crate::config::{Config, JsonMode, StreamSpec, Worker};
 use crate::coordination;
 use crate::encode::serialization::registry;
 use crate::error::{Code, Error};
+use crate::fields::Fields;
 use crate::flow::budget::Memory;
 use crate::live;
 use crate::log::event_id;
@@ -356,12 +357,15 @@ impl Planned {
             .streams
             .first()
             .map_or(JsonMode::Simple, |stream| stream.pipeline.json_mode);
+        let first = config.streams.first();
+        let fields = Fields::of(first.and_then(|stream| stream.sink.fields.as_ref()));
         let parts = schedule::Parts {
             config: Arc::clone(&self.0.config),
             kafka: Arc::clone(&shared.kafka),
             client: shared.client.clone(),
             cluster: Arc::clone(&shared.cluster),
             mode,
+            fields: fields.map(Arc::new),
             board: Arc::clone(&self.0.unit.board),
             documents: Arc::clone(&self.0.documents),
             instance: shared.instance.clone(),

@@ -32,6 +32,7 @@ pub use timing::text;
 pub use unit::{Order, Unit};
 
 use crate::config::{JsonMode, Kafka, Schedules};
+use crate::fields::Fields;
 use crate::sink::topics::Cluster;
 use crate::status::schedules::Schedules as Board;
 use bson::Document;
@@ -47,6 +48,8 @@ pub struct Parts {
     pub cluster: Arc<Cluster>,
     /// How payloads are written.
     pub mode: JsonMode,
+    /// What is done to the fields of users' documents.
+    pub fields: Option<Arc<Fields>>,
     pub board: Arc<Board>,
     /// The documents of `SCHEDULES_FILE`.
     pub documents: Arc<Vec<Document>>,

@@ -21,6 +21,8 @@ pub enum Reason {
     Topic(String),
     /// It cannot be written as JSON.
     Encoding(String),
+    /// Its fields cannot be what `FIELDS_*` say.
+    Fields(String),
     /// No schema that it fits can be had.
     Schema(String),
     /// Its operation is not known here: what it does to the document is not guessed at.
@@ -30,6 +32,9 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// The name of [`Self::Fields`].
+    pub const FIELDS: &str = "fields";
+
     /// A stable name, for headers and metrics.
     pub fn name(&self) -> &'static str {
         match self {
@@ -40,6 +45,7 @@ impl Reason {
             Self::Topic(_) | Self::Broker(RDKafkaErrorCode::InvalidTopic) => "no_topic",
             Self::Broker(_) => "refused_by_broker",
             Self::Encoding(_) => "not_encodable",
+            Self::Fields(_) => Self::FIELDS,
             Self::Schema(_) => "schema",
             Self::Unknown => "unknown_operation",
             Self::Unreadable(SourceFault::ImageMissing) => "image_missing",
@@ -73,6 +79,7 @@ impl Reason {
             Self::Unknown => {
                 "its operation is not known here: a newer Tailwater may know it".into()
             }
+            Self::Fields(problem) => problem.clone(),
             Self::Schema(problem) => format!("its schema: {problem}"),
             Self::Encoding(problem) => format!("it cannot be written as JSON: {problem}"),
             Self::Unreadable(fault) => format!("mongodb cannot send it{}", fault.remedy()),
@@ -92,6 +99,8 @@ pub struct Refused<'a> {
     /// None for a record of the configuration's own topics.
     pub listener: Option<&'a ListenerTag>,
     pub reason: &'a Reason,
+    /// By which rules `FIELDS_*` were applied to the event; none where there are none for its collection.
+    pub rules: Option<&'a str>,
 }
 
 impl Refused<'_> {

@@ -2,7 +2,7 @@
 //!
 //! What cannot be read is handed on as such, with its place, and the rest continues.
 
-use super::parts::{ATTEMPTS, DETAIL, FROM, GROUP, PART, PREFIX, REASON, STATUS};
+use super::parts::{ATTEMPTS, DETAIL, FIELDS, FROM, GROUP, PART, PREFIX, REASON, STATUS};
 use super::replay::REPLAYED;
 use crate::change::position::Seq;
 use crate::config::Kafka;
@@ -38,6 +38,8 @@ pub struct StoredDeadLetter {
     /// A stable name: `too_large`, `refused_by_broker`, `no_topic`, `not_encodable`,
     /// `too_large_to_read`, `image_missing`.
     pub reason: String,
+    /// By which rules `FIELDS_*` were applied to the event, if they were.
+    pub rules: Option<String>,
     /// When it was written, in milliseconds since the Unix epoch.
     pub written_millis: Option<i64>,
     pub partition: i32,
@@ -267,6 +269,7 @@ fn stored<M: Message>(
         namespace: header(headers::NAMESPACE).unwrap_or_default(),
         listener: header(headers::LISTENER),
         reason: header(REASON).unwrap_or_default(),
+        rules: header(FIELDS),
         written_millis: message.timestamp().to_millis(),
         partition: message.partition(),
         offset: message.offset(),
@@ -414,6 +417,7 @@ mod tests {
             namespace: String::new(),
             listener: None,
             reason: String::new(),
+            rules: None,
             written_millis: None,
             partition: 0,
             offset: 0,

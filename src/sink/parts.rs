@@ -33,6 +33,9 @@ pub const PREFIX: &str = "tw-dlq-";
 /// What was too long for the topic and is there as its SHA-256: `key`, `tw-id` or `key,tw-id`.
 pub const HASHED: &str = "tw-dlq-hashed";
 
+/// By which rules `FIELDS_*` were applied to the event; only where there are some for its collection.
+pub const FIELDS: &str = "tw-dlq-fields";
+
 /// What is assumed of a topic whose `max.message.bytes` may not be read: a little under Kafka's default.
 const USUAL_LIMIT: usize = 1_000_000;
 /// A part with less of the event than this is not worth its headers, in bytes.
@@ -98,6 +101,9 @@ impl DeadLetter {
         if let Some(listener) = refused.listener {
             headers.push((headers::LISTENER, listener.id.clone()));
             headers.push((headers::JOB, listener.job.clone()));
+        }
+        if let Some(rules) = refused.rules {
+            headers.push((FIELDS, rules.to_owned()));
         }
         if !short.is_empty() {
             headers.push((HASHED, short.join(",")));
@@ -297,6 +303,7 @@ mod tests {
             seq: Seq(1_795_238_189_187_462),
             listener: None,
             reason: &reason,
+            rules: None,
         };
         DeadLetter::new(&refused, "dead", limit)
     }
@@ -338,6 +345,7 @@ mod tests {
             seq: Seq(7),
             listener: None,
             reason: &reason,
+            rules: None,
         };
         let after = |times| DeadLetter::after_refusals(&refused, "dead", None, times);
         let whole = after(0).unwrap();

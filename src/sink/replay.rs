@@ -1,5 +1,6 @@
 //! Producing dead letters again, as the configuration in force routes and encodes them.
 
+use super::dead_letter::Reason;
 use super::dead_letter_reader::{StoredDeadLetter, StoredJob, Unreadable};
 use super::topics::Topics;
 use crate::change::event::Event;
@@ -7,6 +8,7 @@ use crate::config::{Kafka, StreamSpec};
 use crate::encode::record::{Encoders, HeaderList};
 use crate::encode::serialization::{NoValidators, Unsettled};
 use crate::error::Error;
+use crate::fields::Fields;
 use crate::kafka::client::{self, Kind};
 use crate::kafka::produce::{self, MAX_HEADERS};
 use crate::listener::{Admission, ListenerRouter, Set};
@@ -43,6 +45,7 @@ pub enum Outcome {
 pub struct Replay {
     router: ListenerRouter,
     encoders: Encoders,
+    fields: Option<Fields>,
     again: Again,
 }
 
@@ -68,6 +71,7 @@ impl Replay {
         Ok(Self {
             router: router(stream, dead_letters, listeners)?,
             encoders: Encoders::of(stream),
+            fields: Fields::of(stream.sink.fields.as_ref()),
             again: Again::new(kafka)?,
         })
     }
@@ -85,6 +89,11 @@ impl Replay {
             return Err(dead_letter.unreadable("its value is no change event"));
         };
         let refused = |why: String| Ok(Outcome::Refused { why });
+        let mut room = Vec::new();
+        let shown = match self.rewritten(dead_letter, &event, &mut room) {
+            Ok(shown) => shown,
+            Err(why) => return refused(why),
+        };
         let target = match &dead_letter.listener {
             // The other records of the event were delivered. It wanted this one, whatever it asks for by now.
             Some(listener) => match self.router.target_of(listener, &event) {
@@ -115,12 +124,12 @@ impl Replay {
         };
         let encoder = self.encoders.one(target.listener.is_some());
         if let Some(schemas) = encoder.schemas() {
-            let settling = schemas.settle(&event, topic.name(), &NoValidators);
+            let settling = schemas.settle(&shown, topic.name(), &NoValidators);
             if let Err(Unsettled::Away(why) | Unsettled::Record(why)) = runtime.block_on(settling) {
                 return refused(why);
             }
         }
-        let encoded = match encoder.encode(&event, dead_letter.seq) {
+        let encoded = match encoder.encode(&shown, dead_letter.seq) {
             Ok(encoded) if !encoded.is_record() => return Ok(Outcome::Nowhere),
             Ok(encoded) => encoded,
             Err(error) => return refused(error.to_string()),
@@ -151,6 +160,34 @@ impl Replay {
                 topic: topic.name().to_owned(),
             }),
             Err(error) => refused(client::describe(&error)),
+        }
+    }
+}
+
+impl Replay {
+    /// The event with its fields as `FIELDS_*` have them now, or why that cannot be.
+    fn rewritten<'a>(
+        &mut self,
+        dead_letter: &StoredDeadLetter,
+        event: &Event<'a>,
+        room: &'a mut Vec<u8>,
+    ) -> Result<Event<'a>, String> {
+        let now = self.fields.as_ref();
+        let now = now.and_then(|it| it.fingerprint(event.database, event.collection));
+        match (&dead_letter.rules, &mut self.fields) {
+            // Its documents were left out as a whole.
+            (Some(_), _) if dead_letter.reason == Reason::FIELDS => Err(
+                "it holds no document, because FIELDS_* could not be applied to it; a snapshot of the collection gives \
+                 its state"
+                    .into(),
+            ),
+            (Some(then), _) if Some(then) == now.as_ref() => Ok(*event),
+            (Some(_), _) => Err(
+                "FIELDS_* were applied to it that say something else now; a snapshot of the collection gives its state"
+                    .into(),
+            ),
+            (None, Some(fields)) => fields.apply(event, room).map_err(|why| why.to_string()),
+            (None, None) => Ok(*event),
         }
     }
 }

@@ -8,6 +8,8 @@ pub mod actor;
 pub mod ahead;
 pub mod context;
 mod copying;
+#[cfg(test)]
+mod fields_tests;
 pub mod grace;
 mod handle;
 mod hints;

@@ -16,6 +16,7 @@ use crate::config::{OnMissingTopic, OnRecordError, StreamSpec};
 use crate::encode::record::Encoders;
 use crate::encode::serialization::{NoValidators, Validators};
 use crate::error::{Code, Error};
+use crate::fields::Fields;
 use crate::flow::batch::ClosedBy;
 use crate::listener::ListenerRouter;
 use crate::metrics::events::EventCounts;
@@ -70,6 +71,8 @@ impl From<Blocked> for End {
 /// One incarnation's pump.
 pub struct Pump<'a, P: Produce = Producer, R: Route = ListenerRouter> {
     encoders: Encoders,
+    /// What is done to fields of documents; none where nothing is.
+    fields: Option<Box<Fields>>,
     /// The `tw-id` of a listener's record; used again.
     own_id: Vec<u8>,
     router: R,
@@ -143,6 +146,7 @@ impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
         let listeners = spec.source.listeners.as_ref();
         Self {
             encoders: Encoders::of(spec),
+            fields: Fields::of(spec.sink.fields.as_ref()).map(Box::new),
             own_id: Vec::new(),
             router: parts.router.clone(),
             filter: Filter::of(spec),
@@ -297,7 +301,9 @@ impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
                 self.leave_out(&event);
             } else {
                 let reason = Reason::Unreadable(fault);
-                self.refuse_whole(&event, seq, &reason).await?;
+                let mut room = Vec::new();
+                let told = self.without_documents(&event, &mut room);
+                self.refuse_whole(&told, seq, &reason).await?;
                 self.outlet.count(&event);
             }
             self.widen();

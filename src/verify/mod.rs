@@ -28,6 +28,7 @@ use crate::change::namespace::Namespace;
 use crate::checkpoint::Location;
 use crate::config::{Config, Delivery, FullDocument, StreamSpec};
 use crate::error::{Code, Error};
+use crate::fields::Fields;
 use crate::mongo::errors::{self, Phase};
 use crate::snapshot::progress::State;
 use crate::source::{Filter, collections};
@@ -170,9 +171,11 @@ async fn verify(
     };
     progress.step("reading Kafka and MongoDB");
     let reading = tokio::task::spawn_blocking(move || reading.run());
+    let fields = Fields::of(stream.sink.fields.as_ref());
     let documents = Source {
         client,
         mode: stream.pipeline.json_mode,
+        fields: fields.as_ref(),
         filter: settings.filter.as_ref(),
         sample: settings.sample,
         progress,

@@ -4,7 +4,7 @@ use super::entry::{self, Hash};
 use super::read::Place;
 use super::report::{Finding, Report};
 use super::settle::Settling;
-use super::source::{self, Encoder};
+use super::source;
 use super::{paths, record};
 use crate::encode::json::scan;
 use crate::error::Error;
@@ -49,15 +49,14 @@ pub async fn name_paths(report: &mut Report, settling: &Settling<'_>) -> Result<
                 Ok(())
             })
         })?;
-        let mut encoder = Encoder::default();
+        let mut encoder = settling.source.encoder(of);
         let mut paths = Vec::new();
-        let mode = settling.source.mode;
         settling
             .source
             .by_ids(of, &ids, now, |document| {
                 let id = encoder.id(document);
                 if let Some((index, record)) = id.and_then(|id| in_kafka.get(&id))
-                    && let Some(text) = encoder.text(document, mode)
+                    && let Some(text) = encoder.text(document)
                 {
                     paths.push((*index, paths::differences(record, text)));
                 }

@@ -17,6 +17,12 @@ pub fn write(report: &mut Report, settings: &Settings, stream: &StreamSpec, read
              NaN and null): such differences are not seen",
         ),
     }
+    if stream.sink.fields.is_some() {
+        report.note(
+            "documents are compared as FIELDS_* have them now: what is left out is not compared, and records from before \
+             these settings show as different",
+        );
+    }
     if settings.filter.is_some() {
         report.note("with --filter, documents that only Kafka has are not looked for");
     }

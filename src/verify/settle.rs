@@ -12,7 +12,7 @@ use super::names::{Definition, Names};
 use super::read::{Offsets, Place, Reader};
 use super::record::{self, Read};
 use super::report::Finding;
-use super::source::{self, Encoder, Source};
+use super::source::{self, Source};
 use super::topics::Topics;
 use crate::change::namespace::Namespace;
 use crate::error::Error;
@@ -239,12 +239,12 @@ impl Settling<'_> {
             ids.extend(suspect.value.clone());
         }
         let mut documents = HashMap::new();
-        let mut encoder = Encoder::default();
         for (number, ids) in by_namespace {
             let of: Namespace = self.names.get(number).clone();
+            let mut encoder = self.source.encoder(&of);
             self.source
                 .by_ids(&of, &ids, time, |document| {
-                    let hashes = encoder.hashes(document, self.source.mode);
+                    let hashes = encoder.hashes(document);
                     match (hashes, encoder.id(document)) {
                         (Some((id, content)), _) => {
                             documents.insert((number, id), Found::Document(content));

@@ -9,6 +9,7 @@ use crate::change::raw::{self, Element};
 use crate::config::JsonMode;
 use crate::encode::json;
 use crate::error::{Code, Error};
+use crate::fields::{Fields, Rules};
 use crate::mongo::errors::{self, Phase, SourceFault};
 use bson::spec::ElementType;
 use bson::{Bson, Document, RawDocumentBuf, Timestamp, doc};
@@ -16,6 +17,7 @@ use mongodb::Client;
 use mongodb::options::{Hint, ReadConcern};
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::sync::Arc;
 
 /// How often the reading of a collection is begun again after an error that passes.
 const TRIES: u32 = 5;
@@ -79,6 +81,7 @@ impl Ids {
 pub struct Source<'a> {
     pub client: &'a Client,
     pub mode: JsonMode,
+    pub fields: Option<&'a Fields>,
     pub filter: Option<&'a Document>,
     pub sample: Sample,
     pub progress: &'a Progress,
@@ -101,24 +104,36 @@ pub struct Scanned {
 }
 
 /// A document's two texts, in buffers that are used again.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Encoder {
+    mode: JsonMode,
+    /// What is done to the fields of the collection's documents before they go to Kafka.
+    rules: Option<Arc<Rules>>,
     id: Vec<u8>,
     text: Vec<u8>,
+    room: Vec<u8>,
 }
 
 impl Encoder {
     /// The hash of a document's `_id`, and of the whole as its record would have it; none for what can have no record.
-    pub fn hashes(&mut self, document: &[u8], mode: JsonMode) -> Option<(Hash, Hash)> {
+    pub fn hashes(&mut self, document: &[u8]) -> Option<(Hash, Hash)> {
         let id = self.id(document)?;
-        let content = hash(self.text(document, mode)?);
+        let content = hash(self.text(document)?);
         Some((id, content))
     }
 
     /// A document as its record would have it; none for what can have no record.
-    pub fn text(&mut self, document: &[u8], mode: JsonMode) -> Option<&[u8]> {
+    pub fn text(&mut self, document: &[u8]) -> Option<&[u8]> {
         self.text.clear();
-        json::write_document(&mut self.text, mode, document).ok()?;
+        let document = match &self.rules {
+            None => document,
+            Some(rules) => {
+                self.room.clear();
+                rules.document(document, &mut self.room).ok()?;
+                &self.room
+            }
+        };
+        json::write_document(&mut self.text, self.mode, document).ok()?;
         Some(&self.text)
     }
 
@@ -132,6 +147,18 @@ impl Encoder {
 }
 
 impl Source<'_> {
+    /// What writes the documents of a collection as its records have them.
+    pub fn encoder(&self, of: &Namespace) -> Encoder {
+        let rules = self.fields;
+        Encoder {
+            mode: self.mode,
+            rules: rules.and_then(|fields| fields.rules(&of.database, &of.collection)),
+            id: Vec::new(),
+            text: Vec::new(),
+            room: Vec::new(),
+        }
+    }
+
     /// Reads a collection, and gives an entry for each document.
     ///
     /// # Errors
@@ -173,7 +200,7 @@ impl Source<'_> {
             .read_concern(ReadConcern::majority())
             .batch_size(2_000)
             .await?;
-        let mut encoder = Encoder::default();
+        let mut encoder = self.encoder(of);
         let mut scanned = Scanned::default();
         while cursor.advance().await? {
             self.take(
@@ -205,7 +232,7 @@ impl Source<'_> {
             None => find.hint(Hint::Keys(doc! {"_id": 1})).await?,
             Some(_) => find.await?,
         };
-        let mut encoder = Encoder::default();
+        let mut encoder = self.encoder(of);
         let mut scanned = Scanned::default();
         let (mut wanted, mut bytes) = (Vec::new(), 0);
         loop {
@@ -249,10 +276,9 @@ impl Source<'_> {
     ) -> io::Result<()> {
         self.progress.document(document.len());
         scanned.documents += 1;
-        let (Some((id, content)), Ok(Some(element))) = (
-            encoder.hashes(document, self.mode),
-            raw::find(document, "_id"),
-        ) else {
+        let (Some((id, content)), Ok(Some(element))) =
+            (encoder.hashes(document), raw::find(document, "_id"))
+        else {
             scanned.unencodable += 1;
             return Ok(());
         };

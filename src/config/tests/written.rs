@@ -68,6 +68,7 @@ fn every_example_and_default_of_the_table_is_taken() {
                 | "SCHEDULES_FILE"
                 | "KAFKA_SSL_CA_LOCATION"
                 | "ADMIN_TOKEN"
+                | "FIELDS_MASK_SALT"
                 | "WORKER_HANDLERS"
                 | "WORKER_TLS_CA_FILE"
                 | "SCHEMA_REGISTRY_CA_LOCATION"

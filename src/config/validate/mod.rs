@@ -1,6 +1,7 @@
 //! From text to the typed configuration: each part by itself, then what no single part can see.
 
 mod coordination;
+mod fields;
 mod flow;
 mod format;
 mod listeners;
@@ -22,6 +23,7 @@ use super::problem::{ConfigErrors, Warning};
 use super::uri::Uri;
 use super::{Config, Scope, SnapshotMode, StreamSpec, table};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use streams::Entry;
 
 /// Checks everything and builds the configuration, or tells all that is wrong with what is needed.
@@ -39,11 +41,12 @@ pub(super) fn build(
     let max_in_flight_bytes = check.bytes(&table::MAX_IN_FLIGHT_BYTES);
     let mut pipeline = flow::pipeline(&mut check, all.batch_bytes, max_in_flight_bytes);
     let kafka = sink::kafka(&mut check, max_in_flight_bytes);
-    let sink = sink::build(&mut check, &pipeline);
+    let mut sink = sink::build(&mut check, &pipeline);
     if entries[0].name.is_some() {
         streams::check_lists(&mut check, &all, &entries);
     }
     let is_qualified = entries[0].name.is_some() || matches!(all.scope, Scope::Deployment { .. });
+    sink.fields = fields::fields(&mut check, is_qualified).map(Arc::new);
     let listeners = all.listeners.as_ref();
     let snapshot = snapshot::snapshot(
         &mut check,

@@ -68,6 +68,7 @@ pub(super) fn build(check: &mut Check<'_>, pipeline: &Pipeline) -> Sink {
             .choose(&table::RECORD_TIMESTAMP, &timestamps)
             .unwrap_or(RecordTimestamp::Change),
         tombstones,
+        fields: None,
     }
 }
 

@@ -3,13 +3,15 @@
 use super::write::Entry;
 use super::{Incarnation, Run};
 use crate::error::Error;
+use crate::fields::Rules;
 use crate::schedule::definition::Kind;
 use crate::schedule::due::queue::id_key;
-use crate::schedule::due::source::Source;
+use crate::schedule::due::source::{Found, Source};
 use crate::schedule::progress;
 use crate::schedule::record::JobRecord;
 use crate::schedule::set::Set;
 use crate::status::schedules::State;
+use bson::{RawDocumentBuf, doc};
 use std::sync::Arc;
 
 /// How many documents are in one transaction: each is a record and an entry.
@@ -67,10 +69,15 @@ impl Run {
             };
             source.refresh(now).await;
             // What went wrong is kept with the source, and shown.
-            let found = source.take(now, DOCUMENTS).await.unwrap_or_default();
+            let mut found = source.take(now, DOCUMENTS).await.unwrap_or_default();
             let gone = source.forgotten(now).await;
             let (schedule, due) = (Arc::clone(&source.schedule), source.due.clone());
             let (unit, mode) = (self.parts.config.unit.clone(), self.parts.mode);
+            let fields = self.parts.fields.as_ref();
+            let rules = fields.and_then(|it| it.rules(&due.at.database, &due.at.collection));
+            if let Some(rules) = rules {
+                show(&mut found, &rules, &name);
+            }
             let mut records = Vec::new();
             let mut entries: Vec<Entry> = Vec::new();
             let room = self
@@ -115,5 +122,26 @@ impl Run {
             }
         }
         Ok(is_more)
+    }
+}
+
+/// Leaves of the documents what may leave the process.
+fn show(found: &mut [Found], rules: &Rules, schedule: &str) {
+    for found in found {
+        let mut shown = Vec::new();
+        let written = rules.document(found.document.as_bytes(), &mut shown);
+        found.document = match written.map(|()| RawDocumentBuf::from_bytes(shown)) {
+            Ok(Ok(document)) => document,
+            unfit => {
+                let why = unfit.err().map(|why| why.to_string());
+                tracing::warn!(
+                    schedule,
+                    why,
+                    "the fields of a document cannot be what FIELDS_* say; its job has its _id alone"
+                );
+                let bare = doc! {"_id": found.id.clone()};
+                RawDocumentBuf::try_from(&bare).unwrap_or_default()
+            }
+        };
     }
 }

@@ -27,11 +27,28 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
         seq: Seq,
         by_configuration: bool,
     ) -> Step {
+        let is_guess = event.is_unknown() && event.document_key.is_some();
+        let targets = match is_guess {
+            true => Targets::new(),
+            // By the event as it came: a filter may ask for what its record does not show.
+            false => self.router.route(event, by_configuration),
+        };
+        let mut room = Vec::new();
+        let rewritten;
+        let event = match &mut self.fields {
+            None => event,
+            Some(fields) => match fields.apply(event, &mut room) {
+                Ok(event) => {
+                    rewritten = event;
+                    &rewritten
+                }
+                Err(why) => return self.unfit(event, seq, why).await,
+            },
+        };
         // What becomes of a document is not guessed at.
-        if event.is_unknown() && event.document_key.is_some() {
+        if is_guess {
             return self.refuse_whole(event, seq, &Reason::Unknown).await;
         }
-        let targets = self.router.route(event, by_configuration);
         if targets.is_empty() {
             self.pass_over(event);
             return Ok(());
@@ -57,6 +74,7 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
                 seq,
                 listener: target.listener.as_deref(),
                 reason,
+                rules: None,
             };
             self.refuse(refused, target.id).await?;
             if self.hints.of((seq, target.id)) != Known::Nothing {

@@ -5,7 +5,8 @@ use super::{End, Pump, Step};
 use crate::change::event::{Event, Operation};
 use crate::change::position::Seq;
 use crate::config::{OnMissingTopic, OnRecordError};
-use crate::error::Error;
+use crate::error::{Code, Error};
+use crate::fields::Unfit;
 use crate::log::event_id;
 use crate::route::{Route, Target, TargetId};
 use crate::sink::dead_letter::{Reason, Refused};
@@ -52,6 +53,44 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
         }
     }
 
+    /// Treats an event whose fields cannot be what the configuration wants.
+    #[cold]
+    pub(super) async fn unfit(&mut self, event: &Event<'_>, seq: Seq, why: Unfit) -> Step {
+        // No policy hides what the token holds.
+        if matches!(why, Unfit::InKey { .. }) {
+            return Err(End::Failed(Error::new(Code::Config, why.to_string())));
+        }
+        let mut room = Vec::new();
+        let event = self.without_documents(event, &mut room);
+        let reason = Reason::Fields(why.to_string());
+        self.refuse_whole(&event, seq, &reason).await
+    }
+
+    /// The event as it may leave the process. Filters decide on it as it came.
+    #[inline]
+    pub(super) fn shown<'e>(
+        &mut self,
+        event: &Event<'e>,
+        room: &'e mut Vec<u8>,
+    ) -> Result<Event<'e>, Unfit> {
+        match &mut self.fields {
+            None => Ok(*event),
+            Some(fields) => fields.apply(event, room),
+        }
+    }
+
+    /// What may be told of an event of whose fields nothing is known.
+    pub(super) fn without_documents<'e>(
+        &mut self,
+        event: &Event<'e>,
+        room: &'e mut Vec<u8>,
+    ) -> Event<'e> {
+        match &mut self.fields {
+            None => *event,
+            Some(fields) => fields.without_documents(event, room),
+        }
+    }
+
     /// Treats an event that can have no record for anybody. Refused by the broker it can only have been as a dead
     /// letter.
     pub(super) async fn refuse_whole(
@@ -65,6 +104,7 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
             seq,
             listener: None,
             reason,
+            rules: None,
         };
         let known = self.hints.of((seq, TargetId::STATIC));
         if known == Known::Suspect {
@@ -94,7 +134,13 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
                 let whole = (event.operation == Operation::Read).then(|| row::whole(event));
                 let whole = whole.as_deref().and_then(|raw| Event::parse(raw).ok());
                 let event = whole.as_ref().unwrap_or(event);
-                let refused = Refused { event, ..refused };
+                let fields = self.fields.as_ref();
+                let rules = fields.and_then(|it| it.fingerprint(event.database, event.collection));
+                let refused = Refused {
+                    event,
+                    rules: rules.as_deref(),
+                    ..refused
+                };
                 let Ok(Some(id)) = self.router.dead_letter(event) else {
                     return Err(End::Failed(refused.error()));
                 };

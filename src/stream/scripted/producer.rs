@@ -22,6 +22,8 @@ pub(in crate::stream) struct Sent {
     pub(in crate::stream) ticket: Ticket,
     pub(in crate::stream) topic: String,
     pub(in crate::stream) key: Vec<u8>,
+    /// Empty for a tombstone.
+    pub(in crate::stream) value: Vec<u8>,
     /// By its header.
     pub(in crate::stream) seq: Seq,
     /// What happened; `tombstone` for a record without a value.
@@ -170,6 +172,7 @@ impl Produce for ScriptedProducer {
             ticket,
             topic: record.topic.to_str().expect("it is ASCII").to_owned(),
             key: record.key.to_vec(),
+            value: record.value.unwrap_or_default().to_vec(),
             seq: Seq(header(headers::SEQ).parse().expect("it is a number")),
             operation: match record.value {
                 Some(_) => header(headers::OPERATION),

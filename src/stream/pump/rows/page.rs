@@ -149,13 +149,20 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
         };
         let id = event.token_data().unwrap_or_default().as_bytes().to_vec();
         if let Some(code) = desk.refusal(&id) {
-            let refused = Refused {
-                event,
-                seq,
-                listener: None,
-                reason: &Reason::Broker(code),
-            };
-            self.refuse(refused, TargetId::ROWS).await?;
+            let mut room = Vec::new();
+            match self.shown(event, &mut room) {
+                Err(why) => self.unfit(event, seq, why).await?,
+                Ok(event) => {
+                    let refused = Refused {
+                        event: &event,
+                        seq,
+                        listener: None,
+                        reason: &Reason::Broker(code),
+                        rules: None,
+                    };
+                    self.refuse(refused, TargetId::ROWS).await?;
+                }
+            }
         } else {
             // With nothing else on its way, so that a refusal names its row.
             self.outlet.acknowledged().await?;
