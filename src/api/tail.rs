@@ -5,7 +5,7 @@ mod selection;
 use super::problem::Problem;
 use super::query::InQuery;
 use super::{Context, steering};
-use crate::config::{StreamSpec, covers};
+use crate::config::{KeyFormat, StreamSpec, covers};
 use crate::route::Template;
 use crate::sink::follow::{Followed, follow};
 use crate::tasks;
@@ -120,7 +120,7 @@ enum Told {
         (status = 200, body = Change, content_type = "text/event-stream"),
         (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 409, body = Problem, content_type = "application/problem+json", description = "The stream's FORMAT has no headers tw-*"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "The stream's FORMAT has no headers tw-*, or its KEY_FORMAT keys that id cannot be found in"),
         (status = 503, body = Problem, content_type = "application/problem+json", description = "Too many watch already"),
     ),
 )]
@@ -143,6 +143,14 @@ pub(super) async fn tail(
         return Err(Problem::conflict(format!(
             "the records of this stream have FORMAT={}, without the headers tw-* that say what they are of",
             format.name()
+        )));
+    }
+    let key = handle.spec.sink.key_format;
+    if asked.id.is_some() && key != KeyFormat::Tailwater {
+        return Err(Problem::conflict(format!(
+            "the keys of this stream's records have KEY_FORMAT={}, and id= reads those of tailwater; leave id= out, or give \
+             where=",
+            key.name()
         )));
     }
     let selection = Selection::of(&handle.spec.id, asked)?;

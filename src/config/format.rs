@@ -37,6 +37,31 @@ impl Format {
     }
 }
 
+/// `KEY_FORMAT`: what the key of a record about a document is, with the formats whose keys are Tailwater's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyFormat {
+    /// Database, collection and `_id`.
+    Tailwater,
+    /// The `_id` as relaxed Extended JSON.
+    Id,
+    /// The `_id` as a text.
+    IdString,
+    /// There is none. The partition is the one that the default key would have.
+    None,
+}
+
+impl KeyFormat {
+    /// The value of `KEY_FORMAT`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tailwater => "tailwater",
+            Self::Id => "id",
+            Self::IdString => "id_string",
+            Self::None => "none",
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Debezium {
     /// `KAFKA_TOPIC_PREFIX`: the connector's `topic.prefix`, which is its name in records, too.

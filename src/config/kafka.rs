@@ -1,6 +1,6 @@
 //! The sink's settings: how Kafka is reached, and what a stream writes to it.
 
-use super::{Fields, Format, Secret, Serialization};
+use super::{Fields, Format, KeyFormat, Secret, Serialization};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -60,6 +60,8 @@ pub struct Sink {
     pub serialization: Serialization,
     pub delivery: Delivery,
     pub record_timestamp: RecordTimestamp,
+    /// `KEY_FORMAT`, or the default where the format has keys of its own.
+    pub key_format: KeyFormat,
     /// `TOMBSTONES`: a null value after each delete.
     pub tombstones: bool,
     /// `FIELDS_*`: what is done to fields of documents; none where nothing is.

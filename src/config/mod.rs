@@ -40,7 +40,7 @@ pub use coordination::{ConsumerGroup, Coordination, LeaseTimes, Leases};
 pub use endpoint::Endpoint;
 pub use env::Origin;
 pub use fields::{FieldPath, Fields, MaskKind};
-pub use format::{CloudEvents, Debezium, Format, MongoKafka, MongoKafkaJson};
+pub use format::{CloudEvents, Debezium, Format, KeyFormat, MongoKafka, MongoKafkaJson};
 pub use kafka::{
     Delivery, Kafka, RecordTimestamp, Sasl, SecurityProtocol, Sink, TopicCreation, Topics,
 };

@@ -188,6 +188,9 @@ variables! {
     JSON_MODE json_mode: Records, Form::Choice(&["simple", "relaxed", "canonical"]), Value("simple"),
         "relaxed",
         "How BSON becomes JSON: plain values, or MongoDB Extended JSON v2 relaxed or canonical.";
+    KEY_FORMAT key_format: Records, Form::Choice(&["tailwater", "id", "id_string", "none"]), Value("tailwater"),
+        "id",
+        "With FORMAT=tailwater, document or cloudevents: the key of a record. Database, collection and _id; the _id alone, as relaxed Extended JSON or as a text; or none, with the partition of the default key, so that the changes of a document stay in order.";
     TOMBSTONES tombstones: Records, Form::Flag, Value("false"),
         "true",
         "Sends a null value after each delete, for compacted topics. Needs one topic for all operations.";

@@ -2,10 +2,11 @@
 
 use crate::change::event::Event;
 use crate::change::position::Seq;
-use crate::config::{RecordTimestamp, StreamSpec};
+use crate::config::{KeyFormat, RecordTimestamp, StreamSpec};
 use crate::encode::format::{Body, Format, FormatHeaders};
 use crate::encode::headers::Headers;
 use crate::encode::json::EncodeError;
+use crate::encode::key;
 use crate::encode::serialization::Serialized;
 use crate::kafka::produce::{MAX_HEADERS, Record};
 use crate::route::ListenerTag;
@@ -16,6 +17,7 @@ use std::ffi::CStr;
 pub struct Encoder {
     format: Format,
     timestamp: RecordTimestamp,
+    key_format: KeyFormat,
     key: Vec<u8>,
     value: Vec<u8>,
 }
@@ -26,13 +28,17 @@ const KEEP: usize = 4 << 20;
 impl Encoder {
     /// That of a stream.
     pub fn of(stream: &StreamSpec) -> Self {
-        Self::new(Format::of(stream), stream.sink.record_timestamp)
+        Self {
+            key_format: stream.sink.key_format,
+            ..Self::new(Format::of(stream), stream.sink.record_timestamp)
+        }
     }
 
     pub fn new(format: Format, timestamp: RecordTimestamp) -> Self {
         Self {
             format,
             timestamp,
+            key_format: KeyFormat::Tailwater,
             key: Vec::new(),
             value: Vec::new(),
         }
@@ -60,8 +66,12 @@ impl Encoder {
         let written = self
             .format
             .write(event, seq, &mut self.key, &mut self.value)?;
+        if self.key_format != KeyFormat::Tailwater {
+            key::rewrite(&mut self.key, self.key_format, event)?;
+        }
         Ok(Encoded {
             key: &self.key,
+            is_keyless: self.key_format == KeyFormat::None,
             value: &self.value,
             timestamp_millis: match self.timestamp {
                 RecordTimestamp::Change => event.timestamp_millis().unwrap_or(0),
@@ -86,7 +96,8 @@ pub struct Encoders {
 impl Encoders {
     /// Those of a stream.
     pub fn of(stream: &StreamSpec) -> Self {
-        let is_needed = stream.source.listeners.is_some() && !stream.sink.is_own();
+        let has_own_key = stream.sink.key_format == KeyFormat::Tailwater;
+        let is_needed = stream.source.listeners.is_some() && !(stream.sink.is_own() && has_own_key);
         let timestamp = stream.sink.record_timestamp;
         Self {
             of_topics: Encoder::of(stream),
@@ -171,6 +182,7 @@ impl<'a> InFormats<'a> {
 #[derive(Debug, Clone, Copy)]
 pub struct Encoded<'a> {
     key: &'a [u8],
+    is_keyless: bool,
     value: &'a [u8],
     timestamp_millis: i64,
     headers: FormatHeaders<'a>,
@@ -253,6 +265,7 @@ impl<'a> Encoded<'a> {
             topic,
             partition: None,
             key: self.key,
+            is_keyless: self.is_keyless,
             value: (self.body == Body::Value).then_some(self.value),
             timestamp_millis: self.timestamp_millis,
             headers: headers.as_slice(),

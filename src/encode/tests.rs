@@ -5,6 +5,7 @@ use super::json::{JsonMode, Stats};
 use super::{envelope, key};
 use crate::change::event::Event;
 use crate::change::position::Seq;
+use crate::config::KeyFormat;
 use bson::oid::ObjectId;
 use bson::{Bson, Document, RawDocumentBuf, Timestamp, doc};
 
@@ -278,4 +279,38 @@ fn headers_of_an_event_without_collection_or_time_leave_them_out() {
     let headers: Vec<_> = scratch.headers(&event, Seq(1), "s").iter().collect();
     assert_eq!(headers[3], ("tw-ns", &b"d"[..]));
     assert!(headers.iter().all(|(name, _)| *name != "tw-ts"));
+}
+
+#[test]
+fn a_key_is_what_is_wanted_of_it_and_events_without_a_document_keep_the_default_one() {
+    let id = bson::oid::ObjectId::parse_str("65bc9fb6c485f419a7a877fe").unwrap();
+    let nested = doc! {"b": 1, "a": "x"};
+    for (id, as_id, as_text) in [
+        (
+            Bson::from(id),
+            r#"{"$oid":"65bc9fb6c485f419a7a877fe"}"#,
+            "65bc9fb6c485f419a7a877fe",
+        ),
+        (Bson::from(7), "7", "7"),
+        (Bson::from(7_i64), "7", "7"),
+        (Bson::from("say \"a\""), r#""say \"a\"""#, "say \"a\""),
+        (Bson::from(""), r#""""#, ""),
+        (nested.into(), r#"{"b":1,"a":"x"}"#, r#"{"b":1,"a":"x"}"#),
+    ] {
+        let raw = event("delete", doc! {"documentKey": {"_id": id}});
+        let event = Event::parse(raw.as_bytes()).unwrap();
+        let key = |format| {
+            let mut key = b"{}".to_vec();
+            key::rewrite(&mut key, format, &event).unwrap();
+            String::from_utf8(key).unwrap()
+        };
+        assert_eq!(key(KeyFormat::Id), as_id);
+        assert_eq!(key(KeyFormat::IdString), as_text);
+        assert_eq!(key(KeyFormat::None), "{}", "it decides on the partition");
+    }
+    let raw = event("drop", doc! {});
+    let event = Event::parse(raw.as_bytes()).unwrap();
+    let mut key = b"{}".to_vec();
+    key::rewrite(&mut key, KeyFormat::IdString, &event).unwrap();
+    assert_eq!(key, b"{}");
 }

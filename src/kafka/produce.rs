@@ -3,6 +3,7 @@
 //! `BaseProducer::send` allocates the topic's C string and every header's name per record; here they
 //! are borrowed. librdkafka copies what it keeps before the call returns (`RD_KAFKA_MSG_F_COPY`).
 
+use super::partition::partition_of;
 use rdkafka::bindings as rd;
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::error::RDKafkaErrorCode;
@@ -31,6 +32,8 @@ pub struct Record<'a> {
     /// None lets the partitioner decide by the key.
     pub partition: Option<i32>,
     pub key: &'a [u8],
+    /// Whether the key only decides on the partition, and is not sent.
+    pub is_keyless: bool,
     /// None is a tombstone.
     pub value: Option<&'a [u8]>,
     /// Milliseconds since the Unix epoch; 0 is now.
@@ -47,7 +50,29 @@ impl Record<'_> {
             .iter()
             .map(|(name, value)| name.len() + value.len())
             .sum();
-        self.key.len() + self.value.map_or(0, <[u8]>::len) + headers
+        let key = self.sent_key().map_or(0, <[u8]>::len);
+        key + self.value.map_or(0, <[u8]>::len) + headers
+    }
+
+    /// The key that consumers see.
+    #[inline]
+    pub fn sent_key(&self) -> Option<&[u8]> {
+        (!self.is_keyless).then_some(self.key)
+    }
+
+    /// Whether the partition is decided here: without a key, librdkafka would take any.
+    #[inline]
+    pub fn is_to_be_placed(&self) -> bool {
+        self.is_keyless || self.key.is_empty()
+    }
+
+    /// The same in the partition of its key, of so many.
+    #[must_use]
+    pub fn placed(self, partitions: i32) -> Self {
+        Self {
+            partition: Some(partition_of(self.key, partitions)),
+            ..self
+        }
     }
 
     /// What the record takes in memory until it is acknowledged, about: the payload and librdkafka's
@@ -82,7 +107,8 @@ impl Record<'_> {
             .map(|(name, value)| with_length(name.len()) + with_length(value.len()))
             .sum();
         let value = value.map_or(LENGTH_OF_NULL, with_length);
-        let body = FIXED + with_length(self.key.len()) + value;
+        let key = self.sent_key().map(<[u8]>::len);
+        let body = FIXED + key.map_or(LENGTH_OF_NULL, with_length) + value;
         let body = body + varint(self.headers.len()) + headers;
         BATCH_HEADER + with_length(body)
     }
@@ -122,6 +148,9 @@ pub fn produce<C: ClientContext>(
     let value = record
         .value
         .map_or((ptr::null(), 0), |value| (value.as_ptr(), value.len()));
+    let key = record
+        .sent_key()
+        .map_or((ptr::null(), 0), |key| (key.as_ptr(), key.len()));
     // SAFETY: every pointer is borrowed from `record` and lives over the call; librdkafka copies names,
     // values, key and payload. The header list is owned by librdkafka after success and destroyed here
     // after failure, as rdkafka.h asks for `RD_KAFKA_V_HEADERS`.
@@ -152,8 +181,8 @@ pub fn produce<C: ClientContext>(
             value.0.cast_mut().cast::<c_void>(),
             value.1,
             rd::rd_kafka_vtype_t::RD_KAFKA_VTYPE_KEY,
-            record.key.as_ptr().cast_mut().cast::<c_void>(),
-            record.key.len(),
+            key.0.cast_mut().cast::<c_void>(),
+            key.1,
             rd::rd_kafka_vtype_t::RD_KAFKA_VTYPE_OPAQUE,
             opaque as *mut c_void,
             rd::rd_kafka_vtype_t::RD_KAFKA_VTYPE_TIMESTAMP,
@@ -196,6 +225,7 @@ mod tests {
                 topic: c"t",
                 partition: None,
                 key: &key,
+                is_keyless: false,
                 value: None,
                 timestamp_millis: 0,
                 headers: &[("tw-id", &header)],

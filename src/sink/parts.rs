@@ -229,6 +229,7 @@ impl Part<'_> {
             topic,
             partition: None,
             key: self.key,
+            is_keyless: false,
             value: Some(self.value),
             timestamp_millis: 0,
             headers: headers.as_slice(),

@@ -146,6 +146,9 @@ impl Replay {
         debug_assert!(headers.len() <= MAX_HEADERS);
         let mut record = encoded.record(topic.c_name(), &own);
         record.headers = &headers;
+        if record.is_to_be_placed() {
+            record = record.placed(info.partitions);
+        }
         if let Some(limit) = info.max_message_bytes
             && record.wire_size() > limit
             && !topics.may_compress()
@@ -237,6 +240,7 @@ impl Again {
             topic: &topic,
             partition: None,
             key: &job.key,
+            is_keyless: false,
             value: job.has_value.then_some(value),
             timestamp_millis: 0,
             headers: &headers,

@@ -182,6 +182,7 @@ impl<'a> Transactions<'a> {
                 topic: &topic,
                 partition: Some(stored.partition),
                 key: &stored.key,
+                is_keyless: false,
                 value: stored.value.as_deref(),
                 timestamp_millis: 0,
                 headers: &[],

@@ -160,6 +160,14 @@ impl<'a, P: Produce> Outlet<'a, P> {
         target: TargetId,
         change_millis: Option<i64>,
     ) -> Result<(), Blocked> {
+        let placed;
+        let record = match record.is_to_be_placed() {
+            true => {
+                placed = record.placed(topic.partitions().unwrap_or(1));
+                &placed
+            }
+            false => record,
+        };
         if self.firsts.must_wait(topic, record.key) {
             self.acknowledged().await?;
         }

@@ -26,7 +26,7 @@ mod topics;
 
 use crate::change::namespace::Namespace;
 use crate::checkpoint::Location;
-use crate::config::{Config, Delivery, FullDocument, StreamSpec};
+use crate::config::{Config, Delivery, FullDocument, KeyFormat, StreamSpec};
 use crate::error::{Code, Error};
 use crate::fields::Fields;
 use crate::mongo::errors::{self, Phase};
@@ -109,6 +109,12 @@ fn refuse(stream: &StreamSpec) -> Result<(), Error> {
         return refused(&format!(
             "this stream writes FORMAT={}, and verify reads tailwater; `tailwater compare` reads debezium and mongo-kafka, too",
             stream.sink.format.name()
+        ));
+    }
+    if stream.sink.key_format != KeyFormat::Tailwater {
+        return refused(&format!(
+            "this stream writes KEY_FORMAT={}, and verify reads the keys of tailwater",
+            stream.sink.key_format.name()
         ));
     }
     if let Some(schemas) = stream.sink.serialization.schemas() {

@@ -280,6 +280,7 @@ fn wire_size(record: &Record) -> usize {
         topic: &CString::new(record.topic.as_str()).unwrap(),
         partition: None,
         key: record.key_bytes.as_deref().unwrap_or_default(),
+        is_keyless: false,
         value: record.bytes.as_deref(),
         timestamp_millis: 0,
         headers: &headers,

@@ -43,6 +43,7 @@ async fn a_refused_record_is_reported_with_its_event_and_whom_it_was_for() {
             topic,
             partition: None,
             key: b"{}",
+            is_keyless: false,
             value: Some(value.as_bytes()),
             timestamp_millis: 0,
             headers: &[("tw-seq", b"8")],

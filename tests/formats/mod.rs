@@ -5,6 +5,7 @@
 
 mod compared;
 mod history;
+mod keys;
 mod moving;
 mod readers;
 

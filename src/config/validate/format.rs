@@ -32,9 +32,13 @@ fn name(check: &Check<'_>) -> Name {
 }
 
 /// Which settings have no effect without a format.
-const OF: [(&Variable, &[Name]); 9] = [
+const OF: [(&Variable, &[Name]); 10] = [
     (
         &table::JSON_MODE,
+        &[Name::Tailwater, Name::Document, Name::CloudEvents],
+    ),
+    (
+        &table::KEY_FORMAT,
         &[Name::Tailwater, Name::Document, Name::CloudEvents],
     ),
     (

@@ -4,6 +4,7 @@ mod coordination;
 mod fields;
 mod flow;
 mod format;
+mod key;
 mod listeners;
 mod live;
 mod operations;
@@ -81,6 +82,7 @@ pub(super) fn build(
         topics::check(&mut check, &source, &sink.topics, &resume);
         format::check(&mut check, &sink.format, &sink.topics, &source);
         serialization::check(&mut check, &sink.serialization, &sink.topics, &source);
+        key::check(&mut check, &sink, &kafka.creation, &source);
         source::check_reach(&mut check, &source, &resume);
         specs.push(StreamSpec {
             id: id(&mut check, &kafka.client_id, &entry),

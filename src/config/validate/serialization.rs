@@ -185,16 +185,7 @@ pub(super) fn check(
     if schemas.subject != SubjectName::Topic {
         return;
     }
-    let is_one_database = matches!(source.scope, Scope::Database(_));
-    let is_one = is_one_collection(source);
-    let is_shared = |topic: &&String| {
-        let is_named =
-            topic.contains("{collection}") && (is_one_database || topic.contains("{database}"));
-        // Events about the database are of no collection.
-        !(is_named || is_one && topics.ddl.as_ref() != Some(*topic))
-    };
-    if let Some(shared) = topics.of_records().find(is_shared) {
-        let shared = shared.clone();
+    if let Some(shared) = shared_topic(topics, source) {
         check.wrong(
             &table::SCHEMA_SUBJECT,
             format!(
@@ -203,6 +194,19 @@ pub(super) fn check(
             ),
         );
     }
+}
+
+/// A topic with records of several collections, if there is one.
+pub(super) fn shared_topic(topics: &Topics, source: &Source) -> Option<String> {
+    let is_one_database = matches!(source.scope, Scope::Database(_));
+    let is_one = is_one_collection(source);
+    let is_shared = |topic: &&String| {
+        let is_named =
+            topic.contains("{collection}") && (is_one_database || topic.contains("{database}"));
+        // Events about the database are of no collection.
+        !(is_named || is_one && topics.ddl.as_ref() != Some(*topic))
+    };
+    topics.of_records().find(is_shared).cloned()
 }
 
 /// Whether what is watched is one collection by name.

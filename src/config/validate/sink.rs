@@ -1,6 +1,6 @@
 //! The sink's part: the connection, the topics' names and settings.
 
-use super::{format, operations, serialization};
+use super::{format, key, operations, serialization};
 use crate::config::check::Check;
 use crate::config::file;
 use crate::config::properties;
@@ -60,6 +60,7 @@ pub(super) fn build(check: &mut Check<'_>, pipeline: &Pipeline) -> Sink {
     Sink {
         topics,
         serialization: serialization::serialization(check, &format),
+        key_format: key::key(check, &format),
         format,
         delivery: check
             .choose(&table::DELIVERY, &deliveries)
