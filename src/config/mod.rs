@@ -56,7 +56,9 @@ pub use problem::{ConfigErrors, Problem, Warning};
 pub use report::{Setting, example_env, reference, text};
 pub use schedules::Schedules;
 pub use secret::Secret;
-pub use serialization::{Credentials, Registry, SchemaKind, Schemas, Serialization, SubjectName};
+pub use serialization::{
+    Credentials, IdIn, Registry, SchemaKind, Schemas, Serialization, SubjectName,
+};
 pub use snapshot::{RowOperation, Snapshot, SnapshotMode, SnapshotRate};
 pub use stream::StreamSpec;
 pub use typo::nearest_of;

@@ -2,6 +2,7 @@
 
 use super::Secret;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// `SERIALIZATION`.
 #[derive(Debug, Clone)]
@@ -36,8 +37,12 @@ pub struct Schemas {
     pub registry: Registry,
     /// `SCHEMA_SUBJECT`.
     pub subject: SubjectName,
+    /// `SCHEMA_ID_IN`.
+    pub id_in: IdIn,
     /// `SCHEMA_AUTO_REGISTER`.
     pub auto_register: bool,
+    /// `SCHEMA_RECHECK_MS`.
+    pub recheck: Duration,
     /// `run --dry-run`: the registry is asked, and nothing is written to it.
     pub dry_run: bool,
 }
@@ -46,6 +51,8 @@ pub struct Schemas {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SchemaKind {
     Avro,
+    JsonSchema,
+    Protobuf,
 }
 
 impl SchemaKind {
@@ -53,6 +60,8 @@ impl SchemaKind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Avro => "avro",
+            Self::JsonSchema => "json_schema",
+            Self::Protobuf => "protobuf",
         }
     }
 }
@@ -89,4 +98,15 @@ pub enum SubjectName {
     Record,
     /// `<topic>-<the record's full name>`.
     TopicRecord,
+}
+
+/// `SCHEMA_ID_IN`: where a record says which schema it is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdIn {
+    /// Before the value: a zero and four bytes.
+    Value,
+    /// In the header that Confluent's clients read.
+    Header,
+    /// In the header that Apicurio's clients read.
+    ApicurioHeader,
 }

@@ -231,9 +231,9 @@ variables! {
         "now",
         "The timestamp of a record: the time of the change, or the time of producing, so that retention does not remove old changes at once.";
 
-    SERIALIZATION serialization: Schemas, Form::Choice(&["json", "avro"]), Value("json"),
+    SERIALIZATION serialization: Schemas, Form::Choice(&["json", "avro", "json_schema", "protobuf"]), Value("json"),
         "avro",
-        "How values are written: as JSON, or in Avro with a schema in a registry, in Confluent's framing. The schema of a collection comes from its $jsonSchema validator and from its documents.";
+        "How values are written: as JSON, or with a schema in a registry, in Avro, JSON or Protobuf. The schema of a collection comes from its $jsonSchema validator and from its documents.";
     SCHEMA_REGISTRY_URL schema_registry_url: Schemas, Form::Text("the http:// or https:// URL of a registry, without credentials"), Words("none"),
         "http://localhost:8081",
         "Where the registry of schemas is. It has Confluent's interface, as Confluent's, Redpanda's, Karapace and Apicurio (with /apis/ccompat/v7 in the URL) have.";
@@ -252,9 +252,15 @@ variables! {
     SCHEMA_SUBJECT schema_subject: Schemas, Form::Choice(&["topic", "record", "topic_record"]), Value("topic"),
         "topic_record",
         "Under which subject a schema is registered: <topic>-value, the record's full name, or <topic>-<full name>. With topic, each topic must hold records of one collection.";
+    SCHEMA_ID_IN schema_id_in: Schemas, Form::Choice(&["value", "header", "apicurio_header"]), Value("value"),
+        "header",
+        "Where a record says which schema it is of: before the value in Confluent's framing, in the header __value_schema_id of Confluent's newer clients, or in Apicurio's apicurio.value.contentId.";
     SCHEMA_AUTO_REGISTER schema_auto_register: Schemas, Form::Flag, Value("true"),
         "false",
         "Whether Tailwater registers schemas, and new versions where documents have new fields. When false, the newest version of each subject is used, and a document that does not fit it is a record error.";
+    SCHEMA_RECHECK_MS schema_recheck_ms: Schemas, millis(1000, 86_400_000), Value("300000"),
+        "60000",
+        "How often Tailwater looks whether the registry still has the schema that is in use. One that was deleted is registered again.";
 
     BATCH_SIZE batch_size: Flow, count(1, 100_000), Value("50"),
         "50",

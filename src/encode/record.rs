@@ -219,7 +219,7 @@ impl<'a> HeaderList<'a> {
         list
     }
 
-    fn extend(&mut self, headers: impl Iterator<Item = (&'static str, &'a [u8])>) {
+    pub(super) fn extend(&mut self, headers: impl Iterator<Item = (&'static str, &'a [u8])>) {
         for (slot, header) in self.list[self.len..].iter_mut().zip(headers) {
             *slot = header;
             self.len += 1;

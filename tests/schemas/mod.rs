@@ -3,7 +3,10 @@
 
 mod access;
 mod beside;
+mod headers;
+mod json_schema;
 mod outage;
+mod protobuf;
 mod registry;
 
 use crate::support::{self, Database, Kafka, Record, Registry, Setup, Tailwater};
@@ -122,7 +125,15 @@ async fn changes_are_read_by_the_schema_that_the_registry_has() {
     assert_eq!(versions, serde_json::json!([1, 2]));
     tailwater.stop().await;
 
-    let read = support::read_in_java(kafka, registry, &topic, 4).await;
+    let read = support::read_in_java(
+        kafka,
+        registry,
+        &topic,
+        4,
+        "avro.AvroKafkaDeserializer",
+        &support::CONFLUENT,
+    )
+    .await;
     for value in [
         "\"name\": \"Ada\"",
         "\"name\": \"Ada L.\"",

@@ -275,6 +275,43 @@ async fn what_is_no_registry_is_told_at_the_start() {
     assert!(exit.output.contains("cannot be reached"), "{}", exit.output);
 }
 
+/// Records that nobody could read are worse than a schema that is there twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_that_somebody_deletes_is_registered_again() {
+    let db = support::database().await;
+    let kafka = support::kafka().await;
+    let registry = support::registry().await;
+    let mut tailwater = on(&db, kafka, registry)
+        .env("SCHEMA_RECHECK_MS", 1000)
+        .start()
+        .await;
+    let (users, topic) = (db.documents("users"), topic(&db, "users"));
+    users.insert_one(doc! {"_id": 1, "n": 1}).await.unwrap();
+    kafka.wait_for_records(&[&topic], 1).await;
+    let subject = format!("/subjects/{topic}-value");
+    let reply = registry
+        .send("DELETE", &subject, &serde_json::json!({}))
+        .await;
+    assert_eq!(reply.status, 200, "{}", reply.body);
+    let versions = format!("{subject}/versions");
+    let mut id = 1;
+    support::eventually(support::PATIENCE, "it is there again", async || {
+        id += 1;
+        users.insert_one(doc! {"_id": id, "n": id}).await.unwrap();
+        registry.get(&versions).await.is_array().then_some(())
+    })
+    .await;
+    tailwater
+        .wait_for_log("the registry has lost a schema that is in use")
+        .await;
+    let wanted = usize::try_from(id).unwrap();
+    let records = kafka.wait_for_records(&[&topic], wanted).await;
+    let last = records.iter().find(|record| record.key["_id"] == id);
+    let (_, value) = read(registry, last.unwrap()).await;
+    assert_eq!(field(&value, "fullDocument.n"), id);
+    tailwater.stop().await;
+}
+
 /// A dry run asks the registry and leaves nothing there.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_registers_nothing() {

@@ -55,7 +55,7 @@ pub use process::Process;
 pub use produce::FirstRefused;
 pub use proxy::{Direction, Proxy};
 pub use random::Random;
-pub use registry::{Registry, read_in_java, registry};
+pub use registry::{CONFLUENT, HEADERS, Registry, read_in_java, registry};
 pub use tailwater::{Exit, Setup, Tailwater};
 pub use tokens::with_real_tokens;
 pub use wire::{Refusals, Wire};

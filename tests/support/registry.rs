@@ -2,7 +2,7 @@
 
 use super::process::{self, Process};
 use super::{PATIENCE, cache, eventually, http, ports};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
@@ -67,6 +67,42 @@ impl Registry {
         reply.json()
     }
 
+    /// Sends something to a path of Confluent's interface.
+    ///
+    /// # Panics
+    /// When nobody answers.
+    pub async fn send(&self, method: &str, path: &str, body: &Value) -> http::Reply {
+        let body = body.to_string();
+        let request = format!(
+            "{method} {PATH}{path} HTTP/1.0\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            self.addr,
+            body.len()
+        );
+        let reply = http::send(self.addr, &request).await;
+        reply.expect("the registry answers")
+    }
+
+    /// Registers a schema by hand.
+    ///
+    /// # Panics
+    /// When the registry refuses it.
+    pub async fn register(&self, subject: &str, kind: &str, schema: &str) {
+        let body = json!({"schema": schema, "schemaType": kind});
+        let path = format!("/subjects/{subject}/versions");
+        let reply = self.send("POST", &path, &body).await;
+        assert_eq!(reply.status, 200, "{}", reply.body);
+    }
+
+    /// Has the registry refuse a version that readers of it could not read older values by.
+    ///
+    /// # Panics
+    /// When the registry refuses that.
+    pub async fn demand_compatibility(&self, subject: &str) {
+        let body = json!({"compatibility": "BACKWARD"});
+        let reply = self.send("PUT", &format!("/config/{subject}"), &body).await;
+        assert_eq!(reply.status, 200, "{}", reply.body);
+    }
+
     /// The schema of a number, as text.
     pub async fn schema(&self, id: i32) -> String {
         let found = self.get(&format!("/schemas/ids/{id}")).await;
@@ -85,13 +121,20 @@ impl Registry {
     }
 }
 
-/// Reads a topic from its beginning as a consumer in Java does, with a deserializer for Confluent's framing: one line
-/// for each value.
+/// What Java's deserializers are told of Confluent's framing.
+pub const CONFLUENT: [(&str, &str); 2] = [("as-confluent", "true"), ("use-id", "contentId")];
+/// The same of headers.
+pub const HEADERS: [(&str, &str); 1] = [("headers.enabled", "true")];
+
+/// Reads a topic from its beginning as a consumer in Java does, with a deserializer (of `io.apicurio.registry.serde`)
+/// and its properties: one line for each value.
 pub async fn read_in_java(
     kafka: &super::Kafka,
     registry: &Registry,
     topic: &str,
     count: usize,
+    deserializer: &str,
+    properties: &[(&str, &str)],
 ) -> Vec<String> {
     let installed = tokio::task::spawn_blocking(cache::registry).await.unwrap();
     let kafka_classpath = &cache::programs().kafka_classpath;
@@ -108,15 +151,10 @@ pub async fn read_in_java(
         .args(["--bootstrap-server", kafka.brokers(), "--topic", topic])
         .args(["--from-beginning", "--max-messages", &count.to_string()])
         .args(["--timeout-ms", "30000"])
-        .args([
-            "--value-deserializer",
-            "io.apicurio.registry.serde.avro.AvroKafkaDeserializer",
-        ]);
-    for (name, value) in [
-        ("url", format!("http://{}/apis/registry/v2", registry.addr)),
-        ("as-confluent", "true".to_owned()),
-        ("use-id", "contentId".to_owned()),
-    ] {
+        .arg("--value-deserializer")
+        .arg(format!("io.apicurio.registry.serde.{deserializer}"));
+    let url = format!("http://{}/apis/registry/v2", registry.addr);
+    for (name, value) in [("url", url.as_str())].iter().chain(properties) {
         let property = format!("value.deserializer.apicurio.registry.{name}={value}");
         command.args(["--property", &property]);
     }

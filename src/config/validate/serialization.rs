@@ -3,7 +3,7 @@
 use crate::config::check::Check;
 use crate::config::file;
 use crate::config::serialization::{
-    Credentials, Registry, SchemaKind, Schemas, Serialization, SubjectName,
+    Credentials, IdIn, Registry, SchemaKind, Schemas, Serialization, SubjectName,
 };
 use crate::config::uri::PEM_LIMIT;
 use crate::config::variable::Variable;
@@ -11,18 +11,26 @@ use crate::config::{Format, Scope, Secret, Source, Topics, patterns, table};
 use std::path::PathBuf;
 
 /// What has no effect without a registry.
-const OTHERS: [&Variable; 7] = [
+const OTHERS: [&Variable; 9] = [
     &table::SCHEMA_REGISTRY_URL,
     &table::SCHEMA_REGISTRY_USERNAME,
     &table::SCHEMA_REGISTRY_PASSWORD,
     &table::SCHEMA_REGISTRY_TOKEN,
     &table::SCHEMA_REGISTRY_CA_LOCATION,
     &table::SCHEMA_SUBJECT,
+    &table::SCHEMA_ID_IN,
     &table::SCHEMA_AUTO_REGISTER,
+    &table::SCHEMA_RECHECK_MS,
 ];
 
 pub(super) fn serialization(check: &mut Check<'_>, format: &Format) -> Serialization {
-    let kinds = [("json", None), ("avro", Some(SchemaKind::Avro))];
+    let kinds = [
+        ("json", None),
+        ("avro", Some(SchemaKind::Avro)),
+        ("json_schema", Some(SchemaKind::JsonSchema)),
+        ("protobuf", Some(SchemaKind::Protobuf)),
+    ];
+    let recheck = check.millis(&table::SCHEMA_RECHECK_MS);
     let Some(kind) = check.choose(&table::SERIALIZATION, &kinds).flatten() else {
         for variable in OTHERS {
             if check.given(variable).is_some() {
@@ -40,10 +48,26 @@ pub(super) fn serialization(check: &mut Check<'_>, format: &Format) -> Serializa
             ),
         );
     }
+    let is_simple = |mode: &str| mode.eq_ignore_ascii_case("simple");
+    if kind == SchemaKind::JsonSchema
+        && check
+            .given(&table::JSON_MODE)
+            .is_some_and(|it| !is_simple(it))
+    {
+        check.wrong(
+            &table::JSON_MODE,
+            "has no schemas but with simple; set JSON_MODE=simple, or SERIALIZATION=json",
+        );
+    }
     let names = [
         ("topic", SubjectName::Topic),
         ("record", SubjectName::Record),
         ("topic_record", SubjectName::TopicRecord),
+    ];
+    let places = [
+        ("value", IdIn::Value),
+        ("header", IdIn::Header),
+        ("apicurio_header", IdIn::ApicurioHeader),
     ];
     Serialization::Schemas(Box::new(Schemas {
         kind,
@@ -51,7 +75,11 @@ pub(super) fn serialization(check: &mut Check<'_>, format: &Format) -> Serializa
         subject: check
             .choose(&table::SCHEMA_SUBJECT, &names)
             .unwrap_or(SubjectName::Topic),
+        id_in: check
+            .choose(&table::SCHEMA_ID_IN, &places)
+            .unwrap_or(IdIn::Value),
         auto_register: check.flag(&table::SCHEMA_AUTO_REGISTER),
+        recheck,
         dry_run: false,
     }))
 }

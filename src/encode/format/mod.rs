@@ -11,7 +11,7 @@ mod with_schema;
 use super::headers::Headers;
 use super::json::{EncodeError, JsonMode, Stats};
 use super::record::HeaderList;
-use super::serialization::Serialized;
+use super::serialization::{Frame, Serialized};
 use crate::change::event::Event;
 use crate::change::position::Seq;
 use crate::config::{self, StreamSpec};
@@ -141,7 +141,10 @@ impl Format {
         match self {
             Self::Tailwater(format) => FormatHeaders::Own(format.headers(event, seq)),
             Self::Document(format) => FormatHeaders::Own(format.headers(event, seq)),
-            Self::WithSchema(format) => FormatHeaders::Own(format.headers(event, seq)),
+            Self::WithSchema(format) => {
+                let (own, of_schema) = format.headers(event, seq);
+                FormatHeaders::WithSchema(own, of_schema)
+            }
             Self::Debezium(format) => FormatHeaders::Debezium(format.context()),
             Self::MongoKafka(_) => FormatHeaders::None,
             Self::CloudEvents(format) => FormatHeaders::CloudEvents(format.attributes()),
@@ -154,6 +157,8 @@ impl Format {
 pub enum FormatHeaders<'a> {
     /// `tw-*`.
     Own(Headers<'a>),
+    /// The same, and those that say the schema of the value.
+    WithSchema(Headers<'a>, Option<&'a Frame>),
     Debezium(&'a Context),
     CloudEvents(Attributes<'a>),
     None,
@@ -173,7 +178,7 @@ impl<'a> FormatHeaders<'a> {
     #[must_use]
     pub fn of_tombstone(self) -> Self {
         match self {
-            Self::Own(headers) => Self::Own(headers.of_tombstone()),
+            Self::Own(headers) | Self::WithSchema(headers, _) => Self::Own(headers.of_tombstone()),
             Self::CloudEvents(attributes) => Self::CloudEvents(attributes.of_tombstone()),
             other => other,
         }
@@ -184,6 +189,13 @@ impl<'a> FormatHeaders<'a> {
     pub fn list(&self) -> HeaderList<'a> {
         match self {
             Self::Own(headers) => HeaderList::of_own(headers),
+            Self::WithSchema(headers, of_schema) => {
+                let mut list = HeaderList::of_own(headers);
+                if let Some(frame) = *of_schema {
+                    list.extend(frame.headers());
+                }
+                list
+            }
             Self::Debezium(context) => HeaderList::collect(context.iter()),
             Self::CloudEvents(attributes) => HeaderList::collect(attributes.iter()),
             Self::None => HeaderList::default(),

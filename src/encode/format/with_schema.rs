@@ -9,7 +9,7 @@ use crate::config::{self, Schemas};
 use crate::encode::headers::Headers;
 use crate::encode::json::{EncodeError, JsonMode};
 use crate::encode::key;
-use crate::encode::serialization::Serialized;
+use crate::encode::serialization::{Frame, Serialized};
 
 /// The settings of one stream, and the schemas that are known.
 #[derive(Debug)]
@@ -42,7 +42,12 @@ impl WithSchema {
         self.values.write(value, event)
     }
 
-    pub(super) fn headers<'a>(&'a mut self, event: &Event<'a>, seq: Seq) -> Headers<'a> {
-        self.own.headers(event, seq)
+    /// The headers of Tailwater's own format, and what says the schema.
+    pub(super) fn headers<'a>(
+        &'a mut self,
+        event: &Event<'a>,
+        seq: Seq,
+    ) -> (Headers<'a>, Option<&'a Frame>) {
+        (self.own.headers(event, seq), self.values.frame())
     }
 }

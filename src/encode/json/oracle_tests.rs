@@ -313,11 +313,11 @@ proptest! {
         if let Some(cut) = cut {
             bytes.truncate(cut.index(bytes.len()));
             // Half of the cuts with a length that fits, so that more than the first check is reached.
-            if let Some(prefix) = bytes.len().try_into().ok().filter(|len| len % 2 == 0) {
-                let len: i32 = prefix;
-                if let Some(first) = bytes.first_chunk_mut::<4>() {
-                    *first = len.to_le_bytes();
-                }
+            let len = i32::try_from(bytes.len()).ok();
+            if let Some(len) = len.filter(|len| len % 2 == 0)
+                && let Some(first) = bytes.first_chunk_mut::<4>()
+            {
+                *first = len.to_le_bytes();
             }
         }
         for mode in [JsonMode::Simple, JsonMode::Relaxed, JsonMode::Canonical] {

@@ -1,5 +1,5 @@
-//! `SERIALIZATION`: values with a schema in a registry, in Confluent's framing: a zero, the schema's number in four
-//! bytes, and the value.
+//! `SERIALIZATION`: values with a schema in a registry, in Confluent's framing (a zero, the schema's number in four
+//! bytes, and the value) or with a header that says the schema.
 //!
 //! A value is written straight from BSON by the schema that is known. Where it does not fit, encoding ends with
 //! [`EncodeError::Unsettled`](crate::encode::json::EncodeError::Unsettled), and the pump has the schema
@@ -7,12 +7,19 @@
 //! is asked, as long as documents are like those before.
 
 mod avro;
+mod frame;
+mod json_schema;
+mod language;
+mod protobuf;
 pub mod registry;
+#[cfg(test)]
+mod samples;
 mod schema;
 mod shape;
 mod subject;
 mod text;
 
+pub use frame::Frame;
 pub use schema::Place;
 pub use subject::Unsettled;
 
@@ -23,13 +30,11 @@ use crate::encode::json::{EncodeError, JsonMode, Stats};
 use crate::error::Error;
 use bson::Document;
 use futures_util::future::BoxFuture;
+use language::Writer;
 use registry::Registry;
 use schema::{Layout, Schema};
 use std::collections::HashMap;
 use subject::Subject;
-
-/// What is before each value, beside the schema's number.
-const MAGIC: u8 = 0;
 
 /// Says what a collection's validator has under `$jsonSchema`.
 pub trait Validators: Sync {
@@ -58,7 +63,9 @@ pub struct Serialized {
     by_event: HashMap<Vec<u8>, usize, foldhash::fast::FixedState>,
     /// Room for what is looked up there.
     lookup: Vec<u8>,
-    avro: avro::Writer,
+    writer: Writer,
+    /// The subject of what was written last.
+    last: Option<usize>,
 }
 
 impl Serialized {
@@ -74,7 +81,8 @@ impl Serialized {
             subjects: Vec::new(),
             by_event: HashMap::default(),
             lookup: Vec::new(),
-            avro: avro::Writer::default(),
+            writer: Writer::default(),
+            last: None,
         }
     }
 
@@ -83,6 +91,7 @@ impl Serialized {
     /// # Errors
     /// [`EncodeError`]; [`Unsettled`](EncodeError::Unsettled) where no schema is known that it fits.
     pub fn write(&mut self, out: &mut Vec<u8>, event: &Event<'_>) -> Result<Written, EncodeError> {
+        self.last = None;
         if self.layout == Layout::Document {
             let document = event.full_document.and_then(|field| field.as_document());
             let body = match (event.operation, document) {
@@ -98,17 +107,24 @@ impl Serialized {
                 });
             }
         }
-        let subject = self.subject_of(event).map(|index| &self.subjects[index]);
-        let Some((subject, id)) = subject.and_then(|subject| Some((subject, subject.id?))) else {
+        self.last = self.subject_of(event);
+        let subject = self.last.map(|index| &self.subjects[index]);
+        let subject = subject.filter(|subject| !subject.is_due(&self.settings));
+        let Some((subject, frame)) = subject.and_then(|it| Some((it, it.frame.as_ref()?))) else {
             return Err(EncodeError::Unsettled);
         };
-        out.push(MAGIC);
-        out.extend_from_slice(&id.to_be_bytes());
-        let stats = self.avro.write(out, &subject.schema, self.mode, event)?;
+        out.extend_from_slice(&frame.prefix);
+        let stats = self.writer.write(out, &subject.schema, self.mode, event)?;
         Ok(Written {
             stats,
             body: Body::Value,
         })
+    }
+
+    /// What the record of what was written last says of its schema; none where it has no value.
+    pub fn frame(&self) -> Option<&Frame> {
+        let subject = self.last.map(|index| &self.subjects[index]);
+        subject.and_then(|subject| subject.frame.as_ref())
     }
 
     fn subject_of(&mut self, event: &Event<'_>) -> Option<usize> {
@@ -162,7 +178,8 @@ impl Serialized {
             database: event.database.to_owned(),
             collection: event.collection.to_owned(),
         };
-        let new = Schema::new(self.layout, place, None);
+        let kind = self.settings.kind;
+        let new = Schema::new(kind, self.layout, place, None);
         let name = subject::name(self.settings.subject, topic, &new.full_name());
         let known = self.subjects.iter().position(|known| known.name == name);
         if let Some(known) = known.map(|index| &self.subjects[index])
@@ -177,12 +194,12 @@ impl Serialized {
         let index = match known {
             Some(index) => index,
             None => {
-                let found = Subject::find(registry, &name, self.layout, &new.place).await?;
+                let found = Subject::find(registry, kind, &name, self.layout, &new.place).await?;
                 let subject = match found {
                     Some(found) => found,
                     None => {
                         let validator = validators.of(&new.place).await;
-                        let schema = Schema::new(self.layout, new.place, validator.as_ref());
+                        let schema = Schema::new(kind, self.layout, new.place, validator.as_ref());
                         Subject::begin(&name, schema)
                     }
                 };

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use std::error::Error as _;
 use std::time::Duration;
 use tokio_rustls::rustls::ClientConfig;
+use uuid::Uuid;
 
 /// How long one answer may take, its body included.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -33,8 +34,16 @@ pub struct Registry {
 /// A schema that the registry holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
-    pub id: i32,
+    pub id: SchemaId,
     pub text: String,
+}
+
+/// By what a registry finds a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SchemaId {
+    pub number: i32,
+    /// What is the same in each registry, where the registry gives such a thing.
+    pub guid: Option<Uuid>,
 }
 
 /// Why an answer is of no use. The sentences blame the registry, and hold nothing of a document.
@@ -146,11 +155,11 @@ impl Registry {
         }
     }
 
-    /// Registers a schema, or finds it; its number.
+    /// Registers a schema, or finds it.
     ///
     /// # Errors
     /// [`Failure`].
-    pub async fn register(&self, subject: &str, schema: &str) -> Result<i32, Failure> {
+    pub async fn register(&self, subject: &str, schema: &str) -> Result<SchemaId, Failure> {
         let request = self.request(Method::POST, &["subjects", subject, "versions"])?;
         match self.send(with(request, self.kind, schema)).await? {
             Answer::Ok(answer) => id(&answer).ok_or_else(|| Failure::Refused(self.no_registry())),
@@ -241,6 +250,8 @@ enum Answer {
 fn language(kind: SchemaKind) -> &'static str {
     match kind {
         SchemaKind::Avro => "AVRO",
+        SchemaKind::JsonSchema => "JSON",
+        SchemaKind::Protobuf => "PROTOBUF",
     }
 }
 
@@ -248,12 +259,18 @@ fn with(request: RequestBuilder, kind: SchemaKind, schema: &str) -> RequestBuild
     let body = match kind {
         // Old registries know no other, and no such field.
         SchemaKind::Avro => json!({"schema": schema}),
+        SchemaKind::JsonSchema | SchemaKind::Protobuf => {
+            json!({"schema": schema, "schemaType": language(kind)})
+        }
     };
     request.header(CONTENT_TYPE, TYPE).body(body.to_string())
 }
 
-fn id(answer: &Value) -> Option<i32> {
-    i32::try_from(answer["id"].as_i64()?).ok()
+fn id(answer: &Value) -> Option<SchemaId> {
+    Some(SchemaId {
+        number: i32::try_from(answer["id"].as_i64()?).ok()?,
+        guid: answer["guid"].as_str().and_then(|guid| guid.parse().ok()),
+    })
 }
 
 /// Codes that Confluent's interface has for subjects, versions and schemas that are not there.

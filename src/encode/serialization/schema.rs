@@ -1,8 +1,11 @@
 //! The schema of what is written under one subject: of a collection's changes, or of its documents alone.
 
-use super::shape::{Drift, Path, Record, Shape, alias, free, of_validator, widen_document};
+use super::shape::{
+    Drift, Path, Record, Shape, alias, fits_document, free, of_validator, widen_document,
+};
 use crate::change::event::{Event, Operation};
-use crate::change::raw::Element;
+use crate::change::raw::{Element, Malformed};
+use crate::config::SchemaKind;
 use bson::Document;
 use std::collections::BTreeSet;
 
@@ -35,6 +38,7 @@ impl Place {
 /// The types of everything that a value holds and that depends on the collection.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Schema {
+    pub kind: SchemaKind,
     pub layout: Layout,
     pub place: Place,
     /// Where the types of the schema's language live.
@@ -43,11 +47,18 @@ pub struct Schema {
     pub document: Record,
     /// `documentKey`, with [`Layout::Change`].
     pub key: Record,
+    /// What somebody else's schema holds that is not known here, so that it cannot be written anew.
+    pub beyond: Option<String>,
 }
 
 impl Schema {
     /// That of a collection of which nothing is known yet but its validator.
-    pub fn new(layout: Layout, place: Place, validator: Option<&Document>) -> Self {
+    pub fn new(
+        kind: SchemaKind,
+        layout: Layout,
+        place: Place,
+        validator: Option<&Document>,
+    ) -> Self {
         let parts = [&place.database, &place.collection];
         let parts = parts.into_iter().filter(|part| !part.is_empty());
         let mut namespace = String::from("tailwater");
@@ -57,14 +68,16 @@ impl Schema {
         }
         let mut document = Record::new("Document");
         if let Some(validator) = validator {
-            of_validator(&mut document, validator);
+            of_validator(kind, &mut document, validator);
         }
         let mut schema = Self {
+            kind,
             layout,
             place,
             namespace,
             document,
             key: Record::new("DocumentKey"),
+            beyond: None,
         };
         schema.name_records();
         schema
@@ -105,11 +118,11 @@ impl Schema {
         if self.layout == Layout::Change
             && let Some(key) = event.document_key
         {
-            changed = widen_document(&mut self.key, key, "documentKey")?;
+            changed = widen_document(self.kind, &mut self.key, key, "documentKey")?;
         }
         for (image, path) in self.images(event) {
             if let Some(document) = image.and_then(|image| image.as_document()) {
-                let here = widen_document(&mut self.document, document, path)?;
+                let here = widen_document(self.kind, &mut self.document, document, path)?;
                 changed = changed.or(here);
             }
         }
@@ -117,6 +130,27 @@ impl Schema {
             self.name_records();
         }
         Ok(changed)
+    }
+
+    /// Whether an event can be written by it, in a language that needs no other look at it than this.
+    ///
+    /// # Errors
+    /// [`Malformed`].
+    pub fn fits(&self, event: &Event<'_>) -> Result<bool, Malformed> {
+        if self.layout == Layout::Change
+            && let Some(key) = event.document_key
+            && !fits_document(self.kind, &self.key, key)?
+        {
+            return Ok(false);
+        }
+        for (image, _) in self.images(event) {
+            if let Some(document) = image.and_then(|image| image.as_document())
+                && !fits_document(self.kind, &self.document, document)?
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The documents that a value holds. Deletes have no `fullDocument`, whatever the server sends.
@@ -138,8 +172,14 @@ impl Schema {
             taken.insert(record.name.clone());
             names_in(record, &mut taken);
         }
-        name_in(&mut self.key, &mut taken);
-        name_in(&mut self.document, &mut taken);
+        let last = [&self.key, &self.document].map(last_in);
+        let mut names = Names {
+            kind: self.kind,
+            taken,
+            next: last.into_iter().max().unwrap_or_default() + 1,
+        };
+        names.give(&mut self.key);
+        names.give(&mut self.document);
     }
 }
 
@@ -165,16 +205,51 @@ fn inner(shape: &Shape) -> Option<&Record> {
     }
 }
 
-fn name_in(record: &mut Record, taken: &mut BTreeSet<String>) {
-    for field in record.fields_mut() {
-        let alias = field.alias.clone();
-        if let Some(inner) = inner_mut(&mut field.slot.shape) {
-            if inner.name.is_empty() {
-                inner.name = free(&alias, |name| taken.contains(name));
-                taken.insert(inner.name.clone());
+/// The last of the records in it by their order.
+fn last_in(record: &Record) -> usize {
+    let inner = record
+        .fields()
+        .iter()
+        .filter_map(|field| inner(&field.slot.shape));
+    inner.map(last_in).fold(record.order, usize::max)
+}
+
+struct Names {
+    kind: SchemaKind,
+    taken: BTreeSet<String>,
+    /// The place of the next record in the schema's order: new ones come last.
+    next: usize,
+}
+
+impl Names {
+    fn give(&mut self, record: &mut Record) {
+        for field in record.fields_mut() {
+            let alias = match self.kind {
+                // In lower case a name could be that of a type that Protobuf has.
+                SchemaKind::Protobuf => capitalized(&field.alias),
+                SchemaKind::Avro | SchemaKind::JsonSchema => field.alias.clone(),
+            };
+            if let Some(inner) = inner_mut(&mut field.slot.shape) {
+                if inner.name.is_empty() {
+                    inner.name = free(&alias, |name| self.taken.contains(name));
+                    self.taken.insert(inner.name.clone());
+                    inner.order = self.next;
+                    self.next += 1;
+                }
+                self.give(inner);
             }
-            name_in(inner, taken);
         }
+    }
+}
+
+fn capitalized(alias: &str) -> String {
+    let alias = alias.trim_start_matches('_');
+    let mut rest = alias.chars();
+    match rest.next() {
+        Some(first) if first.is_ascii_alphabetic() => {
+            format!("{}{}", first.to_ascii_uppercase(), rest.as_str())
+        }
+        _ => format!("Of{alias}"),
     }
 }
 

@@ -4,13 +4,16 @@
 //! A shape only ever grows, and only to what reads everything that was written before: a field is added, and a
 //! number gets a wider type. What would change the type of a field is a [`Drift`].
 
+mod fit;
 mod validator;
 mod widen;
 
+pub use fit::fits_document;
+pub(super) use fit::{fits, is_nothing, is_null, is_uuid, whole};
 pub use validator::of_validator;
 pub use widen::{Drift, MAX_DEPTH, widen_document};
-pub(super) use widen::{fits, is_null, whole};
 
+use crate::config::SchemaKind;
 use std::collections::HashMap;
 use std::fmt;
 
@@ -35,6 +38,10 @@ pub enum Shape {
     /// A document whose names are values of their own.
     Map(Box<Slot>),
     Record(Record),
+    /// An array of whatever comes, where a language has no better.
+    AnyArray,
+    /// The same of a document.
+    AnyDocument,
 }
 
 impl Shape {
@@ -49,8 +56,8 @@ impl Shape {
             Self::String => "a string",
             Self::Bytes => "binary",
             Self::Date => "a date",
-            Self::Array(_) => "an array",
-            Self::Map(_) | Self::Record(_) => "a document",
+            Self::Array(_) | Self::AnyArray => "an array",
+            Self::Map(_) | Self::Record(_) | Self::AnyDocument => "a document",
         }
     }
 }
@@ -59,27 +66,36 @@ impl Shape {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Slot {
     pub shape: Shape,
-    /// Which branch of its union null is, where it may be null.
+    /// How it is when there is no value; none where there has to be one.
     pub null: Option<Branch>,
 }
 
-/// A branch of a union of two.
+/// How a place is that is empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Branch {
+    /// Null is the first branch of a union of two. Languages without unions have no other.
     First,
+    /// It is the second.
     Second,
+    /// The field is left out, and must not be null. Schemas of others in JSON have it.
+    Absent,
 }
 
 impl Branch {
     pub fn other(self) -> Self {
         match self {
             Self::First => Self::Second,
-            Self::Second => Self::First,
+            Self::Second | Self::Absent => Self::First,
         }
     }
 }
 
 impl Slot {
+    /// Whether null may be written there.
+    pub fn takes_null(&self) -> bool {
+        matches!(self.null, Some(Branch::First | Branch::Second))
+    }
+
     /// A place that may be empty.
     pub fn optional(shape: Shape) -> Self {
         Self {
@@ -96,6 +112,8 @@ pub struct Field {
     pub name: Vec<u8>,
     /// As in the schema, whose names have no other characters than letters, digits and `_`.
     pub alias: String,
+    /// Its number, where the language has them. It is never another's.
+    pub number: u32,
     pub slot: Slot,
 }
 
@@ -104,6 +122,14 @@ pub struct Field {
 pub struct Record {
     /// Its name in the schema, without a namespace.
     pub name: String,
+    /// Whether it may have fields that are not known. Schemas of others in JSON have such documents.
+    pub is_open: bool,
+    /// The greatest number that a field has or had.
+    pub(super) last_number: u32,
+    /// Where it is among the types of its schema, where their order counts.
+    pub(super) order: usize,
+    /// What its schema says of numbers and names that must not come again, as it is written there.
+    pub(super) reserved: Vec<String>,
     fields: Vec<Field>,
     by_name: HashMap<Vec<u8>, usize, foldhash::fast::FixedState>,
 }
@@ -111,7 +137,7 @@ pub struct Record {
 /// The index follows from the fields.
 impl PartialEq for Record {
     fn eq(&self, other: &Self) -> bool {
-        self.name == other.name && self.fields == other.fields
+        self.name == other.name && self.is_open == other.is_open && self.fields == other.fields
     }
 }
 
@@ -148,19 +174,45 @@ impl Record {
     }
 
     /// Adds a field that is not there yet, under an alias that is free.
-    pub fn add(&mut self, name: &[u8], slot: Slot) {
+    pub fn add(&mut self, name: &[u8], slot: Slot, kind: SchemaKind) {
         let wanted = alias(name);
-        let is_taken = |alias: &str| self.fields.iter().any(|field| field.alias == alias);
+        let reserved = |alias: &str| {
+            let quoted = format!("\"{alias}\"");
+            self.reserved.iter().any(|names| names.contains(&quoted))
+        };
+        let is_taken = |alias: &str| {
+            let mut known = self.fields.iter().map(|field| field.alias.as_str());
+            match kind {
+                // Names in JSON are made of them, and must differ, too.
+                SchemaKind::Protobuf => {
+                    reserved(alias) || known.any(|known| camel_case(known) == camel_case(alias))
+                }
+                SchemaKind::Avro | SchemaKind::JsonSchema => known.any(|known| known == alias),
+            }
+        };
         let alias = free(&wanted, is_taken);
         self.add_as(name, alias, slot);
     }
 
     /// Adds a field under an alias that a schema gives.
     pub fn add_as(&mut self, name: &[u8], alias: String, slot: Slot) {
+        /// Protobuf keeps the numbers from 19,000 to 19,999 for itself.
+        const KEPT: u32 = 18_999;
+        let number = match self.last_number {
+            KEPT => 20_000,
+            last => last + 1,
+        };
+        self.add_numbered(name, alias, number, slot);
+    }
+
+    /// The same with a number that a schema gives.
+    pub fn add_numbered(&mut self, name: &[u8], alias: String, number: u32, slot: Slot) {
+        self.last_number = self.last_number.max(number);
         self.by_name.insert(name.to_vec(), self.fields.len());
         self.fields.push(Field {
             name: name.to_vec(),
             alias,
+            number,
             slot,
         });
     }
@@ -179,6 +231,23 @@ pub fn alias(name: &[u8]) -> String {
     };
     alias.extend(text.chars().map(legal));
     alias
+}
+
+/// A field's name in JSON, as Protobuf makes it of the name in its schema.
+pub fn camel_case(name: &str) -> String {
+    let mut is_raised = false;
+    let mut camel = String::with_capacity(name.len());
+    for c in name.chars() {
+        match c {
+            '_' => is_raised = true,
+            c if is_raised => {
+                camel.push(c.to_ascii_uppercase());
+                is_raised = false;
+            }
+            c => camel.push(c),
+        }
+    }
+    camel
 }
 
 /// The name itself, or the first of `name_2`, `name_3`… that is free.
@@ -238,7 +307,11 @@ mod tests {
     fn each_field_has_a_name_of_its_own_that_schemas_allow() {
         let mut record = Record::new("Document");
         for name in ["a-b", "a_b", "a.b", "1st", "", "ü", "plain"] {
-            record.add(name.as_bytes(), Slot::optional(Shape::Long));
+            record.add(
+                name.as_bytes(),
+                Slot::optional(Shape::Long),
+                SchemaKind::Avro,
+            );
         }
         let aliases: Vec<_> = record.fields().iter().map(|f| f.alias.as_str()).collect();
         assert_eq!(
@@ -247,5 +320,17 @@ mod tests {
         );
         assert_eq!(record.find(b"a.b", 0), Some(2));
         assert_eq!(record.find(b"other", 2), None);
+        let mut record = Record::new("Document");
+        for name in ["user_name", "userName", "_id", "Id"] {
+            record.add(
+                name.as_bytes(),
+                Slot::optional(Shape::Long),
+                SchemaKind::Protobuf,
+            );
+        }
+        let aliases: Vec<_> = record.fields().iter().map(|f| f.alias.as_str()).collect();
+        assert_eq!(aliases, ["user_name", "userName_2", "_id", "Id_2"]);
+        let numbers: Vec<_> = record.fields().iter().map(|f| f.number).collect();
+        assert_eq!(numbers, [1, 2, 3, 4]);
     }
 }

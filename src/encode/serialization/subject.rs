@@ -1,15 +1,23 @@
 //! One subject: its schema, its number, and how both come about.
 
-use super::avro;
-use super::registry::{Failure, Registry};
+use super::frame::Frame;
+use super::language;
+use super::registry::{Failure, Registry, SchemaId};
 use super::schema::{Layout, Place, Schema};
 use crate::change::event::Event;
-use crate::config::{Schemas, SubjectName};
+use crate::config::{SchemaKind, Schemas, SubjectName};
 use crate::log::Escaped;
 use std::time::{Duration, Instant};
 
 /// How long a schema that was refused is not tried again, and how long the newest one is taken for that.
 const REST: Duration = Duration::from_secs(2);
+/// How long a registry is waited for that is asked without need.
+const BRIEFLY: Duration = Duration::from_secs(2);
+/// That of a schema which a dry run would have registered.
+const NO_ID: SchemaId = SchemaId {
+    number: 0,
+    guid: None,
+};
 
 /// Why an event cannot be written yet, or at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,9 +43,13 @@ pub struct Subject {
     pub name: String,
     pub schema: Schema,
     /// None where nothing is registered yet.
-    pub id: Option<i32>,
+    id: Option<SchemaId>,
+    /// What a record says of the schema; the same as of `id`.
+    pub frame: Option<Frame>,
     /// When it was read from the registry.
     read: Instant,
+    /// When the registry was last known to have it.
+    seen: Instant,
     /// A schema that the registry did not take, when, and why.
     refused: Option<(String, Instant, String)>,
 }
@@ -55,6 +67,7 @@ impl Subject {
     /// What the registry has under this name; none where it has nothing.
     pub async fn find(
         registry: &Registry,
+        kind: SchemaKind,
         name: &str,
         layout: Layout,
         place: &Place,
@@ -62,7 +75,7 @@ impl Subject {
         let Some(stored) = registry.latest(name).await? else {
             return Ok(None);
         };
-        let schema = avro::read(&stored.text, layout, place).map_err(|why| {
+        let schema = language::read(kind, &stored.text, layout, place).map_err(|why| {
             Unsettled::Record(format!("the schema of the subject {} {why}", Escaped(name)))
         })?;
         let mut found = Self::begin(name, schema);
@@ -76,7 +89,9 @@ impl Subject {
             name: name.to_owned(),
             schema,
             id: None,
+            frame: None,
             read: Instant::now(),
+            seen: Instant::now(),
             refused: None,
         }
     }
@@ -91,8 +106,12 @@ impl Subject {
         settings: &Schemas,
         event: &Event<'_>,
     ) -> Result<(), Unsettled> {
+        if self.is_due(settings) {
+            self.look_again(registry, settings).await;
+        }
         let needed = self.wider(event);
         if self.id.is_some() && matches!(needed, Ok((_, None))) {
+            self.framed(settings);
             return Ok(());
         }
         // What somebody else has registered meanwhile is taken in, and not lost. But what does not fit may come a
@@ -100,10 +119,12 @@ impl Subject {
         let registers = settings.auto_register && needed.is_ok();
         if self.read.elapsed() > REST || (registers && self.id.is_some()) {
             let (layout, place) = (self.schema.layout, self.schema.place.clone());
-            if let Some(newest) = Self::find(registry, &self.name, layout, &place).await?
+            if let Some(newest) =
+                Self::find(registry, settings.kind, &self.name, layout, &place).await?
                 && newest.id != self.id
             {
                 (self.schema, self.id) = (newest.schema, newest.id);
+                self.framed(settings);
             }
             self.read = Instant::now();
         }
@@ -128,7 +149,13 @@ impl Subject {
                 ),
             }));
         }
-        let text = avro::schema(&wider);
+        if let Some(beyond) = &wider.beyond {
+            return Err(Unsettled::Record(format!(
+                "`{changed}` does not fit the schema of the subject {}, which has {beyond}: register one that it fits",
+                Escaped(&self.name)
+            )));
+        }
+        let text = language::schema(&wider);
         if let Some((refused, when, why)) = &self.refused
             && *refused == text
             && when.elapsed() < REST
@@ -136,7 +163,7 @@ impl Subject {
             return Err(Unsettled::Record(why.clone()));
         }
         let registered = match settings.dry_run {
-            true => registry.would_take(&self.name, &text).await.map(|()| 0),
+            true => registry.would_take(&self.name, &text).await.map(|()| NO_ID),
             false => registry.register(&self.name, &text).await,
         };
         match registered {
@@ -144,10 +171,13 @@ impl Subject {
                 let (subject, fields) = (&self.name, wider.document.fields().len());
                 match settings.dry_run {
                     true => tracing::info!(subject, fields, "a schema would be registered"),
-                    false => tracing::info!(subject, id, fields, "a schema is registered"),
+                    false => {
+                        tracing::info!(subject, id = id.number, fields, "a schema is registered")
+                    }
                 }
                 (self.schema, self.id) = (wider, Some(id));
-                self.refused = None;
+                (self.refused, self.seen) = (None, Instant::now());
+                self.framed(settings);
                 Ok(())
             }
             Err(Failure::Schema(why)) => {
@@ -159,6 +189,41 @@ impl Subject {
                 Err(Unsettled::Record(why))
             }
             Err(other) => Err(other.into()),
+        }
+    }
+
+    fn framed(&mut self, settings: &Schemas) {
+        self.frame = self.id.map(|id| Frame::new(settings, &self.schema, id));
+    }
+
+    /// Whether it is time to look whether the registry still has it.
+    #[inline]
+    pub fn is_due(&self, settings: &Schemas) -> bool {
+        self.id.is_some() && !settings.dry_run && self.seen.elapsed() > settings.recheck
+    }
+
+    /// Looks whether the registry still has the schema, which otherwise nobody could read values by. As long as it
+    /// does not answer, it is taken to have it: nothing waits for that.
+    async fn look_again(&mut self, registry: &Registry, settings: &Schemas) {
+        self.seen = Instant::now();
+        let (layout, place) = (self.schema.layout, self.schema.place.clone());
+        let found = Self::find(registry, settings.kind, &self.name, layout, &place);
+        match tokio::time::timeout(BRIEFLY, found).await {
+            Ok(Ok(None)) => {
+                tracing::warn!(
+                    subject = self.name,
+                    "the registry has lost a schema that is in use, or somebody deleted it"
+                );
+                // Without leave to register it, records go on to say what they said.
+                if settings.auto_register {
+                    (self.id, self.frame) = (None, None);
+                }
+            }
+            Ok(Ok(Some(newest))) if newest.id != self.id => {
+                (self.schema, self.id) = (newest.schema, newest.id);
+                self.framed(settings);
+            }
+            _ => {}
         }
     }
 

@@ -1,6 +1,7 @@
 //! Reading a schema that a registry holds: what was registered here before, or by somebody else.
 
 use super::schema::{COLLECTION, FIELD, FIELDS, is_name};
+use crate::config::SchemaKind;
 use crate::encode::serialization::schema::{Layout, Place, Schema};
 use crate::encode::serialization::shape::{Branch, Record, Shape, Slot};
 use serde_json::{Map, Value};
@@ -28,11 +29,13 @@ pub fn read(text: &str, layout: Layout, place: &Place) -> Result<Schema, String>
     };
     let (namespace, _) = full_name(root);
     let schema = Schema {
+        kind: SchemaKind::Avro,
         layout,
         place: place.clone(),
         namespace,
         document,
         key,
+        beyond: None,
     };
     // What cannot be written again as it was, such as an alias or a default of its own, is not known well enough.
     Ok(schema)

@@ -86,7 +86,7 @@ fn slot(slot: &Slot) -> Value {
     match slot.null {
         None => of,
         Some(_) if slot.shape == Shape::Unknown => json!(["null"]),
-        Some(Branch::First) => json!(["null", of]),
+        Some(Branch::First | Branch::Absent) => json!(["null", of]),
         Some(Branch::Second) => json!([of, "null"]),
     }
 }
@@ -98,7 +98,8 @@ fn shape(shape: &Shape) -> Value {
         Shape::Int => json!("int"),
         Shape::Long => json!("long"),
         Shape::Double => json!("double"),
-        Shape::String => json!("string"),
+        // Whatever comes has a type here, so that the last two are never asked for.
+        Shape::String | Shape::AnyArray | Shape::AnyDocument => json!("string"),
         Shape::Bytes => json!("bytes"),
         Shape::Date => json!({"type": "long", "logicalType": "timestamp-millis"}),
         Shape::Array(items) => json!({"type": "array", "items": slot(items)}),

@@ -2,31 +2,16 @@
 
 use super::{Writer, read, schema};
 use crate::change::event::Event;
+use crate::config::SchemaKind;
 use crate::encode::json::{EncodeError, JsonMode};
-use crate::encode::serialization::schema::{Layout, Place, Schema};
+use crate::encode::serialization::samples::{document_of, insert, place, value};
+use crate::encode::serialization::schema::{Layout, Schema};
 use crate::encode::serialization::shape::{Record, Shape};
 use apache_avro::schema_compatibility::SchemaCompatibility;
 use apache_avro::types::Value;
 use apache_avro::{Schema as Avro, from_avro_datum};
 use bson::{Bson, Document, RawDocumentBuf, doc};
 use proptest::prelude::*;
-
-fn place() -> Place {
-    Place {
-        database: "shop".into(),
-        collection: "or-ders".into(),
-    }
-}
-
-fn insert(document: &Document) -> RawDocumentBuf {
-    let event = doc! {
-        "_id": {"_data": "8265"}, "operationType": "insert", "ns": {"db": "shop", "coll": "or-ders"},
-        "wallTime": bson::DateTime::from_millis(1_700_000_000_123),
-        "documentKey": {"_id": document.get("_id").cloned().unwrap_or(Bson::Int32(1))},
-        "fullDocument": document.clone(),
-    };
-    RawDocumentBuf::try_from(&event).unwrap()
-}
 
 fn written(schema: &Schema, event: &RawDocumentBuf) -> Result<Vec<u8>, EncodeError> {
     let mut out = Vec::new();
@@ -110,43 +95,6 @@ fn is_document(value: &Value, record: &Record, document: &Document) -> bool {
         })
 }
 
-fn value() -> impl Strategy<Value = Bson> {
-    let leaf = prop_oneof![
-        3 => any::<i32>().prop_map(Bson::Int32),
-        2 => any::<i64>().prop_map(Bson::Int64),
-        2 => any::<f64>().prop_map(Bson::Double),
-        2 => (-9i32..9).prop_map(|number| Bson::Double(f64::from(number))),
-        3 => "\\PC{0,12}".prop_map(Bson::String),
-        1 => any::<bool>().prop_map(Bson::Boolean),
-        1 => Just(Bson::Null),
-        1 => any::<i64>().prop_map(|millis| Bson::DateTime(bson::DateTime::from_millis(millis))),
-        1 => any::<[u8; 12]>().prop_map(|id| Bson::ObjectId(bson::oid::ObjectId::from_bytes(id))),
-        1 => any::<[u8; 16]>().prop_map(|id| Bson::Binary(bson::Uuid::from_bytes(id).into())),
-        1 => prop::collection::vec(any::<u8>(), 0..20).prop_map(|bytes| {
-            Bson::Binary(bson::Binary { subtype: bson::spec::BinarySubtype::Generic, bytes })
-        }),
-        1 => "[1-9][0-9]{0,5}".prop_map(|digits| Bson::Decimal128(digits.parse().unwrap())),
-    ];
-    leaf.prop_recursive(3, 24, 4, |inner| {
-        prop_oneof![
-            prop::collection::vec(inner.clone(), 0..4).prop_map(Bson::Array),
-            document_of(inner).prop_map(Bson::Document),
-        ]
-    })
-}
-
-fn document_of(value: impl Strategy<Value = Bson>) -> impl Strategy<Value = Document> {
-    let name = prop::sample::select(vec![
-        "a", "b", "c", "a-b", "a_b", "1", "", "ünd", "Document",
-    ]);
-    prop::collection::vec((name, value), 0..5).prop_map(|fields| {
-        fields
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect()
-    })
-}
-
 proptest! {
     /// Whatever comes, in whatever order: it is read back as it was or refused, every schema is one that the crate
     /// takes, what was written by an older one is read by each newer one, and nothing is lost on the way through a
@@ -155,7 +103,7 @@ proptest! {
     fn documents_are_read_back_and_schemas_only_widen(
         documents in prop::collection::vec(document_of(value()), 1..8)
     ) {
-        let mut current = Schema::new(Layout::Change, place(), None);
+        let mut current = Schema::new(SchemaKind::Avro, Layout::Change, place(), None);
         let mut before: Vec<(Avro, Vec<u8>)> = Vec::new();
         for document in &documents {
             let event = insert(document);
@@ -192,7 +140,7 @@ proptest! {
 
 #[test]
 fn an_update_and_a_delete_have_what_the_envelope_in_json_has() {
-    let mut schema_of = Schema::new(Layout::Change, place(), None);
+    let mut schema_of = Schema::new(SchemaKind::Avro, Layout::Change, place(), None);
     let event = doc! {
         "_id": {"_data": "8265"}, "operationType": "update", "ns": {"db": "shop", "coll": "or-ders"},
         "clusterTime": bson::Timestamp { time: 7, increment: 1 },
@@ -233,7 +181,7 @@ fn an_update_and_a_delete_have_what_the_envelope_in_json_has() {
 #[test]
 fn what_would_change_the_type_of_a_field_is_refused_with_its_path() {
     let refused = |first: Document, second: Document| {
-        let mut schema_of = Schema::new(Layout::Change, place(), None);
+        let mut schema_of = Schema::new(SchemaKind::Avro, Layout::Change, place(), None);
         for (document, is_last) in [(first, false), (second, true)] {
             let event = insert(&document);
             let parsed_event = Event::parse(event.as_bytes()).unwrap();

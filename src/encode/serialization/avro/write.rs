@@ -2,6 +2,7 @@
 
 use crate::change::event::{Event, Operation};
 use crate::change::raw::{self, Element};
+use crate::config::SchemaKind;
 use crate::encode::json::{self, EncodeError, JsonMode, Stats};
 use crate::encode::serialization::schema::{Layout, Schema};
 use crate::encode::serialization::shape::{
@@ -189,7 +190,7 @@ impl Writing<'_> {
         for element in raw::walk(document)? {
             let element = element?;
             let Some(index) = record.find(element.name, expected) else {
-                if is_null(element.kind) {
+                if is_null(SchemaKind::Avro, element) {
                     continue;
                 }
                 return Err(EncodeError::Unsettled);
@@ -214,7 +215,7 @@ impl Writing<'_> {
     }
 
     fn slot(&mut self, slot: &Slot, element: Option<Element<'_>>, depth: usize) -> Outcome {
-        let Some(element) = element.filter(|element| !is_null(element.kind)) else {
+        let Some(element) = element.filter(|it| !is_null(SchemaKind::Avro, *it)) else {
             return match slot.null {
                 Some(branch) => {
                     self.branch(branch);
@@ -248,7 +249,7 @@ impl Writing<'_> {
             }
             _ => {}
         }
-        if !fits(shape, element) {
+        if !fits(SchemaKind::Avro, shape, element) {
             return Err(EncodeError::Unsettled);
         }
         match shape {
@@ -279,7 +280,12 @@ impl Writing<'_> {
                     self.out.extend_from_slice(self.text);
                 }
             },
-            Shape::Unknown | Shape::Array(_) | Shape::Map(_) | Shape::Record(_) => {
+            Shape::Unknown
+            | Shape::Array(_)
+            | Shape::Map(_)
+            | Shape::Record(_)
+            | Shape::AnyArray
+            | Shape::AnyDocument => {
                 return Err(EncodeError::Unsettled);
             }
         }
@@ -333,7 +339,7 @@ impl Writing<'_> {
 
     fn branch(&mut self, branch: Branch) {
         self.long(match branch {
-            Branch::First => 0,
+            Branch::First | Branch::Absent => 0,
             Branch::Second => 1,
         });
     }

@@ -1,8 +1,10 @@
 //! Making a shape wide enough for a document.
 
+use super::fit::{fits, has, is_nothing, is_null, is_seldom, is_uuid};
 use super::{Branch, Path, Record, Shape, Slot};
 use crate::change::raw::{self, Element, Malformed};
-use bson::spec::{BinarySubtype, ElementType};
+use crate::config::SchemaKind;
+use bson::spec::ElementType;
 use std::fmt;
 
 /// How many fields a collection's schema may have, those of documents in documents counted: where names are
@@ -23,6 +25,18 @@ pub enum Drift {
     },
     /// A whole number that no double holds.
     Precision {
+        path: Path,
+    },
+    /// A number with a fraction where Protobuf has integers, whose bytes are others.
+    Fraction {
+        path: Path,
+    },
+    /// A null in an array or a map, where Protobuf has none.
+    Null {
+        path: Path,
+    },
+    /// A name that Protobuf allows for no field in JSON.
+    Name {
         path: Path,
     },
     TooManyFields {
@@ -50,6 +64,21 @@ impl fmt::Display for Drift {
                 f,
                 "`{path}` is a double in the schema, and no double holds this integer"
             ),
+            Self::Fraction { path } => write!(
+                f,
+                "`{path}` is an integer in the schema, and here a double, which Protobuf cannot make of it; say \
+                 `bsonType: double` in the collection's $jsonSchema before its schema is registered"
+            ),
+            Self::Null { path } => {
+                write!(
+                    f,
+                    "`{path}` is null, and Protobuf has no null in lists and maps"
+                )
+            }
+            Self::Name { path } => write!(
+                f,
+                "`{path}` begins and ends with a bracket, which no name of a field may in Protobuf"
+            ),
             Self::TooManyFields { path } => write!(
                 f,
                 "with `{path}` the schema would have more than {MOST_FIELDS} fields; where the names of fields are \
@@ -69,11 +98,13 @@ impl fmt::Display for Drift {
 /// # Errors
 /// [`Drift`]: it cannot. What `record` is then means nothing.
 pub fn widen_document(
+    kind: SchemaKind,
     record: &mut Record,
     document: &[u8],
     path: &str,
 ) -> Result<Option<Path>, Drift> {
     let mut widening = Widening {
+        kind,
         path: Path::default(),
         depth: 0,
         fields: count(record),
@@ -99,6 +130,7 @@ fn count_in(shape: &Shape) -> usize {
 }
 
 struct Widening {
+    kind: SchemaKind,
     path: Path,
     depth: usize,
     fields: usize,
@@ -108,14 +140,21 @@ struct Widening {
 impl Widening {
     fn record(&mut self, record: &mut Record, document: &[u8]) -> Result<(), Drift> {
         self.down()?;
+        let is_open = record.is_open;
         for element in raw::walk(document)? {
             let element = element?;
             let before = self.path.push(element.name);
             match record.slot(element.name) {
                 Some(slot) => self.slot(slot, element)?,
-                // What is null is as good as missing.
-                None if is_null(element.kind) => {}
+                None if is_open => {}
+                // What is null is as good as missing, but where it is written.
+                None if is_nothing(self.kind, element) => {}
                 None => {
+                    if self.kind == SchemaKind::Protobuf && is_in_brackets(element.name) {
+                        return Err(Drift::Name {
+                            path: self.path.clone(),
+                        });
+                    }
                     self.fields += 1;
                     if self.fields > MOST_FIELDS {
                         return Err(Drift::TooManyFields {
@@ -124,7 +163,7 @@ impl Widening {
                     }
                     let mut slot = Slot::optional(Shape::Unknown);
                     self.slot(&mut slot, element)?;
-                    record.add(element.name, slot);
+                    record.add(element.name, slot, self.kind);
                     self.changes();
                 }
             }
@@ -141,11 +180,7 @@ impl Widening {
             .fields_mut()
             .filter(|field| field.slot.null.is_none())
         {
-            let mut is_there = false;
-            for element in raw::walk(document)? {
-                is_there |= element?.name == field.name;
-            }
-            if !is_there {
+            if !has(document, &field.name)? {
                 let before = self.path.push(&field.name);
                 field.slot.null = Some(Branch::First);
                 self.changes();
@@ -167,6 +202,19 @@ impl Widening {
                 true => self.path.push(element.name),
                 false => self.path.push_element(),
             };
+            if self.kind == SchemaKind::Protobuf && is_null(self.kind, element) {
+                return Err(Drift::Null {
+                    path: self.path.clone(),
+                });
+            }
+            if self.kind == SchemaKind::Protobuf
+                && slot.shape == Shape::Unknown
+                && element.kind == ElementType::Array
+            {
+                // There are no lists of lists, and no maps of them.
+                slot.shape = Shape::AnyArray;
+                self.changes();
+            }
             self.slot(slot, element)?;
             self.path.pop(before);
         }
@@ -185,15 +233,15 @@ impl Widening {
     }
 
     fn slot(&mut self, slot: &mut Slot, element: Element<'_>) -> Result<(), Drift> {
-        if is_null(element.kind) {
-            if slot.null.is_none() {
+        if is_null(self.kind, element) {
+            if !slot.takes_null() {
                 slot.null = Some(Branch::First);
                 self.changes();
             }
             return Ok(());
         }
         if slot.shape == Shape::Unknown {
-            slot.shape = begin(element);
+            slot.shape = begin(self.kind, element);
             self.changes();
         }
         match (&mut slot.shape, element.kind) {
@@ -216,12 +264,17 @@ impl Widening {
 
     /// The type that a value needs where it has not the one that is there.
     fn scalar(&self, shape: &Shape, element: Element<'_>) -> Result<Option<Shape>, Drift> {
-        if fits(shape, element) {
+        if fits(self.kind, shape, element) {
             return Ok(None);
         }
         match (shape, element.kind) {
             (Shape::Int, ElementType::Int64) => Ok(Some(Shape::Long)),
-            (Shape::Int | Shape::Long, ElementType::Double) => Ok(Some(Shape::Double)),
+            (Shape::Int | Shape::Long, ElementType::Double) => match self.kind {
+                SchemaKind::Protobuf => Err(Drift::Fraction {
+                    path: self.path.clone(),
+                }),
+                SchemaKind::Avro | SchemaKind::JsonSchema => Ok(Some(Shape::Double)),
+            },
             (Shape::Double, ElementType::Int64) => Err(Drift::Precision {
                 path: self.path.clone(),
             }),
@@ -235,7 +288,7 @@ impl Widening {
 }
 
 /// The type that a place gets by its first value.
-fn begin(element: Element<'_>) -> Shape {
+fn begin(kind: SchemaKind, element: Element<'_>) -> Shape {
     match element.kind {
         ElementType::Boolean => Shape::Boolean,
         ElementType::Int32 | ElementType::Int64 => Shape::Long,
@@ -244,73 +297,14 @@ fn begin(element: Element<'_>) -> Shape {
         ElementType::Binary if !is_uuid(element) => Shape::Bytes,
         ElementType::Array => Shape::Array(Box::new(Slot::optional(Shape::Unknown))),
         ElementType::EmbeddedDocument => Shape::Record(Record::default()),
+        seldom if kind == SchemaKind::JsonSchema && is_seldom(seldom) => Shape::AnyDocument,
         _ => Shape::String,
     }
 }
 
-/// Beyond this, not every whole number is a double.
-const EXACT: i64 = 1 << 53;
-
-/// Whether a value that is neither null nor holds others can be written as this type, and read as what it was.
-#[inline]
-pub(in crate::encode::serialization) fn fits(shape: &Shape, element: Element<'_>) -> bool {
-    match (shape, element.kind) {
-        (Shape::Boolean, ElementType::Boolean)
-        | (Shape::Int | Shape::Long | Shape::Double, ElementType::Int32)
-        | (Shape::Long, ElementType::Int64)
-        | (Shape::Double, ElementType::Double)
-        | (Shape::Date, ElementType::DateTime)
-        | (Shape::Bytes, ElementType::Binary) => true,
-        (Shape::Int, ElementType::Int64 | ElementType::Double) => {
-            whole(element).is_some_and(|number| i32::try_from(number).is_ok())
-        }
-        (Shape::Long, ElementType::Double) => whole(element).is_some(),
-        (Shape::Double, ElementType::Int64) => {
-            whole(element).is_some_and(|number| (-EXACT..=EXACT).contains(&number))
-        }
-        (Shape::String, ElementType::Binary) => is_uuid(element),
-        (
-            Shape::String,
-            ElementType::String
-            | ElementType::Symbol
-            | ElementType::ObjectId
-            | ElementType::Decimal128
-            | ElementType::Timestamp
-            | ElementType::RegularExpression
-            | ElementType::JavaScriptCode
-            | ElementType::JavaScriptCodeWithScope
-            | ElementType::DbPointer
-            | ElementType::MinKey
-            | ElementType::MaxKey,
-        ) => true,
-        _ => false,
-    }
-}
-
-/// A whole number, also where it is a double; none where it is no number, or is `-0.0`.
-#[inline]
-pub(in crate::encode::serialization) fn whole(element: Element<'_>) -> Option<i64> {
-    match element.kind {
-        ElementType::Double => {
-            let double = f64::from_le_bytes(element.value.try_into().ok()?);
-            let is_whole = double.fract() == 0.0 && double.abs() <= EXACT as f64;
-            let is_negative_zero = double == 0.0 && double.is_sign_negative();
-            (is_whole && !is_negative_zero).then_some(double as i64)
-        }
-        _ => element.as_i64(),
-    }
-}
-
-/// Whether it is binary of the subtype of UUIDs, and as long as one.
-pub(in crate::encode::serialization) fn is_uuid(element: Element<'_>) -> bool {
-    let subtype = u8::from(BinarySubtype::Uuid);
-    element.kind == ElementType::Binary
-        && element.value.len() == 4 + 1 + 16
-        && element.value[4] == subtype
-}
-
-pub(in crate::encode::serialization) fn is_null(kind: ElementType) -> bool {
-    matches!(kind, ElementType::Null | ElementType::Undefined)
+/// What Protobuf keeps for extensions.
+fn is_in_brackets(name: &[u8]) -> bool {
+    name.starts_with(b"[") && name.ends_with(b"]")
 }
 
 fn type_name(element: Element<'_>) -> &'static str {
