@@ -6,6 +6,7 @@ use crate::error::Fallible;
 use crate::kafka::Broker;
 use crate::load::{self, Waiting};
 use crate::process::Measured;
+use crate::produce::Producer;
 use crate::record::{Results, Run, value};
 use crate::settings::Settings;
 use crate::subject::{self, Subject, Variant};
@@ -23,8 +24,9 @@ const QUERIES: u64 = 2;
 const PATIENCE: Duration = Duration::from_secs(900);
 /// How long no row may come.
 const STALLED: Duration = Duration::from_secs(90);
-/// The subject beside Tailwater.
+/// The subjects beside Tailwater.
 const FIND: &str = "plain find";
+const FIND_AND_PRODUCE: &str = "plain find, produced";
 
 /// # Errors
 /// What went wrong with a server or the subject.
@@ -39,6 +41,10 @@ pub async fn run(settings: &Settings) -> Fallible {
         FIND,
         format!("{QUERIES} collections at a time, each by one query with the server's own batches; nothing is produced"),
     )?;
+    results.setting(
+        FIND_AND_PRODUCE,
+        "the same, and each document's BSON is produced untouched, without key or headers, by the measuring process".to_owned(),
+    )?;
     let documents = settings.events(1_000_000, 20_000);
     let waiting = Waiting {
         collections: COLLECTIONS,
@@ -47,8 +53,16 @@ pub async fn run(settings: &Settings) -> Fallible {
     load::fill(&client, &waiting).await?;
     let case = format!("{documents} documents in {COLLECTIONS} collections");
     for turn in 0..settings.turns(1) {
-        let seconds = find(&client, documents).await?;
+        let seconds = find(&client, documents, None).await?;
         let mut run = Run::new(MODE, &case, FIND, turn);
+        run.set(value::RATE, documents as f64 / seconds);
+        results.run(run)?;
+
+        let topic = format!("found.{}", subject::unique());
+        broker.create(&topic).await?;
+        let producer = Producer::new(&settings.kafka_brokers, &topic, &[])?;
+        let seconds = find(&client, documents, Some(Arc::new(producer))).await?;
+        let mut run = Run::new(MODE, &case, FIND_AND_PRODUCE, turn);
         run.set(value::RATE, documents as f64 / seconds);
         results.run(run)?;
 
@@ -122,12 +136,13 @@ async fn copied(
     Ok(run)
 }
 
-/// Reads all collections with plain queries; how many seconds that takes.
-async fn find(client: &Client, documents: u64) -> Fallible<f64> {
+/// Reads all collections with plain queries, and hands the documents on; how many seconds that takes until all is
+/// acknowledged.
+async fn find(client: &Client, documents: u64, producer: Option<Arc<Producer>>) -> Fallible<f64> {
     let next = Arc::new(AtomicU64::new(0));
     let began = Instant::now();
     let queries = (0..QUERIES).map(|_| {
-        let (client, next) = (client.clone(), Arc::clone(&next));
+        let (client, next, producer) = (client.clone(), Arc::clone(&next), producer.clone());
         tokio::spawn(async move {
             let mut read = 0_u64;
             loop {
@@ -141,7 +156,12 @@ async fn find(client: &Client, documents: u64) -> Fallible<f64> {
                 let database = client.database(load::DATABASE);
                 let mut cursor = database.run_raw_cursor_command(find).batch().await?;
                 while let Some(batch) = cursor.next().await {
-                    read += crate::stream::events(&batch?)?.count() as u64;
+                    for document in crate::stream::events(&batch?)? {
+                        if let Some(producer) = &producer {
+                            producer.send(document?, 0).await?;
+                        }
+                        read += 1;
+                    }
                 }
             }
         })
@@ -149,6 +169,9 @@ async fn find(client: &Client, documents: u64) -> Fallible<f64> {
     let mut read = 0;
     for query in queries.collect::<Vec<_>>() {
         read += query.await??;
+    }
+    if let Some(producer) = producer {
+        producer.finish(documents)?;
     }
     match read == documents {
         true => Ok(began.elapsed().as_secs_f64()),

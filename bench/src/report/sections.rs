@@ -68,7 +68,7 @@ pub const SECTIONS: &[Section] = &[
     Section {
         mode: "snapshot",
         title: "A snapshot",
-        text: "Documents that are there already, copied to one topic of one partition; *plain find* only reads them.",
+        text: "Documents that are there already, copied to one topic of one partition; *plain find* only reads them, or reads and produces them as they are.",
         columns: &[
             column("documents/s", v::RATE, 0),
             column("from the start", v::RATE_FROM_START, 0),
