@@ -5,13 +5,18 @@ use super::progress::{Bounds, Part, Progress, Range, Scan};
 use super::reading::Source;
 use crate::change::namespace::Namespace;
 use crate::source::collections;
+use crate::tasks;
 use bson::{Bson, Document, doc};
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use tokio_util::task::AbortOnDropHandle;
 
-/// A collection is read in ranges of about so many documents side by side, as far as that gives few enough.
+/// A collection is read in ranges of at least so many documents side by side, as far as that gives few enough.
 const RANGE: u64 = 20_000;
+
+/// How many collections are counted at a time.
+const COUNTED: usize = 8;
 
 /// How many documents of a large collection are looked at for each of its ranges.
 const SAMPLE: usize = 20;
@@ -33,8 +38,26 @@ pub(super) struct Plan {
     ranges: VecDeque<(Arc<Of>, Range)>,
     scan: Option<Scan>,
     /// What the walk has found and not come to; none before it was listed.
-    listed: Option<VecDeque<Namespace>>,
+    listed: Option<Listed>,
+    /// How the first of these is divided, while others still read the one before it.
+    ahead: Option<AbortOnDropHandle<Vec<Bounds>>>,
     next: i64,
+}
+
+/// The collections of a walk.
+#[derive(Debug)]
+struct Listed {
+    left: VecDeque<Found>,
+    /// How many documents a range should have: with fewer, asking where ranges begin costs more than it brings.
+    range: u64,
+}
+
+#[derive(Debug)]
+struct Found {
+    at: Namespace,
+    filter: Option<Document>,
+    /// How many documents there are, as the server estimates; none where only some of them are wanted.
+    total: Option<u64>,
 }
 
 /// What the plan has for one who reads.
@@ -51,6 +74,7 @@ impl Plan {
             ranges: VecDeque::new(),
             scan: progress.scan.clone(),
             listed: None,
+            ahead: None,
             next: progress.next(),
         };
         for part in &progress.parts {
@@ -74,28 +98,28 @@ impl Plan {
     ///
     /// # Errors
     /// The driver's, where the collections cannot be listed; asked again, it tries again.
-    pub(super) async fn next(&mut self, source: &Source) -> mongodb::error::Result<Next> {
+    pub(super) async fn next(&mut self, source: &Arc<Source>) -> mongodb::error::Result<Next> {
         if let Some((of, range)) = self.ranges.pop_front() {
+            if self.ranges.len() <= source.spec.parallelism {
+                self.look_ahead(source);
+            }
             return Ok(Next::Range(of, range));
         }
         let Some(scan) = &self.scan else {
             return Ok(Next::Over);
         };
-        let listed = match &mut self.listed {
-            Some(listed) => listed,
-            None => self.listed.insert(list(source, scan).await?),
-        };
-        let Some(at) = listed.pop_front() else {
+        if self.listed.is_none() {
+            self.listed = Some(Listed::of(source, scan).await?);
+        }
+        self.look_ahead(source);
+        let listed = self.listed.as_mut();
+        let Some(Found { at, filter, total }) = listed.and_then(|listed| listed.left.pop_front())
+        else {
             self.scan = None;
             return Ok(Next::Over);
         };
-        let filter = source.spec.filter_of(&at).cloned();
-        let total = match filter {
-            None => count(source, &at).await,
-            Some(_) => None,
-        };
-        let bounds = match total {
-            Some(total) => divide(source, &at, total).await,
+        let bounds = match self.ahead.take() {
+            Some(ahead) => ahead.await.unwrap_or_else(|_| vec![Bounds::ALL]),
             None => vec![Bounds::ALL],
         };
         let mut number = || {
@@ -122,10 +146,61 @@ impl Plan {
         self.put(&part);
         Ok(Next::Began(part))
     }
+
+    /// Asks where the ranges of the next collection begin, unless it is read in one.
+    fn look_ahead(&mut self, source: &Arc<Source>) {
+        let Some(listed) = self.listed.as_ref().filter(|_| self.ahead.is_none()) else {
+            return;
+        };
+        let Some(Found { at, total, .. }) = listed.left.front() else {
+            return;
+        };
+        let ranges = ranges(total.unwrap_or(0), listed.range, source.spec.parallelism);
+        if ranges > 1 {
+            let (source, at) = (Arc::clone(source), at.clone());
+            let divided = tasks::spawn(async move { divide(&source, &at, ranges).await });
+            self.ahead = Some(AbortOnDropHandle::new(divided));
+        }
+    }
+}
+
+/// In how many ranges a collection of `total` documents is read.
+fn ranges(total: u64, range: u64, parallelism: usize) -> usize {
+    let most = most_ranges(parallelism);
+    match parallelism {
+        0 | 1 => 1,
+        _ => usize::try_from(total / range)
+            .unwrap_or(most)
+            .clamp(1, most),
+    }
+}
+
+fn most_ranges(parallelism: usize) -> usize {
+    (parallelism * 4).min(MOST_RANGES)
+}
+
+impl Listed {
+    /// Those that the walk has not come to, in the order of their names.
+    async fn of(source: &Source, scan: &Scan) -> mongodb::error::Result<Self> {
+        let found = stream::iter(list(source, scan).await?);
+        let found = found.map(|at| async move {
+            let filter = source.spec.filter_of(&at).cloned();
+            let total = match filter {
+                None => count(source, &at).await,
+                Some(_) => None,
+            };
+            Found { at, filter, total }
+        });
+        let left: VecDeque<Found> = found.buffered(COUNTED).collect().await;
+        // Collections are read side by side as well: only one that would be read alone in the end is divided.
+        let all: u64 = left.iter().filter_map(|found| found.total).sum();
+        let range = RANGE.max(all / most_ranges(source.spec.parallelism) as u64);
+        Ok(Self { left, range })
+    }
 }
 
 /// The collections that the walk has not come to, in the order of their names.
-async fn list(source: &Source, scan: &Scan) -> mongodb::error::Result<VecDeque<Namespace>> {
+async fn list(source: &Source, scan: &Scan) -> mongodb::error::Result<Vec<Namespace>> {
     let found = collections::found(&source.client, &source.scope, &source.filter).await?;
     let wanted = |at: &Namespace| {
         let is_new = scan.after.as_ref().is_none_or(|after| at > after);
@@ -174,13 +249,8 @@ async fn count(source: &Source, at: &Namespace) -> Option<u64> {
     }
 }
 
-/// The ranges of a collection of about so many documents; one where the server gives no sample.
-async fn divide(source: &Source, at: &Namespace, total: u64) -> Vec<Bounds> {
-    let most = (source.spec.parallelism * 4).min(MOST_RANGES);
-    let ranges = usize::try_from(total / RANGE).unwrap_or(most).min(most);
-    if source.spec.parallelism < 2 || ranges < 2 {
-        return vec![Bounds::ALL];
-    }
+/// So many ranges of a collection; one where the server gives no sample.
+async fn divide(source: &Source, at: &Namespace, ranges: usize) -> Vec<Bounds> {
     let sample = [
         doc! {"$sample": {"size": (ranges * SAMPLE) as i64}},
         doc! {"$project": {"_id": 1}},
@@ -199,4 +269,23 @@ async fn divide(source: &Source, at: &Namespace, total: u64) -> Vec<Bounds> {
     };
     let ids: Vec<_> = sampled.iter_mut().filter_map(|s| s.remove("_id")).collect();
     page::split(&ids, ranges)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_collection_is_divided_where_it_would_be_read_alone() {
+        let shared = |all: u64| RANGE.max(all / most_ranges(2) as u64);
+        assert_eq!(ranges(100_000, shared(1_000_000), 2), 1, "one of ten");
+        assert_eq!(ranges(10_000_000, shared(10_000_000), 2), 8, "the only one");
+        assert_eq!(ranges(9_000_000, shared(10_000_000), 2), 7, "most of all");
+        assert_eq!(ranges(50_000, shared(50_000), 2), 2, "small");
+        assert_eq!(
+            ranges(10_000_000, shared(10_000_000), 1),
+            1,
+            "nobody beside"
+        );
+    }
 }
