@@ -26,6 +26,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How often the counts of what waits are shown.
 const SHOW: Duration = Duration::from_millis(500);
+/// How much that is there already is taken in one go, before anything else has its turn.
+const AT_ONCE: usize = 64;
 /// How long a job waits for its next attempt at most: the longest back-off and what is added to it by chance.
 const LONGEST_WAIT: Duration = LONGEST_BACKOFF.saturating_mul(2);
 
@@ -128,19 +130,25 @@ impl Dispatcher {
             let next = self.next_time();
             tokio::select! {
                 event = heard.recv() => match event {
-                    Some(Event::Fetched(job)) => self.fetched(job),
-                    Some(Event::Revoked(gone)) => {
-                        self.queue.drop_of(&gone);
-                        self.parked.retain(|_, job| job.at.id != gone.id);
+                    Some(event) => {
+                        self.hear(event)?;
+                        for event in (0..AT_ONCE).map_while(|_| heard.try_recv().ok()) {
+                            self.hear(event)?;
+                        }
                     }
-                    Some(Event::Refused(error)) => return Err(error),
                     // Only a panic ends what is heard from, and whoever catches those is told by it.
                     None => return Ok(false),
                 },
                 Some(ended) = self.running.join_next(), if !self.running.is_empty() => {
-                    // A panic has been reported by the panic hook, and ends the process.
-                    if let Ok(ended) = ended {
-                        self.ended(ended);
+                    let mut next = Some(ended);
+                    for _ in 0..AT_ONCE {
+                        match next {
+                            Some(Ok(ended)) => self.ended(ended),
+                            // A panic has been reported by the panic hook, and ends the process.
+                            Some(Err(_)) => {}
+                            None => break,
+                        }
+                        next = self.running.try_join_next();
                     }
                 }
                 Some(buried) = self.burying.join_next(), if !self.burying.is_empty() => {
@@ -166,6 +174,18 @@ impl Dispatcher {
                 () = until(next), if next.is_some() => {}
             }
         }
+    }
+
+    fn hear(&mut self, event: Event) -> Result<(), Error> {
+        match event {
+            Event::Fetched(job) => self.fetched(job),
+            Event::Revoked(gone) => {
+                self.queue.drop_of(&gone);
+                self.parked.retain(|_, job| job.at.id != gone.id);
+            }
+            Event::Refused(error) => return Err(error),
+        }
+        Ok(())
     }
 
     /// When something is due that nobody tells.

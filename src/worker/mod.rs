@@ -103,10 +103,17 @@ pub async fn run(
         journal.clone(),
         Arc::clone(&board),
     );
-    let worked = {
+    // Where the calls run, too: in the task that waits for all of this, each that ends would wake another thread.
+    let working = {
+        let (stop, grace) = (stop.clone(), config.shutdown_timeout);
+        tasks::spawn(async move {
+            let worked = dispatcher.run(&mut heard, &mut told, &stop, grace).await;
+            (worked, heard)
+        })
+    };
+    let ended = {
         let read = (&config.kafka, patterns.as_slice());
         let following = topics::follow(read, &dead_letters, (&member, &parking), &board);
-        let working = dispatcher.run(&mut heard, &mut told, stop, config.shutdown_timeout);
         let reading = async {
             match of_listeners {
                 Some(documents) => documents.follow(tell, &board).await,
@@ -123,14 +130,21 @@ pub async fn run(
             }
         };
         tokio::select! {
-            worked = working => worked,
+            ended = working => ended.ok(),
             // They have no end.
-            () = following => Ok(false),
-            () = reading => Ok(false),
-            () = telling => Ok(false),
+            () = following => None,
+            () = reading => None,
+            () = telling => None,
         }
     };
     board.ready.set(false);
+    // A panic has been reported by the panic hook, and ends the process.
+    let Some((worked, mut heard)) = ended else {
+        return Err(Error::new(
+            Code::Internal,
+            "the dispatching of jobs has ended",
+        ));
+    };
     leave(member, &mut heard).await;
     if let Some(journal) = &journal {
         journal.flush().await;
