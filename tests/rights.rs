@@ -230,6 +230,30 @@ async fn each_right_of_kafka_that_is_taken_away_is_named_and_with_all_of_them_ev
     }
 }
 
+/// What is served live is read from Kafka, which a stream alone does not need to.
+#[tokio::test]
+async fn a_topic_that_may_be_written_and_not_be_served_live_is_named() {
+    let (db, kafka) = (
+        support::database().await,
+        Kafka::with_acls(&["served"], &[]).await,
+    );
+    kafka.allow_everything("served").await;
+    kafka.create_topic(RECORDS, 1, &[]).await;
+    let setup = Tailwater::on(&db, &kafka)
+        .env("KAFKA_DB_CHANGES_TOPIC", RECORDS)
+        .env("LIVE_ADDR", "127.0.0.1:0")
+        .logged_in_as(&kafka, "served");
+    let exit = setup.clone().args(&["check"]).run().await;
+    assert_eq!(exit.code, Some(0), "{}", exit.output);
+    let said = "served live at 127.0.0.1:0: 1";
+    assert!(exit.output.contains(said), "{}", exit.output);
+    kafka.deny("served", Topic(RECORDS), Read).await;
+    let exit = setup.args(&["check"]).run().await;
+    assert_ne!(exit.code, Some(0), "{}", exit.output);
+    let said = "lacks Read on topic records";
+    assert!(exit.output.contains(said), "{}", exit.output);
+}
+
 /// A server that tells what the one who has logged in may do; the one here does not.
 pub async fn telling(
     server: SocketAddr,

@@ -180,12 +180,19 @@ pub async fn refuse_in_use(location: Location<'_>) -> Result<(), Error> {
 pub async fn may_store(location: Location<'_>, mongo: &::mongodb::Client) -> Vec<Finding> {
     match &location.resume.backend {
         ResumeBackend::Kafka { topic } => {
+            let topic = ("the checkpoint topic", topic.as_str());
             kafka::check(location.kafka, topic, location.stream).await
         }
         ResumeBackend::MongoDb { .. } => mongodb::check(location, mongo).await,
         // What may be written to a file shows when it is written.
         ResumeBackend::File { .. } => Vec::new(),
     }
+}
+
+/// Looks whether the schedules of `unit` could keep in `topic` how far they are, without claiming them: for `check`.
+pub async fn may_keep_schedules(kafka: &Kafka, topic: &str, unit: &str) -> Vec<Finding> {
+    let topic = ("the topic of how far schedules are,", topic);
+    kafka::check(kafka, topic, unit).await
 }
 
 /// Reads a stream's checkpoint without claiming it.

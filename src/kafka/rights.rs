@@ -36,6 +36,8 @@ pub enum Use {
     Retries,
     /// Its partitions are assigned to instances, and nothing is written to it.
     Assignment,
+    /// Its records are served live.
+    Serving,
 }
 
 impl Use {
@@ -53,7 +55,7 @@ impl Use {
             Self::Checkpoints | Self::Registry | Self::Retries => {
                 &[Operation::Read, Operation::Write, Operation::Describe]
             }
-            Self::Assignment => &[Operation::Read, Operation::Describe],
+            Self::Assignment | Self::Serving => &[Operation::Read, Operation::Describe],
         }
     }
 
@@ -66,7 +68,7 @@ impl Use {
             Self::Checkpoints | Self::Registry => {
                 Some("whether it is compacted (cleanup.policy=compact) is not known")
             }
-            Self::Assignment | Self::Retries => None,
+            Self::Assignment | Self::Retries | Self::Serving => None,
         }
     }
 }

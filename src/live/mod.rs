@@ -8,6 +8,7 @@
 mod access;
 mod catch_up;
 mod change;
+mod check;
 mod descriptors;
 mod ending;
 mod feed;
@@ -42,6 +43,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use catch_up::CatchUps;
+pub use check::check;
 use ending::Ending;
 use hub::{Bounds, Hub};
 use jwks::Jwks;

@@ -417,6 +417,10 @@ pub async fn check(config: &Config, stream: Option<&str>) -> Result<Report, Erro
     }
     if all.waiting_for().is_none() {
         all.extend(coordinating::check(config, &client).await);
+        if let Some(schedules) = &config.schedules {
+            all.extend(schedule::check(&client, &config.kafka, schedules).await);
+        }
+        all.extend(live::check(config).await);
     }
     Ok(all)
 }

@@ -4,6 +4,7 @@
 //! which, as with streams, and the transactions of its producer fence whoever had it before. The record of a job and
 //! how far its schedule is are written in one transaction, so that each due time has one record whatever happens.
 
+mod check;
 mod claim;
 mod clock;
 mod cron;
@@ -23,6 +24,7 @@ mod status;
 mod timing;
 mod unit;
 
+pub use check::check;
 pub use clock::{Clock, System};
 pub use definition::{Schedule, title};
 pub use desk::{Desk, Listed};

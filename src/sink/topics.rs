@@ -12,7 +12,7 @@ mod many;
 mod problem;
 
 pub use ahead::{Ahead, MOST as MOST_AHEAD};
-pub use check::check;
+pub use check::{check, check_jobs};
 pub use problem::TopicProblem;
 
 use crate::config::{Kafka, OnMissingTopic, TopicCreation};

@@ -1,6 +1,7 @@
 //! Rights that are missing, are taken away, and come back.
 
 use super::{assert_each_once, committed, put, schedule, scheduling, status, topic};
+use crate::rights::telling;
 use crate::support::{self, Kafka, Operation, PATIENCE, Resource, Wire, eventually, wire};
 use bson::doc;
 
@@ -94,5 +95,60 @@ async fn a_topic_that_may_not_be_written_holds_its_own_schedules_alone() {
     for name in ["good", "bad"] {
         let records = kafka.committed_records(&[&topic(&db, name)]).await;
         assert_each_once(&records, 1_000);
+    }
+}
+
+/// Said by a check, before anything runs: a topic that may not be written, documents that may not be read, and
+/// schedules that are invalid.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_names_what_schedules_lack() {
+    const USER: &str = "checked";
+    let (db, kafka) = (
+        support::database().await,
+        Kafka::with_acls(&[USER], &[]).await,
+    );
+    kafka.allow_everything(USER).await;
+    put(&db, schedule(&db, "good", doc! {"every": "1s"})).await;
+    put(&db, schedule(&db, "wrong", doc! {"every": "often"})).await;
+    let due = doc! {"kind": "due", "database": "elsewhere", "collection": "data", "dueField": "at"};
+    put(&db, schedule(&db, "due", due)).await;
+    for name in ["good", "due"] {
+        kafka.create_topic(&topic(&db, name), 1, &[]).await;
+    }
+    let right: &'static str = Box::leak(db.name().to_owned().into_boxed_str());
+    let read: &[&str] = &["find", "changeStream", "listCollections", "listIndexes"];
+    let every: &[&str] = &["anyAction"];
+    let server = support::mongo().await.addr();
+    let check = async |granted: &[(&'static str, &'static [&'static str])]| {
+        let wire = telling(server, granted).await;
+        let setup = scheduling(&db, &kafka).logged_in_as(&kafka, USER);
+        let setup = setup.env("MONGODB_URI", wire.uri_of(db.name()));
+        setup.args(&["check"]).run().await
+    };
+    let exit = check(&[(right, every), ("elsewhere", every)]).await;
+    assert_eq!(exit.code, Some(0), "{}", exit.output);
+    for said in ["2 of 3 schedules", "wrong: "] {
+        assert!(exit.output.contains(said), "{said}: {}", exit.output);
+    }
+    let exit = check(&[(right, read)]).await;
+    assert_eq!(exit.code, Some(3), "{}", exit.output);
+    for said in [
+        "lacks update on",
+        "due: user tw lacks find and changeStream on elsewhere.data",
+    ] {
+        assert!(exit.output.contains(said), "{said}: {}", exit.output);
+    }
+    let progress = format!("{}.schedules", db.topic("checkpoints"));
+    kafka
+        .create_topic(&progress, 1, &[("cleanup.policy", "compact")])
+        .await;
+    for denied in [topic(&db, "good"), progress] {
+        let on = Resource::Topic(&denied);
+        kafka.deny(USER, on, Operation::Write).await;
+        let exit = check(&[(right, every), ("elsewhere", every)]).await;
+        assert_ne!(exit.code, Some(0), "{}", exit.output);
+        let said = format!("lacks Write on topic {denied}");
+        assert!(exit.output.contains(&said), "{said}: {}", exit.output);
+        kafka.end_denial(USER, on, Operation::Write).await;
     }
 }

@@ -16,22 +16,27 @@ use rdkafka::producer::{BaseProducer, Producer as _};
 /// A time-out in milliseconds that brokers do not allow; librdkafka adds to it, within 32 bits.
 const NOT_ALLOWED: i32 = i32::MAX - 1_000;
 
-/// Looks at both. Nothing is made, written or fenced.
-pub(in crate::checkpoint) async fn check(kafka: &Kafka, topic: &str, stream: &str) -> Vec<Finding> {
-    let (kafka, topic, stream) = (kafka.clone(), topic.to_owned(), stream.to_owned());
+/// Looks at both. Nothing is made, written or fenced. `what` names the topic in sentences, and `owner` is the stream
+/// or the unit of schedules.
+pub(in crate::checkpoint) async fn check(
+    kafka: &Kafka,
+    (what, topic): (&'static str, &str),
+    owner: &str,
+) -> Vec<Finding> {
+    let (kafka, topic, owner) = (kafka.clone(), topic.to_owned(), owner.to_owned());
     let runtime = tokio::runtime::Handle::current();
     let looked = blocking(move || {
-        let mut findings = runtime.block_on(on_topic(&kafka, &topic));
+        let mut findings = runtime.block_on(on_topic(&kafka, what, &topic));
         // Brokers that do not answer have been told of.
         if findings.iter().all(|finding| !finding.is_transient) {
-            findings.extend(on_transactional_id(&kafka, &stream));
+            findings.extend(on_transactional_id(&kafka, &owner));
         }
         findings
     });
     looked.await.unwrap_or_else(|error| vec![of(error)])
 }
 
-async fn on_topic(kafka: &Kafka, name: &str) -> Vec<Finding> {
+async fn on_topic(kafka: &Kafka, what: &str, name: &str) -> Vec<Finding> {
     let admin = match topic::admin(kafka) {
         Ok(admin) => admin,
         Err(error) => return vec![of(error)],
@@ -41,7 +46,7 @@ async fn on_topic(kafka: &Kafka, name: &str) -> Vec<Finding> {
         Ok(None) => match Topic::may_create(&admin, kafka, name).await {
             Ok(()) => {
                 let sentence = format!(
-                    "the checkpoint topic {name} does not exist yet and will be created; whether this user \
+                    "{what} {name} does not exist yet and will be created; whether this user \
                      may read and write it shows then"
                 );
                 vec![Finding::ok(NAME, sentence)]

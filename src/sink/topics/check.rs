@@ -7,9 +7,8 @@ use crate::config::{Kafka, StreamSpec, TopicCreation};
 use crate::error::{Code, Error};
 use crate::kafka::rights::{self, Use};
 use crate::preflight::Finding;
-use crate::route::{Router, Topic};
+use crate::route::Router;
 use rdkafka::error::RDKafkaErrorCode;
-use std::sync::Arc;
 
 const NAME: &str = "kafka.topics";
 
@@ -56,29 +55,9 @@ async fn look_at(
         "kafka.reachable",
         format!("Kafka answers at {brokers}"),
     )];
-    let (mut missing, mut present) = (Vec::new(), Vec::new());
-    for topic in router.table().all() {
-        match topics.look(topic.name()).await {
-            Ok(Look::Ready(info)) => {
-                findings.push(ready(topic.name(), info));
-                present.push(topic);
-            }
-            Ok(Look::WouldBeCreated) => findings.push(Finding::ok(
-                NAME,
-                format!(
-                    "{} does not exist yet and will be created; whether this user may write to it shows \
-                     then",
-                    topic.name()
-                ),
-            )),
-            Err(TopicProblem::Missing { name }) => missing.push(name),
-            Err(problem) => findings.push(problem.finding()),
-        }
-    }
-    if !missing.is_empty() {
-        findings.push(self::missing(&missing, &kafka.creation, brokers));
-    }
-    findings.extend(topics.rights(kafka, present).await);
+    let fixed = router.table().all();
+    let names = fixed.iter().map(|topic| topic.name().to_owned()).collect();
+    findings.extend(look_at_each(topics, kafka, names).await);
     if let Some((collections, operations)) = ahead {
         let of_templates = router.topics_of(collections, operations, MOST_AHEAD);
         findings.extend(topics.would_make_ahead(&of_templates).await);
@@ -98,6 +77,48 @@ async fn look_at(
     findings
 }
 
+/// Looks at topics that have a name: whether they are there or would be made, and may be written.
+async fn look_at_each(topics: &Topics, kafka: &Kafka, names: Vec<String>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let (mut missing, mut present) = (Vec::new(), Vec::new());
+    for name in names {
+        match topics.look(&name).await {
+            Ok(Look::Ready(info)) => {
+                findings.push(ready(&name, info));
+                present.push(name);
+            }
+            Ok(Look::WouldBeCreated) => findings.push(Finding::ok(
+                NAME,
+                format!(
+                    "{name} does not exist yet and will be created; whether this user may write to it shows then"
+                ),
+            )),
+            Err(TopicProblem::Missing { name }) => missing.push(name),
+            Err(problem) => findings.push(problem.finding()),
+        }
+    }
+    if !missing.is_empty() {
+        findings.push(self::missing(&missing, &kafka.creation, &kafka.brokers));
+    }
+    findings.extend(topics.rights(kafka, present).await);
+    findings
+}
+
+/// Looks at topics of jobs that no stream has as its own.
+pub async fn check_jobs(kafka: &Kafka, names: Vec<String>) -> Vec<Finding> {
+    let topics = match Topics::new(kafka) {
+        Ok(topics) => topics,
+        Err(error) => return vec![Finding::error("kafka.client", error.code, error.detail)],
+    };
+    let findings = match topics.cluster.reach(REACH_PATIENCE).await {
+        Ok(()) => look_at_each(&topics, kafka, names).await,
+        Err(unreachable) => vec![unreachable.finding()],
+    };
+    // A client's end waits for its threads.
+    let _ = tokio::task::spawn_blocking(move || drop(topics)).await;
+    findings
+}
+
 enum Look {
     Ready(TopicInfo),
     WouldBeCreated,
@@ -105,12 +126,12 @@ enum Look {
 
 impl Topics {
     /// What is wrong with the rights on topics that exist, and on what else producing takes.
-    async fn rights(&self, kafka: &Kafka, present: Vec<Arc<Topic>>) -> Vec<Finding> {
+    async fn rights(&self, kafka: &Kafka, present: Vec<String>) -> Vec<Finding> {
         let (kafka, admin) = (kafka.clone(), self.cluster.admin().clone());
         let look = move || {
             let topics: Vec<_> = present
                 .iter()
-                .map(|topic| (topic.name(), Use::Produce))
+                .map(|name| (name.as_str(), Use::Produce))
                 .collect();
             let mut findings = rights::on_topics(admin.inner(), &kafka, &topics);
             findings.extend(rights::producer_id(&kafka));
