@@ -88,7 +88,7 @@ variables! {
         "The collections to watch; with WATCH_DATABASES as database.collection. MongoDB filters, so other collections cost nothing.";
     EXCLUDE_COLLECTIONS exclude_collections: Source, NAMES, Words("none"),
         "sessions,migrations",
-        "Collections to leave out; beats WATCH_COLLECTIONS. system.* and Tailwater's own are always left out, temporary ones of the server (tmp.agg_out.*) unless WATCH_COLLECTIONS names them.";
+        "Collections to leave out; takes precedence over WATCH_COLLECTIONS. system.* and Tailwater's own are always left out, temporary ones of the server (tmp.agg_out.*) unless WATCH_COLLECTIONS names them.";
     WATCH_OPERATIONS watch_operations: Source, Form::Text("operations separated by commas: insert, update, replace, delete"), Words("all four"),
         "insert,update,replace,delete",
         "Which changes of documents to deliver.";
@@ -109,13 +109,13 @@ variables! {
         "Where a stream without a checkpoint begins; with one, the checkpoint decides.";
     SOURCE_BATCH_BYTES source_batch_bytes: Source, bytes(16 * KIB, 16 * MIB), Value("1MiB"),
         "1MiB",
-        "About how much one reply of MongoDB should hold; the batch size follows the size of the events.";
+        "The target size of one reply of MongoDB. The batch size is adapted to the size of the events.";
     RECONNECT_DELAY_MS reconnect_delay_ms: Source, millis(1, 30_000), Value("1000"),
         "1000",
         "The first wait before connecting again; doubles with jitter, up to 30 s.";
     RECONNECT_MAX_RETRIES reconnect_max_retries: Source, count(0, 1_000_000), Value("0"),
         "10",
-        "After how many failures in a row to give up; 0 never does.";
+        "How many failures in a row end the stream; 0 means that none do.";
 
     KAFKA_BROKERS kafka_brokers: Kafka, Form::Text("host:port pairs separated by commas"), Required,
         "localhost:9092",
@@ -177,14 +177,14 @@ variables! {
         "Partitions of a topic created here. Growing them later moves keys to other partitions.";
     KAFKA_TOPIC_REPLICATION kafka_topic_replication: Topics, count(1, 100), Words("the broker's default"),
         "3",
-        "Copies of a topic created here; at most the number of brokers.";
+        "Replicas of a topic created here; at most the number of brokers.";
     KAFKA_TOPIC_CONFIG kafka_topic_config: Topics, Form::Text("name=value pairs separated by commas"), Words("the broker's defaults"),
         "retention.ms=604800000,max.message.bytes=16777216",
         "Settings of a topic created here.";
 
     FORMAT format: Records, Form::Choice(&["tailwater", "debezium", "mongo-kafka", "document", "cloudevents"]), Value("tailwater"),
         "debezium",
-        "What records look like: Tailwater's own envelope, the records of Debezium's or MongoDB's connector byte for byte, the document alone with a tombstone for a delete, or CloudEvents. Live changes and verify read tailwater only.";
+        "The format of records: Tailwater's own envelope, the records of Debezium's or MongoDB's connector byte for byte, the document alone with a tombstone for a delete, or CloudEvents. Live changes and verify read tailwater only.";
     JSON_MODE json_mode: Records, Form::Choice(&["simple", "relaxed", "canonical"]), Value("simple"),
         "relaxed",
         "How BSON becomes JSON: plain values, or MongoDB Extended JSON v2 relaxed or canonical.";
@@ -245,7 +245,7 @@ variables! {
         "The user's password at the registry.";
     SCHEMA_REGISTRY_TOKEN schema_registry_token: Schemas, Form::Secret, Words("none"),
         "…",
-        "A bearer token for the registry, in the place of a user and a password.";
+        "A bearer token for the registry, instead of a user and a password.";
     SCHEMA_REGISTRY_CA_LOCATION schema_registry_ca_location: Schemas, Form::Path("the path of a PEM file"), Words("public authorities"),
         "/etc/ssl/certs/registry-ca.pem",
         "Certificate authorities to trust for the registry's certificate, beside the public ones.";
@@ -292,7 +292,7 @@ variables! {
         "Where checkpoints are stored.";
     RESUME_TOPIC resume_topic: Checkpoints, PLAIN_TOPIC, Value("tailwater.checkpoints"),
         "tailwater.checkpoints",
-        "With RESUME_STORE=kafka: the compacted topic of checkpoints. How far schedules are is in <RESUME_TOPIC>.schedules, whatever the store.";
+        "With RESUME_STORE=kafka: the compacted topic of checkpoints. The progress of schedules is stored in <RESUME_TOPIC>.schedules, with every store.";
     RESUME_DATABASE resume_database: Checkpoints, Form::Text("the name of one database"), Words("the watched database; tailwater with WATCH_DATABASES"),
         "tailwater",
         "With RESUME_STORE=mongodb: the database that holds the checkpoints.";
@@ -301,7 +301,7 @@ variables! {
         "With RESUME_STORE=mongodb: the collection that holds the checkpoints.";
     RESUME_TTL_DAYS resume_ttl_days: Checkpoints, number(Unit::Days, 1, 3650), Words("kept for ever"),
         "30",
-        "With RESUME_STORE=mongodb: removes checkpoints of streams that were not used for so long.";
+        "With RESUME_STORE=mongodb: removes the checkpoint of a stream that was not used for so many days.";
     RESUME_FILE resume_file: Checkpoints, Form::NewPath("the path of a file in a folder that exists"), Value("tailwater.checkpoint.json"),
         "/var/lib/tailwater/checkpoint.json",
         "With RESUME_STORE=file: the file that holds the checkpoint.";
@@ -377,14 +377,14 @@ variables! {
         "The collection of schedules: jobs that are due at a time, which users add, change and remove while Tailwater runs. LISTENERS_TOPICS says which topics they may name.";
     SCHEDULES_FILE schedules_file: Schedules, Form::Path("the path of a YAML or JSON file"), Words("no schedules"),
         "/etc/tailwater/schedules.yaml",
-        "A file with schedules, read at the start, in the place of SCHEDULES_COLLECTION.";
+        "A file with schedules, read at the start, instead of SCHEDULES_COLLECTION.";
 
     LIVE_ADDR live_addr: Live, Form::Text("an IP address with a port, or off"), Value("off"),
         "127.0.0.1:3002",
         "Where changes are served live to browsers and services, from Kafka. Other than a loopback address needs LIVE_JWT_SECRET or LIVE_JWKS.";
     LIVE_ORIGINS live_origins: Live, Form::Text("origins separated by commas, or *"), Words("none"),
         "https://app.example.com,http://localhost:8080",
-        "The pages that may ask for live changes. Pages of the same host always may.";
+        "The origins of web pages that may connect. Pages of the same host always may.";
     LIVE_JWT_SECRET live_jwt_secret: Live, Form::Secret, Words("none"),
         "…",
         "The secret of tokens signed with HS256, of at least 32 bytes.";
@@ -411,7 +411,7 @@ variables! {
         "How many clients are served at a time. Each needs a descriptor (ulimit -n).";
     LIVE_MAX_CLIENTS_PER_ADDRESS live_max_clients_per_address: Live, count(1, 1_000_000), Value("1000"),
         "1000",
-        "How many of them may have one address. Behind a proxy all have the proxy's.";
+        "How many clients one IP address may have. Behind a proxy, all clients have the address of the proxy.";
     LIVE_MAX_SUBSCRIPTIONS live_max_subscriptions: Live, count(1, 10_000), Value("100"),
         "100",
         "How many subscriptions one WebSocket may have.";
@@ -420,10 +420,10 @@ variables! {
         "After about how long a connection is closed: its client connects again and resumes, so that instances can be drained.";
     LIVE_RECENT_BYTES live_recent_bytes: Live, bytes(64 * KIB, GIB), Value("16MiB"),
         "16MiB",
-        "How much of the last changes is kept in memory, for clients that come back. Older positions are read from Kafka.";
+        "How many bytes of recent changes are kept in memory, for clients that reconnect. Older positions are read from Kafka.";
     LIVE_QUEUE_BYTES live_queue_bytes: Live, bytes(1024 * KIB, 16 * GIB), Value("64MiB"),
         "64MiB",
-        "How much may wait for all clients together. Beyond it the clients that are furthest behind are cut.";
+        "How many bytes may wait to be sent, for all clients together. Above it, the clients that are furthest behind are disconnected.";
 
     WORKER_TOPICS worker_topics: Workers, NAMES, Value("jobs.*"),
         "jobs.*,tenants.*.jobs.*",
@@ -442,7 +442,7 @@ variables! {
         "Whether services at private, loopback and other addresses that are not public may be called.";
     WORKER_TLS_CA_FILE worker_tls_ca_file: Workers, Form::Path("the path of a PEM file with certificates"), Words("none"),
         "/etc/tailwater/ca.pem",
-        "Authorities that may vouch for services, beside those that browsers trust.";
+        "Certificate authorities to trust for services' certificates, beside the public ones.";
     FAILED_EVENTS_COLLECTION failed_events_collection: Workers, Form::Text("a collection as database.collection"), Words("none"),
         "airank.failedEvents",
         "Where a worker also writes a document for each job that fails for good, beside its dead letter. It needs MONGODB_URI.";

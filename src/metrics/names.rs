@@ -120,7 +120,7 @@ metrics! {
     RECONNECTS "tailwater_source_reconnects_total" Counter &[],
         "Times the change stream was interrupted, however many attempts it took to resume";
     GAPS "tailwater_history_gaps_total" Counter &[],
-        "Times that history was lost and the stream continued behind the gap, by ON_HISTORY_LOST";
+        "Times that history was lost and the stream continued after the gap, by ON_HISTORY_LOST";
     LAG "tailwater_lag_seconds" Gauge &[],
         "How far delivery is behind the changes' own time; 0 when all is delivered; while something is waited for, the age of the oldest change or position behind which nothing is delivered";
     WAITING "tailwater_waiting_seconds" Gauge &["for"],
@@ -132,13 +132,13 @@ metrics! {
     IN_FLIGHT_LIMIT "tailwater_in_flight_limit_bytes" Gauge &["half"],
         "The two halves of MAX_IN_FLIGHT_BYTES";
     HEADROOM "tailwater_oplog_headroom_seconds" Gauge &[],
-        "How long until the checkpoint falls off the oplog if nothing moves, looked at once a minute, by the rate so far while the oplog is not full; absent where local.oplog.rs may not be read";
+        "How long until the oplog no longer holds the checkpoint if the stream stands still, measured once a minute, estimated by the rate so far while the oplog is not full; absent if local.oplog.rs may not be read";
     CHECKPOINT_AGE "tailwater_checkpoint_age_seconds" Gauge &[],
         "Time since the checkpoint was last written or confirmed";
     CHECKPOINT_POSITION "tailwater_checkpoint_position_timestamp_seconds" Gauge &[],
-        "The time of the change (or idle token) the checkpoint stands at, Unix time";
+        "The time of the change (or idle token) in the checkpoint, Unix time";
     CHECKPOINT_SEQ "tailwater_checkpoint_seq" Gauge &[],
-        "The tw-seq the checkpoint stands at";
+        "The tw-seq in the checkpoint";
     CHECKPOINT_WRITES "tailwater_checkpoint_writes_total" Counter &["outcome"],
         "Attempts to store the checkpoint";
     CHECKPOINT_SECONDS "tailwater_checkpoint_write_seconds" Histogram &[],
@@ -200,7 +200,7 @@ metrics! {
     LIVE_SUBSCRIPTIONS "tailwater_live_subscriptions" Gauge &[],
         "Subscriptions of these clients";
     LIVE_QUESTIONS "tailwater_live_questions" Gauge &[],
-        "Different questions among the subscriptions: those with one question share what is written for it";
+        "Distinct filters among the subscriptions: those with the same filter share one encoding of each event";
     LIVE_READ "tailwater_live_records_total" Counter &[],
         "Records read from Kafka for live changes, by the reader that all current clients share";
     LIVE_FOREIGN "tailwater_live_foreign_records_total" Counter &[],
@@ -210,15 +210,15 @@ metrics! {
     LIVE_CUT "tailwater_live_cut_total" Counter &[],
         "Clients that were cut off because they were too slow";
     LIVE_RESUMED "tailwater_live_resumed_total" Counter &[],
-        "Subscriptions that came back with a position";
+        "Subscriptions that resumed from a position";
     LIVE_CAUGHT_UP "tailwater_live_catch_ups_total" Counter &[],
-        "Of these, the ones that needed a reader of their own, since their position was older than what is kept in memory";
+        "Of these, those that needed a reader of their own, because their position was older than what is kept in memory";
     LIVE_GAPS "tailwater_live_gaps_total" Counter &[],
         "Subscriptions that were told of a gap: Kafka no longer holds their position";
     LIVE_REFUSED "tailwater_live_refused_total" Counter &[],
-        "Calls that were refused: a token, a question or a limit";
+        "Requests that were refused because of a token, a filter or a limit";
     LIVE_QUEUE "tailwater_live_queue_bytes" Gauge &[],
-        "Bytes that are kept for subscriptions that have not taken them yet";
+        "Bytes that wait to be sent to subscriptions";
     SCHEDULES "tailwater_schedules" Gauge &["state"],
         "Schedules by state; with SCHEDULES_COLLECTION or SCHEDULES_FILE only, as all of tailwater_schedule*";
     SCHEDULES_RUNNING "tailwater_schedules_running" Gauge &[],
