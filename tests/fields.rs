@@ -136,7 +136,7 @@ async fn verify_compares_documents_as_they_are_in_kafka_and_still_finds_damage()
     // Without the settings, it is what it is.
     let without = setup.clone().without("FIELDS_EXCLUDE");
     let different = crate::verify::run(&without, &["verify", "--output", "json"], 1).await;
-    let users = crate::verify::of(&different, &format!("{}.users", db.name()));
+    let users = crate::verify::of(&different, "users");
     assert_eq!(users["different"], 3, "{different:#}");
     tailwater.stop().await;
 }
