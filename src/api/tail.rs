@@ -120,7 +120,7 @@ enum Told {
         (status = 200, body = Change, content_type = "text/event-stream"),
         (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 409, body = Problem, content_type = "application/problem+json", description = "The stream's FORMAT has no headers tw-*, or its KEY_FORMAT keys that id cannot be found in"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "The stream's FORMAT has no headers tw-*, its KEY_FORMAT keys that id cannot be found in, or its envelope other names (ENVELOPE_RENAME) than where looks for"),
         (status = 503, body = Problem, content_type = "application/problem+json", description = "Too many watch already"),
     ),
 )]
@@ -152,6 +152,12 @@ pub(super) async fn tail(
              where=",
             key.name()
         )));
+    }
+    if asked.r#where.is_some() && handle.spec.sink.is_renamed() {
+        return Err(Problem::conflict(
+            "this stream writes its envelope by ENVELOPE_RENAME, and where= reads the names that it has by default; leave \
+             where= out",
+        ));
     }
     let selection = Selection::of(&handle.spec.id, asked)?;
     let Some(turn) = context.reading.tailing() else {

@@ -3,7 +3,8 @@
 use super::{Chosen, StreamArg};
 use crate::change::event::Event;
 use crate::config::{JsonMode, StartAt};
-use crate::encode::{envelope, json};
+use crate::encode::envelope::{self, Shape};
+use crate::encode::json;
 use crate::error::{Code, Error};
 use crate::fields::Fields;
 use crate::mongo::errors::{self, Phase, SourceFault};
@@ -74,6 +75,7 @@ async fn print_changes(args: &TailArgs, chosen: Chosen<'_>) -> Result<(), End> {
     let mut merger = Merger::default();
     let filter = Filter::of(chosen.stream);
     let mut fields = Fields::of(chosen.stream.sink.fields.as_ref());
+    let shape = Shape::of(chosen.stream.sink.envelope.as_ref());
     let mut line = Vec::new();
     while left > 0 {
         let Some(batch) = cursor.next().await.map_err(failed)? else {
@@ -114,6 +116,7 @@ async fn print_changes(args: &TailArgs, chosen: Chosen<'_>) -> Result<(), End> {
                 &event,
                 args.json,
                 chosen.stream.pipeline.json_mode,
+                &shape,
             );
             line.push(b'\n');
             let mut out = io::stdout().lock();
@@ -154,8 +157,8 @@ async fn open(args: &TailArgs, chosen: Chosen<'_>) -> Result<Cursor, Error> {
 }
 
 /// One change: the envelope, or time, operation, namespace, key, and the document or what was updated.
-fn write(line: &mut Vec<u8>, event: &Event<'_>, as_json: bool, mode: JsonMode) {
-    if as_json && envelope::write(line, mode, event).is_ok() {
+fn write(line: &mut Vec<u8>, event: &Event<'_>, as_json: bool, mode: JsonMode, shape: &Shape) {
+    if as_json && envelope::write_as(line, mode, shape, event).is_ok() {
         return;
     }
     let time = event

@@ -1,6 +1,6 @@
 //! The sink's settings: how Kafka is reached, and what a stream writes to it.
 
-use super::{Fields, Format, KeyFormat, Secret, Serialization};
+use super::{Envelope, Fields, Format, KeyFormat, Secret, Serialization};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -64,6 +64,10 @@ pub struct Sink {
     pub key_format: KeyFormat,
     /// `TOMBSTONES`: a null value after each delete.
     pub tombstones: bool,
+    /// `ENVELOPE_*`; none where the envelope is as it is.
+    pub envelope: Option<Arc<Envelope>>,
+    /// `EXTRA_HEADERS`: names and values, on each record of the configuration's topics.
+    pub headers: Arc<Vec<(String, String)>>,
     /// `FIELDS_*`: what is done to fields of documents; none where nothing is.
     pub fields: Option<Arc<Fields>>,
 }
@@ -71,7 +75,21 @@ pub struct Sink {
 impl Sink {
     /// Whether values are the JSON of Tailwater's own format, which its own readers of topics understand.
     pub fn is_own(&self) -> bool {
-        self.format.is_own() && self.serialization.schemas().is_none()
+        self.format.is_own() && self.serialization.schemas().is_none() && !self.is_renamed()
+    }
+
+    /// Whether records are in every way as those of listeners are.
+    pub fn is_usual(&self) -> bool {
+        self.is_own()
+            && self.key_format == KeyFormat::Tailwater
+            && self.envelope.is_none()
+            && self.headers.is_empty()
+    }
+
+    /// Whether fields of the envelope have other names.
+    pub fn is_renamed(&self) -> bool {
+        let envelope = self.envelope.as_ref();
+        envelope.is_some_and(|envelope| !envelope.names.is_empty())
     }
 }
 

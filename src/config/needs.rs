@@ -30,8 +30,9 @@ const OF_A_LOOK: [&str; 9] = [
 ];
 
 /// Variables outside of their groups that the server for live changes reads.
-const OF_LIVE: [&str; 8] = [
+const OF_LIVE: [&str; 9] = [
     "FORMAT",
+    "ENVELOPE_RENAME",
     "SERIALIZATION",
     "JSON_MODE",
     "HTTP_ADDR",

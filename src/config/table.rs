@@ -209,6 +209,15 @@ variables! {
     TRACEPARENT_FIELD traceparent_field: Records, Form::Text("the dotted path of a field"), Words("none"),
         "meta.traceparent",
         "With FORMAT=cloudevents: the field of a document that holds its W3C trace context, which becomes the attribute traceparent.";
+    ENVELOPE_RENAME envelope_rename: Records, Form::Text("fields of the envelope with their new names behind =, separated by commas"), Words("none"),
+        "operationType=op,fullDocument=doc",
+        "With FORMAT=tailwater or cloudevents: other names for fields of the envelope. Live changes and verify read the usual ones.";
+    ENVELOPE_FIELDS envelope_fields: Records, Form::Text("a JSON object"), Words("none"),
+        r#"{"source":"shop"}"#,
+        "With FORMAT=tailwater or cloudevents: fields that each envelope has behind its own.";
+    EXTRA_HEADERS extra_headers: Records, Form::Text("names and values of headers as name=value, separated by commas"), Words("none"),
+        "source=shop,environment=production",
+        "Headers that each record of a change has beside its own, in every format.";
     FIELDS_EXCLUDE fields_exclude: Records, FIELDS, Words("none"),
         "users:password,payments:card.number,*:ssn",
         "Fields of documents that never leave the process, as path or collection:path: not in records of any format, nor in dead letters, rows of snapshots or jobs. A path is dotted, goes through arrays, and takes what is below it with it.";

@@ -5,6 +5,61 @@ use super::json::{
 };
 use crate::change::event::{Event, Operation};
 use crate::change::raw::{self, Element};
+use crate::config;
+use std::sync::{Arc, LazyLock};
+
+/// What an envelope has in common for all events, ready to be written: `,"name":` for each field, in the order of
+/// [`config::Envelope::FIELDS`], and what stands before the end.
+#[derive(Debug, Clone)]
+pub struct Shape {
+    names: [Box<[u8]>; config::Envelope::FIELDS.len()],
+    more: Box<[u8]>,
+}
+
+const OPERATION_TYPE: usize = 0;
+const DATABASE: usize = 1;
+const COLLECTION: usize = 2;
+const DOCUMENT_KEY: usize = 3;
+const TIMESTAMP: usize = 4;
+const FULL_DOCUMENT: usize = 5;
+const UPDATE_DESCRIPTION: usize = 6;
+const BEFORE_CHANGE: usize = 7;
+const TO: usize = 8;
+const DESCRIPTION: usize = 9;
+
+impl Default for Shape {
+    fn default() -> Self {
+        Self::of(None)
+    }
+}
+
+impl Shape {
+    /// The one that is configured; the usual one where none is.
+    pub fn of(settings: Option<&Arc<config::Envelope>>) -> Self {
+        let usual = config::Envelope::default();
+        let settings = settings.map_or(&usual, |settings| settings);
+        let name = |field: &str| {
+            let mut out = b",".to_vec();
+            write_string(&mut out, settings.name_of(field).as_bytes());
+            out.push(b':');
+            out.into_boxed_slice()
+        };
+        let mut names = config::Envelope::FIELDS.map(name);
+        // The first one of all.
+        names[OPERATION_TYPE][0] = b'{';
+        let mut more = Vec::new();
+        for (name, value) in &settings.fields {
+            more.push(b',');
+            write_string(&mut more, name.as_bytes());
+            more.push(b':');
+            more.extend_from_slice(value.as_bytes());
+        }
+        Self {
+            names,
+            more: more.into_boxed_slice(),
+        }
+    }
+}
 
 /// Appends the envelope of `event`.
 ///
@@ -15,9 +70,24 @@ use crate::change::raw::{self, Element};
 /// # Errors
 /// [`EncodeError`] when the event's BSON is malformed or nested too deep; `out` is then as it was before.
 pub fn write(out: &mut Vec<u8>, mode: JsonMode, event: &Event<'_>) -> Result<Stats, EncodeError> {
+    static USUAL: LazyLock<Shape> = LazyLock::new(Shape::default);
+    write_as(out, mode, &USUAL, event)
+}
+
+/// The same with the names and more fields of this shape.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_as(
+    out: &mut Vec<u8>,
+    mode: JsonMode,
+    shape: &Shape,
+    event: &Event<'_>,
+) -> Result<Stats, EncodeError> {
     let before = out.len();
     let mut envelope = Envelope {
         out,
+        shape,
         mode,
         stats: Stats::default(),
     };
@@ -32,49 +102,50 @@ pub fn write(out: &mut Vec<u8>, mode: JsonMode, event: &Event<'_>) -> Result<Sta
 
 struct Envelope<'a> {
     out: &'a mut Vec<u8>,
+    shape: &'a Shape,
     mode: JsonMode,
     stats: Stats,
 }
 
 impl Envelope<'_> {
     fn write(&mut self, event: &Event<'_>) -> Result<(), EncodeError> {
-        self.text(br#"{"operationType":"#);
+        self.name(OPERATION_TYPE);
         self.string(event.operation_name.as_bytes());
         self.namespace(event.database, event.collection);
         if let Some(key) = event.document_key {
-            self.text(br#","documentKey":"#);
+            self.name(DOCUMENT_KEY);
             self.document(key)?;
         }
+        self.name(TIMESTAMP);
         match event.timestamp_millis() {
             Some(millis) => {
-                self.text(br#","timestamp":""#);
+                self.text(b"\"");
                 write_timestamp(self.out, millis);
                 self.text(b"\"");
             }
-            None => self.text(br#","timestamp":null"#),
+            None => self.text(b"null"),
         }
         if event.operation.is_document() {
             self.document_change(event)?;
         } else {
             self.definition_change(event)?;
         }
+        let shape = self.shape;
+        self.text(&shape.more);
         self.text(b"}");
         Ok(())
     }
 
     fn document_change(&mut self, event: &Event<'_>) -> Result<(), EncodeError> {
         if event.operation != Operation::Delete {
-            self.optional(br#","fullDocument":"#, event.full_document)?;
+            self.optional(FULL_DOCUMENT, event.full_document)?;
         }
         if event.operation == Operation::Update
             && let Some(description) = event.update_description
         {
             self.update_description(description)?;
         }
-        self.optional(
-            br#","fullDocumentBeforeChange":"#,
-            event.full_document_before_change,
-        )
+        self.optional(BEFORE_CHANGE, event.full_document_before_change)
     }
 
     fn definition_change(&mut self, event: &Event<'_>) -> Result<(), EncodeError> {
@@ -84,13 +155,14 @@ impl Envelope<'_> {
                 Ok(element.and_then(|e| e.string_bytes()).unwrap_or_default())
             };
             let (database, collection) = (name("db")?, name("coll")?);
-            self.text(br#","to":{"database":"#);
+            self.name(TO);
+            self.text(br#"{"database":"#);
             self.string(database);
             self.text(br#","collection":"#);
             self.string(collection);
             self.text(b"}");
         }
-        self.optional(br#","operationDescription":"#, event.operation_description)
+        self.optional(DESCRIPTION, event.operation_description)
     }
 
     /// The three parts in a fixed order, each there also when the server left it out as empty.
@@ -106,13 +178,17 @@ impl Envelope<'_> {
                 _ => {}
             }
         }
-        self.text(br#","updateDescription":{"updatedFields":"#);
+        self.name(UPDATE_DESCRIPTION);
+        self.text(br#"{"updatedFields":"#);
         self.value_or(updated, b"{}")?;
         self.text(br#","removedFields":"#);
         self.value_or(removed, b"[]")?;
         self.text(br#","truncatedArrays":"#);
         self.value_or(truncated, b"[]")?;
-        self.optional(br#","disambiguatedPaths":"#, paths)?;
+        if let Some(paths) = paths {
+            self.text(br#","disambiguatedPaths":"#);
+            self.value(paths)?;
+        }
         self.text(b"}");
         Ok(())
     }
@@ -120,19 +196,19 @@ impl Envelope<'_> {
     /// Names that the event does not have (`invalidate`, the collection of `dropDatabase`) are left out.
     fn namespace(&mut self, database: &str, collection: &str) {
         if !database.is_empty() {
-            self.text(br#","database":"#);
+            self.name(DATABASE);
             self.string(database.as_bytes());
         }
         if !collection.is_empty() {
-            self.text(br#","collection":"#);
+            self.name(COLLECTION);
             self.string(collection.as_bytes());
         }
     }
 
-    fn optional(&mut self, name: &[u8], value: Option<Element<'_>>) -> Result<(), EncodeError> {
+    fn optional(&mut self, name: usize, value: Option<Element<'_>>) -> Result<(), EncodeError> {
         match value {
             Some(value) => {
-                self.text(name);
+                self.name(name);
                 self.value(value)
             }
             None => Ok(()),
@@ -161,6 +237,13 @@ impl Envelope<'_> {
 
     fn string(&mut self, bytes: &[u8]) {
         self.stats += write_string(self.out, bytes);
+    }
+
+    /// What stands before the value of a field.
+    #[inline]
+    fn name(&mut self, field: usize) {
+        let shape = self.shape;
+        self.text(&shape.names[field]);
     }
 
     fn text(&mut self, text: &[u8]) {

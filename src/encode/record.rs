@@ -11,6 +11,7 @@ use crate::encode::serialization::Serialized;
 use crate::kafka::produce::{MAX_HEADERS, Record};
 use crate::route::ListenerTag;
 use std::ffi::CStr;
+use std::sync::Arc;
 
 /// Encodes the events of one stream.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub struct Encoder {
     format: Format,
     timestamp: RecordTimestamp,
     key_format: KeyFormat,
+    /// `EXTRA_HEADERS`.
+    more_headers: Arc<Vec<(String, String)>>,
     key: Vec<u8>,
     value: Vec<u8>,
 }
@@ -30,6 +33,7 @@ impl Encoder {
     pub fn of(stream: &StreamSpec) -> Self {
         Self {
             key_format: stream.sink.key_format,
+            more_headers: Arc::clone(&stream.sink.headers),
             ..Self::new(Format::of(stream), stream.sink.record_timestamp)
         }
     }
@@ -39,6 +43,7 @@ impl Encoder {
             format,
             timestamp,
             key_format: KeyFormat::Tailwater,
+            more_headers: Arc::default(),
             key: Vec::new(),
             value: Vec::new(),
         }
@@ -78,6 +83,7 @@ impl Encoder {
                 RecordTimestamp::Now => 0,
             },
             headers: self.format.headers(event, seq),
+            more_headers: &self.more_headers,
             body: written.body,
             replaced: written.stats.replaced,
         })
@@ -96,8 +102,7 @@ pub struct Encoders {
 impl Encoders {
     /// Those of a stream.
     pub fn of(stream: &StreamSpec) -> Self {
-        let has_own_key = stream.sink.key_format == KeyFormat::Tailwater;
-        let is_needed = stream.source.listeners.is_some() && !(stream.sink.is_own() && has_own_key);
+        let is_needed = stream.source.listeners.is_some() && !stream.sink.is_usual();
         let timestamp = stream.sink.record_timestamp;
         Self {
             of_topics: Encoder::of(stream),
@@ -186,6 +191,7 @@ pub struct Encoded<'a> {
     value: &'a [u8],
     timestamp_millis: i64,
     headers: FormatHeaders<'a>,
+    more_headers: &'a [(String, String)],
     body: Body,
     replaced: u64,
 }
@@ -269,6 +275,7 @@ impl<'a> Encoded<'a> {
             value: (self.body == Body::Value).then_some(self.value),
             timestamp_millis: self.timestamp_millis,
             headers: headers.as_slice(),
+            more_headers: self.more_headers,
         }
     }
 }

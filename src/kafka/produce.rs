@@ -40,18 +40,29 @@ pub struct Record<'a> {
     pub timestamp_millis: i64,
     /// At most [`MAX_HEADERS`]; more are an error.
     pub headers: &'a [(&'a str, &'a [u8])],
+    /// Headers that all records of a stream have behind these.
+    pub more_headers: &'a [(String, String)],
 }
 
 impl Record<'_> {
     /// Bytes of key, value and headers.
     pub fn payload_bytes(&self) -> usize {
         let headers: usize = self
-            .headers
-            .iter()
+            .all_headers()
             .map(|(name, value)| name.len() + value.len())
             .sum();
         let key = self.sent_key().map_or(0, <[u8]>::len);
         key + self.value.map_or(0, <[u8]>::len) + headers
+    }
+
+    fn all_headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let more = self.more_headers.iter();
+        let more = more.map(|(name, value)| (name.as_str(), value.as_bytes()));
+        self.headers.iter().copied().chain(more)
+    }
+
+    fn count_of_headers(&self) -> usize {
+        self.headers.len() + self.more_headers.len()
     }
 
     /// The key that consumers see.
@@ -78,7 +89,7 @@ impl Record<'_> {
     /// What the record takes in memory until it is acknowledged, about: the payload and librdkafka's
     /// own structures (a message of some 250 bytes, and some 80 for each header).
     pub fn weight(&self) -> usize {
-        self.payload_bytes() + 256 + 80 * self.headers.len()
+        self.payload_bytes() + 256 + 80 * self.count_of_headers()
     }
 
     /// Size in bytes of a message batch that holds only this record, uncompressed: what the topic's
@@ -102,14 +113,13 @@ impl Record<'_> {
     /// [`wire_size`](Self::wire_size) with a value of this length; `None` is null.
     fn wire_size_with(&self, value: Option<usize>) -> usize {
         let headers: usize = self
-            .headers
-            .iter()
+            .all_headers()
             .map(|(name, value)| with_length(name.len()) + with_length(value.len()))
             .sum();
         let value = value.map_or(LENGTH_OF_NULL, with_length);
         let key = self.sent_key().map(<[u8]>::len);
         let body = FIXED + key.map_or(LENGTH_OF_NULL, with_length) + value;
-        let body = body + varint(self.headers.len()) + headers;
+        let body = body + varint(self.count_of_headers()) + headers;
         BATCH_HEADER + with_length(body)
     }
 }
@@ -155,8 +165,8 @@ pub fn produce<C: ClientContext>(
     // values, key and payload. The header list is owned by librdkafka after success and destroyed here
     // after failure, as rdkafka.h asks for `RD_KAFKA_V_HEADERS`.
     unsafe {
-        let headers = rd::rd_kafka_headers_new(record.headers.len());
-        for (name, value) in record.headers {
+        let headers = rd::rd_kafka_headers_new(record.count_of_headers());
+        for (name, value) in record.all_headers() {
             let added = rd::rd_kafka_header_add(
                 headers,
                 name.as_ptr().cast::<std::os::raw::c_char>(),
@@ -229,6 +239,7 @@ mod tests {
                 value: None,
                 timestamp_millis: 0,
                 headers: &[("tw-id", &header)],
+                more_headers: &[],
             };
             let Some(room) = record.room_for_value(limit) else {
                 assert!(limit < 9_400);

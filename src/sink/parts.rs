@@ -233,6 +233,7 @@ impl Part<'_> {
             value: Some(self.value),
             timestamp_millis: 0,
             headers: headers.as_slice(),
+            more_headers: &[],
         }
     }
 }

@@ -244,6 +244,7 @@ impl Again {
             value: job.has_value.then_some(value),
             timestamp_millis: 0,
             headers: &headers,
+            more_headers: &[],
         };
         match produce_one(&self.producer, &record) {
             Ok(()) => Outcome::Replayed {

@@ -186,6 +186,7 @@ impl<'a> Transactions<'a> {
                 value: stored.value.as_deref(),
                 timestamp_millis: 0,
                 headers: &[],
+                more_headers: &[],
             };
             self.producer
                 .send_checkpoint(&record)

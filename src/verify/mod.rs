@@ -117,6 +117,11 @@ fn refuse(stream: &StreamSpec) -> Result<(), Error> {
             stream.sink.key_format.name()
         ));
     }
+    if stream.sink.is_renamed() {
+        return refused(
+            "this stream writes its envelope by ENVELOPE_RENAME, and verify reads the names that it has by default",
+        );
+    }
     if let Some(schemas) = stream.sink.serialization.schemas() {
         return refused(&format!(
             "this stream writes SERIALIZATION={}, and verify reads json",

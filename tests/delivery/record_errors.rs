@@ -284,6 +284,7 @@ fn wire_size(record: &Record) -> usize {
         value: record.bytes.as_deref(),
         timestamp_millis: 0,
         headers: &headers,
+        more_headers: &[],
     }
     .wire_size()
 }

@@ -47,6 +47,7 @@ async fn a_refused_record_is_reported_with_its_event_and_whom_it_was_for() {
             value: Some(value.as_bytes()),
             timestamp_millis: 0,
             headers: &[("tw-seq", b"8")],
+            more_headers: &[],
         };
         let ticket = Ticket {
             entry,

@@ -1,5 +1,6 @@
 //! `FIELDS_*`: from `collection:path` to the fields that are meant.
 
+use super::escaped::{entries, plain, split_first, split_last};
 use crate::config::check::Check;
 use crate::config::fields::{FieldPath, Fields, MaskKind};
 use crate::config::shown::quote;
@@ -88,33 +89,28 @@ struct Reading<'c, 'e> {
 
 impl Reading<'_, '_> {
     fn paths(&mut self, variable: &Variable) -> Vec<FieldPath> {
-        let entries = self.entries(variable);
-        let paths = entries
-            .iter()
-            .filter_map(|entry| self.path(variable, entry));
+        let entries = entries(self.check, variable).into_iter();
+        let paths = entries.filter_map(|entry| self.path(variable, entry));
         paths.collect()
     }
 
     fn masks(&mut self) -> Vec<(FieldPath, MaskKind)> {
         let variable = &table::FIELDS_MASK;
         let mut masks = Vec::new();
-        for entry in self.entries(variable) {
-            let (path, kind) = match split_last(&entry, '=') {
-                Some((path, kind)) => (path, kind),
-                None => (entry.clone(), "text".to_owned()),
-            };
+        for entry in entries(self.check, variable) {
+            let (path, kind) = split_last(entry, '=').unwrap_or((entry, "text"));
             let known = KINDS
                 .iter()
-                .find(|(name, _)| name.eq_ignore_ascii_case(&kind));
+                .find(|(name, _)| name.eq_ignore_ascii_case(kind));
             match known {
                 Some((_, kind)) => {
-                    masks.extend(self.path(variable, &path).map(|path| (path, *kind)));
+                    masks.extend(self.path(variable, path).map(|path| (path, *kind)));
                 }
                 None => self.check.wrong(
                     variable,
                     format!(
                         "{}: there is no such mask; give text, hash or last4, as in users:email=hash",
-                        quote(&kind)
+                        quote(kind)
                     ),
                 ),
             }
@@ -125,52 +121,34 @@ impl Reading<'_, '_> {
     fn names(&mut self) -> Vec<(FieldPath, String)> {
         let variable = &table::FIELDS_RENAME;
         let mut renamed = Vec::new();
-        for entry in self.entries(variable) {
-            let Some((path, name)) = split_last(&entry, '=') else {
+        for entry in entries(self.check, variable) {
+            let Some((path, name)) = split_last(entry, '=') else {
                 let sentence = format!(
                     "{}: says no new name; {}",
-                    quote(&plain(&entry)),
+                    quote(&plain(entry)),
                     variable.right()
                 );
                 self.check.wrong(variable, sentence);
                 continue;
             };
-            let name = plain(&name);
+            let name = plain(name);
             if let Some(problem) = name_problem(&name) {
                 self.check
                     .wrong(variable, format!("{}: {problem}", quote(&name)));
                 continue;
             }
-            renamed.extend(self.path(variable, &path).map(|path| (path, name)));
+            renamed.extend(self.path(variable, path).map(|path| (path, name)));
         }
         renamed
-    }
-
-    /// What stands between the commas, with its backslashes.
-    fn entries(&mut self, variable: &Variable) -> Vec<String> {
-        let Some(text) = self.check.given(variable) else {
-            return Vec::new();
-        };
-        if self.check.refuse_uri(variable) {
-            return Vec::new();
-        }
-        let parts = split_all(text, ',');
-        let entries = parts.iter().map(|part| part.trim().to_owned());
-        let entries: Vec<_> = entries.filter(|part| !part.is_empty()).collect();
-        if entries.is_empty() {
-            let sentence = format!("names nothing; {}", variable.right());
-            self.check.wrong(variable, sentence);
-        }
-        entries
     }
 
     /// `path`, or `collection:path`.
     fn path(&mut self, variable: &Variable, entry: &str) -> Option<FieldPath> {
         let (of, path) = match split_first(entry, ':') {
-            Some((of, path)) => (Some(plain(of.trim())), path),
-            None => (None, entry.to_owned()),
+            Some((of, path)) => (Some(plain(of)), path),
+            None => (None, entry),
         };
-        let path = plain(path.trim());
+        let path = plain(path);
         let names: Vec<_> = path.split('.').map(str::to_owned).collect();
         let problem = match &of {
             Some(of) if of.is_empty() => Some("names no collection before the colon".to_owned()),
@@ -232,57 +210,4 @@ fn name_problem(name: &str) -> Option<&'static str> {
         return Some("the new name is neither _id nor a number, and begins with no $");
     }
     None
-}
-
-/// Where `separator` stands without a backslash before it.
-fn places(text: &str, separator: char) -> Vec<usize> {
-    let mut places = Vec::new();
-    let mut is_escaped = false;
-    for (at, c) in text.char_indices() {
-        match c {
-            _ if is_escaped => is_escaped = false,
-            '\\' => is_escaped = true,
-            c if c == separator => places.push(at),
-            _ => {}
-        }
-    }
-    places
-}
-
-fn split_all(text: &str, separator: char) -> Vec<&str> {
-    let mut parts = Vec::new();
-    let mut from = 0;
-    for at in places(text, separator) {
-        parts.push(&text[from..at]);
-        from = at + 1;
-    }
-    parts.push(&text[from..]);
-    parts
-}
-
-fn split_first(text: &str, separator: char) -> Option<(String, String)> {
-    let at = *places(text, separator).first()?;
-    Some((text[..at].to_owned(), text[at + 1..].to_owned()))
-}
-
-fn split_last(text: &str, separator: char) -> Option<(String, String)> {
-    let at = *places(text, separator).last()?;
-    let (left, right) = (text[..at].trim(), text[at + 1..].trim());
-    Some((left.to_owned(), right.to_owned()))
-}
-
-/// The text without the backslashes that stand before separators.
-fn plain(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    let mut is_escaped = false;
-    for c in text.chars() {
-        match c {
-            '\\' if !is_escaped => is_escaped = true,
-            c => {
-                plain.push(c);
-                is_escaped = false;
-            }
-        }
-    }
-    plain
 }

@@ -32,7 +32,7 @@ fn name(check: &Check<'_>) -> Name {
 }
 
 /// Which settings have no effect without a format.
-const OF: [(&Variable, &[Name]); 10] = [
+const OF: [(&Variable, &[Name]); 12] = [
     (
         &table::JSON_MODE,
         &[Name::Tailwater, Name::Document, Name::CloudEvents],
@@ -40,6 +40,14 @@ const OF: [(&Variable, &[Name]); 10] = [
     (
         &table::KEY_FORMAT,
         &[Name::Tailwater, Name::Document, Name::CloudEvents],
+    ),
+    (
+        &table::ENVELOPE_RENAME,
+        &[Name::Tailwater, Name::CloudEvents],
+    ),
+    (
+        &table::ENVELOPE_FIELDS,
+        &[Name::Tailwater, Name::CloudEvents],
     ),
     (
         &table::KAFKA_TOPIC_PREFIX,

@@ -1,6 +1,8 @@
 //! From text to the typed configuration: each part by itself, then what no single part can see.
 
 mod coordination;
+mod envelope;
+mod escaped;
 mod fields;
 mod flow;
 mod format;
@@ -60,6 +62,18 @@ pub(super) fn build(
         check.wrong(
             &table::FORMAT,
             "live changes are read from the topics, in the format tailwater; set FORMAT=tailwater, or LIVE_ADDR=off",
+        );
+    }
+    if sink.is_renamed() && (live.is_some() || needs == Needs::Live) {
+        check.wrong(
+            &table::ENVELOPE_RENAME,
+            "live changes are read from the topics, with the names that the envelope has by default; unset it, or set LIVE_ADDR=off",
+        );
+    }
+    if sink.envelope.is_some() && sink.serialization.schemas().is_some() {
+        check.wrong(
+            &table::SERIALIZATION,
+            "values with a schema have the envelope as it is; unset ENVELOPE_RENAME and ENVELOPE_FIELDS, or set SERIALIZATION=json",
         );
     }
     if sink.serialization.schemas().is_some() && (live.is_some() || needs == Needs::Live) {

@@ -1,6 +1,6 @@
 //! The sink's part: the connection, the topics' names and settings.
 
-use super::{format, key, operations, serialization};
+use super::{envelope, format, key, operations, serialization};
 use crate::config::check::Check;
 use crate::config::file;
 use crate::config::properties;
@@ -12,6 +12,7 @@ use crate::config::{
     Sink, TopicCreation, Topics, table,
 };
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// How the cluster is reached.
 pub(super) fn kafka(check: &mut Check<'_>, max_in_flight_bytes: usize) -> Kafka {
@@ -61,6 +62,8 @@ pub(super) fn build(check: &mut Check<'_>, pipeline: &Pipeline) -> Sink {
         topics,
         serialization: serialization::serialization(check, &format),
         key_format: key::key(check, &format),
+        envelope: envelope::envelope(check, &format).map(Arc::new),
+        headers: Arc::new(envelope::headers(check)),
         format,
         delivery: check
             .choose(&table::DELIVERY, &deliveries)

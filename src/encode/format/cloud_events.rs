@@ -5,6 +5,7 @@ use crate::change::event::{Event, Operation};
 use crate::change::position::Seq;
 use crate::change::raw::{self, Element};
 use crate::config;
+use crate::encode::envelope::Shape;
 use crate::encode::headers::{TOMBSTONE_SUFFIX, write_id};
 use crate::encode::json::{EncodeError, JsonMode, Stats, write_string, write_timestamp};
 use crate::encode::{envelope, key};
@@ -22,6 +23,7 @@ const DIGITS: usize = 20;
 pub struct CloudEvents {
     settings: config::CloudEvents,
     mode: JsonMode,
+    shape: Shape,
     source: String,
     text: Vec<u8>,
     /// Where in `text` each attribute is, in the order of [`NAMES`].
@@ -46,7 +48,12 @@ pub struct Attributes<'a> {
 }
 
 impl CloudEvents {
-    pub(super) fn new(stream: &str, mode: JsonMode, settings: config::CloudEvents) -> Self {
+    pub(super) fn new(
+        stream: &str,
+        mode: JsonMode,
+        shape: Shape,
+        settings: config::CloudEvents,
+    ) -> Self {
         let mut source = "/tailwater/".to_owned();
         for byte in stream.bytes() {
             match byte.is_ascii_alphanumeric() || b"-._~:*".contains(&byte) {
@@ -60,6 +67,7 @@ impl CloudEvents {
         Self {
             settings,
             mode,
+            shape,
             source,
             text: Vec::new(),
             at: Default::default(),
@@ -76,7 +84,7 @@ impl CloudEvents {
         key::write(key, event.database, event.collection, event.document_id())?;
         self.attribute(event, seq);
         if self.settings.is_binary {
-            return envelope::write(value, self.mode, event);
+            return envelope::write_as(value, self.mode, &self.shape, event);
         }
         value.extend_from_slice(br#"{"specversion":"1.0","source":"#);
         write_string(value, self.source.as_bytes());
@@ -87,7 +95,7 @@ impl CloudEvents {
             }
         }
         value.extend_from_slice(br#","datacontenttype":"application/json","data":"#);
-        let stats = envelope::write(value, self.mode, event)?;
+        let stats = envelope::write_as(value, self.mode, &self.shape, event)?;
         value.push(b'}');
         Ok(stats)
     }

@@ -4,6 +4,7 @@ use super::tailwater::Tailwater;
 use super::{Body, Written};
 use crate::change::event::{Event, Operation};
 use crate::change::position::Seq;
+use crate::encode::envelope::Shape;
 use crate::encode::headers::Headers;
 use crate::encode::json::{EncodeError, JsonMode, write_document};
 use crate::encode::key;
@@ -18,7 +19,7 @@ pub struct Document {
 impl Document {
     pub(super) fn new(stream: &str, mode: JsonMode) -> Self {
         Self {
-            own: Tailwater::new(stream, mode),
+            own: Tailwater::new(stream, mode, Shape::default()),
             mode,
         }
     }

@@ -8,6 +8,7 @@ mod mongo_kafka;
 mod tailwater;
 mod with_schema;
 
+use super::envelope::Shape;
 use super::headers::Headers;
 use super::json::{EncodeError, JsonMode, Stats};
 use super::record::HeaderList;
@@ -77,19 +78,20 @@ impl Format {
     /// The format that a stream is configured to have.
     pub fn of(stream: &StreamSpec) -> Self {
         let mode = stream.pipeline.json_mode;
+        let shape = Shape::of(stream.sink.envelope.as_ref());
         if let Some(schemas) = stream.sink.serialization.schemas() {
             let format = WithSchema::new(&stream.id, mode, &stream.sink.format, schemas);
             return Self::WithSchema(Box::new(format));
         }
         match &stream.sink.format {
-            config::Format::Tailwater => Self::of_listeners(stream),
+            config::Format::Tailwater => Self::Tailwater(Tailwater::new(&stream.id, mode, shape)),
             config::Format::Debezium(settings) => {
                 Self::Debezium(Box::new(Debezium::new(settings.clone())))
             }
             config::Format::MongoKafka(settings) => Self::MongoKafka(MongoKafka::new(*settings)),
             config::Format::Document => Self::Document(Document::new(&stream.id, mode)),
             config::Format::CloudEvents(settings) => {
-                let format = CloudEvents::new(&stream.id, mode, settings.clone());
+                let format = CloudEvents::new(&stream.id, mode, shape, settings.clone());
                 Self::CloudEvents(Box::new(format))
             }
         }
@@ -102,7 +104,7 @@ impl Format {
 
     /// That of `docs/formats.md`, for the stream of this id.
     pub fn tailwater(stream: &str, mode: JsonMode) -> Self {
-        Self::Tailwater(Tailwater::new(stream, mode))
+        Self::Tailwater(Tailwater::new(stream, mode, Shape::default()))
     }
 
     /// Appends the key and the value of `event`, which has the number `seq`.

@@ -2,6 +2,7 @@
 
 use crate::change::event::Event;
 use crate::change::position::Seq;
+use crate::encode::envelope::Shape;
 use crate::encode::headers::{Headers, Scratch};
 use crate::encode::json::{EncodeError, JsonMode, Stats};
 use crate::encode::{envelope, key};
@@ -11,14 +12,16 @@ use crate::encode::{envelope, key};
 pub struct Tailwater {
     stream: String,
     mode: JsonMode,
+    shape: Shape,
     scratch: Scratch,
 }
 
 impl Tailwater {
-    pub(super) fn new(stream: &str, mode: JsonMode) -> Self {
+    pub(super) fn new(stream: &str, mode: JsonMode, shape: Shape) -> Self {
         Self {
             stream: stream.to_owned(),
             mode,
+            shape,
             scratch: Scratch::default(),
         }
     }
@@ -33,7 +36,7 @@ impl Tailwater {
         let id = event.document_id();
         // What a key replaces is not counted.
         key::write(key, event.database, event.collection, id)?;
-        envelope::write(value, self.mode, event)
+        envelope::write_as(value, self.mode, &self.shape, event)
     }
 
     #[inline]

@@ -4,6 +4,7 @@ use super::Format;
 use crate::change::event::Event;
 use crate::change::position::Seq;
 use crate::config::{self, JsonMode, RecordTimestamp};
+use crate::encode::envelope::Shape;
 use crate::encode::format::{CloudEvents, Debezium, Document, MongoKafka};
 use crate::encode::record::Encoder;
 use bson::{RawDocumentBuf, Timestamp, doc};
@@ -53,7 +54,12 @@ fn cloud_events(is_binary: bool) -> Format {
         is_binary,
         traceparent: vec!["meta".into(), "trace".into()],
     };
-    let format = CloudEvents::new("watcher:two words", JsonMode::Simple, settings);
+    let format = CloudEvents::new(
+        "watcher:two words",
+        JsonMode::Simple,
+        Shape::default(),
+        settings,
+    );
     Format::CloudEvents(Box::new(format))
 }
 

@@ -6,6 +6,7 @@ use super::tailwater::Tailwater;
 use crate::change::event::Event;
 use crate::change::position::Seq;
 use crate::config::{self, Schemas};
+use crate::encode::envelope::Shape;
 use crate::encode::headers::Headers;
 use crate::encode::json::{EncodeError, JsonMode};
 use crate::encode::key;
@@ -26,7 +27,7 @@ impl WithSchema {
         schemas: &Schemas,
     ) -> Self {
         Self {
-            own: Tailwater::new(stream, mode),
+            own: Tailwater::new(stream, mode, Shape::default()),
             values: Serialized::new(schemas.clone(), format, mode),
         }
     }
