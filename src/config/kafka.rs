@@ -1,6 +1,6 @@
 //! The sink's settings: how Kafka is reached, and what a stream writes to it.
 
-use super::{Envelope, Fields, Format, KeyFormat, Secret, Serialization};
+use super::{Envelope, Fields, Format, KeyFormat, NamespaceMap, Secret, Serialization};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -64,6 +64,8 @@ pub struct Sink {
     pub key_format: KeyFormat,
     /// `TOMBSTONES`: a null value after each delete.
     pub tombstones: bool,
+    /// `KAFKA_TOPIC_NAMESPACE_MAP`, with the topics of MongoDB's connector.
+    pub namespaces: Option<Arc<NamespaceMap>>,
     /// `ENVELOPE_*`; none where the envelope is as it is.
     pub envelope: Option<Arc<Envelope>>,
     /// `EXTRA_HEADERS`: names and values, on each record of the configuration's topics.

@@ -14,6 +14,7 @@ mod librdkafka;
 mod listeners;
 mod live;
 mod mongo;
+mod namespaces;
 mod needs;
 mod pairs;
 mod patterns;
@@ -50,6 +51,7 @@ pub use kafka::{
 pub use listeners::{Bootstrap, Listeners};
 pub use live::{Jwks, Live, Tokens};
 pub use mongo::{FullDocument, Mongo, PreImages, Scope, Source, StartAt};
+pub use namespaces::NamespaceMap;
 pub use patterns::covers;
 pub use pipeline::{
     DEPLOYMENT_DATABASE, JsonMode, OnHistoryLost, OnMissingTopic, OnRecordError, Pipeline, Resume,

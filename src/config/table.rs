@@ -163,6 +163,9 @@ variables! {
     KAFKA_TOPIC_SEPARATOR kafka_topic_separator: Topics, PLAIN_TOPIC, Value("."),
         "-",
         "With FORMAT=mongo-kafka: what stands between the parts of a topic's name: the connector's topic.separator.";
+    KAFKA_TOPIC_NAMESPACE_MAP kafka_topic_namespace_map: Topics, Form::Text("a JSON object of topics by namespace"), Words("none"),
+        r#"{"shop.orders":"orders","/shop\\..*":"shop{sep_coll}","*":"rest"}"#,
+        "With FORMAT=mongo-kafka: what stands in a topic's name between prefix and suffix, by database.collection, database, /expression or *: the connector's topic.namespace.map.";
     KAFKA_TOPIC_DDL kafka_topic_ddl: Topics, TOPIC, Words("logged and counted only"),
         "database.ddl",
         "The topic of drop, rename, dropDatabase and expanded events.";

@@ -219,6 +219,9 @@ fn mongo_kafka(set: Set<'_>, config: &Config, stream: &StreamSpec) -> Vec<String
                     set(property, part);
                 }
             }
+            if let Some(map) = &stream.sink.namespaces {
+                set("topic.namespace.map", map.text());
+            }
         }
         None => notes.push("KAFKA_DB_CHANGES_TOPIC is left out: the connector's topics are prefix.database.collection.suffix; give it a topic.namespace.map".into()),
     }
@@ -258,6 +261,14 @@ fn others(stream: &StreamSpec) -> Vec<String> {
     let mut notes = vec!["how records fail, what topics are made with, and memory are left to the connector's defaults".to_owned()];
     if stream.source.listeners.is_some() {
         notes.push("listeners have no counterpart: their topics get nothing more".into());
+    }
+    if stream.sink.fields.is_some() {
+        notes.push("FIELDS_* are left out: the connector writes every field as it is; hide what must stay hidden (a pipeline with $unset, or field.exclude.list) before it starts".into());
+    }
+    if !stream.sink.headers.is_empty() {
+        notes.push(
+            "EXTRA_HEADERS are left out: give the connector the transform InsertHeader".into(),
+        );
     }
     notes
 }

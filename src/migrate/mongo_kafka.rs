@@ -2,7 +2,7 @@
 
 use super::plan::Reading;
 use super::{Connector, uri};
-use crate::config::table;
+use crate::config::{NamespaceMap, table};
 use serde_json::{Value, json};
 
 const STRING_CONVERTER: &str = "org.apache.kafka.connect.storage.StringConverter";
@@ -81,9 +81,16 @@ pub(super) fn translate(reading: &mut Reading<'_>) {
         reading.take_as_is(property, variable);
     }
     if let Some(map) = reading.get("topic.namespace.map") {
-        match map.contains(['*', '/']) || map.matches(':').count() != 1 {
-            true => reading.decide("topic.namespace.map", "topics are prefix.database.collection.suffix; KAFKA_DB_CHANGES_TOPIC names another pattern, and STREAMS makes streams of their own"),
-            false => reading.decide("topic.namespace.map", "one namespace has a topic of its own; KAFKA_DB_CHANGES_TOPIC names it where it is the only one"),
+        match NamespaceMap::parse(map, ".") {
+            Ok(_) => reading.take(
+                "topic.namespace.map",
+                &table::KAFKA_TOPIC_NAMESPACE_MAP,
+                map,
+            ),
+            Err(problem) => reading.decide(
+                "topic.namespace.map",
+                format!("KAFKA_TOPIC_NAMESPACE_MAP: {problem}; KAFKA_DB_CHANGES_TOPIC names another pattern, and STREAMS makes streams of their own"),
+            ),
         }
     }
     images(reading);
@@ -230,5 +237,40 @@ fn startup(reading: &mut Reading<'_>) {
     }
     for property in reading.rest_of("startup.mode.timestamp.") {
         reading.taken(&property, "the stream goes on where the connector stopped");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::migrate::{Connector, Incumbent, Verdict};
+    use serde_json::json;
+
+    #[test]
+    fn a_map_of_topics_is_taken_where_its_expressions_are_known() {
+        for (map, verdict) in [
+            (
+                r#"{"shop.orders":"orders","/shop\\..*":"{db}{sep_coll}","*":"rest"}"#,
+                Verdict::Taken,
+            ),
+            (r#"{"/(?!shop).*":"others"}"#, Verdict::Decision),
+            ("orders", Verdict::Decision),
+        ] {
+            let connector = json!({"name": "c", "topic.namespace.map": map}).to_string();
+            let plan = Incumbent::MongoKafka.plan(&Connector::read(&connector).unwrap());
+            let notes = plan.notes.iter();
+            let note = notes
+                .filter(|note| note.property == "topic.namespace.map")
+                .collect::<Vec<_>>();
+            assert_eq!(note.len(), 1);
+            assert_eq!(note[0].verdict, verdict, "{}", note[0].sentence);
+            let taken = plan
+                .variables
+                .iter()
+                .find(|(name, _)| *name == "KAFKA_TOPIC_NAMESPACE_MAP");
+            assert_eq!(
+                taken.map(|(_, value)| value.as_str()),
+                (verdict == Verdict::Taken).then_some(map)
+            );
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! A topic's name with placeholders: parsed once, rendered for each namespace that is new.
 
 use crate::change::event::Event;
+use crate::config::NamespaceMap;
+use std::sync::Arc;
 
 /// The longest topic name that Kafka accepts, in bytes (its `Topic.MAX_NAME_LENGTH`).
 pub const MAX_TOPIC_LEN: usize = 249;
@@ -15,6 +17,8 @@ pub struct Template {
 enum Part {
     Literal(String),
     Field(Field),
+    /// Database and collection as a map has them.
+    Namespace(Arc<NamespaceMap>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +81,22 @@ impl Template {
         Ok(Self { parts })
     }
 
+    /// The same with what the map says in the place of database, separator and collection.
+    #[must_use]
+    pub(super) fn mapped(mut self, map: &Arc<NamespaceMap>) -> Self {
+        let of = |part: &Part, field| *part == Part::Field(field);
+        let place = self.parts.windows(3).position(|parts| {
+            of(&parts[0], Field::Database)
+                && matches!(parts[1], Part::Literal(_))
+                && of(&parts[2], Field::Collection)
+        });
+        if let Some(place) = place {
+            let map = Part::Namespace(Arc::clone(map));
+            self.parts.splice(place..place + 3, [map]);
+        }
+        self
+    }
+
     /// Whether every event has the same topic.
     pub fn is_fixed(&self) -> bool {
         self.fields().next().is_none()
@@ -84,10 +104,12 @@ impl Template {
 
     /// The placeholders in use.
     pub(super) fn fields(&self) -> impl Iterator<Item = Field> + '_ {
-        self.parts.iter().filter_map(|part| match part {
-            Part::Literal(_) => None,
-            Part::Field(field) => Some(*field),
-        })
+        let fields = self.parts.iter().map(|part| match part {
+            Part::Literal(_) => [None, None],
+            Part::Field(field) => [Some(*field), None],
+            Part::Namespace(_) => [Some(Field::Database), Some(Field::Collection)],
+        });
+        fields.flatten().flatten()
     }
 
     /// The name of a template without placeholders.
@@ -99,7 +121,7 @@ impl Template {
     pub fn with_wildcards(&self) -> String {
         let text = |part: &Part| match part {
             Part::Literal(literal) => literal.clone(),
-            Part::Field(_) => "*".to_owned(),
+            Part::Field(_) | Part::Namespace(_) => "*".to_owned(),
         };
         self.parts.iter().map(text).collect()
     }
@@ -119,10 +141,15 @@ impl Template {
     pub fn render(&self, event: Option<&Event<'_>>) -> String {
         let mut name = String::new();
         for part in &self.parts {
+            let mapped;
             let text = match (part, event) {
                 (Part::Literal(literal), _) => literal.as_str(),
                 (Part::Field(field), Some(event)) => field.of(event),
-                (Part::Field(_), None) => "",
+                (Part::Namespace(map), Some(event)) => {
+                    mapped = map.name(event.database, event.counted_for());
+                    &mapped
+                }
+                (Part::Field(_) | Part::Namespace(_), None) => "",
             };
             name.push_str(&legal(text));
         }

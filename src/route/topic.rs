@@ -73,10 +73,30 @@ impl Router {
             config::ResumeBackend::MongoDb { .. } | config::ResumeBackend::File { .. } => None,
         };
         let listeners = stream.source.listeners.as_ref();
-        match listeners.is_none_or(|listeners| listeners.beside_topics) {
+        let router = match listeners.is_none_or(|listeners| listeners.beside_topics) {
             true => Self::new(&stream.sink.topics, reserved.as_slice()),
             false => Self::without_topics(&stream.sink.topics, reserved.as_slice()),
+        };
+        Ok(match &stream.sink.namespaces {
+            Some(map) => router?.mapped(map),
+            None => router?,
+        })
+    }
+
+    /// The same with topics of changes that are named by a map of namespaces.
+    fn mapped(mut self, map: &Arc<config::NamespaceMap>) -> Self {
+        if let Some(slots) = &mut self.slots {
+            let always = [
+                &mut slots.insert,
+                &mut slots.update,
+                &mut slots.replace,
+                &mut slots.delete,
+            ];
+            for slot in always.into_iter().chain(&mut slots.ddl) {
+                slot.template = slot.template.clone().mapped(map);
+            }
         }
+        self
     }
 
     /// Of a stream with listeners alone: no event has a topic by the configuration, but for dead letters.

@@ -24,6 +24,8 @@ struct Peer {
     variables: Vec<(&'static str, String)>,
     /// Of `{}`, which is a collection.
     topic: String,
+    /// What stands there for a collection.
+    called: fn(&'static str) -> &'static str,
     /// How many records an event makes.
     records: fn(&Document) -> usize,
 }
@@ -74,6 +76,7 @@ fn mongo_kafka(db: &Database, name: &str, since: u32, more: &[(&'static str, &st
         name,
         properties,
         offset: None,
+        called: |collection| collection,
         records: |_| 1,
     }
 }
@@ -113,6 +116,34 @@ fn documents_alone(db: &Database, since: u32) -> Peer {
     peer
 }
 
+/// Topics by a map, in which each collection has its topic by another rule.
+fn mapped(db: &Database, since: u32) -> Peer {
+    let map = json!({
+        "*": "others",
+        "/.*\\.(users|nothing)": "{coll_sep}of{sep_coll_sep}x",
+        format!("{}.kept", db.name()): "kept.by-name",
+        "nothing": "nothing",
+    });
+    let map = map.to_string();
+    let mut peer = mongo_kafka(
+        db,
+        "mapped",
+        since,
+        &[("topic.namespace.map", &map), ("topic.separator", "_")],
+    );
+    peer.topic = format!("{}_{{}}", peer.name);
+    peer.called = |collection| match collection {
+        "users" => "users_of_users_x",
+        "kept" => "kept.by-name",
+        _ => "others",
+    };
+    peer.variables.extend([
+        ("KAFKA_TOPIC_NAMESPACE_MAP", map),
+        ("KAFKA_TOPIC_SEPARATOR", "_".to_owned()),
+    ]);
+    peer
+}
+
 fn debezium(db: &Database, name: &str, schemas: bool, token: &str) -> Peer {
     let name = format!("{}-{name}", db.name());
     let converter = "org.apache.kafka.connect.json.JsonConverter";
@@ -147,6 +178,7 @@ fn debezium(db: &Database, name: &str, schemas: bool, token: &str) -> Peer {
             ("DEBEZIUM_SCHEMAS", schemas),
         ],
         name,
+        called: |collection| collection,
         records: |event| match event.get_str("operationType").unwrap() {
             "delete" => 2,
             _ => usize::from(is_document(event)),
@@ -156,7 +188,7 @@ fn debezium(db: &Database, name: &str, schemas: bool, token: &str) -> Peer {
 
 impl Peer {
     fn topics(&self) -> Vec<String> {
-        let of = |collection: &&str| self.topic.replace("{}", collection);
+        let of = |collection: &&'static str| self.topic.replace("{}", (self.called)(collection));
         history::COLLECTIONS.iter().map(of).collect()
     }
 
@@ -279,6 +311,7 @@ async fn what_the_connectors_write_of_a_history_is_written_byte_for_byte() {
         formatter(&db, "extended", since),
         formatter(&db, "simplified", since),
         documents_alone(&db, since),
+        mapped(&db, since),
         debezium(&db, "debezium", false, token),
         debezium(&db, "schemas", true, token),
     ];

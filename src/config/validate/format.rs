@@ -3,8 +3,9 @@
 use super::topics;
 use crate::config::check::Check;
 use crate::config::format::{CloudEvents, Debezium, Format, MongoKafka, MongoKafkaJson};
+use crate::config::shown::quote;
 use crate::config::variable::Variable;
-use crate::config::{FullDocument, Source, Topics, table};
+use crate::config::{FullDocument, NamespaceMap, Source, Topics, table};
 
 #[derive(Clone, Copy, PartialEq)]
 enum Name {
@@ -32,7 +33,7 @@ fn name(check: &Check<'_>) -> Name {
 }
 
 /// Which settings have no effect without a format.
-const OF: [(&Variable, &[Name]); 12] = [
+const OF: [(&Variable, &[Name]); 13] = [
     (
         &table::JSON_MODE,
         &[Name::Tailwater, Name::Document, Name::CloudEvents],
@@ -55,6 +56,7 @@ const OF: [(&Variable, &[Name]); 12] = [
     ),
     (&table::KAFKA_TOPIC_SUFFIX, &[Name::MongoKafka]),
     (&table::KAFKA_TOPIC_SEPARATOR, &[Name::MongoKafka]),
+    (&table::KAFKA_TOPIC_NAMESPACE_MAP, &[Name::MongoKafka]),
     (&table::DEBEZIUM_SCHEMAS, &[Name::Debezium]),
     (&table::MONGO_KAFKA_JSON, &[Name::MongoKafka]),
     (&table::MONGO_KAFKA_FULL_DOCUMENT_ONLY, &[Name::MongoKafka]),
@@ -201,6 +203,39 @@ pub(super) fn topic(check: &Check<'_>) -> Option<String> {
         }
         Name::Tailwater | Name::Document | Name::CloudEvents => None,
     }
+}
+
+/// Which namespaces have topics of other names; none where no variable says so, or all go to one topic anyway.
+pub(super) fn namespaces(check: &mut Check<'_>) -> Option<NamespaceMap> {
+    let variable = &table::KAFKA_TOPIC_NAMESPACE_MAP;
+    let text = check.given(variable)?;
+    if name(check) != Name::MongoKafka || check.refuse_uri(variable) {
+        return None;
+    }
+    if check.given(&table::KAFKA_DB_CHANGES_TOPIC).is_some() {
+        check.warn(
+            variable,
+            "has no effect beside KAFKA_DB_CHANGES_TOPIC, which names all topics",
+        );
+        return None;
+    }
+    let separator = part(check, &table::KAFKA_TOPIC_SEPARATOR).unwrap_or(".");
+    let problem = match NamespaceMap::parse(text, separator) {
+        Err(problem) => Some(problem),
+        Ok(map) => {
+            let illegal = map.names().find_map(|name| {
+                let problem = part_problem(name)?;
+                Some(format!("{}: {problem}", quote(name)))
+            });
+            match illegal {
+                None => return Some(map),
+                illegal => illegal,
+            }
+        }
+    };
+    let sentence = format!("{}; {}", problem.unwrap_or_default(), variable.right());
+    check.wrong(variable, sentence);
+    None
 }
 
 /// Whether `KAFKA_TOPIC_DDL` follows from the format: MongoDB's connector sends all events.

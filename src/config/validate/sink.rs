@@ -62,6 +62,7 @@ pub(super) fn build(check: &mut Check<'_>, pipeline: &Pipeline) -> Sink {
         topics,
         serialization: serialization::serialization(check, &format),
         key_format: key::key(check, &format),
+        namespaces: format::namespaces(check).map(Arc::new),
         envelope: envelope::envelope(check, &format).map(Arc::new),
         headers: Arc::new(envelope::headers(check)),
         format,
