@@ -3,7 +3,7 @@
 use super::records::Refusals;
 use super::{Pump, Step};
 use crate::change::event::Event;
-use crate::encode::serialization::{Unsettled, Validators};
+use crate::encode::serialization::{NoValidators, Unsettled, Validators};
 use crate::flow::batch::ClosedBy;
 use crate::log::event_id;
 use crate::retry::Retry;
@@ -59,7 +59,12 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
         let Some(schemas) = self.encoders.schemas() else {
             return Ok(Ok(()));
         };
-        let (board, validators) = (&self.board, &*self.validators);
+        let (board, mut validators) = (&self.board, &*self.validators as &dyn Validators);
+        // A validator says what MongoDB has, and not what is left of it.
+        let fields = self.fields.as_ref();
+        if fields.is_some_and(|it| it.rules(event.database, event.collection).is_some()) {
+            validators = &NoValidators;
+        }
         let settling = async {
             let waiting = board.waits.begin(Awaited::Registry);
             let (mut pauses, mut said) = (RETRY.delays(), String::new());
