@@ -105,3 +105,37 @@ async fn a_dead_letter_is_replayed_once_its_schema_is_there() {
     let (_, value) = read(registry, &records[0]).await;
     assert_eq!(field(&value, "fullDocument.name"), "Ada");
 }
+
+/// A validator knows neither what a masked field is nor that it must not be named.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_hidden_is_in_no_schema_and_what_is_masked_is_text_there() {
+    let db = support::database().await;
+    let kafka = support::kafka().await;
+    let registry = support::registry().await;
+    let validator = doc! {"$jsonSchema": {"properties": {
+    "pin": {"bsonType": "int"}, "hidden": {"bsonType": "int"}}}};
+    let client = support::mongo().await.client().await;
+    client
+        .database(db.name())
+        .create_collection("users")
+        .validator(validator)
+        .await
+        .unwrap();
+    let tailwater = on(&db, kafka, registry)
+        .env("FIELDS_EXCLUDE", "users:hidden")
+        .env("FIELDS_MASK", "users:pin")
+        .start()
+        .await;
+    let users = db.documents("users");
+    users
+        .insert_one(doc! {"_id": 1, "pin": 1234, "hidden": 5})
+        .await
+        .unwrap();
+    let topic = topic(&db, "users");
+    let records = kafka.wait_for_records(&[&topic], 1).await;
+    let (id, value) = read(registry, &records[0]).await;
+    assert!(field(&value, "fullDocument.pin").is_string());
+    let schema = registry.schema(id).await;
+    assert!(!schema.contains("hidden"), "{schema}");
+    tailwater.stop().await;
+}
