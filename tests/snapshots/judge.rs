@@ -15,9 +15,17 @@ pub(super) fn fold(records: &[Record]) -> Fold {
     records.sort_by_key(|record| (record.seq(), is_row(record)));
     let mut fold = Fold::new();
     for record in records {
-        let collection = record.value["collection"].as_str().unwrap().to_owned();
+        let collection = record.value["collection"].as_str();
+        // None of a database that was dropped.
+        let collection = collection.unwrap_or_default().to_owned();
         match record.value["operationType"].as_str().unwrap() {
             "drop" => clear(&mut fold, &collection),
+            "dropDatabase" => {
+                let all: Vec<_> = fold.keys().cloned().collect();
+                for collection in all {
+                    clear(&mut fold, &collection);
+                }
+            }
             "rename" => {
                 let to = record.value["to"]["collection"].as_str().unwrap();
                 clear(&mut fold, to);

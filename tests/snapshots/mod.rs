@@ -2,6 +2,7 @@
 
 mod asked;
 mod crashes;
+mod disturbed;
 mod documents;
 mod ends;
 mod judge;
