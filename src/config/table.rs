@@ -342,7 +342,7 @@ variables! {
     SNAPSHOT_PARALLELISM snapshot_parallelism: Snapshots, count(1, 64), Value("2"),
         "4",
         "How many queries of a snapshot run at a time, over collections and within a large one.";
-    SNAPSHOT_CHUNK_BYTES snapshot_chunk_bytes: Snapshots, bytes(64 * KIB, 8 * MIB), Value("1MiB"),
+    SNAPSHOT_CHUNK_BYTES snapshot_chunk_bytes: Snapshots, bytes(64 * KIB, 8 * MIB), Value("2MiB"),
         "1MiB",
         "About how many bytes of documents one query reads.";
     SNAPSHOT_RATE_LIMIT snapshot_rate_limit: Snapshots, Form::Text("bytes or documents a second, or both separated by a comma"), Words("none"),

@@ -318,7 +318,7 @@ impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
                     true => rows.unstored(),
                     false => 0,
                 };
-                if unstored >= rows.most_unstored() / 2 {
+                if unstored >= rows.soon_too_much() {
                     self.outlet.hurry();
                 }
                 let turn = match self.outlet.has_room_for_rows(rows.are_alone()) {

@@ -34,9 +34,15 @@ impl Rows {
     }
 
     /// How many there may be: one chunk for each query.
-    pub(super) fn most_unstored(&self) -> u64 {
+    fn most_unstored(&self) -> u64 {
         let spec = &self.source.spec;
         spec.chunk_bytes as u64 * spec.parallelism.max(1) as u64
+    }
+
+    /// From how many on a checkpoint is written before it is due: so early that rows seldom wait for it, and so late
+    /// that it counts many of them.
+    pub(super) fn soon_too_much(&self) -> u64 {
+        self.most_unstored() / 8 * 5
     }
 
     /// Whether the next rows of a page would be too many beside these.
