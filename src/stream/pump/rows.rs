@@ -318,12 +318,13 @@ impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
                     true => rows.unstored(),
                     false => 0,
                 };
-                if unstored >= rows.soon_too_much() {
+                let is_too_much = rows.is_too_much(unstored, &page);
+                if is_too_much || unstored >= rows.soon_too_much() {
                     self.outlet.hurry();
                 }
                 let turn = match self.outlet.has_room_for_rows(rows.are_alone()) {
                     false => Turn::Room,
-                    true if rows.is_too_much(unstored, &page) => Turn::Stored,
+                    true if is_too_much => Turn::Stored,
                     true => return self.page(page).await.map(|()| Turn::More),
                 };
                 rows.waiting.push_front(Message::Rows(page));
