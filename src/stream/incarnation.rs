@@ -229,12 +229,10 @@ impl<'a> Incarnation<'a> {
             requests: reading.requests(),
         };
         let rows = Rows::at(&position.extra, context.rows(), Arc::clone(&context.desk))?;
-        let mut pump = Pump::new(parts, outlet, hints, halt_pumping.clone()).with_rows(rows);
-        // A validator knows fields as they are in MongoDB, and not as they leave the process.
-        if context.spec.sink.fields.is_none() {
-            let validators = source::Validators::of(&context.shared.client);
-            pump = pump.with_validators(Arc::new(validators));
-        }
+        let validators = Arc::new(source::Validators::of(&context.shared.client));
+        let mut pump = Pump::new(parts, outlet, hints, halt_pumping.clone())
+            .with_rows(rows)
+            .with_validators(validators);
         let watching = progress::Watch {
             board: context.board(),
             topics: &context.topics,
