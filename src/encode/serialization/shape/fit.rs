@@ -21,7 +21,6 @@ pub(in crate::encode::serialization) fn fits(
         | (Shape::Long, ElementType::Int64)
         | (Shape::Double, ElementType::Double)
         | (Shape::Date, ElementType::DateTime)
-        | (Shape::Bytes, ElementType::Binary)
         | (Shape::AnyArray, ElementType::Array)
         | (Shape::AnyDocument, ElementType::EmbeddedDocument) => true,
         (Shape::Int, ElementType::Int64 | ElementType::Double) => {
@@ -34,6 +33,8 @@ pub(in crate::encode::serialization) fn fits(
                 || whole(element).is_some_and(|number| (-EXACT..=EXACT).contains(&number))
         }
         (Shape::String, ElementType::Binary) => is_uuid(element),
+        // JSON has a UUID as text that is no base64.
+        (Shape::Bytes, ElementType::Binary) => kind != SchemaKind::JsonSchema || !is_uuid(element),
         (
             Shape::String,
             ElementType::String
