@@ -140,15 +140,18 @@ impl Dispatcher {
                     None => return Ok(false),
                 },
                 Some(ended) = self.running.join_next(), if !self.running.is_empty() => {
-                    let mut next = Some(ended);
-                    for _ in 0..AT_ONCE {
-                        match next {
-                            Some(Ok(ended)) => self.ended(ended),
-                            // A panic has been reported by the panic hook, and ends the process.
-                            Some(Err(_)) => {}
-                            None => break,
+                    let (mut next, mut left) = (Some(ended), AT_ONCE);
+                    while let Some(ended) = next {
+                        // A panic has been reported by the panic hook, and ends the process.
+                        if let Ok(ended) = ended {
+                            self.ended(ended);
                         }
-                        next = self.running.try_join_next();
+                        left -= 1;
+                        // What is taken out here is nowhere else.
+                        next = match left {
+                            0 => None,
+                            _ => self.running.try_join_next(),
+                        };
                     }
                 }
                 Some(buried) = self.burying.join_next(), if !self.burying.is_empty() => {

@@ -1,7 +1,9 @@
 //! Workers that are frozen, hold as much as they may, and have jobs of several priorities.
 
 use super::crashes::assert_in_order;
-use super::{Answer, Call, Receiver, dead_letters, wanted, with_topic, worker, write};
+use super::{
+    Answer, Call, Receiver, dead_letters, is_all_committed, wanted, with_topic, worker, write,
+};
 use crate::support::{PATIENCE, eventually};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -40,6 +42,36 @@ async fn a_worker_that_is_frozen_in_mid_job_loses_none_and_overtakes_none_when_i
     assert!(repeated <= JOBS, "{repeated} repeated");
     first.stop().await;
     second.stop().await;
+}
+
+/// More end in one moment than are taken note of in one go.
+#[tokio::test]
+async fn hundreds_of_jobs_that_end_in_one_moment_are_all_taken_note_of() {
+    const JOBS: usize = 300;
+    let (kafka, prefix, topic) = with_topic("all", 1).await;
+    let receiver = Receiver::start(|_| Answer::Late(Duration::from_secs(3))).await;
+    let handlers = json!({"all": {"url": receiver.url()}});
+    let setup = worker(kafka, &prefix, &handlers).env("WORKER_CONCURRENCY", JOBS);
+    let jobs: Vec<_> = (0..JOBS)
+        .map(|n| wanted("all", n, &n.to_string()))
+        .collect();
+    write(kafka, &topic, &jobs).await;
+    let mut worker = setup.start().await;
+    eventually(PATIENCE, "all are called for", async || {
+        (receiver.calls().len() == JOBS).then_some(())
+    })
+    .await;
+    // It finds all answers when it is awake again.
+    worker.signal(Signal::STOP);
+    receiver.wait_for(JOBS).await;
+    worker.signal(Signal::CONT);
+    eventually(PATIENCE, "all of it is committed", async || {
+        let is_all = is_all_committed(kafka, &prefix, &topic, 1).await;
+        is_all.then_some(())
+    })
+    .await;
+    assert_eq!(receiver.calls().len(), JOBS);
+    worker.stop().await;
 }
 
 fn peak(pid: u32) -> usize {
