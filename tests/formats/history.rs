@@ -7,6 +7,8 @@ use bson::{Binary, Bson, Document, Regex, Timestamp, doc};
 
 const IDS: usize = 14;
 const CHANGES: usize = 160;
+/// How many of them delete a document at least: most that are tried find none.
+const DELETES: u64 = 4;
 pub const COLLECTIONS: [&str; 3] = ["users", "orders.eu", "kept"];
 
 /// What strings are made of: what JSON escapes, what Java's driver escapes beside that, and what stands for itself.
@@ -197,7 +199,9 @@ pub async fn write(db: &Database, seed: u64) {
         whole.insert(format!("f{field}"), value(random, 1));
     }
     db.documents("users").insert_one(whole).await.unwrap();
-    for _ in 0..CHANGES {
+    let (mut changes, mut deletes) = (0, 0);
+    while changes < CHANGES || deletes < DELETES {
+        changes += 1;
         let collection = db.documents(random.pick(&COLLECTIONS));
         let id = doc! {"_id": ids[random.index(ids.len())].clone()};
         let changed = document(random, 2);
@@ -213,7 +217,10 @@ pub async fn write(db: &Database, seed: u64) {
                     .await
                     .map(drop)
             }
-            4 => collection.delete_one(id).await.map(drop),
+            4 => {
+                let deleted = collection.delete_one(id).await;
+                deleted.map(|deleted| deletes += deleted.deleted_count)
+            }
             5 => {
                 let set = doc! {"$set": {field: new, "touched": random.below(99) as i32}};
                 collection.update_one(id, set).upsert(true).await.map(drop)
