@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -140,18 +140,12 @@ impl Dispatcher {
                     None => return Ok(false),
                 },
                 Some(ended) = self.running.join_next(), if !self.running.is_empty() => {
-                    let (mut next, mut left) = (Some(ended), AT_ONCE);
-                    while let Some(ended) = next {
-                        // A panic has been reported by the panic hook, and ends the process.
-                        if let Ok(ended) = ended {
-                            self.ended(ended);
-                        }
-                        left -= 1;
-                        // What is taken out here is nowhere else.
-                        next = match left {
-                            0 => None,
-                            _ => self.running.try_join_next(),
+                    self.joined(ended);
+                    for _ in 1..AT_ONCE {
+                        let Some(ended) = self.running.try_join_next() else {
+                            break;
                         };
+                        self.joined(ended);
                     }
                 }
                 Some(buried) = self.burying.join_next(), if !self.burying.is_empty() => {
@@ -176,6 +170,13 @@ impl Dispatcher {
                 _ = shown.tick() => self.show(),
                 () = until(next), if next.is_some() => {}
             }
+        }
+    }
+
+    fn joined(&mut self, ended: Result<Ended, JoinError>) {
+        // A panic has been reported by the panic hook, and ends the process.
+        if let Ok(ended) = ended {
+            self.ended(ended);
         }
     }
 
