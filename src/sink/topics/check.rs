@@ -58,6 +58,9 @@ async fn look_at(
     let fixed = router.table().all();
     let names = fixed.iter().map(|topic| topic.name().to_owned()).collect();
     findings.extend(look_at_each(topics, kafka, names).await);
+    let kafka_of_id = kafka.clone();
+    let asked = tokio::task::spawn_blocking(move || rights::producer_id(&kafka_of_id));
+    findings.extend(asked.await.unwrap_or_default());
     if let Some((collections, operations)) = ahead {
         let of_templates = router.topics_of(collections, operations, MOST_AHEAD);
         findings.extend(topics.would_make_ahead(&of_templates).await);
@@ -104,7 +107,7 @@ async fn look_at_each(topics: &Topics, kafka: &Kafka, names: Vec<String>) -> Vec
     findings
 }
 
-/// Looks at topics of jobs that no stream has as its own.
+/// Looks at topics of jobs that no stream has as its own. Whether the user may produce at all, [`check`] has asked.
 pub async fn check_jobs(kafka: &Kafka, names: Vec<String>) -> Vec<Finding> {
     let topics = match Topics::new(kafka) {
         Ok(topics) => topics,
@@ -125,7 +128,7 @@ enum Look {
 }
 
 impl Topics {
-    /// What is wrong with the rights on topics that exist, and on what else producing takes.
+    /// What is wrong with the rights on topics that exist.
     async fn rights(&self, kafka: &Kafka, present: Vec<String>) -> Vec<Finding> {
         let (kafka, admin) = (kafka.clone(), self.cluster.admin().clone());
         let look = move || {
@@ -133,9 +136,7 @@ impl Topics {
                 .iter()
                 .map(|name| (name.as_str(), Use::Produce))
                 .collect();
-            let mut findings = rights::on_topics(admin.inner(), &kafka, &topics);
-            findings.extend(rights::producer_id(&kafka));
-            findings
+            rights::on_topics(admin.inner(), &kafka, &topics)
         };
         tokio::task::spawn_blocking(look).await.unwrap_or_default()
     }
