@@ -101,6 +101,20 @@ impl Finding {
         line.trim_end().to_owned()
     }
 
+    /// An error of Kafka: brokers that do not answer may do so in a while.
+    pub fn of_kafka(name: &'static str, error: Error) -> Self {
+        match error.code {
+            Code::SinkUnavailable => Self::not_yet(name, error.code, error.detail),
+            code => Self::error(name, code, error.detail),
+        }
+    }
+
+    #[must_use]
+    pub fn code(mut self, code: Code) -> Self {
+        self.code = Some(code);
+        self
+    }
+
     #[must_use]
     pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = Some(remedy.into());

@@ -2,7 +2,7 @@
 
 use super::topics::Topics;
 use crate::config::{Config, Kafka};
-use crate::error::{Code, Error};
+use crate::error::Error;
 use crate::kafka::rights::{self, Use};
 use crate::kafka::{client, topic};
 use crate::preflight::{Finding, Severity};
@@ -32,10 +32,7 @@ pub async fn check(config: &Config) -> Vec<Finding> {
             }
             findings
         }
-        Err(error) if error.code == Code::SinkUnavailable => {
-            vec![Finding::not_yet(NAME, error.code, error.detail)]
-        }
-        Err(error) => vec![Finding::error(NAME, error.code, error.detail)],
+        Err(error) => vec![Finding::of_kafka(NAME, error)],
     }
 }
 

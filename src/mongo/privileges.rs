@@ -1,5 +1,6 @@
 //! What this user may do, as the server tells when asked.
 
+use crate::change::namespace::Namespace;
 use bson::{Bson, Document, doc};
 use mongodb::Client;
 use std::time::Duration;
@@ -50,6 +51,13 @@ impl<'a> Privileges<'a> {
     ) -> Vec<&'static str> {
         let is_lacking = |action: &&str| !self.allow(database, collection, action);
         needed.iter().copied().filter(is_lacking).collect()
+    }
+
+    /// Says which of these actions are not granted on the collection; nothing where all are.
+    pub fn told_lacking(&self, at: &Namespace, needed: &[&'static str]) -> Option<String> {
+        let lacking = self.lacking(&at.database, &at.collection, needed);
+        (!lacking.is_empty())
+            .then(|| format!("user {} lacks {} on {at}", self.user, lacking.join(" and ")))
     }
 
     fn allow(&self, database: &str, collection: &str, action: &str) -> bool {

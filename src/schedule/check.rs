@@ -2,7 +2,6 @@
 
 use super::definition::{Kind, Schedule};
 use super::{documents, file, set};
-use crate::change::namespace::Namespace;
 use crate::checkpoint;
 use crate::config::{Kafka, Schedules};
 use crate::error::{Code, Error};
@@ -76,21 +75,14 @@ async fn rights(
     let Some(privileges) = Privileges::of(&status).filter(|known| !known.are_unknown()) else {
         return Vec::new();
     };
-    let lacking = |at: &Namespace, needed: &[&'static str]| {
-        let lacking = privileges.lacking(&at.database, &at.collection, needed);
-        (!lacking.is_empty()).then(|| {
-            let lacking = lacking.join(" and ");
-            format!("user {} lacks {lacking} on {at}", privileges.user)
-        })
-    };
     let mut findings = Vec::new();
     if let Some(at) = &config.at {
         let read = format!("grant read on database {}", at.database);
-        if let Some(lacking) = lacking(at, &["changeStream"]) {
+        if let Some(lacking) = privileges.told_lacking(at, &["changeStream"]) {
             let sentence = format!("{lacking}: schedules are read every second");
             findings.push(warn(sentence, &read));
         }
-        if let Some(lacking) = lacking(at, &["update"]) {
+        if let Some(lacking) = privileges.told_lacking(at, &["update"]) {
             let sentence = format!("{lacking}: their status is not written");
             let write = format!("grant readWrite on database {}", at.database);
             findings.push(warn(sentence, &write));
@@ -98,7 +90,7 @@ async fn rights(
     }
     for schedule in active {
         if let Kind::Due(due) = &schedule.kind
-            && let Some(lacking) = lacking(&due.at, &["find", "changeStream"])
+            && let Some(lacking) = privileges.told_lacking(&due.at, &["find", "changeStream"])
         {
             let sentence = format!("{}: {lacking}", schedule.name);
             let read = format!("grant read on database {}", due.at.database);
@@ -109,7 +101,7 @@ async fn rights(
 }
 
 fn warn(sentence: String, remedy: &str) -> Finding {
-    let mut finding = Finding::warn(NAME, sentence).remedy(remedy);
-    finding.code = Some(Code::SourceRefused);
-    finding
+    Finding::warn(NAME, sentence)
+        .code(Code::SourceRefused)
+        .remedy(remedy)
 }

@@ -4,7 +4,7 @@
 use super::topic::Topic;
 use super::{blocking, transactional_id};
 use crate::config::Kafka;
-use crate::error::{Code, Error};
+use crate::error::Code;
 use crate::kafka::client::{self, Quiet};
 use crate::kafka::rights::{self, NAME, PATIENCE, Use};
 use crate::kafka::topic;
@@ -33,13 +33,15 @@ pub(in crate::checkpoint) async fn check(
         }
         findings
     });
-    looked.await.unwrap_or_else(|error| vec![of(error)])
+    looked
+        .await
+        .unwrap_or_else(|error| vec![Finding::of_kafka(NAME, error)])
 }
 
 async fn on_topic(kafka: &Kafka, what: &str, name: &str) -> Vec<Finding> {
     let admin = match topic::admin(kafka) {
         Ok(admin) => admin,
-        Err(error) => return vec![of(error)],
+        Err(error) => return vec![Finding::of_kafka(NAME, error)],
     };
     match Topic::find(admin.inner(), name) {
         Ok(Some(_)) => rights::on_topics(admin.inner(), kafka, &[(name, Use::Checkpoints)]),
@@ -51,21 +53,14 @@ async fn on_topic(kafka: &Kafka, what: &str, name: &str) -> Vec<Finding> {
                 );
                 vec![Finding::ok(NAME, sentence)]
             }
-            Err(error) => vec![of(error)],
+            Err(error) => vec![Finding::of_kafka(NAME, error)],
         },
         // Without Describe it cannot even be seen.
         Err(error) if error.code == Code::SinkRefused => {
             let all = ["Read", "Write", "Describe"];
             vec![rights::denied(kafka, "topic", name, &all)]
         }
-        Err(error) => vec![of(error)],
-    }
-}
-
-fn of(error: Error) -> Finding {
-    match error.code {
-        Code::SinkUnavailable => Finding::not_yet(NAME, error.code, error.detail),
-        code => Finding::error(NAME, code, error.detail),
+        Err(error) => vec![Finding::of_kafka(NAME, error)],
     }
 }
 

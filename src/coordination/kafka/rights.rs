@@ -5,7 +5,7 @@ use super::names::Names;
 use super::topics::{self, Wanted};
 use crate::config::Kafka;
 use crate::coordination::GroupSettings;
-use crate::error::{Code, Error};
+use crate::error::Code;
 use crate::kafka::client::{self, Quiet};
 use crate::kafka::rights::{self, NAME, PATIENCE};
 use crate::kafka::topic;
@@ -30,7 +30,7 @@ pub async fn check(settings: &GroupSettings, streams: &BTreeSet<String>) -> Vec<
     let looked = tasks::blocking("the topics of the coordination", move || {
         let admin = match topic::admin(&kafka) {
             Ok(admin) => admin,
-            Err(error) => return vec![of(error)],
+            Err(error) => return vec![Finding::of_kafka(NAME, error)],
         };
         let mut findings = Vec::new();
         let mut found = None;
@@ -48,7 +48,9 @@ pub async fn check(settings: &GroupSettings, streams: &BTreeSet<String>) -> Vec<
         client::end_beside(admin);
         findings
     });
-    looked.await.unwrap_or_else(|error| vec![of(error)])
+    looked
+        .await
+        .unwrap_or_else(|error| vec![Finding::of_kafka(NAME, error)])
 }
 
 /// Whether it exists, and what was found.
@@ -61,7 +63,8 @@ async fn on_topic(
     match topic.find(admin) {
         Ok(Some(partitions)) => {
             let mut findings = rights::on_topics(admin.inner(), kafka, &[(name, topic.needed_for)]);
-            findings.extend(topic.check(partitions).err().map(of));
+            let wrong = topic.check(partitions).err();
+            findings.extend(wrong.map(|error| Finding::of_kafka(NAME, error)));
             if let Some((sentence, remedy)) = topic.shortcoming(admin, kafka).await {
                 findings.push(Finding::warn(NAME, sentence).remedy(remedy));
             }
@@ -75,21 +78,14 @@ async fn on_topic(
                 );
                 (false, vec![Finding::ok(NAME, sentence)])
             }
-            Err(error) => (false, vec![of(error)]),
+            Err(error) => (false, vec![Finding::of_kafka(NAME, error)]),
         },
         // Without Describe it cannot even be seen.
         Err(error) if error.code == Code::SinkRefused => {
             let needed = topic.needed_for.names();
             (false, vec![rights::denied(kafka, "topic", name, &needed)])
         }
-        Err(error) => (false, vec![of(error)]),
-    }
-}
-
-fn of(error: Error) -> Finding {
-    match error.code {
-        Code::SinkUnavailable => Finding::not_yet(NAME, error.code, error.detail),
-        code => Finding::error(NAME, code, error.detail),
+        Err(error) => (false, vec![Finding::of_kafka(NAME, error)]),
     }
 }
 

@@ -82,19 +82,11 @@ async fn rights(client: &Client, at: &Namespace) -> Vec<Finding> {
     let Some(privileges) = Privileges::of(&status).filter(|known| !known.are_unknown()) else {
         return Vec::new();
     };
-    let lacks = |(action, _): &&(&'static str, &str)| {
-        let lacking = privileges.lacking(&at.database, &at.collection, &[*action]);
-        !lacking.is_empty()
-    };
     let warn = |(action, consequence): &(&'static str, &str)| {
-        let sentence = format!(
-            "user {} lacks {action} on {at}: {consequence}",
-            privileges.user
-        );
+        let lacking = privileges.told_lacking(at, &[*action])?;
         let remedy = format!("grant readWrite on database {}", at.database);
-        let mut finding = Finding::warn(NAME, sentence).remedy(remedy);
-        finding.code = Some(Code::SourceRefused);
-        finding
+        let finding = Finding::warn(NAME, format!("{lacking}: {consequence}"));
+        Some(finding.code(Code::SourceRefused).remedy(remedy))
     };
-    RIGHTS.iter().filter(lacks).map(warn).collect()
+    RIGHTS.iter().filter_map(warn).collect()
 }
