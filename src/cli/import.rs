@@ -90,24 +90,24 @@ impl ImportArgs {
     /// # Errors
     /// What is wrong with the files, or with the configuration that they make.
     pub(super) fn configuration(&self) -> Result<Loaded, ConfigErrors> {
-        let connector = self.connector().map_err(refused)?;
-        self.write(&connector).map_err(refused)?;
+        let worker = self.worker().map_err(refused)?;
+        let connector = self.connector(worker.as_ref()).map_err(refused)?;
+        self.write(&connector, worker.as_ref()).map_err(refused)?;
         let environment: Vec<(OsString, OsString)> = std::env::vars_os().collect();
         Config::from_sources(environment, Some(&self.out))
     }
 
-    fn connector(&self) -> Result<Connector, (String, String)> {
-        let read = |path: &Path| {
-            let named = |why: String| (path.display().to_string(), why);
-            let text = files::text(path).map_err(named)?;
-            Connector::read(&text).map_err(named)
-        };
+    fn worker(&self) -> Result<Option<Connector>, (String, String)> {
+        self.worker.as_deref().map(read).transpose()
+    }
+
+    fn connector(&self, worker: Option<&Connector>) -> Result<Connector, (String, String)> {
         let mut connector = read(&self.config)?;
         if let Some(name) = &self.connect_name {
             connector.name = Some(name.clone());
         }
-        if let Some(worker) = &self.worker {
-            connector.fill_from_worker(&read(worker)?);
+        if let Some(worker) = worker {
+            connector.fill_from_worker(worker);
         }
         Ok(connector)
     }
@@ -120,9 +120,13 @@ impl ImportArgs {
         )
     }
 
-    fn write(&self, connector: &Connector) -> Result<(), (String, String)> {
+    fn write(
+        &self,
+        connector: &Connector,
+        worker: Option<&Connector>,
+    ) -> Result<(), (String, String)> {
         let name = self.out.display().to_string();
-        let plan = Incumbent::from(self.whose).plan(connector);
+        let mut plan = Incumbent::from(self.whose).plan(connector);
         print(&plan.to_text());
         if !self.overwrite && self.out.exists() {
             let text = files::text(&self.out).map_err(|why| (name.clone(), why))?;
@@ -138,14 +142,13 @@ impl ImportArgs {
             ));
             return Ok(());
         }
-        let mut plan = plan;
         let has_brokers = plan
             .variables
             .iter()
             .any(|(variable, _)| *variable == "KAFKA_BROKERS");
         let brokers = std::env::var("KAFKA_BROKERS")
             .ok()
-            .or_else(|| self.brokers_of_worker());
+            .or_else(|| Some(worker?.get("bootstrap.servers")?.to_owned()));
         if let (false, Some(brokers)) = (has_brokers, brokers) {
             plan.variables.push(("KAFKA_BROKERS", brokers));
         }
@@ -153,12 +156,6 @@ impl ImportArgs {
             .map_err(|why| (name.clone(), format!("cannot be written: {why}")))?;
         print(&format!("written: {name}\n"));
         Ok(())
-    }
-
-    fn brokers_of_worker(&self) -> Option<String> {
-        let text = files::text(self.worker.as_deref()?).ok()?;
-        let worker = Connector::read(&text).ok()?;
-        worker.get("bootstrap.servers").map(str::to_owned)
     }
 
     /// The decisions that are still open in the file.
@@ -169,6 +166,13 @@ impl ImportArgs {
             .filter_map(|line| line.strip_prefix(plan::DECIDE));
         lines.map(str::to_owned).collect()
     }
+}
+
+/// Reads properties; the file and what is wrong with it otherwise.
+fn read(path: &Path) -> Result<Connector, (String, String)> {
+    let named = |why: String| (path.display().to_string(), why);
+    let text = files::text(path).map_err(named)?;
+    Connector::read(&text).map_err(named)
 }
 
 /// Writes a file that only its owner may read: it may hold a password.
@@ -257,7 +261,8 @@ async fn place(args: &ImportArgs, kafka: &Kafka) -> Result<Place, Error> {
         });
     }
     let config = |(name, why): (String, String)| Error::new(Code::Config, format!("{name} {why}"));
-    let connector = args.connector().map_err(config)?;
+    let worker = args.worker().map_err(config)?;
+    let connector = args.connector(worker.as_ref()).map_err(config)?;
     let Some(name) = connector.name.clone() else {
         return Err(Error::new(
             Code::Config,

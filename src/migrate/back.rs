@@ -1,7 +1,7 @@
 //! The configuration of a connector that goes on for a stream.
 
-use super::{Connector, Incumbent, globs};
-use crate::config::{Config, Format, FullDocument, MongoKafkaJson, PreImages, Scope, StreamSpec};
+use super::{Connector, Incumbent, globs, mongo_kafka};
+use crate::config::{Config, Format, FullDocument, PreImages, Scope, StreamSpec};
 use std::collections::BTreeMap;
 
 /// A connector that does what the stream does, and what of the stream it does not do.
@@ -50,14 +50,9 @@ pub fn connector(
                     "org.apache.kafka.connect.storage.StringConverter",
                 );
             }
-            let formatter = match format.json {
-                MongoKafkaJson::Default => "DefaultJson",
-                MongoKafkaJson::Extended => "ExtendedJson",
-                MongoKafkaJson::Simplified => "SimplifiedJson",
-            };
             set(
                 "output.json.formatter",
-                &format!("com.mongodb.kafka.connect.source.json.formatter.{formatter}"),
+                &mongo_kafka::formatter(format.json),
             );
             set(
                 "publish.full.document.only",

@@ -2,11 +2,30 @@
 
 use super::plan::Reading;
 use super::{Connector, uri};
-use crate::config::{NamespaceMap, table};
+use crate::config::{MongoKafkaJson, NamespaceMap, table};
 use serde_json::{Value, json};
 
 const STRING_CONVERTER: &str = "org.apache.kafka.connect.storage.StringConverter";
-const FORMATTERS: &str = "com.mongodb.kafka.connect.source.json.formatter.";
+const PACKAGE: &str = "com.mongodb.kafka.connect.source.json.formatter.";
+const FORMATTERS: [MongoKafkaJson; 3] = [
+    MongoKafkaJson::Default,
+    MongoKafkaJson::Extended,
+    MongoKafkaJson::Simplified,
+];
+
+/// The connector's formatter, without its package, and what `MONGO_KAFKA_JSON` calls it.
+fn names(json: MongoKafkaJson) -> (&'static str, &'static str) {
+    match json {
+        MongoKafkaJson::Default => ("DefaultJson", "default"),
+        MongoKafkaJson::Extended => ("ExtendedJson", "extended"),
+        MongoKafkaJson::Simplified => ("SimplifiedJson", "simplified"),
+    }
+}
+
+/// The class of a formatter.
+pub(super) fn formatter(json: MongoKafkaJson) -> String {
+    format!("{PACKAGE}{}", names(json).0)
+}
 
 const NONE: &[(&str, &str)] = &[
     ("batch.size", "the batch size follows SOURCE_BATCH_BYTES"),
@@ -203,24 +222,19 @@ fn output(reading: &mut Reading<'_>) {
         }
         reading.without(&[(&*format!("{half}.converter.*"), "belongs to the converter")]);
     }
-    let formatter = reading.get("output.json.formatter");
-    let name = formatter.map(|class| class.trim_start_matches(FORMATTERS));
-    match name {
+    let formatter = reading.get("output.json.formatter").map(|class| {
+        let name = class.trim_start_matches(PACKAGE);
+        FORMATTERS
+            .map(names)
+            .into_iter()
+            .find(|(known, _)| *known == name)
+    });
+    match formatter {
         None => {}
-        Some("DefaultJson") => {
-            reading.take("output.json.formatter", &table::MONGO_KAFKA_JSON, "default")
+        Some(Some((_, here))) => {
+            reading.take("output.json.formatter", &table::MONGO_KAFKA_JSON, here);
         }
-        Some("ExtendedJson") => reading.take(
-            "output.json.formatter",
-            &table::MONGO_KAFKA_JSON,
-            "extended",
-        ),
-        Some("SimplifiedJson") => reading.take(
-            "output.json.formatter",
-            &table::MONGO_KAFKA_JSON,
-            "simplified",
-        ),
-        Some(_) => reading.decide(
+        Some(None) => reading.decide(
             "output.json.formatter",
             "MONGO_KAFKA_JSON has the connector's own three formatters",
         ),

@@ -30,6 +30,15 @@ struct Peer {
     records: fn(&Document) -> usize,
 }
 
+/// What Connect is told of a connector.
+fn properties<'a>(name: &'a str, own: &'a [(&str, String)]) -> Vec<(&'a str, &'a str)> {
+    let own = own.iter().map(|(name, value)| (*name, value.as_str()));
+    [("name", name), ("tasks.max", "1")]
+        .into_iter()
+        .chain(own)
+        .collect()
+}
+
 fn is_document(event: &Document) -> bool {
     let operation = event.get_str("operationType").unwrap();
     ["insert", "update", "replace", "delete"].contains(&operation)
@@ -199,12 +208,7 @@ impl Peer {
     }
 
     async fn start(&self, connect: &Connect) {
-        let own = [("name", self.name.as_str()), ("tasks.max", "1")];
-        let all = self
-            .properties
-            .iter()
-            .map(|(name, value)| (*name, value.as_str()));
-        let all: Vec<_> = own.into_iter().chain(all).collect();
+        let all = properties(&self.name, &self.properties);
         connect.connector(&all, self.offset.clone()).await;
     }
 

@@ -1,5 +1,6 @@
 //! Moving in and out: a connector under writes, then Tailwater, then the connector again.
 
+use super::properties;
 use crate::support::{self, Connect, Database, Kafka, Tailwater};
 use bson::doc;
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,12 +47,7 @@ struct Peer<'a> {
 
 impl Peer<'_> {
     async fn start(&self, connect: &Connect) {
-        let own = [("name", self.name.as_str()), ("tasks.max", "1")];
-        let all = self
-            .properties
-            .iter()
-            .map(|(name, value)| (*name, value.as_str()));
-        let all: Vec<_> = own.into_iter().chain(all).collect();
+        let all = properties(&self.name, &self.properties);
         connect.connector(&all, None).await;
     }
 }

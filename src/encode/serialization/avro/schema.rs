@@ -1,5 +1,6 @@
 //! A schema as the JSON that Avro has for it.
 
+use crate::config::Envelope;
 use crate::encode::serialization::schema::{Layout, Schema};
 use crate::encode::serialization::shape::{Branch, Record, Shape, Slot, alias};
 use serde_json::{Value, json};
@@ -10,19 +11,7 @@ pub(super) const FIELD: &str = "mongodb.field";
 pub(super) const COLLECTION: &str = "mongodb.collection";
 
 /// The fields of a change, in order, and the types of those that are the same in each collection.
-pub(super) const OPERATION: &str = "operationType";
-pub(super) const FIELDS: [&str; 10] = [
-    OPERATION,
-    "database",
-    "collection",
-    "documentKey",
-    "timestamp",
-    "fullDocument",
-    "updateDescription",
-    "fullDocumentBeforeChange",
-    "to",
-    "operationDescription",
-];
+pub(super) const FIELDS: [&str; 10] = Envelope::FIELDS;
 
 /// The schema as text, always the same for the same.
 pub fn schema(schema: &Schema) -> String {
