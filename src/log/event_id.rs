@@ -35,6 +35,9 @@ events! {
     LISTENERS_HEARTBEAT "listeners_heartbeat";
     SCHEDULES_RUN "schedules_run";
     SCHEDULES_INTERRUPTED "schedules_interrupted";
+    SCHEDULE_REFUSED "schedule_refused";
+    SCHEDULE_WORKS "schedule_works";
+    SCHEDULES_GONE "schedules_gone";
     SNAPSHOT_STARTED "snapshot_started";
     SNAPSHOT_READING "snapshot_reading";
     SNAPSHOT_PROGRESS "snapshot_progress";
@@ -49,6 +52,9 @@ events! {
     HANDLER_FAILING "handler_failing";
     HANDLER_WORKS "handler_works";
     HANDLER_OFF "handler_off";
+    WORKER_PAUSED "worker_paused";
+    WORKER_RESUMED "worker_resumed";
+    JOBS_LOST "jobs_lost";
     RETRIES_LOST "retries_lost";
     STOPPING "stopping";
 }

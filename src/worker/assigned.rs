@@ -8,6 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
 
+/// So many gaps are remembered between two reports.
+const MOST_GAPS: usize = 1000;
+
 #[derive(Debug)]
 pub struct Assigned {
     /// Another one for each assignment.
@@ -30,8 +33,70 @@ struct State {
     is_void: bool,
     /// What the last commit that was asked for says.
     asked: Option<i64>,
+    /// Whether any has come about.
+    is_committed: bool,
     /// Whether no more of it is fetched at present.
     is_paused: bool,
+    log: Log,
+}
+
+/// What is known of the partition itself, to tell which records nobody will ever read.
+#[derive(Debug, Default)]
+struct Log {
+    /// Where the client's last report says that it begins and ends.
+    bounds: Option<(i64, i64)>,
+    /// Everything before this was read; behind the last record may be what ends a transaction.
+    read_to: Option<i64>,
+    /// Offsets that were passed over since the last report: ends of transactions, or what was deleted.
+    gaps: Vec<Gap>,
+    /// Whether a record was read at all.
+    has_begun: bool,
+    /// Where it ended, and how many jobs waited, when it was given away just before it was assigned again.
+    former: (i64, u64),
+    /// Whether it was said that all of it is lost.
+    is_told: bool,
+}
+
+#[derive(Debug)]
+struct Gap {
+    from: i64,
+    to: i64,
+    is_first: bool,
+}
+
+/// Records that were deleted before they were read.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Lost {
+    /// At most: offsets where transactions ended are counted, too.
+    pub count: i64,
+    /// Otherwise it is one offset behind what was committed, where a transaction may have ended.
+    pub is_sure: bool,
+}
+
+impl Lost {
+    fn add(&mut self, count: i64, is_first: bool) {
+        self.count += count;
+        self.is_sure |= count > 1 || !is_first;
+    }
+}
+
+impl State {
+    /// Nothing before this offset is to be read any more.
+    fn expected(&self) -> Option<i64> {
+        let behind_last = self.offsets.last.map(|last| last + 1);
+        behind_last.max(self.log.read_to)
+    }
+
+    /// How many jobs wait in it, as far as is known: those that were read and are not done, and those not read yet.
+    fn waiting(&self) -> u64 {
+        let held = self.offsets.entries.iter();
+        let held = held.filter(|entry| !entry.is_done).count() as u64;
+        let unread = self.log.bounds.map_or(0, |(low, end)| {
+            let next = self.expected().map_or(low, |next| next.max(low));
+            (end - next).max(0).unsigned_abs()
+        });
+        held + unread
+    }
 }
 
 impl Assigned {
@@ -53,7 +118,94 @@ impl Assigned {
     /// Takes note of a record that was read; whether it follows those before. Where it does not, the topic is another
     /// one of the same name.
     pub fn take(&self, offset: i64, bytes: usize) -> bool {
-        self.state().offsets.take(offset, bytes)
+        let mut state = self.state();
+        let from = state.expected();
+        if !state.offsets.take(offset, bytes) {
+            return false;
+        }
+        let is_first = !std::mem::replace(&mut state.log.has_begun, true);
+        if let Some(from) = from.filter(|from| *from < offset)
+            && state.log.gaps.len() < MOST_GAPS
+        {
+            let to = offset;
+            state.log.gaps.push(Gap { from, to, is_first });
+        }
+        true
+    }
+
+    /// It is read from here on, because the group has committed that.
+    pub fn begin_at(&self, next: i64) {
+        self.state().offsets.last.get_or_insert(next - 1);
+    }
+
+    /// Takes note of where the partition's log begins and ends, and up to where all that was fetched was read, if so.
+    /// What was deleted before it was read.
+    pub fn note_log(&self, bounds: (i64, i64), read_to: Option<i64>) -> Lost {
+        let mut state = self.state();
+        let (low, _) = bounds;
+        let mut lost = Lost::default();
+        for gap in std::mem::take(&mut state.log.gaps) {
+            // The end of a transaction is one offset, and its segment may just have been deleted after it was read.
+            if gap.from < low && (low <= gap.to || gap.to - gap.from > 1) {
+                lost.add(low.min(gap.to) - gap.from, gap.is_first);
+            }
+        }
+        // Nothing is left to be read before that.
+        if let (Some(next), Some(read_to)) = (state.expected(), read_to) {
+            if next < low {
+                lost.add(low - next, !state.log.has_begun);
+            }
+            // What was fetched before a pause is fetched again after it.
+            let read_to = if state.is_paused {
+                next
+            } else {
+                read_to.max(next)
+            };
+            state.log.read_to = Some(read_to.max(low));
+        }
+        state.log.bounds = Some(bounds);
+        lost
+    }
+
+    /// It was assigned just before, too.
+    pub fn comes_after(&self, former: &Self) {
+        let known = {
+            let state = former.state();
+            let end = state.log.bounds.map_or(0, |(_, end)| end);
+            (
+                end.max(state.log.former.0),
+                state.waiting().max(state.log.former.1),
+            )
+        };
+        self.state().log.former = known;
+    }
+
+    /// The topic is gone, or another one: how many jobs waited in it, as far as is known. Once.
+    pub fn all_lost(&self) -> Option<u64> {
+        let mut state = self.state();
+        if std::mem::replace(&mut state.log.is_told, true) {
+            return None;
+        }
+        Some(state.waiting().max(state.log.former.1))
+    }
+
+    /// Whether the partition ends before where it has ended before, as that of a topic that was deleted and made again
+    /// does; then as [`all_lost`](Self::all_lost).
+    pub fn made_again(&self, end: i64) -> Option<u64> {
+        let is_other = {
+            let log = &self.state().log;
+            end < log.bounds.map_or(0, |(_, end)| end).max(log.former.0)
+        };
+        let lost = is_other.then(|| self.all_lost()).flatten();
+        if is_other {
+            let log = &mut self.state().log;
+            *log = Log {
+                has_begun: log.has_begun,
+                is_told: log.is_told,
+                ..Log::default()
+            };
+        }
+        lost
     }
 
     /// Nothing is left to do about a record.
@@ -140,10 +292,21 @@ impl Assigned {
         last.or(state.offsets.next)
     }
 
+    /// Whether any commit has come about.
+    pub fn is_committed(&self) -> bool {
+        self.state().is_committed
+    }
+
+    /// A commit that was asked for has come about.
+    pub fn note_committed(&self) {
+        self.state().is_committed = true;
+    }
+
     /// A commit of this offset has come about.
     pub fn committed(&self, next: i64) {
         let mut state = self.state();
         state.asked = Some(state.asked.map_or(next, |asked| asked.max(next)));
+        state.is_committed = true;
     }
 
     /// The last commit did not come about: it is asked for again.
@@ -248,6 +411,69 @@ mod tests {
         assert_eq!(assigned.running(), 1);
         drop(attempt);
         assert_eq!(assigned.running(), 0);
+    }
+
+    #[test]
+    fn what_is_deleted_before_it_is_read_is_lost_and_the_ends_of_transactions_are_not() {
+        let lost = |count, is_sure| Lost { count, is_sure };
+        let none = Lost::default();
+        let assigned = Assigned::new("jobs.a", 0);
+        // Nothing is known of what was before.
+        assert_eq!(assigned.note_log((5, 9), Some(5)), none);
+        for offset in [5, 6, 8, 11] {
+            assigned.take(offset, 1);
+        }
+        // Read, while the log begins where it began: transactions ended at 7, 9 and 10.
+        assert_eq!(assigned.note_log((5, 20), None), none);
+        assert_eq!(assigned.state().waiting(), 4 + 8);
+        // What was read was deleted meanwhile.
+        assigned.take(13, 1);
+        assert_eq!(assigned.note_log((14, 20), None), none);
+        // From 14 on to 29 it was deleted unread.
+        assigned.take(30, 1);
+        assert_eq!(assigned.note_log((30, 40), None), lost(16, true));
+        assert_eq!(assigned.note_log((30, 40), None), none, "told once");
+        // All the rest, without a record behind it; what is fetched and not read yet is not lost.
+        assert_eq!(assigned.note_log((40, 40), None), none);
+        assert_eq!(assigned.note_log((40, 40), Some(40)), lost(9, true));
+        assert_eq!(assigned.note_log((40, 40), Some(40)), none, "told once");
+        assigned.take(40, 1);
+        // A transaction has ended at 41, which is deleted with all the rest.
+        assert_eq!(assigned.note_log((40, 42), Some(42)), none);
+        assert_eq!(assigned.note_log((42, 42), Some(42)), none);
+    }
+
+    #[test]
+    fn what_was_deleted_while_no_worker_was_there_is_lost() {
+        for (low, count, is_sure) in [(7, 0, false), (8, 1, false), (9, 2, true)] {
+            let expected = Lost { count, is_sure };
+            let empty = Assigned::new("jobs.a", 0);
+            empty.begin_at(7);
+            assert_eq!(empty.note_log((low, low), Some(low)), expected, "{low}");
+            let full = Assigned::new("jobs.a", 0);
+            full.begin_at(7);
+            full.take(low, 1);
+            assert_eq!(full.note_log((low, low + 1), None), expected, "{low}");
+        }
+    }
+
+    #[test]
+    fn a_partition_that_ends_before_where_it_ended_is_that_of_another_topic_and_told_once() {
+        let first = Assigned::new("jobs.a", 0);
+        first.take(5, 1);
+        first.note_log((5, 9), None);
+        assert_eq!(first.made_again(9), None);
+        // It was given away, and has come back at once; nothing was read of it yet.
+        let second = Assigned::new("jobs.a", 0);
+        second.comes_after(&first);
+        let third = Assigned::new("jobs.a", 0);
+        third.comes_after(&second);
+        assert_eq!(third.made_again(9), None);
+        third.note_log((5, 9), None);
+        assert_eq!(third.made_again(2), Some(4));
+        third.note_log((0, 2), None);
+        assert_eq!((third.made_again(1), third.all_lost()), (None, None));
+        assert_eq!((first.all_lost(), first.all_lost()), (Some(4), None));
     }
 
     proptest! {

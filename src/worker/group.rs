@@ -1,8 +1,10 @@
 //! The consumer group: what is read, committed and given away. One thread does all of it, so that a partition is never
 //! given away between the moment when it is looked how far it is and the moment when that is committed.
 
+mod commits;
 mod context;
 mod lag;
+mod lost;
 
 use super::assigned::Assigned;
 use super::job::{Job, Record};
@@ -12,14 +14,13 @@ use crate::config::Kafka;
 use crate::error::{Code, Error};
 use crate::kafka::bootstrap;
 use crate::kafka::client::{self, Kind};
-use crate::kafka::commit::commit;
 use crate::status::worker::Board;
 use context::Context;
+use rdkafka::TopicPartitionList;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
-use rdkafka::{Offset, TopicPartitionList};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -74,6 +75,10 @@ struct Shared {
     assigned: Mutex<BTreeMap<(String, i32), Arc<Assigned>>>,
     /// The topics that are to be read, where that has changed.
     wanted: Mutex<Option<BTreeSet<String>>>,
+    /// Topics that were found to be deleted.
+    gone: Mutex<BTreeSet<String>>,
+    /// What was given away lately.
+    left: Mutex<Vec<lost::Left>>,
     events: mpsc::Sender<Event>,
     most_records: usize,
     parking: Arc<Parking>,
@@ -104,6 +109,8 @@ impl Member {
             group: group.to_owned(),
             assigned: Mutex::default(),
             wanted: Mutex::default(),
+            gone: Mutex::default(),
+            left: Mutex::default(),
             events,
             most_records: MOST_RECORDS.max(concurrency * 4),
             parking,
@@ -134,6 +141,11 @@ impl Member {
     /// Reads these topics from now on.
     pub fn read(&self, topics: BTreeSet<String>) {
         *lock(&self.shared.wanted) = Some(topics);
+    }
+
+    /// Says what is lost with topics that were deleted.
+    pub fn forget(&self, deleted: BTreeSet<String>) {
+        lock(&self.shared.gone).extend(deleted);
     }
 
     /// Commits what is done and leaves the group, so that the others need not wait for the end of the session. Blocks,
@@ -188,6 +200,10 @@ impl Shared {
         let (mut committed, mut turned) = (Instant::now(), Instant::now());
         let mut names: BTreeMap<String, Arc<str>> = BTreeMap::new();
         while !self.done.is_cancelled() {
+            let gone = std::mem::take(&mut *lock(&self.gone));
+            if !gone.is_empty() {
+                self.tell_gone(&gone);
+            }
             let wanted = lock(&self.wanted).take();
             if let Some(topics) = wanted {
                 self.subscribe(&consumer, &topics);
@@ -285,11 +301,9 @@ impl Shared {
 
     /// The topic was deleted and made again: what is known of the former one is of no use.
     fn begin_anew(&self, former: &Arc<Assigned>) -> Arc<Assigned> {
-        tracing::warn!(
-            topic = former.topic,
-            partition = former.partition,
-            "the offsets of a partition begin anew, as those of a topic that was deleted and made again"
-        );
+        if let Some(count) = former.all_lost() {
+            self.tell_made_again(former, count);
+        }
         former.void();
         let _ = self
             .events
@@ -331,63 +345,6 @@ impl Shared {
         lock(&self.assigned).values().cloned().collect()
     }
 
-    /// Commits how far each partition is, where that has moved.
-    fn commit(&self, consumer: &BaseConsumer<Context>, mode: CommitMode) {
-        self.commit_these(consumer, &self.all(), mode);
-    }
-
-    fn commit_these(
-        &self,
-        consumer: &BaseConsumer<Context>,
-        these: &[Arc<Assigned>],
-        mode: CommitMode,
-    ) {
-        let mut list = TopicPartitionList::new();
-        for assigned in these {
-            if let Some(next) = assigned.to_commit() {
-                let (topic, partition) = (&assigned.topic, assigned.partition);
-                // Offsets come from Kafka itself, and are valid.
-                let _ = list.add_partition_offset(topic, partition, Offset::Offset(next));
-            }
-        }
-        if list.count() == 0 {
-            return;
-        }
-        let committed = match mode {
-            CommitMode::Async => commit(consumer, &list).map(|()| {
-                // Until it is told of, no transaction overtakes it.
-                self.committing.fetch_add(1, Ordering::Relaxed);
-            }),
-            CommitMode::Sync => consumer.commit(&list, mode),
-        };
-        if let Err(error) = committed {
-            self.not_committed(&list, &error);
-        }
-    }
-
-    fn not_committed(&self, list: &TopicPartitionList, error: &KafkaError) {
-        for element in list.elements() {
-            let place = (element.topic().to_owned(), element.partition());
-            if let Some(assigned) = lock(&self.assigned).get(&place) {
-                assigned.not_committed();
-            }
-        }
-        use RDKafkaErrorCode as E;
-        if let Some(
-            E::IllegalGeneration | E::UnknownMemberId | E::RebalanceInProgress | E::AssignmentLost,
-        ) = error.rdkafka_error_code()
-        {
-            // Partitions are being given away: what stays is committed again, and the rest is another's.
-            return;
-        }
-        client::log_error(error, "committing what is done");
-        let sentence = format!(
-            "what is done cannot be committed, and would be repeated after a crash: {}",
-            client::describe(error)
-        );
-        self.board.wait("commit", sentence);
-    }
-
     /// Pauses partitions that hold as much as they may, and resumes them.
     fn turn(&self, consumer: &BaseConsumer<Context>) {
         let all = self.all();
@@ -421,13 +378,22 @@ impl Shared {
     }
 
     fn assigned(&self, consumer: &BaseConsumer<Context>, list: &TopicPartitionList) {
-        let elements = list.elements();
+        let committed = Self::committed(consumer, list);
         {
             let mut assigned = lock(&self.assigned);
-            for element in &elements {
-                let (topic, partition) = (element.topic().to_owned(), element.partition());
-                let new = Arc::new(Assigned::new(&topic, partition));
-                assigned.insert((topic, partition), new);
+            for element in &list.elements() {
+                let place = (element.topic().to_owned(), element.partition());
+                let new = Arc::new(Assigned::new(&place.0, place.1));
+                let committed = committed.as_ref().map(|known| known.get(&place).copied());
+                if let Some(committed) = committed {
+                    self.come_back(&new, committed);
+                    // Nobody else reads the topic of retries, which was made for this group.
+                    let of_retries = (place.0 == self.parking.topic).then_some(0);
+                    if let Some(next) = committed.or(of_retries) {
+                        new.begin_at(next);
+                    }
+                }
+                assigned.insert(place, new);
             }
         }
         let done = consumer.incremental_assign(list);
@@ -469,6 +435,7 @@ impl Shared {
         for assigned in gone {
             assigned.lost.cancel();
             lock(&self.assigned).remove(&(assigned.topic.clone(), assigned.partition));
+            self.note_left(&assigned);
             let _ = self.events.blocking_send(Event::Revoked(assigned));
         }
         if let Err(error) = consumer.incremental_unassign(list) {

@@ -26,7 +26,6 @@ mod topics;
 use crate::config::{Config, Kafka, Worker};
 use crate::error::{Code, Error};
 use crate::listener::file::Wrong;
-use crate::log::event_id;
 use crate::status::worker::Board;
 use crate::tasks;
 use dead_letters::DeadLetters;
@@ -71,7 +70,7 @@ pub async fn run(
     let mut of_listeners =
         listeners.map(|it| Documents::new(it, handlers.clone(), *allows_private));
     let begun = async {
-        prepare(&config.kafka, group, &parking, &board).await?;
+        prepare(&config.kafka, &parking, &board).await?;
         Ok::<_, Error>(match &mut of_listeners {
             Some(documents) => documents.first(&board).await,
             None => Known {
@@ -160,31 +159,10 @@ pub async fn run(
 }
 
 /// Sees to the workers' own topics.
-async fn prepare(
-    kafka: &Kafka,
-    group: &str,
-    parking: &Parking,
-    board: &Board,
-) -> Result<(), Error> {
+async fn prepare(kafka: &Kafka, parking: &Parking, board: &Board) -> Result<(), Error> {
     topics::prepare(kafka, Own::DeadLetters, board).await?;
     if parking.is_needed() {
         topics::prepare(kafka, Own::Retries(parking), board).await?;
-    }
-    let (kafka, group, topic) = (kafka.clone(), group.to_owned(), parking.topic.clone());
-    let looked = tasks::blocking("the topic of retries", move || {
-        topics::expired(&kafka, &group, &topic)
-    });
-    match looked.await? {
-        Ok(0) => {}
-        Ok(count) => tracing::error!(
-            event_id = event_id::RETRIES_LOST,
-            topic = parking.topic,
-            count,
-            "records of jobs that waited for their next attempt were deleted before any worker of the group has read \
-             them: those jobs are lost; raise retention.ms of the topic"
-        ),
-        // There is none, or the group says nothing of it: then nobody has read it.
-        Err(error) => tracing::debug!("whether jobs were lost is not known: {error}"),
     }
     Ok(())
 }

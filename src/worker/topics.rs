@@ -9,7 +9,6 @@ use crate::error::{Code, Error};
 use crate::kafka::client::{self, Kind, Logging};
 use crate::kafka::rights::{self, Use};
 use crate::kafka::topic;
-use crate::log::event_id;
 use crate::preflight::{Finding, Severity};
 use crate::source::pattern::Pattern;
 use crate::status::worker::Board;
@@ -17,9 +16,7 @@ use crate::tasks;
 use rdkafka::admin::AdminOptions;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
-use rdkafka::metadata::MetadataTopic;
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::error::RDKafkaErrorCode;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -45,6 +42,7 @@ pub async fn follow(
 ) {
     let parsed: Vec<_> = patterns.iter().map(|text| Pattern::new(text)).collect();
     let mut before: Option<(BTreeSet<String>, bool)> = None;
+    let mut seen = BTreeSet::new();
     loop {
         let client = asked.clone();
         let found = tasks::blocking("the topics of jobs", move || client.topics(ANSWER)).await;
@@ -52,9 +50,10 @@ pub async fn follow(
             Ok(Ok(all)) => {
                 board.go_on("kafka");
                 let has_retries = all.contains(&parking.topic);
-                if !has_retries && matches!(before, Some((_, true))) {
-                    tell_lost(parking);
-                }
+                let is_read =
+                    |topic: &&String| is_of_jobs(&parsed, topic) || **topic == parking.topic;
+                let now = all.iter().filter(is_read).cloned().collect();
+                forget(kafka, &mut seen, now, member).await;
                 if !has_retries && parking.is_needed() {
                     match prepare(kafka, Own::Retries(parking), board).await {
                         // It is read with the others, as soon as it is seen.
@@ -92,7 +91,8 @@ pub async fn follow(
                 }
             }
             Ok(Err(error)) => {
-                let sentence = format!("kafka does not answer: {}", client::describe(&error));
+                let (brokers, why) = (&kafka.brokers, client::describe(&error));
+                let sentence = format!("kafka at {brokers} does not answer: {why}");
                 board.wait("kafka", sentence);
             }
             // A panic has been reported by the panic hook.
@@ -102,13 +102,25 @@ pub async fn follow(
     }
 }
 
-/// What waited in it will not be carried out, and nobody else would say so.
-fn tell_lost(parking: &Parking) {
-    tracing::error!(
-        event_id = event_id::RETRIES_LOST,
-        topic = parking.topic,
-        "the topic of retries is gone: the jobs that waited there for their next attempt are lost"
-    );
+/// Has the member say what is lost with topics that were there and are no longer.
+async fn forget(
+    kafka: &Kafka,
+    seen: &mut BTreeSet<String>,
+    now: BTreeSet<String>,
+    member: &Member,
+) {
+    let missing: BTreeSet<String> = seen.difference(&now).cloned().collect();
+    *seen = now;
+    if missing.is_empty() {
+        return;
+    }
+    let kafka = kafka.clone();
+    let looked = tasks::blocking("topics that are gone", move || look(&kafka, missing));
+    // A panic has been reported by the panic hook.
+    if let Ok(Looked { deleted, unknown }) = looked.await {
+        seen.extend(unknown);
+        member.forget(deleted);
+    }
 }
 
 /// The workers' own topics.
@@ -146,6 +158,7 @@ impl Own<'_> {
 /// # Errors
 /// [`Code::SinkRefused`] when it is missing and may not be made, or may not be used.
 pub async fn prepare(kafka: &Kafka, own: Own<'_>, board: &Board) -> Result<(), Error> {
+    let brokers = &kafka.brokers;
     loop {
         let kafka = kafka.clone();
         let (name, used_for, what) = (own.name(), own.used_for(), own.what());
@@ -159,8 +172,11 @@ pub async fn prepare(kafka: &Kafka, own: Own<'_>, board: &Board) -> Result<(), E
                 return Ok(());
             }
             Err(error) if error.code == Code::SinkUnavailable => {
-                tracing::warn!("waiting for Kafka: {error}");
-                board.wait("kafka", error.to_string());
+                tracing::warn!("waiting for Kafka at {brokers}: {error}");
+                board.wait(
+                    "kafka",
+                    format!("kafka at {brokers} does not answer: {error}"),
+                );
             }
             Err(error) => return Err(error),
         }
@@ -196,33 +212,36 @@ fn make(kafka: &Kafka, name: &str, used_for: Use, what: &str) -> Result<(), Erro
     }
 }
 
-/// How many records of the topic of retries were deleted before the group has read them, at most: for as long as its
-/// retention no worker ran. Blocks.
-///
-/// # Errors
-/// When Kafka does not say.
-pub fn expired(kafka: &Kafka, group: &str, topic: &str) -> Result<i64, KafkaError> {
-    let mut config = client::client_config(kafka, Kind::Consumer);
-    config.set("group.id", group);
-    let asked = BaseConsumer::from_config_and_context(&config, Logging::default())?;
-    let metadata = asked.fetch_metadata(Some(topic), ANSWER)?;
-    let partitions = metadata.topics().iter().flat_map(MetadataTopic::partitions);
-    let mut list = TopicPartitionList::new();
-    for partition in partitions {
-        list.add_partition(topic, partition.id());
-    }
-    let committed = asked.committed_offsets(list, ANSWER)?;
-    let mut expired = 0;
-    for element in committed.elements() {
-        let next = match element.offset() {
-            Offset::Offset(next) => next,
-            _ => 0,
+/// What becomes of topics that are no longer listed.
+#[derive(Debug, Default)]
+struct Looked {
+    deleted: BTreeSet<String>,
+    /// Kafka has not answered.
+    unknown: BTreeSet<String>,
+}
+
+/// Looks which of these were deleted: the rest this user may no longer see, or has no leader now. Blocks.
+fn look(kafka: &Kafka, topics: BTreeSet<String>) -> Looked {
+    let mut looked = Looked::default();
+    // Unlike a producer it makes no topic by asking for it.
+    let config = client::client_config(kafka, Kind::Consumer);
+    let Ok(asked) = BaseConsumer::from_config_and_context(&config, Logging::default()) else {
+        looked.unknown = topics;
+        return looked;
+    };
+    for topic in topics {
+        let Ok(metadata) = asked.fetch_metadata(Some(&topic), ANSWER) else {
+            looked.unknown.insert(topic);
+            continue;
         };
-        let (low, _) = asked.fetch_watermarks(topic, element.partition(), ANSWER)?;
-        expired += (low - next).max(0);
+        let found = metadata.topics().iter().find(|it| it.name() == topic);
+        let error = found.and_then(|found| found.error().map(RDKafkaErrorCode::from));
+        if error == Some(RDKafkaErrorCode::UnknownTopicOrPartition) {
+            looked.deleted.insert(topic);
+        }
     }
     client::end_beside(asked);
-    Ok(expired)
+    looked
 }
 
 #[cfg(test)]

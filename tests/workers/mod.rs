@@ -6,6 +6,7 @@ mod documents;
 mod group;
 mod journal;
 mod load;
+mod lost;
 mod receiver;
 mod retries;
 mod scaling;

@@ -1,6 +1,6 @@
 //! What the group's client tells: of partitions that come and go, of commits, and of how much waits.
 
-use super::lag::Report;
+use super::lag::{Report, What};
 use super::{Shared, lock};
 use crate::kafka::bootstrap::{Known, KnowsBrokers};
 use crate::kafka::client::Logging;
@@ -40,8 +40,17 @@ impl ClientContext for Context {
     fn stats_raw(&self, report: &[u8]) {
         self.logging.stats_raw(report);
         if let Some(report) = Report::read(report) {
-            let lag = report.lag(&lock(&self.shared.assigned));
+            let (lag, lost) = {
+                let assigned = lock(&self.shared.assigned);
+                (report.lag(&assigned), report.lost(&assigned))
+            };
             self.shared.board.change().lag = lag;
+            for (assigned, lost) in lost {
+                match lost {
+                    What::All(count) => self.shared.tell_made_again(&assigned, count),
+                    What::Unread(lost) => self.shared.tell_expired(&assigned, lost),
+                }
+            }
         }
     }
 }
@@ -75,6 +84,7 @@ impl ConsumerContext for Context {
         match result {
             Ok(()) => {
                 self.shared.board.go_on("commit");
+                self.shared.note_committed(offsets);
             }
             Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::NoOffset) => {}
             Err(error) => self.shared.not_committed(offsets, &error),

@@ -1,9 +1,11 @@
 //! How many jobs wait in the partitions of this worker: what it holds and has not done, and what it has not read, as its
 //! client's own statistics say.
 //!
+//! The same report says where each partition's log begins, and so what was deleted unread.
+//!
 //! Offsets alone would count what ends transactions, too: one job for ever in a topic at rest that is written exactly once.
 
-use crate::worker::assigned::Assigned;
+use crate::worker::assigned::{Assigned, Lost};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,6 +35,14 @@ struct Partition {
     lo_offset: i64,
 }
 
+/// What is lost of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    /// The topic was deleted and made again; how many jobs waited.
+    All(u64),
+    Unread(Lost),
+}
+
 impl Report {
     pub fn read(report: &[u8]) -> Option<Self> {
         serde_json::from_slice(report)
@@ -42,6 +52,36 @@ impl Report {
             .ok()
     }
 
+    /// Tells each partition where its log begins and ends; what is lost of it.
+    pub fn lost(
+        &self,
+        assigned: &BTreeMap<(String, i32), Arc<Assigned>>,
+    ) -> Vec<(Arc<Assigned>, What)> {
+        let mut all = Vec::new();
+        for ((topic, number), assigned) in assigned {
+            let partitions = self.topics.get(topic).map(|topic| &topic.partitions);
+            let Some(partition) = partitions.and_then(|all| all.get(number)) else {
+                continue;
+            };
+            if partition.lo_offset < 0 || partition.ls_offset < 0 {
+                continue;
+            }
+            if let Some(count) = assigned.made_again(partition.ls_offset) {
+                all.push((Arc::clone(assigned), What::All(count)));
+                continue;
+            }
+            let is_all_read = partition.fetchq_cnt == 0 && partition.next_offset >= 0;
+            let lost = assigned.note_log(
+                (partition.lo_offset, partition.ls_offset),
+                is_all_read.then_some(partition.next_offset),
+            );
+            if lost.count > 0 {
+                all.push((Arc::clone(assigned), What::Unread(lost)));
+            }
+        }
+        all
+    }
+
     /// The jobs that wait, by topic.
     pub fn lag(&self, assigned: &BTreeMap<(String, i32), Arc<Assigned>>) -> BTreeMap<String, u64> {
         let mut lag = BTreeMap::new();
@@ -49,7 +89,7 @@ impl Report {
             let partitions = self.topics.get(topic).map(|topic| &topic.partitions);
             let partition = partitions.and_then(|all| all.get(number));
             let (held, last) = assigned.not_done();
-            let unread = partition.map_or(0, |partition| partition.unread(last));
+            let unread = partition.map_or(0, |it| it.unread(last, assigned.is_paused()));
             *lag.entry(topic.clone()).or_default() += held as u64 + unread;
         }
         lag
@@ -58,8 +98,9 @@ impl Report {
 
 impl Partition {
     /// What is behind the last record that was read.
-    fn unread(self, last: Option<i64>) -> u64 {
-        let is_all_fetched = self.next_offset >= self.ls_offset;
+    fn unread(self, last: Option<i64>, is_paused: bool) -> u64 {
+        // What was fetched before a pause is fetched again after it.
+        let is_all_fetched = self.next_offset >= self.ls_offset && !is_paused;
         if is_all_fetched {
             return self.fetchq_cnt.max(0).unsigned_abs();
         }
@@ -106,6 +147,12 @@ mod tests {
         let behind =
             r#""0": {"fetchq_cnt": 1, "next_offset": 10, "ls_offset": 20, "lo_offset": 0}"#;
         assert_eq!(lag(behind), 2 + 12);
+        // A full partition is not read on, and what was fetched of it is dropped.
+        assert_eq!(of(0).turn((2, 99)), Some(true));
+        let dropped =
+            r#""0": {"fetchq_cnt": 0, "next_offset": 20, "ls_offset": 20, "lo_offset": 0}"#;
+        assert_eq!(lag(dropped), 2 + 12);
+        assert_eq!(of(0).turn((9, 99)), Some(false));
         // Of the others nothing was read.
         let more = r#""1": {"fetchq_cnt": 2, "next_offset": 6, "ls_offset": 10, "lo_offset": 1},
             "2": {"fetchq_cnt": 0, "next_offset": -1001, "ls_offset": 7, "lo_offset": 3},
