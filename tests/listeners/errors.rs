@@ -63,6 +63,34 @@ async fn a_record_that_one_listener_cannot_have_is_its_own_dead_letter() {
     );
 }
 
+/// One that Kafka refuses is a record error, whoever it is for: nothing is left out unless somebody has said so.
+#[tokio::test]
+async fn a_record_that_is_too_large_for_a_listener_s_topic_stops_the_stream_and_the_log_says_so() {
+    let (db, kafka) = (support::database().await, support::kafka().await);
+    let setup = listening(&db, kafka);
+    let small = topic(&db, "small");
+    kafka
+        .create_topic(&small, 1, &[("max.message.bytes", "2000")])
+        .await;
+    let document = listener(&db, "small", "batches", doc! {});
+    let listeners = db.documents("listeners");
+    listeners.insert_one(document).await.unwrap();
+    let mut process = setup.start().await;
+    let data = db.documents("batches");
+    data.insert_one(doc! {"_id": 1, "text": "x".repeat(4000)})
+        .await
+        .unwrap();
+    let exit = process.wait_exit(support::PATIENCE).await;
+    assert_eq!(exit.code, Some(8), "{}", exit.output);
+    let mut lines = exit.output.lines();
+    let line = lines.find(|line| line.contains("listener_refused"));
+    assert!(
+        line.is_some_and(|line| line.contains("ON_RECORD_ERROR=stop ends the stream")),
+        "{}",
+        exit.output
+    );
+}
+
 /// A setup that makes no topics; that of its checkpoints is there.
 async fn without_creation(db: &Database, kafka: &Kafka) -> Setup {
     let setup = listening(db, kafka).env("KAFKA_CREATE_TOPICS", "false");

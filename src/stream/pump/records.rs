@@ -195,22 +195,34 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
 
     /// Whether a listener alone is to blame for a record that cannot be had, since it names a topic that cannot.
     /// The listener is invalid as long as that lasts, and the stream does not stop for it: whoever writes listeners
-    /// could stop it otherwise.
+    /// could stop it otherwise. Any other refusal is a record error as those of other records are.
     fn is_of_listener(&self, target: &Target, reason: &Reason) -> bool {
         let Some(listener) = &target.listener else {
             return false;
         };
+        let is_of_listener =
+            matches!(reason, Reason::Topic(_)) && self.on_record_error == OnRecordError::Stop;
         let said = reason.sentence();
         if self.router.refused(target.id, &said) {
+            let follows = match (is_of_listener, self.on_record_error) {
+                (true, _) => {
+                    "the listener has no records as long as that lasts, and the stream continues"
+                }
+                (false, OnRecordError::Stop) => {
+                    "ON_RECORD_ERROR=stop ends the stream for it, as for any record"
+                }
+                (false, OnRecordError::DeadLetter) => "ON_RECORD_ERROR=dlq makes it a dead letter",
+                (false, OnRecordError::Skip) => "ON_RECORD_ERROR=skip leaves it out",
+            };
             tracing::warn!(
                 event_id = event_id::LISTENER_REFUSED,
                 listener = listener.id,
                 job = listener.job,
                 reason = said,
-                "a listener's record cannot be had; it has none as long as that lasts"
+                "a listener's record cannot be delivered: {follows}"
             );
         }
-        matches!(reason, Reason::Topic(_)) && self.on_record_error == OnRecordError::Stop
+        is_of_listener
     }
 }
 
