@@ -92,7 +92,10 @@ async fn carry_out(command: &Command, loaded: Loaded, log: log::Handle) -> Resul
         }
         Command::Compare(args) => return cli::compare::run(args, loaded.config.kafka).await,
         Command::Dlq(args) => {
-            let stream = loaded.config.stream(args.which.stream.as_deref())?.clone();
+            let stream = match args.is_of_jobs() {
+                true => None,
+                false => Some(loaded.config.stream(args.which.stream.as_deref())?.clone()),
+            };
             return cli::dlq::answer(args.clone(), loaded.config, stream).await;
         }
         _ => {}

@@ -165,8 +165,8 @@ impl Task {
         let end = Instant::now() + PATIENCE;
         dead_letter_reader::read(&self.kafka, &self.topic, |found| {
             let is_meant = match &found {
-                Found::Whole(dead_letter) => self.meant.has(&self.stream, dead_letter),
-                Found::Unreadable(record) => self.meant.has_unreadable(&self.stream, record),
+                Found::Whole(dead_letter) => self.meant.has(Some(&self.stream), dead_letter),
+                Found::Unreadable(record) => self.meant.has_unreadable(Some(&self.stream), record),
             };
             if place >= self.offset + self.limit || Instant::now() > end {
                 next = Some(place);
@@ -209,6 +209,7 @@ pub(super) async fn list(
         seqs: which.seq.into_iter().collect(),
         namespace: which.namespace,
         is_shared: context.streams.all().len() > 1,
+        ..Meant::default()
     };
     let task = task(
         &context,

@@ -1,12 +1,13 @@
 //! `tailwater dlq`: what is in the dead-letter topic, and producing it again.
 
-use super::{Chosen, Output, StreamArg, print};
+use super::{Output, StreamArg, complain, print};
+use crate::config::worker::DEAD_LETTERS;
 use crate::config::{Config, StreamSpec};
 use crate::error::{Code, Error};
 use crate::process::connect;
 use crate::sink::dead_letter_reader::{self, Found, StoredDeadLetter, Unreadable};
-use crate::sink::dead_letters::{self, Meant, Told};
-use crate::sink::replay::{Outcome, Replay};
+use crate::sink::dead_letters::{self, Meant, Told, ToldJob};
+use crate::sink::replay::{Again, Outcome, Replay};
 use crate::source::listeners::collection;
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -51,48 +52,109 @@ struct Which {
     /// Only these events, by their tw-seq
     #[arg(long, value_delimiter = ',')]
     seq: Vec<u64>,
+    /// Only these, by their tw-id; may be given several times
+    #[arg(long)]
+    id: Vec<String>,
+    /// Only these jobs, by their names; with --topic jobs.dlq
+    #[arg(long, value_delimiter = ',')]
+    job: Vec<String>,
     /// Only this namespace: database.collection
     #[arg(long)]
     namespace: Option<String>,
-    /// The dead-letter topic, where `KAFKA_DLQ_TOPIC` has placeholders
+    /// The dead-letter topic, where `KAFKA_DLQ_TOPIC` has placeholders; jobs.dlq for jobs that workers gave up, which
+    /// needs neither MongoDB nor a stream
     #[arg(long)]
     topic: Option<String>,
 }
 
-impl Which {
-    fn meant(&self, chosen: Chosen<'_>) -> Meant {
-        Meant {
-            seqs: self.seq.clone(),
-            namespace: self.namespace.clone(),
-            is_shared: chosen.config.streams.len() > 1,
-        }
+impl DlqArgs {
+    fn which(&self) -> &Which {
+        let (DlqCommand::List { which, .. } | DlqCommand::Replay { which, .. }) = &self.command;
+        which
     }
 
-    fn topic(&self, chosen: Chosen<'_>) -> Result<String, Error> {
-        dead_letters::topic(chosen.stream, self.topic.as_deref(), "--topic")
+    /// Whether the jobs that workers gave up are meant.
+    pub fn is_of_jobs(&self) -> bool {
+        self.which().topic.as_deref() == Some(DEAD_LETTERS)
     }
 }
 
-/// Carries the command out; the exit code.
+/// What is read, and which of it is meant.
+struct Reading<'a> {
+    config: &'a Config,
+    /// None for jobs that workers gave up.
+    stream: Option<&'a StreamSpec>,
+    topic: String,
+    meant: Meant,
+}
+
+impl<'a> Reading<'a> {
+    fn of(
+        config: &'a Config,
+        stream: Option<&'a StreamSpec>,
+        which: &Which,
+    ) -> Result<Self, Error> {
+        let named = which.topic.as_deref();
+        Ok(Self {
+            config,
+            stream,
+            topic: match stream {
+                Some(stream) => dead_letters::topic(stream, named, "--topic")?,
+                None => named.unwrap_or(DEAD_LETTERS).to_owned(),
+            },
+            meant: Meant {
+                seqs: which.seq.clone(),
+                ids: which.id.clone(),
+                jobs: which.job.clone(),
+                namespace: which.namespace.clone(),
+                is_shared: config.streams.len() > 1,
+            },
+        })
+    }
+
+    /// Hands on what is meant, and counts all.
+    fn read(
+        &self,
+        lines: &mut Lines<'_>,
+        mut each: impl FnMut(Found, &mut Lines<'_>),
+    ) -> Result<(), Error> {
+        dead_letter_reader::read(&self.config.kafka, &self.topic, |found| {
+            lines.all += 1;
+            let is_meant = match &found {
+                Found::Whole(dead_letter) => self.meant.has(self.stream, dead_letter),
+                Found::Unreadable(record) => self.meant.has_unreadable(self.stream, record),
+            };
+            if is_meant {
+                lines.meant += 1;
+                each(found, lines);
+            }
+            Ok(ControlFlow::Continue(()))
+        })
+    }
+}
+
+/// Carries the command out; the exit code. Jobs that workers gave up are of no stream.
 ///
 /// # Errors
 /// When the topic cannot be read.
-pub async fn answer(args: DlqArgs, config: Config, stream: StreamSpec) -> Result<u8, Error> {
-    let listeners = match (&args.command, &stream.source.listeners) {
-        (DlqCommand::Replay { .. }, Some(listeners)) => {
+pub async fn answer(
+    args: DlqArgs,
+    config: Config,
+    stream: Option<StreamSpec>,
+) -> Result<u8, Error> {
+    let collection = stream.as_ref().and_then(|it| it.source.listeners.as_ref());
+    let listeners = match (&args.command, &stream, collection) {
+        (DlqCommand::Replay { .. }, Some(stream), Some(listeners)) => {
             let client = connect(&config.mongo, &stream.id, 1).await?;
             collection::all(&client, &listeners.at).await?
         }
         _ => Vec::new(),
     };
     let work = move || {
-        let chosen = Chosen {
-            config: &config,
-            stream: &stream,
-        };
+        let from = Reading::of(&config, stream.as_ref(), args.which())?;
         match args.command {
-            DlqCommand::List { which, output } => list(chosen, &which, output),
-            DlqCommand::Replay { which, output } => replay(chosen, &which, output, &listeners),
+            DlqCommand::List { output, .. } => list(&from, output),
+            DlqCommand::Replay { output, .. } => replay(&from, output, &listeners),
         }
     };
     tokio::task::spawn_blocking(work)
@@ -100,48 +162,58 @@ pub async fn answer(args: DlqArgs, config: Config, stream: StreamSpec) -> Result
         .map_err(|error| Error::new(Code::Internal, "the command was abandoned").because(error))?
 }
 
-fn list(chosen: Chosen<'_>, which: &Which, output: Output) -> Result<u8, Error> {
-    let topic = which.topic(chosen)?;
-    let meant = which.meant(chosen);
-    let mut lines = Lines::new(output, &topic);
-    dead_letter_reader::read(&chosen.config.kafka, &topic, |found| {
-        match found {
-            Found::Whole(dead_letter) if meant.has(chosen.stream, &dead_letter) => {
-                match dead_letter.event() {
-                    Ok(_) => lines.add(&dead_letter, None),
-                    Err(unreadable) => lines.add_unreadable(&unreadable),
-                }
-            }
-            Found::Unreadable(record) if meant.has_unreadable(chosen.stream, &record) => {
-                lines.add_unreadable(&record);
-            }
-            Found::Whole(_) | Found::Unreadable(_) => {}
-        }
-        Ok(ControlFlow::Continue(()))
+fn list(from: &Reading<'_>, output: Output) -> Result<u8, Error> {
+    let mut lines = Lines::new(output, &from.topic);
+    from.read(&mut lines, |found, lines| match found {
+        Found::Whole(dead_letter) => match dead_letter.event() {
+            Ok(_) => lines.add(&dead_letter, None),
+            Err(unreadable) => lines.add_unreadable(&unreadable),
+        },
+        Found::Unreadable(record) => lines.add_unreadable(&record),
     })?;
     Ok(lines.print())
 }
 
-fn replay(
-    chosen: Chosen<'_>,
-    which: &Which,
-    output: Output,
-    listeners: &[bson::Document],
-) -> Result<u8, Error> {
-    let topic = which.topic(chosen)?;
-    let meant = which.meant(chosen);
-    let mut lines = Lines::new(output, &topic);
-    let mut replay = Replay::new(&chosen.config.kafka, chosen.stream, &topic, listeners)?;
+/// How dead letters are produced again.
+enum Way {
+    Stream(Box<Replay>),
+    Jobs(Again),
+}
+
+impl Way {
+    fn of(from: &Reading<'_>, listeners: &[bson::Document]) -> Result<Self, Error> {
+        let kafka = &from.config.kafka;
+        Ok(match from.stream {
+            Some(stream) => Self::Stream(Box::new(Replay::new(
+                kafka,
+                stream,
+                &from.topic,
+                listeners,
+            )?)),
+            None => Self::Jobs(Again::new(kafka)?),
+        })
+    }
+
+    fn replay(&mut self, dead_letter: &StoredDeadLetter) -> Result<Outcome, Unreadable> {
+        match (self, &dead_letter.job) {
+            (Self::Stream(replay), _) => replay.replay(dead_letter),
+            (Self::Jobs(again), Some(job)) => Ok(again.job(job, &dead_letter.body)),
+            (Self::Jobs(_), None) => {
+                Err(dead_letter
+                    .unreadable("it is no job's: leave --topic out for those of a stream"))
+            }
+        }
+    }
+}
+
+fn replay(from: &Reading<'_>, output: Output, listeners: &[bson::Document]) -> Result<u8, Error> {
+    let mut lines = Lines::new(output, &from.topic);
+    let mut way = Way::of(from, listeners)?;
     let mut left = 0;
-    dead_letter_reader::read(&chosen.config.kafka, &topic, |found| {
+    from.read(&mut lines, |found, lines| {
         let outcome = match &found {
-            Found::Whole(dead_letter) if meant.has(chosen.stream, dead_letter) => {
-                replay.replay(dead_letter)
-            }
-            Found::Unreadable(record) if meant.has_unreadable(chosen.stream, record) => {
-                Err(record.clone())
-            }
-            Found::Whole(_) | Found::Unreadable(_) => return Ok(ControlFlow::Continue(())),
+            Found::Whole(dead_letter) => way.replay(dead_letter),
+            Found::Unreadable(record) => Err(record.clone()),
         };
         left += usize::from(!outcome.as_ref().is_ok_and(dead_letters::is_done));
         match (&found, outcome) {
@@ -149,7 +221,6 @@ fn replay(
             (_, Err(unreadable)) => lines.add_unreadable(&unreadable),
             (Found::Unreadable(_), Ok(_)) => {}
         }
-        Ok(ControlFlow::Continue(()))
     })?;
     match (lines.print(), left) {
         (0, 1..) => Ok(Code::RecordRefused.exit_code()),
@@ -161,6 +232,9 @@ fn replay(
 struct Lines<'a> {
     output: Output,
     topic: &'a str,
+    /// How many are in the topic, and how many of them are meant.
+    all: usize,
+    meant: usize,
     text: String,
     objects: Vec<serde_json::Value>,
 }
@@ -170,6 +244,8 @@ impl<'a> Lines<'a> {
         Self {
             output,
             topic,
+            all: 0,
+            meant: 0,
             text: String::new(),
             objects: Vec::new(),
         }
@@ -189,16 +265,19 @@ impl<'a> Lines<'a> {
             return;
         }
         // Writing to a string does not fail.
-        let _ = write!(
-            self.text,
-            "{}  {}  {} {}  {}  {} bytes",
-            dead_letter.seq,
-            told.time.as_deref().unwrap_or("-"),
-            dead_letter.operation,
-            dead_letter.namespace,
-            dead_letter.reason,
-            dead_letter.body.len()
-        );
+        let _ = match &told.job {
+            Some(job) => write!(self.text, "{}", of_job(&told, job)),
+            None => write!(
+                self.text,
+                "{}  {}  {} {}  {}  {} bytes",
+                dead_letter.seq,
+                told.time.as_deref().unwrap_or("-"),
+                dead_letter.operation,
+                dead_letter.namespace,
+                dead_letter.reason,
+                dead_letter.body.len()
+            ),
+        };
         if let Some(listener) = &dead_letter.listener {
             let _ = write!(self.text, "  for listener {listener}");
         }
@@ -235,9 +314,39 @@ impl<'a> Lines<'a> {
 
     fn print(self) -> u8 {
         match self.output {
-            Output::Json => print(&format!("{:#}\n", serde_json::Value::from(self.objects))),
-            Output::Text if self.text.is_empty() => print("no dead letters\n"),
+            Output::Json => {
+                if self.meant == 0 && self.all > 0 {
+                    complain(&self.none());
+                }
+                print(&format!("{:#}\n", serde_json::Value::from(self.objects)))
+            }
+            Output::Text if self.meant == 0 => print(&format!("{}\n", self.none())),
             Output::Text => print(&self.text),
         }
     }
+
+    fn none(&self) -> String {
+        match self.all {
+            0 => format!("no dead letters in {}", self.topic),
+            all => format!("none of the {all} dead letters in {} is meant", self.topic),
+        }
+    }
+}
+
+/// A job that a worker gave up, on one line: it has an id of its own, and need be about no event.
+fn of_job(told: &Told, job: &ToldJob) -> String {
+    let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+    let attempts = job
+        .attempts
+        .map_or_else(|| "-".to_owned(), |it| it.to_string());
+    format!(
+        "{}  {}  {} of {}  {}  {attempts} attempts  {} bytes  {}",
+        told.id,
+        or_none(&told.time),
+        or_none(&job.name),
+        job.topic,
+        told.reason,
+        told.bytes,
+        or_none(&job.detail),
+    )
 }

@@ -188,6 +188,7 @@ impl Command {
             Command::Tail(_) | Command::Listeners(_) => Config::for_source_from_env(),
             Command::Live | Command::Compare(_) => Config::for_live_from_env(),
             Command::Worker(_) => Config::for_worker_from_env(),
+            Command::Dlq(args) if args.is_of_jobs() => Config::for_worker_from_env(),
             Command::Import(args) => args.configuration(),
             _ => Config::from_env(),
         }

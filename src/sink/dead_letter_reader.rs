@@ -177,7 +177,7 @@ fn read_into(
 ) -> Result<(), Error> {
     let failed = |error: &KafkaError| client::error(format!("reading the topic {topic}"), error);
     let consumer = reader::reader(kafka, "tailwater-dead-letters", true)?;
-    let partitions = partitions(&consumer, topic)?;
+    let partitions = partitions(&consumer, topic, &kafka.brokers)?;
     let mut list = TopicPartitionList::new();
     for partition in 0..partitions {
         list.add_partition_offset(topic, partition, Offset::Beginning)
@@ -221,10 +221,15 @@ fn read_into(
     Ok(())
 }
 
-fn partitions(consumer: &BaseConsumer<Logging>, topic: &str) -> Result<i32, Error> {
+fn partitions(consumer: &BaseConsumer<Logging>, topic: &str, brokers: &str) -> Result<i32, Error> {
     let metadata = consumer
         .fetch_metadata(Some(topic), QUERY_TIMEOUT)
-        .map_err(|error| client::error(format!("looking for the topic {topic}"), &error))?;
+        .map_err(|error| {
+            client::error(
+                format!("looking for the topic {topic} of {brokers}"),
+                &error,
+            )
+        })?;
     let found = metadata.topics().iter().find(|found| found.name() == topic);
     let count = found.map_or(0, |found| found.partitions().len());
     if count == 0 {

@@ -1,6 +1,6 @@
 //! Which dead letters are meant, and how they are told: to the command line and to calls alike.
 
-use super::dead_letter_reader::{StoredDeadLetter, Unreadable};
+use super::dead_letter_reader::{StoredDeadLetter, StoredJob, Unreadable};
 use super::replay::Outcome;
 use crate::change::position::Seq;
 use crate::config::StreamSpec;
@@ -12,6 +12,10 @@ use serde::Serialize;
 pub struct Meant {
     /// Only these events, by their `tw-seq`.
     pub seqs: Vec<u64>,
+    /// Only these, by their `tw-id`.
+    pub ids: Vec<String>,
+    /// Only these jobs, by their names.
+    pub jobs: Vec<String>,
     /// Only this namespace: `database.collection`.
     pub namespace: Option<String>,
     /// Whether other streams share the topic: then only those of the stream's databases.
@@ -19,22 +23,27 @@ pub struct Meant {
 }
 
 impl Meant {
-    pub fn has(&self, stream: &StreamSpec, dead_letter: &StoredDeadLetter) -> bool {
+    pub fn has(&self, stream: Option<&StreamSpec>, dead_letter: &StoredDeadLetter) -> bool {
+        let job = dead_letter.job.as_ref().and_then(|job| job.name());
         self.is_of(stream, Some(&dead_letter.namespace))
             && self.names(Some(dead_letter.seq), Some(&dead_letter.namespace))
+            && (self.ids.is_empty() || self.ids.contains(&dead_letter.id))
+            && (self.jobs.is_empty() || job.is_some_and(|job| self.jobs.iter().any(|it| it == job)))
     }
 
     /// As far as is known of it: what does not say which event it is, is meant only with all.
-    pub fn has_unreadable(&self, stream: &StreamSpec, record: &Unreadable) -> bool {
-        self.is_of(stream, record.namespace.as_deref())
+    pub fn has_unreadable(&self, stream: Option<&StreamSpec>, record: &Unreadable) -> bool {
+        self.ids.is_empty()
+            && self.jobs.is_empty()
+            && self.is_of(stream, record.namespace.as_deref())
             && self.names(record.seq, record.namespace.as_deref())
     }
 
     /// Whether an event of this namespace is one of the stream.
-    fn is_of(&self, stream: &StreamSpec, namespace: Option<&str>) -> bool {
-        if !self.is_shared {
+    fn is_of(&self, stream: Option<&StreamSpec>, namespace: Option<&str>) -> bool {
+        let Some(stream) = stream.filter(|_| self.is_shared) else {
             return true;
-        }
+        };
         let database = namespace.and_then(|namespace| namespace.split('.').next());
         database.is_some_and(|database| stream.source.scope.holds(database))
     }
@@ -82,6 +91,38 @@ pub struct Told {
     pub parts: usize,
     pub partition: i32,
     pub offset: i64,
+    /// Of a job that a worker gave up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job: Option<ToldJob>,
+}
+
+/// What is told of a job beside that: without its value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ToldJob {
+    pub name: Option<String>,
+    /// The topic that it was in.
+    pub topic: String,
+    /// Why it is here, in a sentence.
+    pub detail: Option<String>,
+    /// How many attempts were made.
+    pub attempts: Option<u32>,
+    /// The last answer's status, or the exit code of the program.
+    pub status: Option<i32>,
+    /// The group of the worker.
+    pub group: Option<String>,
+}
+
+impl ToldJob {
+    fn of(job: &StoredJob) -> Self {
+        Self {
+            name: job.name().map(str::to_owned),
+            topic: job.topic.clone(),
+            detail: job.detail.clone(),
+            attempts: job.attempts,
+            status: job.status,
+            group: job.group.clone(),
+        }
+    }
 }
 
 impl Told {
@@ -101,6 +142,7 @@ impl Told {
             parts: dead_letter.parts,
             partition: dead_letter.partition,
             offset: dead_letter.offset,
+            job: dead_letter.job.as_deref().map(ToldJob::of),
         }
     }
 }

@@ -91,6 +91,7 @@ pub(in crate::api) async fn replay(
         seqs: asked.seq,
         namespace: asked.namespace,
         is_shared: context.streams.all().len() > 1,
+        ..Meant::default()
     };
     let task = task(
         &context,
