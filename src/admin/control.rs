@@ -88,7 +88,18 @@ pub(super) async fn resume(State(context): State<Arc<Context>>, which: Which) ->
 
 fn set_paused(context: &Context, which: &Which, is_paused: bool) -> Response {
     if let Some(worker) = &context.worker {
-        worker.paused.send_replace(is_paused);
+        if worker.paused.send_replace(is_paused) != is_paused {
+            match is_paused {
+                true => tracing::info!(
+                    event_id = event_id::WORKER_PAUSED,
+                    "paused by an operator: no job begins, and what runs goes on"
+                ),
+                false => tracing::info!(
+                    event_id = event_id::WORKER_RESUMED,
+                    "resumed by an operator: jobs begin again"
+                ),
+            }
+        }
         return done(json!({ "paused": is_paused })).into_response();
     }
     match steering::set_paused(&context.api, which.all(), is_paused) {

@@ -1,5 +1,6 @@
 //! Runs the schedules of this instance: takes them over, and then makes a record of each job that is due.
 
+mod changed;
 mod documents;
 mod timed;
 mod write;
@@ -258,6 +259,8 @@ impl Run {
         incarnation.plan.put(&set.schedules, &set.held, now);
         self.arrange(incarnation, &set);
         self.show(&mut set, &incarnation.plan);
+        let at = config.at.as_ref().map(ToString::to_string);
+        changed::tell(self.set.as_ref(), &set, at.as_deref().unwrap_or("the file"));
         self.set = Some(set);
         incarnation.is_stale = false;
         incarnation.read = Some(Instant::now());

@@ -10,7 +10,7 @@ async fn a_schedule_is_changed_broken_mended_and_removed_while_it_runs() {
     let schedules = db.documents("schedules");
     put(&db, schedule(&db, "a", doc! {"every": "1s"})).await;
     put(&db, schedule(&db, "tick", doc! {"every": "1s"})).await;
-    let process = scheduling(&db, kafka).start().await;
+    let mut process = scheduling(&db, kafka).start().await;
     committed(kafka, &topic(&db, "a"), 2).await;
 
     let set = async |set| {
@@ -24,6 +24,11 @@ async fn a_schedule_is_changed_broken_mended_and_removed_while_it_runs() {
     assert!(
         told.get_str("reason").unwrap().contains("such as 15m"),
         "{told}"
+    );
+    let line = process.wait_for_event("schedule_refused").await;
+    assert!(
+        line.contains("schedule=\"a\"") && line.contains("such as 15m"),
+        "{line}"
     );
     let broken = kafka.committed_records(&[&topic(&db, "a")]).await.len();
     let ticks = kafka.committed_records(&[&topic(&db, "tick")]).await.len();
@@ -40,6 +45,7 @@ async fn a_schedule_is_changed_broken_mended_and_removed_while_it_runs() {
 
     set(doc! {"every": "2s"}).await;
     status(&db, "a", "active").await;
+    process.wait_for_event("schedule_works").await;
     let mended = committed(kafka, &topic(&db, "a"), broken + 2).await;
     assert_each_once(&mended[broken..], 2_000);
 
@@ -103,10 +109,11 @@ async fn schedules_come_back_after_their_database_was_dropped_and_what_was_done_
             format!("{}.schedules", of_schedules.name()),
         )
         .env("LISTENERS_TOPICS", format!("{}.*", of_schedules.name()));
-    let process = setup.start().await;
+    let mut process = setup.start().await;
     committed(kafka, &topic(&of_schedules, "one"), 1).await;
     committed(kafka, &topic(&of_schedules, "tick"), 2).await;
     of_schedules.documents("schedules").drop().await.unwrap();
+    process.wait_for_event("schedules_gone").await;
     let count = async |wanted: u64| {
         eventually(
             PATIENCE,

@@ -110,6 +110,7 @@ async fn a_paused_worker_begins_nothing_and_a_stop_waits_for_what_runs() {
     };
     let paused = command("pause").run().await;
     assert_eq!(paused.code, Some(0), "{}", paused.output);
+    running.wait_for_event("worker_paused").await;
     write(
         kafka,
         &topic,
@@ -133,6 +134,7 @@ async fn a_paused_worker_begins_nothing_and_a_stop_waits_for_what_runs() {
     );
     assert!(receiver.calls().is_empty());
     assert_eq!(command("resume").run().await.code, Some(0));
+    running.wait_for_event("worker_resumed").await;
     eventually(PATIENCE, "two run", async || {
         (receiver.calls().len() == 2).then_some(())
     })
