@@ -3,8 +3,8 @@
 mod list;
 
 use super::ask::{Instance, Refusal};
-use super::{Output, files, print};
-use crate::config::Config;
+use super::{Output, files, print, refuse};
+use crate::config::{Config, Endpoint};
 use crate::error::Error;
 use crate::worker::handler::{self, fields};
 use clap::Subcommand;
@@ -141,9 +141,14 @@ fn told(health: &Value) -> String {
 }
 
 fn lint(files: &[PathBuf]) -> u8 {
+    // What a worker with this environment would refuse is wrong here, too.
+    let allows_private = match Endpoint::allows_private() {
+        Ok(allows_private) => allows_private,
+        Err(errors) => return refuse(&errors),
+    };
     files::lint(files, |path| {
         let text = files::text(path).map_err(|sentence| vec![sentence])?;
-        let handlers = handler::read(path, &text, None)
+        let handlers = handler::read(path, &text, Some(allows_private))
             .map_err(|wrong| wrong.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         let shown = handlers.values();
         Ok(shown

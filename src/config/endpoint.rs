@@ -3,7 +3,7 @@
 
 use super::check::Check;
 use super::env::Environment;
-use super::{Config, ConfigErrors, Http, Secret, validate};
+use super::{Config, ConfigErrors, Http, Secret, table, validate};
 
 /// Where an instance is asked, and which one is meant.
 #[derive(Debug, Clone)]
@@ -23,6 +23,24 @@ impl Endpoint {
     /// What is wrong with `HTTP_ADDR` or `ADMIN_TOKEN`.
     pub fn from_env() -> Result<Self, ConfigErrors> {
         Self::read(&Environment::of_process())
+    }
+
+    /// What `WORKER_ALLOW_PRIVATE` says, for a command that needs nothing else of the configuration.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn allows_private() -> Result<bool, ConfigErrors> {
+        let environment = Environment::of_process();
+        let mut check = Check::new(&environment);
+        check.problems.clear();
+        let allows_private = check.flag(&table::WORKER_ALLOW_PRIVATE);
+        match check.problems.is_empty() {
+            true => Ok(allows_private),
+            false => Err(ConfigErrors {
+                problems: check.problems,
+                warnings: Vec::new(),
+            }),
+        }
     }
 
     pub(super) fn read(environment: &Environment) -> Result<Self, ConfigErrors> {

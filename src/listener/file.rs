@@ -1,5 +1,9 @@
 //! Listeners in a file: YAML or JSON, with Extended JSON for the types that neither has.
 
+mod text;
+
+pub use text::value;
+
 use super::definition::Problem;
 use super::entry::{self, Entry};
 use super::fields;
@@ -77,22 +81,6 @@ pub fn read(path: &Path, text: &str) -> Result<Vec<Item>, Vec<Wrong>> {
         true => Ok(items),
         false => Err(problems),
     }
-}
-
-/// One value of Extended JSON, or YAML.
-///
-/// # Errors
-/// Where in the text it cannot be read, and why.
-pub fn value(path: &Path, text: &str) -> Result<Bson, String> {
-    let is_json = path
-        .extension()
-        .is_some_and(|ending| ending.eq_ignore_ascii_case("json"));
-    if is_json {
-        return serde_json::from_str(text).map_err(|error| format!("is no JSON: {error}"));
-    }
-    let options = serde_saphyr::options! { strict_booleans: true };
-    serde_saphyr::from_str_with_options(text, options)
-        .map_err(|error| format!("is neither YAML nor JSON: {error}"))
 }
 
 /// Something is wrong at a place.

@@ -7,6 +7,8 @@ use bson::{Bson, Document};
 
 /// Its name.
 pub const FIELD: &str = "handler";
+/// What is wrong with one that is text, a list or the like.
+pub const NO_OBJECT: &str = "is no object; give one such as {url: ...}";
 /// Stands for what is not shown.
 pub const MASK: &str = "***";
 
@@ -119,7 +121,7 @@ pub(super) fn problems(document: &Document) -> Vec<Problem> {
     let handler = match document.get(FIELD) {
         None | Some(Bson::Null) => return Vec::new(),
         Some(Bson::Document(handler)) => handler,
-        Some(_) => return vec![wrong("is no object; give one such as {url: ...}")],
+        Some(_) => return vec![wrong(NO_OBJECT)],
     };
     let mut problems = Vec::new();
     if handler.contains_key("exec") {

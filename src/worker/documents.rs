@@ -4,12 +4,12 @@ use super::handler::{self, Handler, Handlers};
 use crate::change::namespace::Namespace;
 use crate::error::Error;
 use crate::listener::entry;
-use crate::listener::handler::FIELD;
+use crate::listener::handler::{FIELD, NO_OBJECT};
 use crate::mongo::heard::{self, Changes, Watched};
 use crate::source::listeners::collection;
 use crate::status::worker::Board;
 use crate::tasks;
-use bson::Document;
+use bson::{Bson, Document};
 use mongodb::Client;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -128,44 +128,54 @@ impl Documents {
         board.wait("listeners", sentence);
     }
 
+    /// The handler of a document, the one from before where nothing has changed.
+    fn handler(&self, job: &str, document: &Document) -> Result<(Document, Arc<Handler>), String> {
+        let same = self.last.get(job).filter(|(last, _)| last == document);
+        if let Some(same) = same {
+            return Ok(same.clone());
+        }
+        let read = handler::of_document(job, document, Some(self.allows_private))?;
+        Ok((document.clone(), Arc::new(read)))
+    }
+
     fn understand(&mut self, documents: &[Document], board: &Board) -> Known {
         let mut known = Known {
             handlers: self.of_file.clone(),
             wrong: BTreeMap::new(),
         };
         let mut read: BTreeMap<Arc<str>, (Document, Arc<Handler>)> = BTreeMap::new();
-        let mut given: BTreeMap<&str, (&Document, String)> = BTreeMap::new();
+        let mut given: BTreeMap<&str, (&Bson, String)> = BTreeMap::new();
         let mut problems = Vec::new();
         let mut named: Vec<_> = documents.iter().map(|it| (entry::name(it), it)).collect();
         named.sort_by(|one, other| one.0.cmp(&other.0));
         for (id, document) in named {
-            let (Ok(job), Ok(handler)) =
-                (document.get_str("jobName"), document.get_document(FIELD))
-            else {
+            let given_here = document.get(FIELD).filter(|it| !matches!(it, Bson::Null));
+            let (Ok(job), Some(value)) = (document.get_str("jobName"), given_here) else {
                 continue;
             };
             if self.of_file.contains_key(job) {
                 continue;
             }
             if let Some((former, of)) = given.get(job) {
-                if *former != handler {
+                if *former != value {
                     problems.push(format!(
                         "the listeners {of} and {id} give different handlers for the job {job}, and that of {of} is in force"
                     ));
                 }
                 continue;
             }
-            given.insert(job, (handler, id.clone()));
-            let same = self.last.get(job).filter(|(last, _)| last == handler);
-            let found = match same {
-                Some((_, same)) => Ok(Arc::clone(same)),
-                None => handler::of_document(job, handler, Some(self.allows_private)).map(Arc::new),
+            given.insert(job, (value, id.clone()));
+            let found = match value {
+                Bson::Document(handler) => self.handler(job, handler),
+                _ => Err(NO_OBJECT.to_owned()),
             };
             match found {
                 Ok(found) => {
-                    let job = Arc::clone(&found.job);
-                    known.handlers.insert(Arc::clone(&job), Arc::clone(&found));
-                    read.insert(job, (handler.clone(), found));
+                    let job = Arc::clone(&found.1.job);
+                    known
+                        .handlers
+                        .insert(Arc::clone(&job), Arc::clone(&found.1));
+                    read.insert(job, found);
                 }
                 Err(wrong) => {
                     let sentence = format!("the handler of the listener {id} is wrong: {wrong}");

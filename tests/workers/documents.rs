@@ -82,10 +82,21 @@ async fn jobs_whose_handler_is_gone_or_wrong_become_dead_letters_that_say_so() {
     put(&db, "run", doc! {"exec": ["touch", "/tmp/never"]}).await;
     put(&db, "odd", doc! {"url": hanging.url(), "secret": "hunter2"}).await;
     let mut jobs: Vec<_> = (0..3).map(|n| wanted("mail", n, &n.to_string())).collect();
-    jobs.extend([wanted("run", 3, "r"), wanted("odd", 4, "o")]);
+    put(&db, "text", doc! {}).await;
+    set(
+        &db,
+        "text",
+        doc! {"handler": "https://hunter2.example.com/"},
+    )
+    .await;
+    jobs.extend([
+        wanted("run", 3, "r"),
+        wanted("odd", 4, "o"),
+        wanted("text", 5, "t"),
+    ]);
     write(kafka, &topic, &jobs).await;
     let worker = worker(&db, kafka, &prefix).start().await;
-    let letters = dead_letters(kafka, &prefix, 2).await;
+    let letters = dead_letters(kafka, &prefix, 3).await;
     let detail = |letters: &[crate::support::Record], job: &str| {
         let letter = letters
             .iter()
@@ -95,6 +106,9 @@ async fn jobs_whose_handler_is_gone_or_wrong_become_dead_letters_that_say_so() {
         letter.header("tw-dlq-detail").to_owned()
     };
     assert!(detail(&letters, "run").contains("exec is never taken from a document"));
+    let text = detail(&letters, "text");
+    let told = "the handler of the listener text is wrong: is no object; give one such as";
+    assert!(text.contains(told), "{text}");
     let odd = detail(&letters, "odd");
     assert!(
         odd.contains("the listener odd") && odd.contains("whsec_"),
@@ -117,7 +131,7 @@ async fn jobs_whose_handler_is_gone_or_wrong_become_dead_letters_that_say_so() {
         .await
         .unwrap();
     // Those that wait at once; the one that runs is left alone.
-    let letters = dead_letters(kafka, &prefix, 4).await;
+    let letters = dead_letters(kafka, &prefix, 5).await;
     assert!(detail(&letters, "mail").contains("there is no handler"));
     calls(&worker, "mail", None).await;
     // What is right again is carried out.

@@ -14,8 +14,7 @@ use std::sync::Arc;
 /// # Errors
 /// Everything that is wrong, at once. No sentence holds a value of the file.
 pub fn read(path: &Path, text: &str, allows_private: Option<bool>) -> Result<Handlers, Vec<Wrong>> {
-    // What cannot be parsed may be a secret, and a parser's sentence shows it.
-    let whole = file::value(path, text).map_err(|told| vec![wrong("", without_values(&told))])?;
+    let whole = file::value(path, text).map_err(|told| vec![wrong("", told)])?;
     let mut problems = Vec::new();
     let listed = listed(whole, &mut problems);
     let mut handlers = Handlers::new();
@@ -49,11 +48,6 @@ pub fn read(path: &Path, text: &str, allows_private: Option<bool>) -> Result<Han
         true => Ok(handlers),
         false => Err(problems),
     }
-}
-
-/// Where in the text it cannot be read, without the lines of it that some parsers show.
-fn without_values(told: &str) -> String {
-    told.lines().next().unwrap_or_default().to_owned()
 }
 
 fn listed(whole: Bson, problems: &mut Vec<Wrong>) -> Document {
