@@ -78,8 +78,10 @@ pub struct Group {
 /// When it does not answer, or refuses to.
 pub fn ask(kafka: &Kafka, worker: &Worker) -> Result<Group, Error> {
     let group = &worker.group;
-    let failed =
-        |what: &str, error: &KafkaError| client::error(format!("{what} the group {group}"), error);
+    let brokers = &kafka.brokers;
+    let failed = |what: &str, error: &KafkaError| {
+        client::error(format!("{what} the group {group} of {brokers}"), error)
+    };
     let consumer = reader::reader(kafka, group, true)?;
     let listed = consumer
         .fetch_group_list(Some(group), ANSWER)

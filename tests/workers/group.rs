@@ -149,3 +149,30 @@ async fn the_status_line_says_what_was_done() {
     assert_eq!(of(&format!("{name}_bucket"), &[("le", "+Inf")]), Some(4.0));
     worker.stop().await;
 }
+
+#[tokio::test]
+async fn where_kafka_is_away_status_and_list_say_where_it_was_looked_for() {
+    let setup = Setup::empty();
+    let file = setup.folder().join("handlers.json");
+    std::fs::write(&file, r#"{"handlers": {"all": {"exec": ["true"]}}}"#).unwrap();
+    let setup = setup
+        .env("KAFKA_BROKERS", "127.0.0.1:1")
+        .env("WORKER_HANDLERS", file.display());
+    let list = setup.clone().args(&["worker", "list"]).run().await;
+    assert_eq!(list.code, Some(12), "{}", list.output);
+    let sentence = list.output.lines().last().unwrap();
+    assert!(sentence.contains("127.0.0.1:1"), "{sentence}");
+
+    let worker = setup.clone().args(&["worker", "start"]).spawn();
+    let told = eventually(PATIENCE, "it says what it waits for", async || {
+        let addr = worker.http_addr()?;
+        let status = setup.clone().env("HTTP_ADDR", addr);
+        let status = status.args(&["worker", "status"]).run().await;
+        status.output.contains("waiting: ").then_some(status.output)
+    })
+    .await;
+    assert!(
+        told.contains("kafka at 127.0.0.1:1 does not answer"),
+        "{told}"
+    );
+}

@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::error::{Code, Error};
 use crate::worker::members::{self, Group, Lag, Member};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::thread;
@@ -78,6 +79,35 @@ fn waiting(group: &Group) -> i64 {
     group.partitions.iter().map(|lag| lag.waiting).sum()
 }
 
+/// Jobs that workers of the group do not all handle, or not all in the same way, each in a sentence.
+fn differing(told: &[Told]) -> Vec<String> {
+    let known: Vec<&Value> = told.iter().filter_map(|told| told.as_ref().ok()).collect();
+    let mut calls: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for health in &known {
+        for (job, handler) in health["handlers"].as_object().into_iter().flatten() {
+            let called = handler["calls"].as_str().unwrap_or_default();
+            calls.entry(job).or_default().push(called);
+        }
+    }
+    let sentence = |(job, mut of): (&str, Vec<&str>)| {
+        let count = of.len();
+        of.sort_unstable();
+        of.dedup();
+        match (count < known.len(), of.as_slice()) {
+            (true, _) => Some(format!(
+                "the job {job} has a handler in {count} of {} workers: what the others get of it becomes dead letters",
+                known.len()
+            )),
+            (false, [_]) => None,
+            (false, several) => Some(format!(
+                "the workers do different things about the job {job}: {}",
+                several.join(", ")
+            )),
+        }
+    };
+    calls.into_iter().filter_map(sentence).collect()
+}
+
 fn in_json(group: &Group, told: &[Told]) -> Value {
     let members = group.members.iter().zip(told).map(|(member, told)| {
         let mut row = json!(member);
@@ -97,6 +127,7 @@ fn in_json(group: &Group, told: &[Told]) -> Value {
         "state": group.state,
         "waiting": waiting(group),
         "workers": members.collect::<Vec<_>>(),
+        "differing": differing(told),
         "partitions": partitions.collect::<Vec<_>>(),
     })
 }
@@ -164,6 +195,9 @@ fn text(group: &Group, told: &[Told]) -> String {
         if let Some(note) = note {
             let _ = write!(out, "\n{}: {note}", called(member));
         }
+    }
+    for sentence in differing(told) {
+        let _ = write!(out, "\n{sentence}");
     }
     let mut table = vec![["partition", "wait", "done up to", "end", "worker"].map(str::to_owned)];
     for lag in &group.partitions {
@@ -238,5 +272,23 @@ mod tests {
             (&whole["partitions"][1]["topic"], &whole["waiting"]),
             (&json!("jobs.mail"), &json!(14))
         );
+    }
+
+    #[test]
+    fn what_workers_of_a_group_do_differently_is_told() {
+        let worker = |handlers: Value| -> Told { Ok(json!({"handlers": handlers})) };
+        let call = |at: &str| json!({"calls": format!("https://{at}/"), "off": false});
+        let one = worker(json!({"mail": call("a"), "text": call("a"), "tidy": call("a")}));
+        let other = worker(json!({"mail": call("a"), "tidy": call("b")}));
+        let gone: Told = Err("it is gone".to_owned());
+        assert_eq!(
+            differing(&[one.clone(), gone, other]),
+            [
+                "the job text has a handler in 1 of 2 workers: what the others get of it becomes dead letters",
+                "the workers do different things about the job tidy: https://a/, https://b/",
+            ]
+        );
+        assert!(differing(&[one.clone(), one]).is_empty());
+        assert!(differing(&[]).is_empty());
     }
 }
