@@ -10,7 +10,7 @@ use crate::change::namespace::Namespace;
 use crate::listener::entry;
 use crate::mongo::describe::describe;
 use crate::mongo::errors::is_duplicate;
-use crate::schedule::{Desk, Listed, Schedule, file_document, schedule};
+use crate::schedule::{Desk, Listed, NotRun, Schedule, file_document, schedule};
 use crate::source::documents;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
@@ -478,7 +478,10 @@ pub(super) async fn ran(context: &Context, name: &str) -> Result<String, Problem
     let desk = desk(context)?;
     match desk.unit.order(name).await {
         Ok(id) => Ok(id),
-        Err(sentence) => {
+        Err(NotRun::Unknown) => Err(Problem::not_found(format!(
+            "there is no schedule of the name {name}; GET /api/schedules lists them"
+        ))),
+        Err(NotRun::Refused(sentence)) => {
             let owner = desk
                 .unit
                 .board

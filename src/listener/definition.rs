@@ -310,7 +310,7 @@ impl<'a> Reading<'a> {
         if let Some(c) = text.chars().find(|c| illegal(*c)) {
             let right = match field {
                 "topic" => "use letters, digits, ., _ and -",
-                _ => "give the listener a topic, or the job a name of letters, digits, ., _ and -",
+                _ => "set topic, or give the job a name of letters, digits, ., _ and -",
             };
             self.wrong(
                 field,

@@ -31,7 +31,7 @@ pub use desk::{Desk, Listed};
 pub use file::with_id as file_document;
 pub use set::schedule;
 pub use timing::text;
-pub use unit::{Order, Unit};
+pub use unit::{NotRun, Order, Unit};
 
 use crate::config::{JsonMode, Kafka, Schedules};
 use crate::fields::Fields;

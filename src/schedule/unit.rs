@@ -14,12 +14,27 @@ use tokio_util::sync::CancellationToken;
 /// How many orders may wait.
 const ORDERS: usize = 16;
 
+/// Why a schedule was not run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotRun {
+    /// There is none of that name.
+    Unknown,
+    /// In a sentence.
+    Refused(String),
+}
+
+impl NotRun {
+    fn lost() -> Self {
+        Self::Refused("the schedules were stopped meanwhile; ask again".to_owned())
+    }
+}
+
 /// A person wants a record of this schedule now.
 #[derive(Debug)]
 pub struct Order {
     pub name: String,
     /// The `tw-id` of the record, or why there is none.
-    pub answer: oneshot::Sender<Result<String, String>>,
+    pub answer: oneshot::Sender<Result<String, NotRun>>,
 }
 
 /// How the unit is here.
@@ -156,22 +171,22 @@ impl Unit {
     ///
     /// # Errors
     /// Why there is none.
-    pub async fn order(&self, name: &str) -> Result<String, String> {
+    pub async fn order(&self, name: &str) -> Result<String, NotRun> {
         let orders = self
             .orders
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         let Some(orders) = orders else {
-            return Err("the schedules are not run by this instance now".to_owned());
+            let sentence = "the schedules are not run by this instance now";
+            return Err(NotRun::Refused(sentence.to_owned()));
         };
         let (answer, answered) = oneshot::channel();
         let order = Order {
             name: name.to_owned(),
             answer,
         };
-        let lost = "the schedules were stopped meanwhile; ask again";
-        orders.send(order).await.map_err(|_| lost.to_owned())?;
-        answered.await.map_err(|_| lost.to_owned())?
+        orders.send(order).await.map_err(|_| NotRun::lost())?;
+        answered.await.map_err(|_| NotRun::lost())?
     }
 }

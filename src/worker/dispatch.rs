@@ -2,6 +2,8 @@
 
 mod ended;
 mod handlers;
+#[cfg(test)]
+mod tests;
 
 use super::circuit::Circuit;
 use super::dead_letters::DeadLetters;
@@ -59,6 +61,8 @@ pub struct Dispatcher {
     /// What is tried again, by when.
     parked: BTreeMap<(Instant, u64), Job>,
     seq: u64,
+    /// Jobs of which was said that a priority is none.
+    odd: BTreeSet<Arc<str>>,
     /// Where jobs wait that keep no order.
     parking: Arc<Parking>,
     /// Where is written what becomes of jobs.
@@ -90,6 +94,7 @@ impl Dispatcher {
             queue: Queue::default(),
             parked: BTreeMap::new(),
             seq: 0,
+            odd: BTreeSet::new(),
             parking,
             journal,
             running: JoinSet::new(),
@@ -292,6 +297,14 @@ impl Dispatcher {
             }
             Some(handler) => {
                 let handler = Arc::clone(handler);
+                if job.record.has_odd_priority() && self.odd.insert(Arc::clone(&handler.job)) {
+                    tracing::warn!(
+                        job = %handler.job,
+                        place = job.record.place(),
+                        "the header tw-priority of a job is no number from 1 to 10: the nearest one counts, and the \
+                         handler's where it is no number; give its listener or schedule such a priority"
+                    );
+                }
                 match job.seq {
                     0 => self.queue.push(job, handler),
                     _ => self.queue.again(job, handler),

@@ -210,8 +210,9 @@ async fn read(response: &mut Response) -> Vec<u8> {
 /// The header retry-after: seconds, or a date.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        // What is too large for a number is bounded as any other is.
+        return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
     }
     let date = jiff::fmt::rfc2822::parse(text).ok()?;
     let wait = date.timestamp().duration_since(jiff::Timestamp::now());
@@ -235,4 +236,32 @@ fn told(error: &reqwest::Error) -> Failure {
     };
     let cause = last.map_or_else(String::new, |cause| format!(": {cause}"));
     Failure::new(Reason::Unreachable, format!("the service {what}{cause}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_may_ask_for_any_time_and_what_is_none_is_not_there() {
+        let of = |text: &str| {
+            let value = HeaderValue::from_str(text).unwrap();
+            retry_after(&HeaderMap::from_iter([(RETRY_AFTER, value)]))
+        };
+        assert_eq!(of(" 7 "), Some(Duration::from_secs(7)));
+        assert_eq!(of("0"), Some(Duration::ZERO));
+        for large in [
+            "18446744073709551615",
+            "18446744073709551616",
+            &"9".repeat(99),
+        ] {
+            assert_eq!(of(large), Some(Duration::from_secs(u64::MAX)), "{large}");
+        }
+        assert_eq!(of("Fri, 01 Jan 1999 00:00:00 GMT"), Some(Duration::ZERO));
+        let late = of("Thu, 31 Dec 9998 23:59:59 GMT").unwrap();
+        assert!(late > Duration::from_secs(1 << 32), "{late:?}");
+        for none in ["", "-1", "+1", "1.5", "soon"] {
+            assert_eq!(of(none), None, "{none}");
+        }
+    }
 }

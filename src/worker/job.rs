@@ -76,9 +76,9 @@ impl Record {
         self.header(headers::JOB)
     }
 
-    /// What receivers tell repeats by: tw-id, and its place where it has none.
+    /// What receivers tell repeats by: tw-id, and its place where it has none or an empty one.
     pub fn id(&self) -> String {
-        match self.header(headers::ID) {
+        match self.header(headers::ID).filter(|id| !id.trim().is_empty()) {
             Some(id) => id.to_owned(),
             None => self.place(),
         }
@@ -93,7 +93,18 @@ impl Record {
     pub fn priority(&self) -> Option<u8> {
         let priority: f64 = self.header(headers::PRIORITY)?.trim().parse().ok()?;
         // Any number is one; what is beyond is the nearest.
-        Some(priority.clamp(1.0, f64::from(HIGHEST)) as u8)
+        let nearest = priority.clamp(1.0, f64::from(HIGHEST)) as u8;
+        (!priority.is_nan()).then_some(nearest)
+    }
+
+    /// Whether it has a priority that is none from 1 to [`HIGHEST`].
+    pub fn has_odd_priority(&self) -> bool {
+        let is_one = |text: &str| {
+            let read = text.trim().parse();
+            read.is_ok_and(|number: f64| (1.0..=f64::from(HIGHEST)).contains(&number))
+        };
+        self.header(headers::PRIORITY)
+            .is_some_and(|text| !is_one(text))
     }
 }
 
@@ -243,5 +254,55 @@ impl Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(name: &str, value: &str) -> Record {
+        Record {
+            topic: "jobs.a".into(),
+            partition: 3,
+            offset: 7,
+            key: None,
+            value: None,
+            headers: vec![(name.to_owned(), Some(value.into()))],
+        }
+    }
+
+    #[test]
+    fn a_record_without_an_id_has_its_place_for_one() {
+        for (id, expected) in [("a", "a"), ("", "jobs.a/3/7"), (" ", "jobs.a/3/7")] {
+            assert_eq!(record("tw-id", id).id(), expected);
+        }
+        assert_eq!(record("other", "a").id(), "jobs.a/3/7");
+    }
+
+    #[test]
+    fn a_priority_is_the_nearest_from_1_to_10_and_the_others_are_odd() {
+        for (text, priority, is_odd) in [
+            ("1", Some(1), false),
+            ("10", Some(10), false),
+            (" 2.5 ", Some(2), false),
+            ("0", Some(1), true),
+            ("-7", Some(1), true),
+            ("11", Some(10), true),
+            ("1e300", Some(10), true),
+            ("inf", Some(10), true),
+            ("nan", None, true),
+            ("high", None, true),
+            ("", None, true),
+        ] {
+            let record = record("tw-priority", text);
+            let told = (record.priority(), record.has_odd_priority());
+            assert_eq!(told, (priority, is_odd), "{text}");
+        }
+        let without = record("other", "1");
+        assert_eq!(
+            (without.priority(), without.has_odd_priority()),
+            (None, false)
+        );
     }
 }

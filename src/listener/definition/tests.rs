@@ -83,7 +83,7 @@ fn a_document_key_is_an_id_or_a_document_with_one() {
 fn a_job_whose_name_makes_no_topic_needs_one() {
     let mut document = batches();
     document.insert("jobName", "process results");
-    assert!(wrong(&document)[0].contains("give the listener a topic"));
+    assert!(wrong(&document)[0].contains("set topic, or give the job a name"));
     document.insert("topic", "jobs.{collection}");
     assert!(Definition::read(&document).is_ok());
 }

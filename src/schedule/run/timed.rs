@@ -3,11 +3,11 @@
 use super::write::Entry;
 use super::{Incarnation, Run};
 use crate::error::Error;
-use crate::schedule::Order;
 use crate::schedule::definition::Kind;
 use crate::schedule::plan::{Job, Plan, Progress};
 use crate::schedule::progress;
 use crate::schedule::record::JobRecord;
+use crate::schedule::{NotRun, Order};
 use crate::status::schedules::State;
 use std::collections::BTreeMap;
 
@@ -96,16 +96,14 @@ impl Run {
             .find(|schedule| schedule.name == order.name)
             .cloned();
         let Some(schedule) = found else {
-            let _ = order.answer.send(Err(format!(
-                "there is no schedule {} that is right",
-                order.name
-            )));
+            let why = self.not_right(&order.name);
+            let _ = order.answer.send(Err(why));
             return Ok(());
         };
         if matches!(schedule.kind, Kind::Due(_)) {
             let sentence =
                 "the documents of this schedule say when they are due; there is nothing to run now";
-            let _ = order.answer.send(Err(sentence.to_owned()));
+            let _ = order.answer.send(Err(NotRun::Refused(sentence.to_owned())));
             return Ok(());
         }
         let job = Job {
@@ -117,11 +115,21 @@ impl Run {
         let written = self.write(incarnation, vec![record], Vec::new()).await;
         let answer = match &written {
             Ok(()) => Ok(id),
-            Err(error) => Err(error.detail.clone()),
+            Err(error) => Err(NotRun::Refused(error.detail.clone())),
         };
         // Whoever asked may have gone.
         let _ = order.answer.send(answer);
         written
+    }
+
+    /// Why there is no schedule of this name that could be run.
+    fn not_right(&self, name: &str) -> NotRun {
+        let shown = self.set.iter().flat_map(|set| &set.shown);
+        let mut named = shown.filter(|(_, shown)| shown.name == name);
+        match named.find_map(|(_, shown)| shown.state.reason()) {
+            Some(reason) => NotRun::Refused(format!("the schedule {name} is invalid: {reason}")),
+            None => NotRun::Unknown,
+        }
     }
 
     fn records(&self, jobs: &[Job]) -> Vec<JobRecord> {
