@@ -106,6 +106,8 @@ pub struct Config {
     pub shows_documents: bool,
     /// `STATUS_INTERVAL_SECONDS`.
     pub status_interval: Duration,
+    /// `JSON_MODE`, for what is of no stream.
+    pub json_mode: JsonMode,
     /// `SHUTDOWN_TIMEOUT_MS`: how long a graceful stop may take.
     pub shutdown_timeout: Duration,
 }

@@ -31,7 +31,7 @@ mod token;
 mod topics;
 mod ws;
 
-use crate::config::{Config, JsonMode, Live};
+use crate::config::{Config, Live};
 use crate::error::{Code, Error};
 use crate::status::live::Counts;
 use crate::tasks;
@@ -117,10 +117,7 @@ pub async fn serve(
             ),
         )
     })?;
-    let mode = config
-        .streams
-        .first()
-        .map_or(JsonMode::Simple, |stream| stream.pipeline.json_mode);
+    let mode = config.json_mode;
     let jwks = match &live.tokens.jwks {
         Some(from) => Some(
             Jwks::read(from.clone())

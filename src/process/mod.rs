@@ -9,7 +9,7 @@ pub use mongo::connect;
 use crate::admin::{self, Controls, Ended};
 use crate::api;
 use crate::checkpoint::{self, Location};
-use crate::config::{Config, JsonMode, StreamSpec, Worker};
+use crate::config::{Config, StreamSpec, Worker};
 use crate::coordination;
 use crate::encode::serialization::registry;
 use crate::error::{Code, Error};
@@ -353,10 +353,6 @@ fn schedules(config: &Config) -> Result<Option<Planned>, Error> {
 
 impl Planned {
     fn with(self, config: &Config, shared: &Shared) -> hosting::Schedules {
-        let mode = config
-            .streams
-            .first()
-            .map_or(JsonMode::Simple, |stream| stream.pipeline.json_mode);
         let first = config.streams.first();
         let fields = Fields::of(first.and_then(|stream| stream.sink.fields.as_ref()));
         let parts = schedule::Parts {
@@ -364,7 +360,7 @@ impl Planned {
             kafka: Arc::clone(&shared.kafka),
             client: shared.client.clone(),
             cluster: Arc::clone(&shared.cluster),
-            mode,
+            mode: config.json_mode,
             fields: fields.map(Arc::new),
             board: Arc::clone(&self.0.unit.board),
             documents: Arc::clone(&self.0.documents),

@@ -14,11 +14,6 @@ use std::time::Duration;
 
 /// `budget` is `MAX_IN_FLIGHT_BYTES`.
 pub(super) fn pipeline(check: &mut Check<'_>, source_batch: usize, budget: usize) -> Pipeline {
-    let json_modes = [
-        ("simple", JsonMode::Simple),
-        ("relaxed", JsonMode::Relaxed),
-        ("canonical", JsonMode::Canonical),
-    ];
     let on_record_error = [
         ("stop", OnRecordError::Stop),
         ("dlq", OnRecordError::DeadLetter),
@@ -29,9 +24,7 @@ pub(super) fn pipeline(check: &mut Check<'_>, source_batch: usize, budget: usize
         ("record_error", OnMissingTopic::RecordError),
     ];
     let pipeline = Pipeline {
-        json_mode: check
-            .choose(&table::JSON_MODE, &json_modes)
-            .unwrap_or(JsonMode::Simple),
+        json_mode: json_mode(check),
         batching: Batching {
             events: check.number(&table::BATCH_SIZE).unwrap_or(1),
             bytes: check.bytes(&table::BATCH_BYTES),
@@ -62,6 +55,16 @@ pub(super) fn pipeline(check: &mut Check<'_>, source_batch: usize, budget: usize
         }
     }
     pipeline
+}
+
+pub(super) fn json_mode(check: &mut Check<'_>) -> JsonMode {
+    let modes = [
+        ("simple", JsonMode::Simple),
+        ("relaxed", JsonMode::Relaxed),
+        ("canonical", JsonMode::Canonical),
+    ];
+    let mode = check.choose(&table::JSON_MODE, &modes);
+    mode.unwrap_or(JsonMode::Simple)
 }
 
 fn on_history_lost(check: &mut Check<'_>) -> OnHistoryLost {

@@ -10,6 +10,7 @@ mod key;
 mod listeners;
 mod live;
 mod operations;
+mod records;
 mod schedules;
 mod serialization;
 mod sink;
@@ -24,7 +25,8 @@ use super::env::Environment;
 use super::needs::Needs;
 use super::problem::{ConfigErrors, Warning};
 use super::uri::Uri;
-use super::{Config, Scope, SnapshotMode, StreamSpec, table};
+use super::{Config, Scope, Sink, SnapshotMode, StreamSpec, table};
+use records::Records;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use streams::Entry;
@@ -44,44 +46,20 @@ pub(super) fn build(
     let max_in_flight_bytes = check.bytes(&table::MAX_IN_FLIGHT_BYTES);
     let mut pipeline = flow::pipeline(&mut check, all.batch_bytes, max_in_flight_bytes);
     let kafka = sink::kafka(&mut check, max_in_flight_bytes);
-    let mut sink = sink::build(&mut check, &pipeline);
+    let records = Records::read(&mut check, &pipeline);
     if entries[0].name.is_some() {
         streams::check_lists(&mut check, &all, &entries);
     }
     let is_qualified = entries[0].name.is_some() || matches!(all.scope, Scope::Deployment { .. });
-    sink.fields = fields::fields(&mut check, is_qualified).map(Arc::new);
+    let fields = fields::fields(&mut check, is_qualified).map(Arc::new);
     let listeners = all.listeners.as_ref();
     let snapshot = snapshot::snapshot(
         &mut check,
         is_qualified,
-        &sink.topics,
+        &records.sink.topics,
         listeners,
         &mut pipeline,
     );
-    if !sink.format.is_own() && (live.is_some() || needs == Needs::Live) {
-        check.wrong(
-            &table::FORMAT,
-            "live changes are read from the topics, in the format tailwater; set FORMAT=tailwater, or LIVE_ADDR=off",
-        );
-    }
-    if sink.is_renamed() && (live.is_some() || needs == Needs::Live) {
-        check.wrong(
-            &table::ENVELOPE_RENAME,
-            "live changes are read from the topics, with the names that the envelope has by default; unset it, or set LIVE_ADDR=off",
-        );
-    }
-    if sink.envelope.is_some() && sink.serialization.schemas().is_some() {
-        check.wrong(
-            &table::SERIALIZATION,
-            "values with a schema have the envelope as it is; unset ENVELOPE_RENAME and ENVELOPE_FIELDS, or set SERIALIZATION=json",
-        );
-    }
-    if sink.serialization.schemas().is_some() && (live.is_some() || needs == Needs::Live) {
-        check.wrong(
-            &table::SERIALIZATION,
-            "live changes are read from the topics as JSON; set SERIALIZATION=json, or LIVE_ADDR=off",
-        );
-    }
     if snapshot.mode != SnapshotMode::Never && !all.user_pipeline.is_empty() {
         check.warn(
             &table::SNAPSHOT,
@@ -90,9 +68,30 @@ pub(super) fn build(
     }
     let is_several = entries.len() > 1;
     let mut specs = Vec::with_capacity(entries.len());
+    let json_mode = flow::json_mode(&mut check);
     for entry in entries {
-        let source = streams::narrowed(&mut check, &all, &entry);
+        let Records {
+            mut sink,
+            json_mode: own_mode,
+            full_document,
+            pre_images,
+        } = records.clone();
+        sink.fields.clone_from(&fields);
+        let mut source = streams::narrowed(&mut check, &all, &entry);
+        (source.full_document, source.pre_images) = (full_document, pre_images);
+        let mut pipeline = pipeline.clone();
+        pipeline.json_mode = own_mode;
         let resume = flow::resume(&mut check, &source.scope, sink.delivery, is_several);
+        if live.is_some() || needs == Needs::Live {
+            check_live(&mut check, &sink);
+        }
+        if sink.envelope.is_some() && sink.serialization.schemas().is_some() {
+            check.wrong(
+                &table::SERIALIZATION,
+                "values with a schema have the envelope as it is; unset ENVELOPE_RENAME and ENVELOPE_FIELDS, or set \
+                 SERIALIZATION=json",
+            );
+        }
         topics::check(&mut check, &source, &sink.topics, &resume);
         format::check(&mut check, &sink.format, &sink.topics, &source);
         serialization::check(&mut check, &sink.serialization, &sink.topics, &source);
@@ -102,8 +101,8 @@ pub(super) fn build(
             id: id(&mut check, &kafka.client_id, &entry),
             given_name: entry.name,
             source,
-            sink: sink.clone(),
-            pipeline: pipeline.clone(),
+            sink,
+            pipeline,
             resume,
             snapshot: snapshot.clone(),
         });
@@ -130,6 +129,7 @@ pub(super) fn build(
         log: operations::log(&mut check),
         admin_token: operations::admin_token(&mut check),
         shows_documents: check.flag(&table::ADMIN_SHOW_DOCUMENTS),
+        json_mode,
         status_interval: check.seconds(&table::STATUS_INTERVAL_SECONDS),
         shutdown_timeout: check.millis(&table::SHUTDOWN_TIMEOUT_MS),
         mongo,
@@ -151,6 +151,28 @@ pub(super) fn build(
         Ok((config, warnings))
     } else {
         Err(ConfigErrors { problems, warnings })
+    }
+}
+
+/// Live changes are read from the topics, as records are by default.
+fn check_live(check: &mut Check<'_>, sink: &Sink) {
+    if !sink.format.is_own() {
+        check.wrong(
+            &table::FORMAT,
+            "live changes are read from the topics, in the format tailwater; set FORMAT=tailwater, or LIVE_ADDR=off",
+        );
+    }
+    if sink.is_renamed() {
+        check.wrong(
+            &table::ENVELOPE_RENAME,
+            "live changes are read from the topics, with the names that the envelope has by default; unset it, or set LIVE_ADDR=off",
+        );
+    }
+    if sink.serialization.schemas().is_some() {
+        check.wrong(
+            &table::SERIALIZATION,
+            "live changes are read from the topics as JSON; set SERIALIZATION=json, or LIVE_ADDR=off",
+        );
     }
 }
 

@@ -28,6 +28,27 @@ pub(super) fn mongo(check: &mut Check<'_>, uri: Option<Uri>) -> Mongo {
 
 /// What is read of `scope`.
 pub(super) fn build(check: &mut Check<'_>, scope: Scope) -> Source {
+    let (full_document, pre_images) = images(check);
+    Source {
+        scope,
+        watch: check.list(&table::WATCH_COLLECTIONS),
+        exclude: check.list(&table::EXCLUDE_COLLECTIONS),
+        lease_database: None,
+        schedules: None,
+        of_workers: Vec::new(),
+        listeners: None,
+        operations: operations(check),
+        full_document,
+        pre_images,
+        user_pipeline: user_pipeline(check),
+        show_expanded_events: check.flag(&table::SHOW_EXPANDED_EVENTS),
+        start_at: start_at(check),
+        batch_bytes: check.bytes(&table::SOURCE_BATCH_BYTES),
+    }
+}
+
+/// Which documents come with an event.
+pub(super) fn images(check: &mut Check<'_>) -> (FullDocument, PreImages) {
     let full_document = [
         ("default", FullDocument::Default),
         ("updateLookup", FullDocument::UpdateLookup),
@@ -39,26 +60,12 @@ pub(super) fn build(check: &mut Check<'_>, scope: Scope) -> Source {
         ("whenAvailable", PreImages::WhenAvailable),
         ("required", PreImages::Required),
     ];
-    Source {
-        scope,
-        watch: check.list(&table::WATCH_COLLECTIONS),
-        exclude: check.list(&table::EXCLUDE_COLLECTIONS),
-        lease_database: None,
-        schedules: None,
-        of_workers: Vec::new(),
-        listeners: None,
-        operations: operations(check),
-        full_document: check
-            .choose(&table::FULL_DOCUMENT, &full_document)
-            .unwrap_or(FullDocument::UpdateLookup),
-        pre_images: check
-            .choose(&table::FULL_DOCUMENT_BEFORE_CHANGE, &pre_images)
-            .unwrap_or(PreImages::Off),
-        user_pipeline: user_pipeline(check),
-        show_expanded_events: check.flag(&table::SHOW_EXPANDED_EVENTS),
-        start_at: start_at(check),
-        batch_bytes: check.bytes(&table::SOURCE_BATCH_BYTES),
-    }
+    let full_document = check.choose(&table::FULL_DOCUMENT, &full_document);
+    let pre_images = check.choose(&table::FULL_DOCUMENT_BEFORE_CHANGE, &pre_images);
+    (
+        full_document.unwrap_or(FullDocument::UpdateLookup),
+        pre_images.unwrap_or(PreImages::Off),
+    )
 }
 
 /// `MONGODB_URI`, with a warning for each option that would do nothing; none where it is wrong.
