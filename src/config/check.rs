@@ -1,6 +1,7 @@
 //! Reading one variable after the other, keeping every complaint.
 
 use super::env::Environment;
+use super::of_stream::{self, OfStream};
 use super::problem::{Problem, Warning};
 use super::shown::{HIDDEN, shown};
 use super::variable::{Form, Variable};
@@ -12,6 +13,13 @@ pub(super) struct Check<'a> {
     pub env: &'a Environment,
     pub problems: Vec<Problem>,
     pub warnings: Vec<Warning>,
+    /// The stream that is looked at, where it has settings of its own.
+    stream: Option<Stream>,
+}
+
+struct Stream {
+    name: String,
+    label: String,
 }
 
 impl<'a> Check<'a> {
@@ -20,12 +28,39 @@ impl<'a> Check<'a> {
             env,
             problems: env.problems.clone(),
             warnings: env.warnings.clone(),
+            stream: None,
         }
+    }
+
+    /// From here on values are those of this stream; none: those of all streams.
+    pub fn look_at(&mut self, stream: Option<&str>) {
+        self.stream = stream.map(|name| Stream {
+            name: name.to_owned(),
+            label: of_stream::label(name),
+        });
+    }
+
+    /// Whether a stream has settings of its own.
+    pub fn is_special(&self, stream: &str) -> bool {
+        let label = of_stream::label(stream);
+        self.env.of_streams.iter().any(|own| own.label == label)
+    }
+
+    /// What was given for the stream that is looked at, and for it alone.
+    fn own(&self, variable: &Variable) -> Option<&'a OfStream> {
+        let stream = self.stream.as_ref()?;
+        self.env.of_stream(variable, &stream.label)
+    }
+
+    /// Whether a variable stands for several streams of different settings, so that it may mean some of them.
+    pub fn is_of_several(&self, variable: &Variable) -> bool {
+        !self.env.of_streams.is_empty() && self.own(variable).is_none()
     }
 
     /// The value that was given.
     pub fn given(&self, variable: &Variable) -> Option<&'a str> {
-        self.env.get(variable)
+        let own = self.own(variable).map(|own| own.value.as_str());
+        own.or_else(|| self.env.get(variable))
     }
 
     /// The value that was given, else the default.
@@ -43,22 +78,47 @@ impl<'a> Check<'a> {
 
     /// Notes that the variable is wrong; the sentence says what would be right.
     pub fn wrong(&mut self, variable: &Variable, sentence: impl Into<String>) {
-        self.problems.push(Problem {
-            variable: variable.name.to_owned(),
+        let mut problem = Problem {
+            variable: self.written(variable),
             given: self
                 .given(variable)
                 .map(|value| shown(variable, value))
                 // A path that leads nowhere: `***` would look like a secret that was read.
                 .filter(|shown| variable.is_secret() || shown != HIDDEN),
             sentence: sentence.into(),
-        });
+        };
+        // What is wrong for all streams was said of all.
+        if !self.problems.contains(&problem) {
+            problem.sentence = self.said(variable, problem.sentence);
+            self.problems.push(problem);
+        }
     }
 
     pub fn warn(&mut self, variable: &Variable, sentence: impl Into<String>) {
-        self.warnings.push(Warning {
-            variable: variable.name.to_owned(),
+        let mut warning = Warning {
+            variable: self.written(variable),
             sentence: sentence.into(),
-        });
+        };
+        if !self.warnings.contains(&warning) {
+            warning.sentence = self.said(variable, warning.sentence);
+            self.warnings.push(warning);
+        }
+    }
+
+    /// The variable as it was given, or would be.
+    fn written(&self, variable: &Variable) -> String {
+        let own = self.own(variable);
+        own.map_or_else(|| variable.name.to_owned(), |own| own.name.clone())
+    }
+
+    /// A sentence that says which stream it is of, where the variable does not.
+    fn said(&self, variable: &Variable, sentence: String) -> String {
+        match &self.stream {
+            Some(stream) if self.own(variable).is_none() => {
+                format!("in the stream {}: {sentence}", stream.name)
+            }
+            _ => sentence,
+        }
     }
 
     pub fn flag(&mut self, variable: &Variable) -> bool {

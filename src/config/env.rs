@@ -3,6 +3,7 @@
 //! This only gathers text and where it came from. What the text means is [`super::validate`]'s.
 
 use super::file;
+use super::of_stream::{self, OfStream};
 use super::problem::{Problem, Warning};
 use super::shown::quote;
 use super::table::{self, Raw};
@@ -55,6 +56,8 @@ pub(super) struct Environment {
     raw: Raw,
     origins: BTreeMap<&'static str, Origin>,
     pub properties: Vec<Property>,
+    /// What was given for one stream alone.
+    pub of_streams: Vec<OfStream>,
     pub problems: Vec<Problem>,
     pub warnings: Vec<Warning>,
 }
@@ -126,11 +129,13 @@ impl Environment {
             raw: Raw::default(),
             origins: BTreeMap::new(),
             properties: Vec::new(),
+            of_streams: Vec::new(),
             problems,
             warnings,
         };
         environment.take_secret_files(&mut entries);
         environment.take_properties(&mut entries);
+        environment.take_those_of_streams(&mut entries);
         environment.take_variables(entries);
         environment
     }
@@ -138,6 +143,12 @@ impl Environment {
     /// The given value; none where the variable is not set.
     pub fn get(&self, variable: &Variable) -> Option<&str> {
         self.raw.get(variable)
+    }
+
+    /// The same for the stream of this label alone.
+    pub fn of_stream(&self, variable: &Variable, label: &str) -> Option<&OfStream> {
+        let mut given = self.of_streams.iter();
+        given.find(|given| given.variable.name == variable.name && given.label == label)
     }
 
     pub fn origin(&self, variable: &Variable) -> Origin {
@@ -211,6 +222,44 @@ impl Environment {
         }
     }
 
+    /// Takes each `NAME__STREAM`.
+    fn take_those_of_streams(&mut self, entries: &mut BTreeMap<String, Entry>) {
+        let names: Vec<_> = entries
+            .keys()
+            .filter_map(|name| of_stream::read(name).map(|read| (name.clone(), read)))
+            .collect();
+        for (name, (variable, label)) in names {
+            let Some(entry) = entries.remove(&name) else {
+                continue;
+            };
+            let known = self.of_stream(variable, &label);
+            let sentence = match known {
+                _ if !of_stream::may_differ(variable) => {
+                    format!(
+                        "{} is the same for all streams; set that instead",
+                        variable.name
+                    )
+                }
+                Some(other) => format!("is given beside {}; give only one of the two", other.name),
+                None => {
+                    self.of_streams.push(OfStream {
+                        name,
+                        variable,
+                        label,
+                        value: entry.value.trim().to_owned(),
+                        origin: entry.origin,
+                    });
+                    continue;
+                }
+            };
+            self.problems.push(Problem {
+                variable: name,
+                given: None,
+                sentence,
+            });
+        }
+    }
+
     fn take_variables(&mut self, mut entries: BTreeMap<String, Entry>) {
         let mut ours = Vec::new();
         for &variable in table::ALL {
@@ -259,6 +308,9 @@ fn is_secret(name: &str) -> bool {
 }
 
 fn is_ours(name: &str) -> bool {
+    if of_stream::read(name).is_some() {
+        return true;
+    }
     let name = name.strip_suffix("_FILE").unwrap_or(name);
     name.starts_with(properties::PREFIX) || table::ALL.iter().any(|variable| variable.name == name)
 }

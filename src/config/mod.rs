@@ -16,6 +16,7 @@ mod live;
 mod mongo;
 mod namespaces;
 mod needs;
+mod of_stream;
 mod pairs;
 mod patterns;
 mod pipeline;

@@ -1,6 +1,7 @@
 //! What a command takes from the environment: a stream that is only looked at needs no Kafka.
 
 use super::Problem;
+use super::of_stream;
 use super::table;
 use super::variable::Group;
 
@@ -70,6 +71,8 @@ impl Needs {
         let variable = table::ALL.iter().find(|variable| {
             variable.name == given || variable.file_variable().as_deref() == Some(given)
         });
+        let of_stream = || of_stream::read(given).map(|(variable, _)| variable);
+        let variable = variable.copied().or_else(of_stream);
         match variable {
             Some(variable) => groups.contains(&variable.group) || others.contains(&variable.name),
             // The file and the environment themselves; else a property of Kafka's, or what is not there yet.

@@ -3,7 +3,7 @@
 use super::env::{Environment, Origin};
 use super::shown::{quote, shown};
 use super::variable::{Fallback, Form, Group, Variable};
-use super::{Config, properties, table};
+use super::{Config, of_stream, properties, table};
 use crate::log::Escaped;
 use serde::Serialize;
 use std::fmt::Write;
@@ -44,6 +44,11 @@ pub(super) fn settings(environment: &Environment, config: &Config) -> Vec<Settin
             }
         })
         .collect();
+    settings.extend(environment.of_streams.iter().map(|own| Setting {
+        variable: own.name.clone(),
+        value: Some(shown(own.variable, &own.value)),
+        origin: own.origin.clone(),
+    }));
     settings.extend(environment.properties.iter().map(|property| Setting {
         variable: property.variable.clone(),
         value: Some(properties::shown(&property.name, &property.value)),
@@ -122,9 +127,13 @@ pub fn reference() -> String {
                 Some(file) => format!(" Also as `{file}`."),
                 None => String::new(),
             };
+            let per_stream = match of_stream::may_differ(variable) {
+                true => " Per stream.",
+                false => "",
+            };
             let _ = writeln!(
                 out,
-                "| `{}` | {default} | {} | {}{file} |",
+                "| `{}` | {default} | {} | {}{file}{per_stream} |",
                 variable.name,
                 markdown(&takes(variable)),
                 markdown(variable.doc),

@@ -29,6 +29,11 @@ fn sentence(name: &str) -> Option<String> {
             "is not read: {ours} is no secret; set {ours} itself"
         ));
     }
+    if let Some((base, stream)) = name.split_once("__")
+        && let Some(ours) = nearest(&base.to_ascii_uppercase())
+    {
+        return Some(format!("is not read; did you mean {ours}__{stream}?"));
+    }
     if let Some(ours) = nearest(&upper) {
         return Some(format!("is not read; did you mean {ours}?"));
     }
@@ -131,6 +136,7 @@ mod tests {
             ("KAFKA_BOOTSTRAP_SERVERS", "KAFKA_BROKERS"),
             ("TOMBSTONE", "TOMBSTONES"),
             ("KAFKA_BROKERS_FILE", "set KAFKA_BROKERS itself"),
+            ("FORMATS__SHOP", "did you mean FORMAT__SHOP?"),
         ] {
             assert!(
                 warned(wrong).is_some_and(|sentence| sentence.contains(right)),

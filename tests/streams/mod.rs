@@ -1,6 +1,7 @@
 //! Several streams in one process: each for itself, and the process for all.
 
 mod crash;
+mod formats;
 mod history;
 mod isolation;
 mod operators;

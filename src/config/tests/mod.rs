@@ -4,6 +4,7 @@ mod checkpoints;
 mod coordination;
 mod dotenv;
 mod needs;
+mod of_streams;
 mod reading;
 mod secrets;
 mod streams;

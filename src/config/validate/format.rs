@@ -70,7 +70,9 @@ pub(super) fn format(check: &mut Check<'_>) -> (Format, bool) {
         .choose(&table::FORMAT, &NAMES)
         .unwrap_or(Name::Tailwater);
     for (variable, formats) in OF {
-        if check.given(variable).is_some() && !formats.contains(&named) {
+        // What is given for all may be meant for the others.
+        let is_meant = check.given(variable).is_some() && !check.is_of_several(variable);
+        if is_meant && !formats.contains(&named) {
             let format = check.text(&table::FORMAT).unwrap_or_default();
             check.warn(variable, format!("has no effect with FORMAT={format}"));
         }

@@ -46,7 +46,7 @@ pub(super) fn build(
     let max_in_flight_bytes = check.bytes(&table::MAX_IN_FLIGHT_BYTES);
     let mut pipeline = flow::pipeline(&mut check, all.batch_bytes, max_in_flight_bytes);
     let kafka = sink::kafka(&mut check, max_in_flight_bytes);
-    let records = Records::read(&mut check, &pipeline);
+    let records = records::each(&mut check, &entries, &pipeline);
     if entries[0].name.is_some() {
         streams::check_lists(&mut check, &all, &entries);
     }
@@ -56,7 +56,7 @@ pub(super) fn build(
     let snapshot = snapshot::snapshot(
         &mut check,
         is_qualified,
-        &records.sink.topics,
+        &records[0].sink.topics,
         listeners,
         &mut pipeline,
     );
@@ -69,21 +69,29 @@ pub(super) fn build(
     let is_several = entries.len() > 1;
     let mut specs = Vec::with_capacity(entries.len());
     let json_mode = flow::json_mode(&mut check);
-    for entry in entries {
+    for (entry, records) in entries.into_iter().zip(records) {
         let Records {
             mut sink,
             json_mode: own_mode,
             full_document,
             pre_images,
-        } = records.clone();
+        } = records;
         sink.fields.clone_from(&fields);
         let mut source = streams::narrowed(&mut check, &all, &entry);
         (source.full_document, source.pre_images) = (full_document, pre_images);
         let mut pipeline = pipeline.clone();
         pipeline.json_mode = own_mode;
         let resume = flow::resume(&mut check, &source.scope, sink.delivery, is_several);
+        let own = records::special(&check, &entry).map(str::to_owned);
+        check.look_at(own.as_deref());
         if live.is_some() || needs == Needs::Live {
             check_live(&mut check, &sink);
+            if own_mode != json_mode {
+                check.wrong(
+                    &table::JSON_MODE,
+                    "live changes of all streams are read in one mode; set JSON_MODE for all streams, or LIVE_ADDR=off",
+                );
+            }
         }
         if sink.envelope.is_some() && sink.serialization.schemas().is_some() {
             check.wrong(
@@ -96,6 +104,7 @@ pub(super) fn build(
         format::check(&mut check, &sink.format, &sink.topics, &source);
         serialization::check(&mut check, &sink.serialization, &sink.topics, &source);
         key::check(&mut check, &sink, &kafka.creation, &source);
+        check.look_at(None);
         source::check_reach(&mut check, &source, &resume);
         specs.push(StreamSpec {
             id: id(&mut check, &kafka.client_id, &entry),
@@ -107,6 +116,7 @@ pub(super) fn build(
             snapshot: snapshot.clone(),
         });
     }
+    records::check_mixed(&mut check, &specs);
     let coordination = coordination::coordination(&mut check, &mut specs);
     let schedules = schedules::schedules(&mut check, &kafka.client_id, &specs);
     let worker = worker::worker(&mut check);

@@ -33,7 +33,7 @@ pub(super) fn serialization(check: &mut Check<'_>, format: &Format) -> Serializa
     let recheck = check.millis(&table::SCHEMA_RECHECK_MS);
     let Some(kind) = check.choose(&table::SERIALIZATION, &kinds).flatten() else {
         for variable in OTHERS {
-            if check.given(variable).is_some() {
+            if check.given(variable).is_some() && !check.is_of_several(variable) {
                 check.warn(variable, "has no effect with SERIALIZATION=json");
             }
         }

@@ -144,7 +144,7 @@ fn topics(check: &mut Check<'_>) -> Topics {
         &table::KAFKA_TOPIC_DELETE,
     ]
     .into_iter()
-    .filter(|variable| check.given(variable).is_some())
+    .filter(|variable| check.given(variable).is_some() && !check.is_of_several(variable))
     .map(|variable: &Variable| variable.name)
     .collect();
     if !unused.is_empty() {
