@@ -7,7 +7,7 @@ use crate::encode::format::{Body, Format, FormatHeaders};
 use crate::encode::headers::Headers;
 use crate::encode::json::EncodeError;
 use crate::encode::key;
-use crate::encode::serialization::Serialized;
+use crate::encode::serialization::Schematic;
 use crate::kafka::produce::{MAX_HEADERS, Record};
 use crate::route::ListenerTag;
 use std::ffi::CStr;
@@ -50,7 +50,7 @@ impl Encoder {
     }
 
     /// What has to know the schemas of values, where they have any.
-    pub fn schemas(&mut self) -> Option<&mut Serialized> {
+    pub fn schemas(&mut self) -> Option<Schematic<'_>> {
         self.format.schemas()
     }
 
@@ -119,7 +119,7 @@ impl Encoders {
     }
 
     /// What has to know the schemas of the configuration's own topics, where they have any.
-    pub fn schemas(&mut self) -> Option<&mut Serialized> {
+    pub fn schemas(&mut self) -> Option<Schematic<'_>> {
         self.of_topics.schemas()
     }
 

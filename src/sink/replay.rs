@@ -123,7 +123,7 @@ impl Replay {
             Err(problem) => return refused(problem.to_string()),
         };
         let encoder = self.encoders.one(target.listener.is_some());
-        if let Some(schemas) = encoder.schemas() {
+        if let Some(mut schemas) = encoder.schemas() {
             let settling = schemas.settle(&shown, topic.name(), &NoValidators);
             if let Err(Unsettled::Away(why) | Unsettled::Record(why)) = runtime.block_on(settling) {
                 return refused(why);

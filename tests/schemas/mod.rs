@@ -3,6 +3,7 @@
 
 mod access;
 mod beside;
+mod debezium;
 mod headers;
 mod json_schema;
 mod outage;

@@ -39,14 +39,29 @@ pub(super) fn serialization(check: &mut Check<'_>, format: &Format) -> Serializa
         }
         return Serialization::Json;
     };
-    if !matches!(format, Format::Tailwater | Format::Document) {
-        check.wrong(
-            &table::SERIALIZATION,
-            format!(
-                "there are no schemas of FORMAT={}; set SERIALIZATION=json, or FORMAT to tailwater or document",
-                format.name()
-            ),
-        );
+    let why = match format {
+        Format::Tailwater | Format::Document => None,
+        Format::Debezium(settings) => {
+            if settings.schemas {
+                check.warn(
+                    &table::DEBEZIUM_SCHEMAS,
+                    "has no effect with SERIALIZATION=avro: the schemas are in the registry",
+                );
+            }
+            let is_avro = kind == SchemaKind::Avro;
+            (!is_avro).then_some("has schemas in Avro alone; set SERIALIZATION to avro or json")
+        }
+        Format::MongoKafka(_) => Some(
+            "has no schemas: output.format.value=schema and output.schema.infer.value of the connector have no \
+             counterpart; set SERIALIZATION=json, or FORMAT to tailwater, document or debezium",
+        ),
+        Format::CloudEvents(_) => Some(
+            "has its data in JSON; set SERIALIZATION=json, or FORMAT to tailwater, document or debezium",
+        ),
+    };
+    if let Some(why) = why {
+        let sentence = format!("FORMAT={} {why}", format.name());
+        check.wrong(&table::SERIALIZATION, sentence);
     }
     let is_simple = |mode: &str| mode.eq_ignore_ascii_case("simple");
     if kind == SchemaKind::JsonSchema

@@ -1,5 +1,7 @@
 //! The records of Debezium's connector for MongoDB (3.5), through its `JsonConverter`.
 
+pub(super) mod avro;
+mod avro_schema;
 mod schema;
 
 use crate::change::event::{Event, Operation};
@@ -32,6 +34,13 @@ pub struct Context {
 }
 
 impl Context {
+    fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            run: uuid::Uuid::now_v7().to_string(),
+        }
+    }
+
     /// Names and values, in the connector's order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
         [
@@ -50,10 +59,7 @@ impl Context {
 impl Debezium {
     pub(super) fn new(settings: config::Debezium) -> Self {
         Self {
-            context: Context {
-                name: settings.name.clone(),
-                run: uuid::Uuid::now_v7().to_string(),
-            },
+            context: Context::new(&settings.name),
             settings,
             text: Vec::new(),
         }
@@ -96,6 +102,77 @@ impl Debezium {
     }
 }
 
+/// `op`.
+fn operation(event: &Event<'_>) -> &'static str {
+    match event.operation {
+        Operation::Insert => "c",
+        Operation::Delete => "d",
+        Operation::Read => "r",
+        _ => "u",
+    }
+}
+
+/// `after`.
+fn after<'a>(event: &Event<'a>) -> Option<Element<'a>> {
+    match event.operation {
+        Operation::Delete => None,
+        _ => event.full_document,
+    }
+}
+
+/// `source.snapshot`: rows come beside the changes, as those of Debezium's incremental snapshots do.
+fn snapshot(event: &Event<'_>) -> &'static str {
+    match event.operation {
+        Operation::Read => "incremental",
+        _ => "false",
+    }
+}
+
+/// `source.ord`.
+fn order(event: &Event<'_>) -> i64 {
+    let increment = event.cluster_time.map(|time| i64::from(time.increment));
+    let is_row = event.operation == Operation::Read;
+    increment.filter(|_| !is_row).unwrap_or(-1)
+}
+
+/// What the server says of an update.
+struct Description<'a> {
+    updated: Option<&'a [u8]>,
+    removed: Option<&'a [u8]>,
+    truncated: Option<&'a [u8]>,
+}
+
+impl<'a> Description<'a> {
+    fn read(description: &'a [u8]) -> Result<Self, EncodeError> {
+        let mut read = Self {
+            updated: None,
+            removed: None,
+            truncated: None,
+        };
+        for element in raw::walk(description)? {
+            let element = element?;
+            match element.name {
+                b"updatedFields" => read.updated = element.as_document(),
+                b"removedFields" => read.removed = element.as_array(),
+                b"truncatedArrays" => read.truncated = element.as_array(),
+                _ => {}
+            }
+        }
+        Ok(read)
+    }
+}
+
+/// The path and the new size of an array.
+fn truncated_array(cut: Element<'_>) -> Result<(&[u8], i64), EncodeError> {
+    let cut = cut.as_document().unwrap_or(&[5, 0, 0, 0, 0]);
+    let field = raw::find(cut, "field")?;
+    let size = raw::find(cut, "newSize")?;
+    Ok((
+        field.and_then(|it| it.string_bytes()).unwrap_or_default(),
+        size.and_then(|it| it.as_i64()).unwrap_or_default(),
+    ))
+}
+
 struct Writer<'a> {
     out: &'a mut Vec<u8>,
     text: &'a mut Vec<u8>,
@@ -117,23 +194,17 @@ impl Writer<'_> {
         self.raw(r#"{"before":"#);
         self.image(event.full_document_before_change)?;
         self.raw(r#","after":"#);
-        self.image(match event.operation {
-            Operation::Delete => None,
-            _ => event.full_document,
-        })?;
+        self.image(after(event))?;
         self.raw(r#","updateDescription":"#);
-        match (event.operation, event.update_description) {
-            (Operation::Update, Some(description)) => self.update_description(description)?,
+        match event.update_description {
+            Some(description) if event.operation == Operation::Update => {
+                self.update_description(&Description::read(description)?)?;
+            }
             _ => self.raw("null"),
         }
         self.source(event, name)?;
         self.raw(r#","op":""#);
-        self.raw(match event.operation {
-            Operation::Insert => "c",
-            Operation::Delete => "d",
-            Operation::Read => "r",
-            _ => "u",
-        });
+        self.raw(operation(event));
         self.raw(r#"","ts_ms":"#);
         self.number(jiff::Timestamp::now().as_millisecond());
         self.raw(r#","transaction":null}"#);
@@ -151,17 +222,12 @@ impl Writer<'_> {
         }
     }
 
-    fn update_description(&mut self, description: &[u8]) -> Result<(), EncodeError> {
-        let (mut updated, mut removed, mut truncated) = (None, None, None);
-        for element in raw::walk(description)? {
-            let element = element?;
-            match element.name {
-                b"updatedFields" => updated = element.as_document(),
-                b"removedFields" => removed = element.as_array(),
-                b"truncatedArrays" => truncated = element.as_array(),
-                _ => {}
-            }
-        }
+    fn update_description(&mut self, description: &Description<'_>) -> Result<(), EncodeError> {
+        let Description {
+            updated,
+            removed,
+            truncated,
+        } = *description;
         self.raw(r#"{"removedFields":"#);
         self.list(removed, |writer, field| {
             writer.string(field.string_bytes().unwrap_or_default());
@@ -178,13 +244,11 @@ impl Writer<'_> {
         }
         self.raw(r#","truncatedArrays":"#);
         self.list(truncated, |writer, cut| {
-            let cut = cut.as_document().unwrap_or(&[5, 0, 0, 0, 0]);
-            let field = raw::find(cut, "field")?;
-            let size = raw::find(cut, "newSize")?;
+            let (field, size) = truncated_array(cut)?;
             writer.raw(r#"{"field":"#);
-            writer.string(field.and_then(|it| it.string_bytes()).unwrap_or_default());
+            writer.string(field);
             writer.raw(r#","size":"#);
-            writer.number(size.and_then(|it| it.as_i64()).unwrap_or_default());
+            writer.number(size);
             writer.raw("}");
             Ok(())
         })?;
@@ -209,7 +273,6 @@ impl Writer<'_> {
     }
 
     fn source(&mut self, event: &Event<'_>, name: &str) -> Result<(), EncodeError> {
-        let is_row = event.operation == Operation::Read;
         let millis = event.timestamp_millis().unwrap_or_default();
         self.raw(r#","source":{"version":""#);
         self.raw(VERSION);
@@ -217,9 +280,8 @@ impl Writer<'_> {
         self.string(name.as_bytes());
         self.raw(r#","ts_ms":"#);
         self.number(millis);
-        // Rows come beside the changes, as those of Debezium's incremental snapshots do.
         self.raw(r#","snapshot":""#);
-        self.raw(if is_row { "incremental" } else { "false" });
+        self.raw(snapshot(event));
         self.raw(r#"","db":"#);
         self.string(event.database.as_bytes());
         self.raw(r#","sequence":null,"ts_us":"#);
@@ -229,8 +291,7 @@ impl Writer<'_> {
         self.raw(r#","collection":"#);
         self.string(event.collection.as_bytes());
         self.raw(r#","ord":"#);
-        let increment = event.cluster_time.map(|time| i64::from(time.increment));
-        self.number(increment.filter(|_| !is_row).unwrap_or(-1));
+        self.number(order(event));
         self.raw(r#","lsid":"#);
         match event.lsid {
             Some(lsid) => {

@@ -12,12 +12,13 @@ use super::envelope::Shape;
 use super::headers::Headers;
 use super::json::{EncodeError, JsonMode, Stats};
 use super::record::HeaderList;
-use super::serialization::{Frame, Serialized};
+use super::serialization::{Frame, Schematic};
 use crate::change::event::Event;
 use crate::change::position::Seq;
 use crate::config::{self, StreamSpec};
 use crate::route::ListenerTag;
 use cloud_events::{Attributes, CloudEvents};
+use debezium::avro::DebeziumAvro;
 use debezium::{Context, Debezium};
 use document::Document;
 use mongo_kafka::MongoKafka;
@@ -32,6 +33,8 @@ pub enum Format {
     Tailwater(Tailwater),
     /// Debezium's connector for MongoDB.
     Debezium(Box<Debezium>),
+    /// The same in Avro.
+    DebeziumAvro(Box<DebeziumAvro>),
     /// MongoDB's own connector.
     MongoKafka(MongoKafka),
     /// The document is the value.
@@ -80,6 +83,10 @@ impl Format {
         let mode = stream.pipeline.json_mode;
         let shape = Shape::of(stream.sink.envelope.as_ref());
         if let Some(schemas) = stream.sink.serialization.schemas() {
+            if let config::Format::Debezium(settings) = &stream.sink.format {
+                let format = DebeziumAvro::new(settings, schemas.clone());
+                return Self::DebeziumAvro(Box::new(format));
+            }
             let format = WithSchema::new(&stream.id, mode, &stream.sink.format, schemas);
             return Self::WithSchema(Box::new(format));
         }
@@ -122,6 +129,7 @@ impl Format {
         match self {
             Self::Tailwater(format) => format.write(event, key, value).map(Written::value),
             Self::Debezium(format) => format.write(event, key, value).map(Written::value),
+            Self::DebeziumAvro(format) => format.write(event, key, value).map(Written::value),
             Self::MongoKafka(format) => format.write(event, key, value),
             Self::Document(format) => format.write(event, key, value),
             Self::CloudEvents(format) => format.write(event, seq, key, value).map(Written::value),
@@ -130,9 +138,10 @@ impl Format {
     }
 
     /// What has to know the schemas of values, where they have any.
-    pub fn schemas(&mut self) -> Option<&mut Serialized> {
+    pub fn schemas(&mut self) -> Option<Schematic<'_>> {
         match self {
-            Self::WithSchema(format) => Some(&mut format.values),
+            Self::WithSchema(format) => Some(Schematic::OfDocuments(&mut format.values)),
+            Self::DebeziumAvro(format) => Some(Schematic::OfFormat(&mut format.schemas)),
             _ => None,
         }
     }
@@ -148,6 +157,14 @@ impl Format {
                 FormatHeaders::WithSchema(own, of_schema)
             }
             Self::Debezium(format) => FormatHeaders::Debezium(format.context()),
+            Self::DebeziumAvro(format) => {
+                let (context, of_schemas) = format.headers();
+                let [of_key, of_value] = match of_schemas {
+                    Some([key, value]) => [Some(key), Some(value)],
+                    None => [None, None],
+                };
+                FormatHeaders::DebeziumAvro(context, of_key, of_value)
+            }
             Self::MongoKafka(_) => FormatHeaders::None,
             Self::CloudEvents(format) => FormatHeaders::CloudEvents(format.attributes()),
         }
@@ -162,6 +179,8 @@ pub enum FormatHeaders<'a> {
     /// The same, and those that say the schema of the value.
     WithSchema(Headers<'a>, Option<&'a Frame>),
     Debezium(&'a Context),
+    /// The same, and what says the schemas of key and value.
+    DebeziumAvro(&'a Context, Option<&'a Frame>, Option<&'a Frame>),
     CloudEvents(Attributes<'a>),
     None,
 }
@@ -181,6 +200,7 @@ impl<'a> FormatHeaders<'a> {
     pub fn of_tombstone(self) -> Self {
         match self {
             Self::Own(headers) | Self::WithSchema(headers, _) => Self::Own(headers.of_tombstone()),
+            Self::DebeziumAvro(context, of_key, _) => Self::DebeziumAvro(context, of_key, None),
             Self::CloudEvents(attributes) => Self::CloudEvents(attributes.of_tombstone()),
             other => other,
         }
@@ -199,6 +219,13 @@ impl<'a> FormatHeaders<'a> {
                 list
             }
             Self::Debezium(context) => HeaderList::collect(context.iter()),
+            Self::DebeziumAvro(context, of_key, of_value) => {
+                let mut list = HeaderList::collect(context.iter());
+                for frame in [*of_key, *of_value].into_iter().flatten() {
+                    list.extend(frame.headers());
+                }
+                list
+            }
             Self::CloudEvents(attributes) => HeaderList::collect(attributes.iter()),
             Self::None => HeaderList::default(),
         }

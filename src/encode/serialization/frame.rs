@@ -13,6 +13,23 @@ const GUID: u8 = 1;
 /// How many headers it has at most.
 const HEADERS: usize = 2;
 
+/// What a schema is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Half {
+    Key,
+    Value,
+}
+
+impl Half {
+    /// As subjects end.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Key => "key",
+            Self::Value => "value",
+        }
+    }
+}
+
 /// What all records of one schema say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
@@ -22,11 +39,18 @@ pub struct Frame {
 }
 
 impl Frame {
+    /// That of a value.
     pub fn new(settings: &Schemas, schema: &Schema, id: SchemaId) -> Self {
+        let is_protobuf = schema.kind == SchemaKind::Protobuf;
+        let message = is_protobuf.then(|| schema.root());
+        Self::of(settings, Half::Value, id, message)
+    }
+
+    /// `message` is what Protobuf calls the value; none in other languages.
+    pub fn of(settings: &Schemas, half: Half, id: SchemaId, message: Option<&str>) -> Self {
         let mut numbered = vec![NUMBER];
         numbered.extend(id.number.to_be_bytes());
-        let is_protobuf = schema.kind == SchemaKind::Protobuf;
-        let of_message = is_protobuf.then_some(FIRST_MESSAGE);
+        let of_message = message.map(|_| FIRST_MESSAGE);
         match settings.id_in {
             IdIn::Value => {
                 numbered.extend(of_message);
@@ -42,19 +66,27 @@ impl Frame {
                     None => numbered,
                 };
                 of_schema.extend(of_message);
+                let name = match half {
+                    Half::Key => "__key_schema_id",
+                    Half::Value => "__value_schema_id",
+                };
                 Self {
                     prefix: Vec::new(),
-                    headers: [Some(("__value_schema_id", of_schema)), None],
+                    headers: [Some((name, of_schema)), None],
                 }
             }
             IdIn::ApicurioHeader => {
                 let number = i64::from(id.number).to_be_bytes().to_vec();
-                let message = schema.root().as_bytes().to_vec();
+                let message = message.map(|name| name.as_bytes().to_vec());
+                let name = match half {
+                    Half::Key => "apicurio.key.contentId",
+                    Half::Value => "apicurio.value.contentId",
+                };
                 Self {
                     prefix: Vec::new(),
                     headers: [
-                        Some(("apicurio.value.contentId", number)),
-                        is_protobuf.then_some(("apicurio.protobuf.type", message)),
+                        Some((name, number)),
+                        message.map(|message| ("apicurio.protobuf.type", message)),
                     ],
                 }
             }

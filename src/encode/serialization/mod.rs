@@ -10,6 +10,7 @@ mod avro;
 mod frame;
 mod json_schema;
 mod language;
+mod of_format;
 mod protobuf;
 pub mod registry;
 #[cfg(test)]
@@ -19,7 +20,9 @@ mod shape;
 mod subject;
 mod text;
 
-pub use frame::Frame;
+pub use avro::long as avro_long;
+pub use frame::{Frame, Half};
+pub use of_format::{Named, OfFormat};
 pub use schema::Place;
 pub use subject::Unsettled;
 
@@ -47,6 +50,34 @@ pub struct NoValidators;
 impl Validators for NoValidators {
     fn of<'a>(&'a self, _place: &'a Place) -> BoxFuture<'a, Option<Document>> {
         Box::pin(std::future::ready(None))
+    }
+}
+
+/// What has to know schemas before an event can be written.
+#[derive(Debug)]
+pub enum Schematic<'a> {
+    /// Schemas that follow the documents.
+    OfDocuments(&'a mut Serialized),
+    /// Those of a format, whatever documents are like.
+    OfFormat(&'a mut OfFormat),
+}
+
+impl Schematic<'_> {
+    /// Sees to the schemas that an event's record needs, which goes to `topic`. It may ask the registry, once; when
+    /// it is tried again is the caller's.
+    ///
+    /// # Errors
+    /// [`Unsettled`].
+    pub async fn settle(
+        &mut self,
+        event: &Event<'_>,
+        topic: &str,
+        validators: &dyn Validators,
+    ) -> Result<(), Unsettled> {
+        match self {
+            Self::OfDocuments(values) => values.settle(event, topic, validators).await,
+            Self::OfFormat(schemas) => schemas.settle(event, topic).await,
+        }
     }
 }
 
@@ -128,11 +159,7 @@ impl Serialized {
     }
 
     fn subject_of(&mut self, event: &Event<'_>) -> Option<usize> {
-        self.lookup.clear();
-        for part in [event.operation_name, event.database, event.collection] {
-            self.lookup.extend_from_slice(part.as_bytes());
-            self.lookup.push(0);
-        }
+        look_up(&mut self.lookup, event);
         self.by_event.get(&self.lookup).copied()
     }
 
@@ -180,7 +207,7 @@ impl Serialized {
         };
         let kind = self.settings.kind;
         let new = Schema::new(kind, self.layout, place, None);
-        let name = subject::name(self.settings.subject, topic, &new.full_name());
+        let name = subject::name(self.settings.subject, topic, Half::Value, &new.full_name());
         let known = self.subjects.iter().position(|known| known.name == name);
         if let Some(known) = known.map(|index| &self.subjects[index])
             && known.schema.place != new.place
@@ -209,5 +236,14 @@ impl Serialized {
         };
         self.by_event.insert(self.lookup.clone(), index);
         Ok(index)
+    }
+}
+
+/// What tells apart events whose records may go to different topics.
+fn look_up(room: &mut Vec<u8>, event: &Event<'_>) {
+    room.clear();
+    for part in [event.operation_name, event.database, event.collection] {
+        room.extend_from_slice(part.as_bytes());
+        room.push(0);
     }
 }

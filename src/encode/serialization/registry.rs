@@ -168,6 +168,22 @@ impl Registry {
         }
     }
 
+    /// Finds exactly this schema; none where the subject has it in no version.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn find(&self, subject: &str, schema: &str) -> Result<Option<SchemaId>, Failure> {
+        let request = self.request(Method::POST, &["subjects", subject])?;
+        match self.send(with(request, self.kind, schema)).await? {
+            Answer::Ok(found) => match id(&found) {
+                Some(id) => Ok(Some(id)),
+                None => Err(Failure::Refused(self.no_registry())),
+            },
+            Answer::Missing => Ok(None),
+            Answer::Unwanted(sentence) => Err(Failure::Schema(sentence)),
+        }
+    }
+
     /// Asks whether a schema would be taken, and registers nothing.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! One subject: its schema, its number, and how both come about.
 
-use super::frame::Frame;
+use super::frame::{Frame, Half};
 use super::language;
 use super::registry::{Failure, Registry, SchemaId};
 use super::schema::{Layout, Place, Schema};
@@ -10,11 +10,11 @@ use crate::log::Escaped;
 use std::time::{Duration, Instant};
 
 /// How long a schema that was refused is not tried again, and how long the newest one is taken for that.
-const REST: Duration = Duration::from_secs(2);
+pub(super) const REST: Duration = Duration::from_secs(2);
 /// How long a registry is waited for that is asked without need.
-const BRIEFLY: Duration = Duration::from_secs(2);
+pub(super) const BRIEFLY: Duration = Duration::from_secs(2);
 /// That of a schema which a dry run would have registered.
-const NO_ID: SchemaId = SchemaId {
+pub(super) const NO_ID: SchemaId = SchemaId {
     number: 0,
     guid: None,
 };
@@ -55,9 +55,9 @@ pub struct Subject {
 }
 
 /// The name of a subject by the strategy that is configured.
-pub fn name(strategy: SubjectName, topic: &str, full_name: &str) -> String {
+pub fn name(strategy: SubjectName, topic: &str, half: Half, full_name: &str) -> String {
     match strategy {
-        SubjectName::Topic => format!("{topic}-value"),
+        SubjectName::Topic => format!("{topic}-{}", half.name()),
         SubjectName::Record => full_name.to_owned(),
         SubjectName::TopicRecord => format!("{topic}-{full_name}"),
     }

@@ -56,7 +56,7 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
         self.outlet.seal(ClosedBy::Wait);
         // It may take longer than Kafka keeps a transaction open.
         self.outlet.commit().await?;
-        let Some(schemas) = self.encoders.schemas() else {
+        let Some(mut schemas) = self.encoders.schemas() else {
             return Ok(Ok(()));
         };
         let (board, mut validators) = (&self.board, &*self.validators as &dyn Validators);

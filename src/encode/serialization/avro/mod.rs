@@ -6,7 +6,7 @@ mod write;
 
 pub use read::read;
 pub use schema::schema;
-pub use write::Writer;
+pub use write::{Writer, long};
 
 #[cfg(test)]
 mod tests;

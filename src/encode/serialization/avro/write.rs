@@ -344,14 +344,19 @@ impl Writing<'_> {
         });
     }
 
-    /// A number of 32 or 64 bits, or a length: zigzag, seven bits in a byte.
     #[inline]
     fn long(&mut self, number: i64) {
-        let mut rest = ((number << 1) ^ (number >> 63)) as u64;
-        while rest >= 0x80 {
-            self.out.push(rest as u8 | 0x80);
-            rest >>= 7;
-        }
-        self.out.push(rest as u8);
+        long(self.out, number);
     }
+}
+
+/// Appends a number of 32 or 64 bits, or a length: zigzag, seven bits in a byte.
+#[inline]
+pub fn long(out: &mut Vec<u8>, number: i64) {
+    let mut rest = ((number << 1) ^ (number >> 63)) as u64;
+    while rest >= 0x80 {
+        out.push(rest as u8 | 0x80);
+        rest >>= 7;
+    }
+    out.push(rest as u8);
 }

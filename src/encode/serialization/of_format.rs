@@ -1,0 +1,199 @@
+//! Schemas that a format has and that documents do not change: one for keys and one for values of a topic.
+
+use super::frame::{Frame, Half};
+use super::registry::{Failure, Registry, SchemaId};
+use super::subject::{self, BRIEFLY, NO_ID, REST, Unsettled};
+use crate::change::event::Event;
+use crate::config::Schemas;
+use crate::encode::json::EncodeError;
+use crate::error::Error;
+use crate::log::Escaped;
+use std::collections::HashMap;
+use std::time::Instant;
+
+/// A schema and the full name of what it describes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    pub name: String,
+    pub schema: String,
+}
+
+/// The schemas of an event's key and value, by the name that a stream has in its records.
+type Describe = fn(stream: &str, event: &Event<'_>) -> [Named; 2];
+
+/// The schemas of one stream, as far as they are known.
+#[derive(Debug)]
+pub struct OfFormat {
+    settings: Schemas,
+    /// Made when it is needed first.
+    registry: Option<Registry>,
+    stream: String,
+    describe: Describe,
+    /// By the event's operation and namespace, on which its topic depends.
+    known: HashMap<Vec<u8>, Known, foldhash::fast::FixedState>,
+    /// Room for what is looked up there.
+    lookup: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Known {
+    /// What records say of their schemas; why there are none, otherwise.
+    frames: Result<[Frame; 2], String>,
+    /// When the registry said so.
+    seen: Instant,
+}
+
+impl OfFormat {
+    pub fn new(settings: Schemas, stream: String, describe: Describe) -> Self {
+        Self {
+            settings,
+            registry: None,
+            stream,
+            describe,
+            known: HashMap::default(),
+            lookup: Vec::new(),
+        }
+    }
+
+    /// What the records of an event say of their schemas: its key and its value.
+    ///
+    /// # Errors
+    /// [`EncodeError::Unsettled`] where the registry has to be asked.
+    pub fn frames(&mut self, event: &Event<'_>) -> Result<&[Frame; 2], EncodeError> {
+        super::look_up(&mut self.lookup, event);
+        let known = self.known.get(&self.lookup);
+        match known.filter(|known| !is_due(known, &self.settings)) {
+            Some(Known {
+                frames: Ok(frames), ..
+            }) => Ok(frames),
+            _ => Err(EncodeError::Unsettled),
+        }
+    }
+
+    /// The same of what was written last.
+    pub fn last(&self) -> Option<&[Frame; 2]> {
+        self.known.get(&self.lookup)?.frames.as_ref().ok()
+    }
+
+    /// Sees to the schemas of an event's record, which goes to `topic`. It may ask the registry; when it is tried again
+    /// is the caller's.
+    ///
+    /// # Errors
+    /// [`Unsettled`].
+    pub async fn settle(&mut self, event: &Event<'_>, topic: &str) -> Result<(), Unsettled> {
+        let registry = self.registry()?;
+        super::look_up(&mut self.lookup, event);
+        if let Some(known) = self.known.get(&self.lookup) {
+            match &known.frames {
+                Ok(_) if !is_due(known, &self.settings) => return Ok(()),
+                Err(why) if known.seen.elapsed() < REST => {
+                    return Err(Unsettled::Record(why.clone()));
+                }
+                _ => {}
+            }
+        }
+        let known = self.known.get(&self.lookup);
+        let is_in_use = known.is_some_and(|known| known.frames.is_ok());
+        let asking = self.ask(&registry, event, topic);
+        let answer = match is_in_use {
+            false => asking.await,
+            // The registry may have lost them. It is not waited for: as long as it does not answer, it has them.
+            true => match tokio::time::timeout(BRIEFLY, asking).await {
+                Ok(answer) => answer,
+                Err(_) => Err(Unsettled::Away(String::new())),
+            },
+        };
+        let seen = Instant::now();
+        let (frames, outcome) = match answer {
+            Ok(frames) => (Ok(frames), Ok(())),
+            Err(_) if is_in_use => {
+                let known = self.known.get_mut(&self.lookup);
+                known.into_iter().for_each(|known| known.seen = seen);
+                return Ok(());
+            }
+            Err(Unsettled::Record(why)) => (Err(why.clone()), Err(Unsettled::Record(why))),
+            Err(away) => return Err(away),
+        };
+        let known = Known { frames, seen };
+        self.known.insert(self.lookup.clone(), known);
+        outcome
+    }
+
+    fn registry(&mut self) -> Result<Registry, Unsettled> {
+        if let Some(registry) = &self.registry {
+            return Ok(registry.clone());
+        }
+        let made = Registry::new(&self.settings);
+        let made = made.map_err(|error: Error| Unsettled::Away(error.detail))?;
+        Ok(self.registry.insert(made).clone())
+    }
+
+    async fn ask(
+        &self,
+        registry: &Registry,
+        event: &Event<'_>,
+        topic: &str,
+    ) -> Result<[Frame; 2], Unsettled> {
+        let [key, value] = (self.describe)(&self.stream, event);
+        Ok([
+            self.frame(registry, topic, Half::Key, &key).await?,
+            self.frame(registry, topic, Half::Value, &value).await?,
+        ])
+    }
+
+    async fn frame(
+        &self,
+        registry: &Registry,
+        topic: &str,
+        half: Half,
+        named: &Named,
+    ) -> Result<Frame, Unsettled> {
+        let settings = &self.settings;
+        let subject = subject::name(settings.subject, topic, half, &named.name);
+        let id = self.number(registry, &subject, &named.schema).await?;
+        Ok(Frame::of(settings, half, id, None))
+    }
+
+    async fn number(
+        &self,
+        registry: &Registry,
+        subject: &str,
+        schema: &str,
+    ) -> Result<SchemaId, Unsettled> {
+        let Schemas {
+            auto_register,
+            dry_run,
+            ..
+        } = self.settings;
+        if !auto_register {
+            let found = registry.find(subject, schema).await?;
+            return found.ok_or_else(|| {
+                Unsettled::Record(format!(
+                    "the registry has the schema of these records in no version of the subject {}, and \
+                     SCHEMA_AUTO_REGISTER=false leaves it to you to register it",
+                    Escaped(subject)
+                ))
+            });
+        }
+        let id = match dry_run {
+            true => registry.would_take(subject, schema).await.map(|()| NO_ID),
+            false => registry.register(subject, schema).await,
+        };
+        match id {
+            Ok(id) => {
+                tracing::debug!(subject, id = id.number, "a schema is in use");
+                Ok(id)
+            }
+            Err(Failure::Schema(why)) => Err(Unsettled::Record(format!(
+                "{why}, for the subject {}",
+                Escaped(subject)
+            ))),
+            Err(other) => Err(other.into()),
+        }
+    }
+}
+
+/// Whether it is time to look whether the registry still has them.
+fn is_due(known: &Known, settings: &Schemas) -> bool {
+    !settings.dry_run && known.seen.elapsed() > settings.recheck
+}
