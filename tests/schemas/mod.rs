@@ -3,6 +3,7 @@
 
 mod access;
 mod beside;
+mod cloud_events;
 mod debezium;
 mod headers;
 mod json_schema;

@@ -169,7 +169,7 @@ pub(super) const WRONG: &[Wrong] = &[
     ("SERIALIZATION", NONE, "xml", "give one of json, avro, json_schema, protobuf"),
     ("SERIALIZATION", &[("FORMAT", "debezium"), ("KAFKA_TOPIC_PREFIX", "shop"), ("SCHEMA_REGISTRY_URL", "http://r:8081"), ("SCHEMA_SUBJECT", "record")], "json_schema", "FORMAT=debezium has schemas in Avro alone; set SERIALIZATION to avro or json"),
     ("SERIALIZATION", &[("FORMAT", "mongo-kafka"), ("SCHEMA_REGISTRY_URL", "http://r:8081")], "avro", "output.schema.infer.value of the connector have no counterpart"),
-    ("SERIALIZATION", &[("FORMAT", "cloudevents"), ("SCHEMA_REGISTRY_URL", "http://r:8081"), ("SCHEMA_SUBJECT", "record")], "avro", "FORMAT=cloudevents has its data in JSON"),
+    ("SERIALIZATION", &[("FORMAT", "cloudevents"), ("SCHEMA_REGISTRY_URL", "http://r:8081"), ("SCHEMA_SUBJECT", "record")], "avro", "set CLOUDEVENTS_MODE=binary"),
     ("SERIALIZATION", &[("FORMAT", "mongo-kafka"), ("SCHEMA_REGISTRY_URL", "http://r:8081"), ("SCHEMA_SUBJECT", "record")], "protobuf", "output.schema.infer.value of the connector"),
     ("JSON_MODE", &[("SERIALIZATION", "json_schema"), ("SCHEMA_REGISTRY_URL", "http://r:8081"), ("SCHEMA_SUBJECT", "record")], "relaxed", "set JSON_MODE=simple, or SERIALIZATION=json"),
     ("SERIALIZATION", &[("LIVE_ADDR", "127.0.0.1:3002"), ("SCHEMA_REGISTRY_URL", "http://r:8081"), ("SCHEMA_SUBJECT", "record")], "avro", "or LIVE_ADDR=off"),

@@ -55,8 +55,8 @@ pub(super) fn serialization(check: &mut Check<'_>, format: &Format) -> Serializa
             "has no schemas: output.format.value=schema and output.schema.infer.value of the connector have no \
              counterpart; set SERIALIZATION=json, or FORMAT to tailwater, document or debezium",
         ),
-        Format::CloudEvents(_) => Some(
-            "has its data in JSON; set SERIALIZATION=json, or FORMAT to tailwater, document or debezium",
+        Format::CloudEvents(settings) => (!settings.is_binary).then_some(
+            "has its data in JSON with CLOUDEVENTS_MODE=structured; set CLOUDEVENTS_MODE=binary, or SERIALIZATION=json",
         ),
     };
     if let Some(why) = why {

@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 use std::ops::Range;
 
 const STRUCTURED: &[u8] = b"application/cloudevents+json; charset=UTF-8";
-const JSON: &[u8] = b"application/json";
+const JSON: &str = "application/json";
 
 /// How many digits `sequence` has, so that texts compare as their numbers do.
 const DIGITS: usize = 20;
@@ -25,6 +25,8 @@ pub struct CloudEvents {
     mode: JsonMode,
     shape: Shape,
     source: String,
+    /// What the data is, in binary mode.
+    data: &'static str,
     text: Vec<u8>,
     /// Where in `text` each attribute is, in the order of [`NAMES`].
     at: [Range<usize>; NAMES.len()],
@@ -69,9 +71,15 @@ impl CloudEvents {
             mode,
             shape,
             source,
+            data: JSON,
             text: Vec::new(),
             at: Default::default(),
         }
+    }
+
+    /// The same whose data is written by somebody else and is of this type.
+    pub(super) fn of(self, data: &'static str) -> Self {
+        Self { data, ..self }
     }
 
     pub(super) fn write(
@@ -107,7 +115,8 @@ impl CloudEvents {
         }
     }
 
-    fn attribute(&mut self, event: &Event<'_>, seq: Seq) {
+    /// Takes the attributes of an event.
+    pub(super) fn attribute(&mut self, event: &Event<'_>, seq: Seq) {
         let text = &mut self.text;
         text.clear();
         let mut starts = [0; NAMES.len()];
@@ -158,7 +167,10 @@ impl<'a> Attributes<'a> {
     pub(super) fn iter(self) -> impl Iterator<Item = (&'static str, &'a [u8])> {
         let Self { of, is_tombstone } = self;
         let is_binary = of.settings.is_binary;
-        let kind: &[u8] = if is_binary { JSON } else { STRUCTURED };
+        let kind = match is_binary {
+            true => of.data.as_bytes(),
+            false => STRUCTURED,
+        };
         let of_all = [
             ("content-type", kind),
             ("ce_specversion", b"1.0"),

@@ -133,7 +133,7 @@ impl Format {
             Self::MongoKafka(format) => format.write(event, key, value),
             Self::Document(format) => format.write(event, key, value),
             Self::CloudEvents(format) => format.write(event, seq, key, value).map(Written::value),
-            Self::WithSchema(format) => format.write(event, key, value),
+            Self::WithSchema(format) => format.write(event, seq, key, value),
         }
     }
 
@@ -152,10 +152,7 @@ impl Format {
         match self {
             Self::Tailwater(format) => FormatHeaders::Own(format.headers(event, seq)),
             Self::Document(format) => FormatHeaders::Own(format.headers(event, seq)),
-            Self::WithSchema(format) => {
-                let (own, of_schema) = format.headers(event, seq);
-                FormatHeaders::WithSchema(own, of_schema)
-            }
+            Self::WithSchema(format) => format.headers(event, seq),
             Self::Debezium(format) => FormatHeaders::Debezium(format.context()),
             Self::DebeziumAvro(format) => {
                 let (context, of_schemas) = format.headers();
@@ -166,7 +163,7 @@ impl Format {
                 FormatHeaders::DebeziumAvro(context, of_key, of_value)
             }
             Self::MongoKafka(_) => FormatHeaders::None,
-            Self::CloudEvents(format) => FormatHeaders::CloudEvents(format.attributes()),
+            Self::CloudEvents(format) => FormatHeaders::CloudEvents(format.attributes(), None),
         }
     }
 }
@@ -181,7 +178,8 @@ pub enum FormatHeaders<'a> {
     Debezium(&'a Context),
     /// The same, and what says the schemas of key and value.
     DebeziumAvro(&'a Context, Option<&'a Frame>, Option<&'a Frame>),
-    CloudEvents(Attributes<'a>),
+    /// Attributes, and what says the schema of the data.
+    CloudEvents(Attributes<'a>, Option<&'a Frame>),
     None,
 }
 
@@ -201,7 +199,7 @@ impl<'a> FormatHeaders<'a> {
         match self {
             Self::Own(headers) | Self::WithSchema(headers, _) => Self::Own(headers.of_tombstone()),
             Self::DebeziumAvro(context, of_key, _) => Self::DebeziumAvro(context, of_key, None),
-            Self::CloudEvents(attributes) => Self::CloudEvents(attributes.of_tombstone()),
+            Self::CloudEvents(attributes, _) => Self::CloudEvents(attributes.of_tombstone(), None),
             other => other,
         }
     }
@@ -226,7 +224,13 @@ impl<'a> FormatHeaders<'a> {
                 }
                 list
             }
-            Self::CloudEvents(attributes) => HeaderList::collect(attributes.iter()),
+            Self::CloudEvents(attributes, of_schema) => {
+                let mut list = HeaderList::collect(attributes.iter());
+                if let Some(frame) = *of_schema {
+                    list.extend(frame.headers());
+                }
+                list
+            }
             Self::None => HeaderList::default(),
         }
     }
