@@ -31,16 +31,7 @@ pub fn connector(
     let notes = match (incumbent, &stream.sink.format) {
         (Incumbent::Debezium, Format::Debezium(format)) => {
             set("topic.prefix", &format.name);
-            for half in ["key", "value"] {
-                set(
-                    &format!("{half}.converter"),
-                    "org.apache.kafka.connect.json.JsonConverter",
-                );
-                set(
-                    &format!("{half}.converter.schemas.enable"),
-                    &format.schemas.to_string(),
-                );
-            }
+            super::debezium::converters::back(&mut set, format, &stream.sink.serialization);
             debezium(&mut set, config, stream)
         }
         (Incumbent::MongoKafka, Format::MongoKafka(format)) => {
@@ -82,7 +73,7 @@ pub fn connector(
     Ok(Back { connector, notes })
 }
 
-type Set<'a> = &'a mut dyn FnMut(&str, &str);
+pub(super) type Set<'a> = &'a mut dyn FnMut(&str, &str);
 
 fn debezium(set: Set<'_>, config: &Config, stream: &StreamSpec) -> Vec<String> {
     let source = &stream.source;
@@ -162,7 +153,10 @@ fn debezium(set: Set<'_>, config: &Config, stream: &StreamSpec) -> Vec<String> {
     {
         notes.push("KAFKA_DB_CHANGES_TOPIC is left out: the connector's topics are prefix.database.collection".into());
     }
-    notes.extend(others(stream));
+    let fields = stream.sink.fields.as_deref();
+    let are_said =
+        fields.is_none_or(|fields| super::debezium::fields::back(set, fields, &source.scope));
+    notes.extend(others(stream, are_said));
     notes
 }
 
@@ -220,7 +214,7 @@ fn mongo_kafka(set: Set<'_>, config: &Config, stream: &StreamSpec) -> Vec<String
         }
         None => notes.push("KAFKA_DB_CHANGES_TOPIC is left out: the connector's topics are prefix.database.collection.suffix; give it a topic.namespace.map".into()),
     }
-    notes.extend(others(stream));
+    notes.extend(others(stream, stream.sink.fields.is_none()));
     notes
 }
 
@@ -252,12 +246,13 @@ fn stages(stream: &StreamSpec) -> String {
     crate::change::extended_json::Extended::canonical(&bson::Bson::Array(stages.collect())).line()
 }
 
-fn others(stream: &StreamSpec) -> Vec<String> {
+/// `are_fields_said` is whether nothing of `FIELDS_*` is left out.
+fn others(stream: &StreamSpec, are_fields_said: bool) -> Vec<String> {
     let mut notes = vec!["how records fail, what topics are made with, and memory are left to the connector's defaults".to_owned()];
     if stream.source.listeners.is_some() {
         notes.push("listeners have no counterpart: their topics get nothing more".into());
     }
-    if stream.sink.fields.is_some() {
+    if !are_fields_said {
         notes.push("FIELDS_* are left out: the connector writes every field as it is; hide what must stay hidden (a pipeline with $unset, or field.exclude.list) before it starts".into());
     }
     if !stream.sink.headers.is_empty() {

@@ -1,13 +1,13 @@
 //! Properties of Debezium's connector for MongoDB 3.5.
 
+pub(super) mod converters;
+pub(super) mod fields;
 mod ignored;
 
 use super::plan::Reading;
 use super::{Connector, globs, uri};
 use crate::config::table;
 use serde_json::{Value, json};
-
-const JSON_CONVERTER: &str = "org.apache.kafka.connect.json.JsonConverter";
 
 pub(super) fn partition(connector: &Connector) -> Result<Value, String> {
     let prefix = connector.get("topic.prefix");
@@ -19,7 +19,7 @@ pub(super) fn partition(connector: &Connector) -> Result<Value, String> {
 pub(super) fn translate(reading: &mut Reading<'_>) {
     reading.take_as_is("topic.prefix", &table::KAFKA_TOPIC_PREFIX);
     source(reading);
-    converters(reading);
+    converters::translate(reading);
     capture(reading);
     snapshots(reading);
     failures(reading);
@@ -35,11 +35,6 @@ pub(super) fn translate(reading: &mut Reading<'_>) {
                 "topic.naming.strategy",
                 "io.debezium.schema.DefaultTopicNamingStrategy",
                 "topics are prefix.database.collection",
-            ),
-            (
-                "schema.name.adjustment.mode",
-                "none",
-                "names in schemas are not adjusted",
             ),
             (
                 "field.name.adjustment.mode",
@@ -74,14 +69,6 @@ pub(super) fn translate(reading: &mut Reading<'_>) {
         ],
     );
     for (property, sentence) in [
-        (
-            "field.exclude.list",
-            "fields are not left out; give CHANGE_STREAM_PIPELINE an $unset or $project for the documents",
-        ),
-        (
-            "field.renames",
-            "fields are not renamed; CHANGE_STREAM_PIPELINE can rename them in the documents",
-        ),
         ("converters", "Tailwater runs no converters of Debezium"),
         (
             "post.processors",
@@ -166,18 +153,19 @@ fn source(reading: &mut Reading<'_>) {
             _ => reading.decide(&property, "Java's stores of keys are not read; convert it to PEM, and give tlsCAFile and tlsCertificateKeyFile in MONGODB_URI"),
         }
     }
-    let is_one_database = names(reading);
+    let one = names(reading);
+    fields::translate(reading, one.as_deref());
     let Some(uri) = uri else { return };
     let uri = uri::with_options(&uri, &options);
-    let uri = match is_one_database {
-        true => uri,
-        false => uri::without_path(&uri),
+    let uri = match one {
+        Some(_) => uri,
+        None => uri::without_path(&uri),
     };
     reading.take("mongodb.connection.string", &table::MONGODB_URI, uri);
 }
 
-/// Which databases and collections; whether it is one database.
-fn names(reading: &mut Reading<'_>) -> bool {
+/// Which databases and collections; the database, where it is one.
+fn names(reading: &mut Reading<'_>) -> Option<String> {
     let is_literal = reading.get("filters.match.mode") == Some("literal");
     if reading.peek("filters.match.mode").is_some() {
         reading.taken(
@@ -238,7 +226,7 @@ fn names(reading: &mut Reading<'_>) -> bool {
         reading.set(&table::WATCH_DATABASES, databases.join(","));
         set_list(reading, &table::WATCH_COLLECTIONS, collections);
         set_list(reading, &table::EXCLUDE_COLLECTIONS, excluded);
-        return false;
+        return None;
     };
     let within = |names: Vec<String>| -> Vec<String> {
         let own = names.into_iter().filter_map(|name| {
@@ -253,7 +241,7 @@ fn names(reading: &mut Reading<'_>) -> bool {
         set_list(reading, &table::WATCH_COLLECTIONS, watched);
     }
     set_list(reading, &table::EXCLUDE_COLLECTIONS, within(excluded));
-    true
+    Some(one)
 }
 
 fn set_list(
@@ -263,40 +251,6 @@ fn set_list(
 ) {
     if !names.is_empty() {
         reading.set(variable, names.join(","));
-    }
-}
-
-/// Key and value as JSON, both with or both without schemas.
-fn converters(reading: &mut Reading<'_>) {
-    let mut schemas = Vec::new();
-    for half in ["key", "value"] {
-        let (property, enable) = (
-            format!("{half}.converter"),
-            format!("{half}.converter.schemas.enable"),
-        );
-        let enabled = reading.get(&enable).unwrap_or("true") == "true";
-        match reading.get(&property) {
-            Some(JSON_CONVERTER) => {
-                schemas.push(enabled);
-                reading.taken(&property, "JSON");
-            }
-            Some(_) => reading.decide(&property, "records are JSON as of JsonConverter; consumers of another converter cannot read them"),
-            None => reading.decide(&property, "the worker's converter counts; give its file as --worker, or set DEBEZIUM_SCHEMAS=true where it is JsonConverter with schemas.enable=true"),
-        }
-        if reading.peek(&enable).is_some() {
-            reading.taken(&enable, "DEBEZIUM_SCHEMAS");
-        }
-    }
-    match schemas.as_slice() {
-        [key, value] if key == value => reading.set(&table::DEBEZIUM_SCHEMAS, key.to_string()),
-        [_, _] => reading.decide(
-            "key.converter.schemas.enable",
-            "key and value differ; DEBEZIUM_SCHEMAS is one for both",
-        ),
-        _ => {}
-    }
-    for half in ["key", "value"] {
-        reading.without(&[(&*format!("{half}.converter.*"), "belongs to the converter")]);
     }
 }
 
