@@ -473,6 +473,10 @@ mod tests {
         assert_eq!(third.made_again(2), Some(4));
         third.note_log((0, 2), None);
         assert_eq!((third.made_again(1), third.all_lost()), (None, None));
+        // The first thing that is heard of it is where the other one ends.
+        let fourth = Assigned::new("jobs.a", 0);
+        fourth.comes_after(&second);
+        assert_eq!(fourth.made_again(2), Some(4));
         assert_eq!((first.all_lost(), first.all_lost()), (Some(4), None));
     }
 

@@ -49,7 +49,7 @@ fn dispatcher(board: &Arc<Board>) -> Dispatcher {
     )
 }
 
-/// In a runtime of one thread all attempts end before the dispatcher has its next turn.
+/// In a runtime of one thread all attempts end before the dispatcher, which is a task as they are, has its next turn.
 #[tokio::test]
 async fn of_more_attempts_that_end_in_one_moment_than_are_taken_in_one_go_each_is_taken_note_of() {
     let board = Arc::new(Board::new("g", "i".to_owned()));
@@ -60,25 +60,30 @@ async fn of_more_attempts_that_end_in_one_moment_than_are_taken_in_one_go_each_i
     }
     let (_events, mut heard) = mpsc::channel(1);
     let (_tell, mut known) = watch::channel(Arc::clone(&dispatcher.known));
-    let stop = CancellationToken::new();
-    {
-        let run = dispatcher.run(&mut heard, &mut known, &stop, Duration::ZERO);
-        let all_ended = async {
-            let active = || board.view().jobs.get("mail").map(|it| it.active);
-            while active() != Some(0) {
-                tokio::task::yield_now().await;
-            }
-        };
+    let (stop, stopped) = (CancellationToken::new(), CancellationToken::new());
+    let given = stopped.clone();
+    let running = tokio::spawn(async move {
         tokio::select! {
-            // So that what begins has begun before it is looked whether it has ended.
-            biased;
-            _ = run => panic!("nothing has stopped it"),
-            () = all_ended => {}
-            () = tokio::time::sleep(Duration::from_secs(60)) => {
-                panic!("some have ended, and were taken note of by nobody: {:?}", board.view().jobs);
-            }
+            _ = dispatcher.run(&mut heard, &mut known, &stop, Duration::ZERO) => {}
+            () = given.cancelled() => {}
         }
-    }
+        dispatcher
+    });
+    let all_ended = async {
+        let active = || board.view().jobs.get("mail").map(|it| it.active);
+        while active() != Some(0) {
+            tokio::task::yield_now().await;
+        }
+    };
+    let patience = Duration::from_secs(20);
+    let ended = tokio::time::timeout(patience, all_ended).await;
+    assert!(
+        ended.is_ok(),
+        "some were taken note of by nobody: {:?}",
+        board.view().jobs
+    );
+    stopped.cancel();
+    let dispatcher = running.await.unwrap();
     assert_eq!(dispatcher.running.len(), 0);
     assert_eq!(dispatcher.burying.len(), JOBS);
     assert_eq!(board.attempts().running(1).1, 0);
