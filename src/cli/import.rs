@@ -126,8 +126,7 @@ impl ImportArgs {
         worker: Option<&Connector>,
     ) -> Result<(), (String, String)> {
         let name = self.out.display().to_string();
-        let mut plan = Incumbent::from(self.whose).plan(connector);
-        print(&plan.to_text());
+        // What becomes of the properties is said of a file that is made of them, not of one that was edited since.
         if !self.overwrite && self.out.exists() {
             let text = files::text(&self.out).map_err(|why| (name.clone(), why))?;
             if !text.starts_with(&self.mark()) {
@@ -142,6 +141,8 @@ impl ImportArgs {
             ));
             return Ok(());
         }
+        let mut plan = Incumbent::from(self.whose).plan(connector);
+        print(&plan.to_text());
         let has_brokers = plan
             .variables
             .iter()
@@ -189,6 +190,16 @@ pub(super) fn secret_file(path: &Path, text: &str) -> std::io::Result<()> {
     file.write_all(text.as_bytes())
 }
 
+/// The properties of decisions.
+fn named(decisions: &[String]) -> String {
+    let property = |line: &String| {
+        line.split_once(": ")
+            .map_or(line.clone(), |(name, _)| name.trim().to_owned())
+    };
+    let names: Vec<_> = decisions.iter().map(property).collect();
+    names.join(", ")
+}
+
 fn refused((variable, sentence): (String, String)) -> ConfigErrors {
     ConfigErrors {
         problems: vec![Problem {
@@ -216,15 +227,15 @@ pub async fn run(args: &ImportArgs, config: &Config) -> Result<u8, Error> {
     }
     if args.from.configuration_only {
         if !open.is_empty() {
-            complain(&format!("{} decisions are open in {name}", open.len()));
+            complain(&format!("open decisions in {name}: {}", named(&open)));
         }
         return Ok(0);
     }
     if !open.is_empty() {
         let detail = format!(
-            "no checkpoint was made: {name} has open decisions; set what you want, and take out each line `{}…` ({})",
-            plan::DECIDE,
-            open.len()
+            "no checkpoint was made: {name} has open decisions ({}); set what you want, and take out each line `{}…`",
+            named(&open),
+            plan::DECIDE
         );
         return Err(Error::new(Code::Config, detail));
     }

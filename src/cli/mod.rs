@@ -186,7 +186,8 @@ impl Command {
     pub fn configuration(&self) -> Result<Loaded, ConfigErrors> {
         match self {
             Command::Tail(_) | Command::Listeners(_) => Config::for_source_from_env(),
-            Command::Live | Command::Compare(_) => Config::for_live_from_env(),
+            Command::Live => Config::for_live_from_env(),
+            Command::Compare(_) => Config::for_kafka_from_env(),
             Command::Worker(_) => Config::for_worker_from_env(),
             Command::Dlq(args) if args.is_of_jobs() => Config::for_worker_from_env(),
             Command::Import(args) => args.configuration(),

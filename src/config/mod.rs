@@ -150,6 +150,15 @@ impl Config {
         Self::build(&Environment::of_process(), Needs::Live)
     }
 
+    /// As [`from_env`](Self::from_env) for a command that only reads topics of Kafka: what is missing or wrong for
+    /// MongoDB, records and checkpoints does not matter to it.
+    ///
+    /// # Errors
+    /// Everything that is wrong with what it needs, at once.
+    pub fn for_kafka_from_env() -> Result<Loaded, ConfigErrors> {
+        Self::build(&Environment::of_process(), Needs::Kafka)
+    }
+
     /// As [`from_env`](Self::from_env) for `tailwater worker`: what is missing or wrong for MongoDB, records and
     /// checkpoints does not matter to it.
     ///

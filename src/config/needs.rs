@@ -13,6 +13,8 @@ pub(super) enum Needs {
     Source,
     /// Kafka, its topics and how values are written there, the server for live changes, HTTP, and the log.
     Live,
+    /// Kafka, to read its topics, and the log.
+    Kafka,
     /// Kafka, topics that are made, workers, HTTP, the log and how to stop.
     Worker,
 }
@@ -43,6 +45,9 @@ const OF_LIVE: [&str; 9] = [
     "DEBUG",
 ];
 
+/// Variables outside of Kafka's group that a reader of topics has.
+const OF_A_READER: [&str; 3] = ["LOG_LEVEL", "LOG_FORMAT", "DEBUG"];
+
 /// Variables outside of their groups that a worker reads.
 const OF_A_WORKER: [&str; 11] = [
     "KAFKA_CREATE_TOPICS",
@@ -65,6 +70,7 @@ impl Needs {
             Self::Everything => return true,
             Self::Source => (&[Group::Source], &OF_A_LOOK),
             Self::Live => (&[Group::Kafka, Group::Topics, Group::Live], &OF_LIVE),
+            Self::Kafka => (&[Group::Kafka], &OF_A_READER),
             Self::Worker => (&[Group::Kafka, Group::Workers], &OF_A_WORKER),
         };
         let given = problem.variable.as_str();

@@ -5,6 +5,7 @@
 
 mod compared;
 mod history;
+mod imported;
 mod keys;
 mod moving;
 mod readers;
