@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 /// How many bytes may be on their way when rows of a snapshot are sent beside changes of the stream, which wait behind
 /// them.
-const MOST_ROWS: usize = 2 << 20;
+const MOST_ROWS: usize = 1 << 20;
 
 /// Why a record did not get out.
 #[derive(Debug)]

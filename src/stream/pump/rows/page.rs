@@ -12,8 +12,8 @@ use crate::snapshot::reading::{Message, Page, Source};
 use crate::stream::produce::Produce;
 
 /// How many rows, and how many bytes of them, are sent before the stream's events have their turn.
-const PORTION: usize = 500;
-pub(super) const PORTION_BYTES: u64 = 512 << 10;
+const PORTION: usize = 250;
+pub(super) const PORTION_BYTES: u64 = 256 << 10;
 
 impl Rows {
     /// Whether nothing is wanted of a page any more.
