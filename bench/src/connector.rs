@@ -131,7 +131,7 @@ impl Connector {
             (false, _) => "?",
         };
         let own = format!(
-            "name={}\n{uri}={address}{more}serverMonitoringMode=poll\n{}",
+            "name={}\n{uri}={address}{more}serverMonitoringMode=poll&heartbeatFrequencyMS=3600000\n{}",
             self.slug(),
             self.own_properties(begin)
         );

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 const MODE: &str = "snapshot";
 const COLLECTIONS: u64 = 10;
 /// As many queries at a time as Tailwater runs by default.
-const QUERIES: u64 = 2;
+const QUERIES: u64 = 4;
 const PATIENCE: Duration = Duration::from_secs(900);
 /// How long no row may come.
 const STALLED: Duration = Duration::from_secs(90);
