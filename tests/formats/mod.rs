@@ -3,6 +3,7 @@
 //!
 //! `TAILWATER_TEST_SEED` repeats a run's history.
 
+mod avro;
 mod compared;
 mod history;
 mod imported;
