@@ -31,6 +31,10 @@ impl Shared {
     /// Records of a partition were deleted before they were read.
     pub(super) fn tell_expired(&self, assigned: &Assigned, lost: Lost) {
         let (topic, partition) = (&assigned.topic, assigned.partition);
+        // A job in the topic of retries is written in a transaction, whose end is behind it: one offset is no job.
+        if !lost.is_sure && *topic == self.parking.topic {
+            return;
+        }
         let (event_id, count) = (self.lost_event(topic), lost.count);
         match lost.is_sure {
             true => tracing::error!(
