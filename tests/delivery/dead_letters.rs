@@ -8,12 +8,10 @@ use tailwater::error::Code;
 pub(super) async fn json(setup: &Setup, args: &[&str], code: u8) -> Value {
     let exit = setup.clone().args(args).run().await;
     assert_eq!(exit.code, Some(i32::from(code)), "{}", exit.output);
-    // Both outputs are captured together; the log's lines begin with a time.
-    let start = exit.output.find("\n[\n").map_or(0, |at| at + 1);
-    let start = if exit.output.starts_with('[') {
-        0
-    } else {
-        start
+    // Both outputs are captured together; no line of the log begins like this.
+    let start = match exit.output.starts_with('[') {
+        true => 0,
+        false => exit.output.find("\n[").map_or(0, |at| at + 1),
     };
     let text = &exit.output[start..];
     let mut values = serde_json::Deserializer::from_str(text).into_iter();
