@@ -1,8 +1,8 @@
 //! Debezium's records in Avro: what the real connector writes with an `AvroConverter` is written again with the same
 //! schemas, under the same subjects, byte for byte.
 
-use super::{Peer, by_partition, compared, debezium, events, history};
-use crate::support::{self, Connect, Random, Record, Registry};
+use super::{Peer, by_partition, connect_and_history, debezium, events};
+use crate::support::{self, Record, Registry};
 use apache_avro::types::Value;
 use apache_avro::{Schema, from_avro_datum};
 use std::collections::BTreeMap;
@@ -67,23 +67,7 @@ fn shown(record: &Record, schemas: &BTreeMap<i32, String>) -> [Option<(String, V
 async fn what_the_connector_writes_in_avro_is_written_byte_for_byte() {
     let (db, kafka) = (support::database().await, support::kafka().await);
     let registry = support::registry().await;
-    let seed = std::env::var("TAILWATER_TEST_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok())
-        .unwrap_or_else(|| Random(u64::from(std::process::id())).next());
-    println!("TAILWATER_TEST_SEED={seed}");
-    let starting = Connect::start(kafka);
-    let writing = async {
-        let mut watching = db.watch().await.unwrap();
-        watching.next_if_any().await.unwrap();
-        let token = watching.resume_token().unwrap();
-        let token = bson::serialize_to_document(&token).unwrap();
-        compared::edge(&db).await;
-        history::write(&db, seed).await;
-        compared::edge(&db).await;
-        token
-    };
-    let (connect, resume) = futures_util::future::join(starting, writing).await;
+    let (connect, (resume, _)) = connect_and_history(&db, kafka).await;
     let token = resume.get_str("_data").unwrap();
     let peer = in_avro(debezium(&db, "avro", false, token), registry);
     let count: usize = events(&db, &resume).await.iter().map(peer.records).sum();

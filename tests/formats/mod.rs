@@ -279,15 +279,13 @@ async fn events(db: &Database, token: &bson::Document) -> Vec<Document> {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_the_connectors_write_of_a_history_is_written_byte_for_byte() {
-    let (db, kafka) = (support::database().await, support::kafka().await);
+/// Writes a random history while Connect starts; the token and the second that it begins behind.
+async fn connect_and_history(db: &Database, kafka: &Kafka) -> (Connect, (bson::Document, u32)) {
     let seed = std::env::var("TAILWATER_TEST_SEED")
         .ok()
         .and_then(|seed| seed.parse().ok())
         .unwrap_or_else(|| Random(u64::from(std::process::id())).next());
     println!("TAILWATER_TEST_SEED={seed}");
-    let starting = Connect::start(kafka);
     let writing = async {
         let mut watching = db.watch().await.unwrap();
         watching.next_if_any().await.unwrap();
@@ -295,12 +293,18 @@ async fn what_the_connectors_write_of_a_history_is_written_byte_for_byte() {
         let token = bson::serialize_to_document(&token).unwrap();
         let before = db.run_command(doc! {"ping": 1}).await.unwrap();
         let since = before.get_timestamp("operationTime").unwrap().time;
-        compared::edge(&db).await;
-        history::write(&db, seed).await;
-        compared::edge(&db).await;
+        compared::edge(db).await;
+        history::write(db, seed).await;
+        compared::edge(db).await;
         (token, since)
     };
-    let (connect, (resume, since)) = futures_util::future::join(starting, writing).await;
+    futures_util::future::join(Connect::start(kafka), writing).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_connectors_write_of_a_history_is_written_byte_for_byte() {
+    let (db, kafka) = (support::database().await, support::kafka().await);
+    let (connect, (resume, since)) = connect_and_history(&db, kafka).await;
     let token = resume.get_str("_data").unwrap();
     let events = events(&db, &resume).await;
     for operation in ["insert", "update", "replace", "delete"] {

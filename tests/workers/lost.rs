@@ -11,12 +11,18 @@ async fn stuck(kafka: &Kafka, prefix: &str) -> (Setup, Receiver) {
     (worker(kafka, prefix, &handlers), receiver)
 }
 
-async fn wait_for_lag(worker: &Tailwater, topic: &str, jobs: u64) {
+/// Such a worker, for which three jobs wait.
+async fn with_three_that_wait(kafka: &Kafka, prefix: &str, topic: &str) -> (Tailwater, Receiver) {
+    let (setup, receiver) = stuck(kafka, prefix).await;
+    let jobs: Vec<_> = (0..3).map(|n| wanted("all", n, "a")).collect();
+    write(kafka, topic, &jobs).await;
+    let worker = setup.start().await;
     eventually(PATIENCE, "all of them wait", async || {
         let health = worker.get("/health").await.json();
-        (health["lag"][topic] == jobs).then_some(())
+        (health["lag"][topic] == 3).then_some(())
     })
     .await;
+    (worker, receiver)
 }
 
 /// What a worker tells of a topic that is lost.
@@ -36,11 +42,7 @@ async fn lost(worker: &mut Tailwater, topic: &str, jobs: u64) -> String {
 #[tokio::test]
 async fn jobs_that_are_lost_with_their_topic_are_told_of() {
     let (kafka, prefix, topic) = with_topic("all", 1).await;
-    let (setup, _receiver) = stuck(kafka, &prefix).await;
-    let jobs: Vec<_> = (0..3).map(|n| wanted("all", n, "a")).collect();
-    write(kafka, &topic, &jobs).await;
-    let mut worker = setup.start().await;
-    wait_for_lag(&worker, &topic, 3).await;
+    let (mut worker, _receiver) = with_three_that_wait(kafka, &prefix, &topic).await;
     kafka.delete_topic(&topic).await;
     let line = lost(&mut worker, &topic, 3).await;
     assert!(line.contains(" ERROR "), "{line}");
@@ -50,11 +52,7 @@ async fn jobs_that_are_lost_with_their_topic_are_told_of() {
 #[tokio::test]
 async fn jobs_of_a_topic_that_is_made_again_at_once_are_told_of_and_those_of_the_new_one_done() {
     let (kafka, prefix, topic) = with_topic("all", 1).await;
-    let (setup, receiver) = stuck(kafka, &prefix).await;
-    let jobs: Vec<_> = (0..3).map(|n| wanted("all", n, "a")).collect();
-    write(kafka, &topic, &jobs).await;
-    let mut worker = setup.start().await;
-    wait_for_lag(&worker, &topic, 3).await;
+    let (mut worker, receiver) = with_three_that_wait(kafka, &prefix, &topic).await;
     kafka.delete_topic(&topic).await;
     eventually(PATIENCE, "it is gone", async || {
         kafka.partitions(&topic).await.is_none().then_some(())

@@ -30,7 +30,6 @@ use crate::change::event::{Event, Operation};
 use crate::config::{Format, Schemas};
 use crate::encode::format::{Body, Written};
 use crate::encode::json::{EncodeError, JsonMode, Stats};
-use crate::error::Error;
 use bson::Document;
 use futures_util::future::BoxFuture;
 use language::Writer;
@@ -174,7 +173,7 @@ impl Serialized {
         topic: &str,
         validators: &dyn Validators,
     ) -> Result<(), Unsettled> {
-        let registry = self.registry()?;
+        let registry = Registry::once(&mut self.registry, &self.settings)?;
         let known = self.subject_of(event);
         let index = match known {
             Some(index) => index,
@@ -182,15 +181,6 @@ impl Serialized {
         };
         let subject = &mut self.subjects[index];
         subject.settle(&registry, &self.settings, event).await
-    }
-
-    fn registry(&mut self) -> Result<Registry, Unsettled> {
-        if let Some(registry) = &self.registry {
-            return Ok(registry.clone());
-        }
-        let made = Registry::new(&self.settings);
-        let made = made.map_err(|error: Error| Unsettled::Away(error.detail))?;
-        Ok(self.registry.insert(made).clone())
     }
 
     /// The subject of an event that is the first of its operation and namespace.

@@ -2,11 +2,10 @@
 
 use super::frame::{Frame, Half};
 use super::registry::{Failure, Registry, SchemaId};
-use super::subject::{self, BRIEFLY, NO_ID, REST, Unsettled};
+use super::subject::{self, BRIEFLY, REST, Unsettled};
 use crate::change::event::Event;
 use crate::config::Schemas;
 use crate::encode::json::EncodeError;
-use crate::error::Error;
 use crate::log::Escaped;
 use std::collections::HashMap;
 use std::time::Instant;
@@ -81,7 +80,7 @@ impl OfFormat {
     /// # Errors
     /// [`Unsettled`].
     pub async fn settle(&mut self, event: &Event<'_>, topic: &str) -> Result<(), Unsettled> {
-        let registry = self.registry()?;
+        let registry = Registry::once(&mut self.registry, &self.settings)?;
         super::look_up(&mut self.lookup, event);
         if let Some(known) = self.known.get(&self.lookup) {
             match &known.frames {
@@ -119,15 +118,6 @@ impl OfFormat {
         outcome
     }
 
-    fn registry(&mut self) -> Result<Registry, Unsettled> {
-        if let Some(registry) = &self.registry {
-            return Ok(registry.clone());
-        }
-        let made = Registry::new(&self.settings);
-        let made = made.map_err(|error: Error| Unsettled::Away(error.detail))?;
-        Ok(self.registry.insert(made).clone())
-    }
-
     async fn ask(
         &self,
         registry: &Registry,
@@ -160,12 +150,7 @@ impl OfFormat {
         subject: &str,
         schema: &str,
     ) -> Result<SchemaId, Unsettled> {
-        let Schemas {
-            auto_register,
-            dry_run,
-            ..
-        } = self.settings;
-        if !auto_register {
+        if !self.settings.auto_register {
             let found = registry.find(subject, schema).await?;
             return found.ok_or_else(|| {
                 Unsettled::Record(format!(
@@ -175,11 +160,7 @@ impl OfFormat {
                 ))
             });
         }
-        let id = match dry_run {
-            true => registry.would_take(subject, schema).await.map(|()| NO_ID),
-            false => registry.register(subject, schema).await,
-        };
-        match id {
+        match subject::register(registry, &self.settings, subject, schema).await {
             Ok(id) => {
                 tracing::debug!(subject, id = id.number, "a schema is in use");
                 Ok(id)

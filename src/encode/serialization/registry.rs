@@ -58,6 +58,18 @@ pub enum Failure {
 }
 
 impl Registry {
+    /// The one that was made before, or a new one.
+    ///
+    /// # Errors
+    /// Where it cannot be made, as of one that does not answer.
+    pub fn once(made: &mut Option<Self>, settings: &Schemas) -> Result<Self, Failure> {
+        if let Some(made) = made {
+            return Ok(made.clone());
+        }
+        let new = Self::new(settings).map_err(|error| Failure::Away(error.detail))?;
+        Ok(made.insert(new).clone())
+    }
+
     /// # Errors
     /// [`Code::Config`] where an authority cannot be read.
     pub fn new(settings: &Schemas) -> Result<Self, Error> {

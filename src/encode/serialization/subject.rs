@@ -14,7 +14,7 @@ pub(super) const REST: Duration = Duration::from_secs(2);
 /// How long a registry is waited for that is asked without need.
 pub(super) const BRIEFLY: Duration = Duration::from_secs(2);
 /// That of a schema which a dry run would have registered.
-pub(super) const NO_ID: SchemaId = SchemaId {
+const NO_ID: SchemaId = SchemaId {
     number: 0,
     guid: None,
 };
@@ -60,6 +60,19 @@ pub fn name(strategy: SubjectName, topic: &str, half: Half, full_name: &str) -> 
         SubjectName::Topic => format!("{topic}-{}", half.name()),
         SubjectName::Record => full_name.to_owned(),
         SubjectName::TopicRecord => format!("{topic}-{full_name}"),
+    }
+}
+
+/// Registers a schema under a subject; a dry run only asks whether it would be taken.
+pub(super) async fn register(
+    registry: &Registry,
+    settings: &Schemas,
+    subject: &str,
+    schema: &str,
+) -> Result<SchemaId, Failure> {
+    match settings.dry_run {
+        true => registry.would_take(subject, schema).await.map(|()| NO_ID),
+        false => registry.register(subject, schema).await,
     }
 }
 
@@ -162,11 +175,7 @@ impl Subject {
         {
             return Err(Unsettled::Record(why.clone()));
         }
-        let registered = match settings.dry_run {
-            true => registry.would_take(&self.name, &text).await.map(|()| NO_ID),
-            false => registry.register(&self.name, &text).await,
-        };
-        match registered {
+        match register(registry, settings, &self.name, &text).await {
             Ok(id) => {
                 let (subject, fields) = (&self.name, wider.document.fields().len());
                 match settings.dry_run {
