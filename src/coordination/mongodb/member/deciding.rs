@@ -118,7 +118,7 @@ impl Member {
                 writes.push(self.take(&known.lease));
             }
         }
-        if self.are_leases_of_lost_ones_left() {
+        if self.are_leases_of_lost_ones_left(&picture) {
             return;
         }
         let ours = plan.moves.iter().filter(|step| step.from == self.me);

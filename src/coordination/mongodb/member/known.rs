@@ -34,13 +34,27 @@ impl Member {
         known.silence.counted() >= known.peer.timeout.unwrap_or(self.times.timeout)
     }
 
-    /// Whether an instance that died still has leases. They do not all expire at one moment, nor does everybody see it
-    /// at one moment: who has more than others will see that only when all are taken.
-    pub(super) fn are_leases_of_lost_ones_left(&self) -> bool {
-        let owners = self.known.values().filter(|known| known.is_there);
-        owners
-            .filter_map(|known| self.peers.get(known.lease.owner.as_ref()?))
-            .any(KnownPeer::has_lost)
+    /// Whether an instance that died still has leases that another can take. They do not all expire at one moment,
+    /// nor does everybody see it at one moment: who has more than others will see that only when all are taken.
+    ///
+    /// An owner that is not registered died too: the first one that sees its silence removes its registration. Its
+    /// leases may even seem to live again: the heartbeats of whoever takes them are heard before the taking is read.
+    pub(super) fn are_leases_of_lost_ones_left(&self, picture: &Picture<'_>) -> bool {
+        let is_lost = |owner: &String| match self.peers.get(owner) {
+            Some(peer) => peer.has_lost() || self.is_silent(peer),
+            None => true,
+        };
+        let is_able = |stream: &str| {
+            let mut able = picture.instances.values();
+            able.any(|streams| streams.contains(stream))
+        };
+        let others = self
+            .known
+            .values()
+            .filter(|known| known.is_there && !self.is_mine(&known.lease));
+        others
+            .filter(|known| known.lease.owner.as_ref().is_some_and(is_lost))
+            .any(|known| !self.is_expired(known) || is_able(&known.lease.stream))
     }
 
     /// The other instances that can be given something.

@@ -16,6 +16,8 @@ mod news;
 mod publishing;
 mod request;
 mod shown;
+#[cfg(test)]
+mod tests;
 
 use super::balance;
 use super::lease::{Lease, Peer};
