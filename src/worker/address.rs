@@ -54,10 +54,12 @@ fn is_private_v6(ip: Ipv6Addr) -> bool {
     match parts {
         // Without an address, loopback and the old form of an IPv4 address.
         [0, 0, 0, 0, 0, 0, _, _] => true,
-        // Translated to IPv4 by NAT64, and by 6to4.
+        // Translated to IPv4 by SIIT, by NAT64, and by 6to4.
+        [0, 0, 0, 0, 0xffff, 0, high, low] => v4(high, low),
         [0x64, 0xff9b, 0, 0, 0, 0, high, low] => v4(high, low),
         [0x2002, high, low, ..] => v4(high, low),
-        [0x64, 0xff9b, 1, ..] | [0x100, 0, 0, 0, ..] => true,
+        // Local NAT64, what is discarded, dummy addresses, and segments of a routing domain.
+        [0x64, 0xff9b, 1, ..] | [0x100, 0, 0, 0 | 1, ..] | [0x5f00, ..] => true,
         // Of protocols (Teredo, benchmarks, …), and documentation.
         [0x2001, second, ..] if second < 0x200 || second == 0xdb8 => true,
         [0x3fff, second, ..] if second < 0x1000 => true,
@@ -127,6 +129,9 @@ mod tests {
             "::1",
             "::7f00:1",
             "::ffff:127.0.0.1",
+            "::ffff:0:10.0.0.1",
+            "100:0:0:1::1",
+            "5f00::1",
             "64:ff9b::a01:203",
             "2002:7f00:1::",
             "2001::1",
@@ -147,6 +152,7 @@ mod tests {
             "2a00:1450:4001::1",
             "64:ff9b::101:101",
             "::ffff:1.1.1.1",
+            "::ffff:0:1.1.1.1",
         ] {
             assert!(!is_private(public.parse().unwrap()), "{public}");
         }

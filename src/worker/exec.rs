@@ -11,6 +11,8 @@ use tokio::process::{Child, Command};
 const KEPT: [&str; 5] = ["PATH", "HOME", "LANG", "TZ", "TMPDIR"];
 /// How much of what it says is logged, in bytes, and how much is read of it at all.
 const LOGGED: u64 = 256;
+/// How long what it has said is read once it has ended: its exit code is the answer, whoever holds its pipes.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 
 /// Runs it and waits for its end.
 ///
@@ -88,22 +90,32 @@ pub async fn run(
 async fn finish(child: &mut Child, record: &Record) -> std::io::Result<std::process::ExitStatus> {
     let (input, errors) = (child.stdin.take(), child.stderr.take());
     let value = record.value.as_deref().unwrap_or_default();
+    let mut said = Vec::new();
     let writing = async move {
         if let Some(mut input) = input {
             // A program need not read it.
             let _ = input.write_all(value).await;
         }
     };
-    let reading = async move {
-        let mut said = Vec::new();
+    let reading = async {
         if let Some(mut errors) = errors {
             let _ = (&mut errors).take(LOGGED).read_to_end(&mut said).await;
             // It may say more, and shall not wait for somebody who reads that.
             let _ = tokio::io::copy(&mut errors, &mut tokio::io::sink()).await;
         }
-        said
     };
-    let ((), status, said) = tokio::join!(writing, child.wait(), reading);
+    let status = {
+        let talking = async { tokio::join!(writing, reading) };
+        tokio::pin!(talking);
+        tokio::select! {
+            status = child.wait() => {
+                // What it has started may hold its pipes for ever: https://github.com/python/cpython/issues/76116.
+                let _ = tokio::time::timeout(LAST_WORDS, talking).await;
+                status
+            }
+            _ = &mut talking => child.wait().await,
+        }
+    };
     if tracing::enabled!(tracing::Level::DEBUG) {
         let said = String::from_utf8_lossy(&said);
         tracing::debug!(said = %said.escape_debug(), "a program has ended");
@@ -111,7 +123,7 @@ async fn finish(child: &mut Child, record: &Record) -> std::io::Result<std::proc
     status
 }
 
-/// A program with all that it has started: they end with it, however the attempt ends.
+/// A program with all that it has started: where an attempt ends before the program does, they end with it.
 struct Group(Child);
 
 impl Drop for Group {

@@ -1,6 +1,7 @@
 //! Calling a service.
 
 use super::address::{self, Refused, Resolver};
+use super::connection::Connections;
 use super::handler::Service;
 use super::job::{Done, Failure, Reason, Record};
 use super::signature::sign;
@@ -9,7 +10,7 @@ use crate::error::{Code, Error};
 use crate::sink::parts::hashed;
 use crate::tls::{self, Unusable};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
-use reqwest::{Client, Response, StatusCode, redirect};
+use reqwest::{Client, Request, Response, StatusCode, redirect};
 use std::error::Error as _;
 use std::time::Duration;
 use tokio_rustls::rustls::RootCertStore;
@@ -22,13 +23,11 @@ const BODY_PATIENCE: Duration = Duration::from_secs(1);
 const LOGGED: usize = 256;
 /// How much of it is told with the status of the job.
 const KEPT: usize = 1024;
-/// How long a connection that is not used is kept.
-const IDLE: Duration = Duration::from_secs(30);
 
 /// Makes the calls of a worker, over connections that are kept.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    client: Client,
+    connections: Connections,
     allows_private: bool,
 }
 
@@ -44,17 +43,17 @@ impl Caller {
             trust(&mut roots, file)?;
         }
         let tls = tls::client(roots).map_err(|error| failed(&error))?;
-        let client = Client::builder()
-            .use_preconfigured_tls(tls)
-            .redirect(redirect::Policy::none())
-            // A proxy would look names up by itself, and so reach what is refused here.
-            .no_proxy()
-            .dns_resolver(std::sync::Arc::new(Resolver { allows_private }))
-            .pool_idle_timeout(IDLE)
-            .build()
-            .map_err(|error| failed(&error))?;
+        let client = || {
+            Client::builder()
+                .use_preconfigured_tls(tls.clone())
+                .redirect(redirect::Policy::none())
+                // A proxy would look names up by itself, and so reach what is refused here.
+                .no_proxy()
+                .dns_resolver(std::sync::Arc::new(Resolver { allows_private }))
+        };
+        let connections = Connections::new(client).map_err(|error| failed(&error))?;
         Ok(Self {
-            client,
+            connections,
             allows_private,
         })
     }
@@ -74,13 +73,11 @@ impl Caller {
             return Err(Failure::new(Reason::AddressRefused, address::REFUSED));
         }
         let body = record.value.clone().unwrap_or_default();
-        let request = self
-            .client
-            .request(service.method.clone(), service.url.clone())
-            .headers(of_request(service, record, attempt, &body))
-            .body(body);
+        let mut request = Request::new(service.method.clone(), service.url.clone());
+        *request.headers_mut() = of_request(service, record, attempt, &body);
+        *request.body_mut() = Some(body.into());
         // Of the answer's head; its body has a time of its own.
-        let response = match tokio::time::timeout(timeout, request.send()).await {
+        let response = match tokio::time::timeout(timeout, self.connections.send(request)).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return Err(told(&error)),
             Err(_) => {

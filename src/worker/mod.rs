@@ -7,6 +7,7 @@
 mod address;
 mod assigned;
 mod circuit;
+mod connection;
 mod dead_letters;
 mod dispatch;
 pub mod documents;

@@ -8,7 +8,9 @@ use crate::support::{PATIENCE, eventually};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 
 #[tokio::test]
 async fn a_worker_that_is_frozen_in_mid_job_loses_none_and_overtakes_none_when_it_comes_back() {
@@ -89,12 +91,14 @@ fn peak(pid: u32) -> usize {
 async fn a_job_that_holds_its_partition_bounds_memory_and_is_told() {
     const JOBS: usize = 3000;
     let (kafka, prefix, topic) = with_topic("all", 1).await;
-    let receiver = Receiver::start(|call| match call.id() {
-        "all-0" => Answer::Never,
+    let is_full = Arc::new(Notify::new());
+    let wait = Arc::clone(&is_full);
+    let receiver = Receiver::start(move |call| match call.id() {
+        "all-0" => Answer::When(Arc::clone(&wait), 500),
         _ => Answer::Status(200),
     })
     .await;
-    let handlers = json!({"all": {"url": receiver.url(), "timeout": "15s", "retries": 0}});
+    let handlers = json!({"all": {"url": receiver.url(), "timeout": "5m", "retries": 0}});
     let jobs: Vec<_> = (0..JOBS)
         .map(|n| {
             let mut job = wanted("all", n, &n.to_string());
@@ -110,6 +114,7 @@ async fn a_job_that_holds_its_partition_bounds_memory_and_is_told() {
         full.contains("as many jobs as they may").then_some(())
     })
     .await;
+    is_full.notify_one();
     let letters = dead_letters(kafka, &prefix, 1).await;
     assert_eq!(letters[0].header("tw-id"), "all-0");
     // Until then no more than it may hold was read, which is less than a third of all.

@@ -8,6 +8,7 @@ mod journal;
 mod load;
 mod lost;
 mod receiver;
+mod reports;
 mod retries;
 mod scaling;
 mod signed;

@@ -1,11 +1,12 @@
 //! A service that workers call: it remembers what it was sent, and answers as a test says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 
 use crate::support::{PATIENCE, eventually};
 
@@ -16,9 +17,11 @@ pub struct Call {
     pub path: String,
     /// Names in lower case.
     pub headers: BTreeMap<String, String>,
-    pub body: Vec<u8>,
+    pub body: Arc<[u8]>,
     /// Which attempt at this job it is, as the receiver has counted.
     pub nth: usize,
+    /// Which one of its connection it is.
+    pub of_connection: usize,
 }
 
 impl Call {
@@ -37,10 +40,16 @@ pub enum Answer {
     Status(u16),
     /// These bytes, and then the connection is closed.
     Raw(&'static str),
+    /// These bytes, and the connection stays.
+    Also(&'static str),
+    /// 200 with a body that does not end.
+    Endless,
     /// 200, after a while.
     Late(Duration),
     /// Nothing, with the connection open.
     Never,
+    /// This status, once the test wants it.
+    When(Arc<Notify>, u16),
     /// Nothing, and the connection is closed.
     Close,
 }
@@ -50,6 +59,8 @@ type Behaviour = dyn Fn(&Call) -> Answer + Send + Sync;
 #[derive(Default)]
 struct Seen {
     calls: Vec<Call>,
+    /// How many of them had this id.
+    of: BTreeMap<String, usize>,
     /// Of those, the ones that were answered with 200, by their place.
     done: Vec<usize>,
     running: usize,
@@ -104,9 +115,12 @@ impl Receiver {
     pub async fn wait_for(&self, count: usize) -> Vec<Call> {
         let what = format!("{count} jobs are done");
         eventually(PATIENCE, &what, async || {
-            let done = self.done();
-            let ids: std::collections::BTreeSet<_> = done.iter().map(Call::id).collect();
-            (ids.len() >= count).then_some(done.clone())
+            let is_done = {
+                let seen = self.seen.lock().unwrap();
+                let ids: BTreeSet<_> = seen.done.iter().map(|at| seen.calls[*at].id()).collect();
+                ids.len() >= count
+            };
+            is_done.then(|| self.done())
         })
         .await
     }
@@ -124,13 +138,16 @@ async fn answer(
     behaviour: &Behaviour,
 ) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
-    loop {
+    for of_connection in 1.. {
         let Some(mut call) = read(&mut stream).await? else {
             return Ok(());
         };
         let place = {
             let mut seen = seen.lock().unwrap();
-            call.nth = 1 + seen.calls.iter().filter(|it| it.id() == call.id()).count();
+            call.of_connection = of_connection;
+            let of = seen.of.entry(call.id().to_owned()).or_default();
+            *of += 1;
+            call.nth = *of;
             seen.calls.push(call.clone());
             seen.running += 1;
             seen.most = seen.most.max(seen.running);
@@ -147,7 +164,15 @@ async fn answer(
                 seen.done.push(place);
             }
         }
+        let answer = match answer {
+            Answer::When(wanted, status) => {
+                wanted.notified().await;
+                Answer::Status(status)
+            }
+            answer => answer,
+        };
         match answer {
+            Answer::When(..) => unreachable!("it has its status"),
             Answer::Status(status) => {
                 let head = format!("HTTP/1.1 {status} x\r\ncontent-length: 2\r\n\r\nok");
                 stream.write_all(head.as_bytes()).await?;
@@ -161,10 +186,21 @@ async fn answer(
                 stream.write_all(text.as_bytes()).await?;
                 return Ok(());
             }
+            Answer::Also(text) => stream.write_all(text.as_bytes()).await?,
+            Answer::Endless => {
+                let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+                stream.write_all(head).await?;
+                // Until the worker closes the connection.
+                loop {
+                    stream.write_all(b"1\r\nx\r\n").await?;
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            }
             Answer::Never => std::future::pending().await,
             Answer::Close => return Ok(()),
         }
     }
+    Ok(())
 }
 
 /// None where nothing more comes.
@@ -179,8 +215,10 @@ async fn read(stream: &mut BufReader<TcpStream>) -> std::io::Result<Option<Call>
     loop {
         let mut line = String::new();
         stream.read_line(&mut line).await?;
-        match line.trim_end().split_once(": ") {
-            Some((name, value)) => headers.insert(name.to_ascii_lowercase(), value.to_owned()),
+        match line.trim_end().split_once(':') {
+            Some((name, value)) => {
+                headers.insert(name.to_ascii_lowercase(), value.trim().to_owned())
+            }
             None => break,
         };
     }
@@ -191,7 +229,8 @@ async fn read(stream: &mut BufReader<TcpStream>) -> std::io::Result<Option<Call>
         method,
         path,
         headers,
-        body,
+        body: body.into(),
         nth: 0,
+        of_connection: 0,
     }))
 }

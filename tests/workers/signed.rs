@@ -45,7 +45,7 @@ async fn each_job_is_a_signed_webhook_and_new_topics_are_found() {
             (&*call.method, &*call.path),
             ("POST", "/hooks?token=hunter2")
         );
-        assert_eq!(call.body, job.value.to_string().as_bytes());
+        assert_eq!(&*call.body, job.value.to_string().as_bytes());
         assert_eq!(
             (call.header("tw-job"), call.header("tw-attempt")),
             ("mail", "1")

@@ -69,7 +69,8 @@ impl Growing {
     fn value(&mut self, shape: &Shape, at: &[Bson]) -> Bson {
         let value = match shape {
             Shape::Text | Shape::Number => {
-                let number = 7_000_000_i64 + i64::try_from(self.leaves.len()).unwrap();
+                // So that no time of a record has these digits by chance.
+                let number = 7_318_402_659_001_i64 + i64::try_from(self.leaves.len()).unwrap();
                 self.leaves.push((names(at), number.to_string()));
                 match shape {
                     Shape::Text => Bson::from(format!("text {number} of it")),
