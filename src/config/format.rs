@@ -1,5 +1,8 @@
 //! `FORMAT`: what a stream's records look like, and what goes with each format.
 
+use super::connect_schema;
+use std::sync::Arc;
+
 /// `FORMAT`, with the settings of the one that is chosen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Format {
@@ -70,7 +73,7 @@ pub struct Debezium {
     pub schemas: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MongoKafka {
     /// `MONGO_KAFKA_JSON`: `output.json.formatter`.
     pub json: MongoKafkaJson,
@@ -78,6 +81,50 @@ pub struct MongoKafka {
     pub full_document_only: bool,
     /// `TOMBSTONES`: `publish.full.document.only.tombstone.on.delete`.
     pub tombstones: bool,
+    /// `MONGO_KAFKA_KEY`, `MONGO_KAFKA_KEY_CONVERTER`.
+    pub key: Output,
+    /// `MONGO_KAFKA_VALUE`, `MONGO_KAFKA_VALUE_CONVERTER`.
+    pub value: Output,
+}
+
+/// What the connector makes of a key or a value, and what Connect makes of that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    pub form: OutputForm,
+    /// The text of its schema, where it is not the connector's own.
+    pub given: Option<String>,
+    pub converter: Converter,
+}
+
+impl Output {
+    /// JSON as it is.
+    pub const TEXT: Self = Self {
+        form: OutputForm::Json,
+        given: None,
+        converter: Converter::String,
+    };
+}
+
+/// `output.format.key`, `output.format.value`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OutputForm {
+    /// JSON as a text.
+    Json,
+    /// By a schema that is inferred from each: `output.schema.infer.value`.
+    Infer,
+    /// By this schema: `output.schema.key`, `output.schema.value`.
+    Schema(Arc<connect_schema::Schema>),
+}
+
+/// `key.converter`, `value.converter`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Converter {
+    /// `StringConverter`: texts as they are.
+    String,
+    /// `JsonConverter`; with its schema beside each as of `schemas.enable`.
+    Json { schemas: bool },
+    /// `AvroConverter`.
+    Avro,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! The typed configuration: environment variables, read once, validated all together.
 
 mod check;
+pub mod connect_schema;
 mod coordination;
 mod dotenv;
 mod endpoint;
@@ -45,7 +46,10 @@ pub use endpoint::Endpoint;
 pub use env::Origin;
 pub use envelope::Envelope;
 pub use fields::{FieldPath, Fields, MaskKind};
-pub use format::{CloudEvents, Debezium, Format, KeyFormat, MongoKafka, MongoKafkaJson};
+pub use format::{
+    CloudEvents, Converter, Debezium, Format, KeyFormat, MongoKafka, MongoKafkaJson, Output,
+    OutputForm,
+};
 pub use kafka::{
     Delivery, Kafka, RecordTimestamp, Sasl, SecurityProtocol, Sink, TopicCreation, Topics,
 };

@@ -8,7 +8,7 @@ use super::variable::Variable;
 const SEPARATOR: &str = "__";
 
 /// What a stream may have by itself: what its records are, and where they go.
-pub(super) static VARIABLES: [&Variable; 29] = [
+pub(super) static VARIABLES: [&Variable; 35] = [
     &table::FULL_DOCUMENT,
     &table::FULL_DOCUMENT_BEFORE_CHANGE,
     &table::KAFKA_DB_CHANGES_TOPIC,
@@ -27,6 +27,12 @@ pub(super) static VARIABLES: [&Variable; 29] = [
     &table::TOMBSTONES,
     &table::DEBEZIUM_SCHEMAS,
     &table::MONGO_KAFKA_JSON,
+    &table::MONGO_KAFKA_KEY,
+    &table::MONGO_KAFKA_KEY_CONVERTER,
+    &table::MONGO_KAFKA_KEY_SCHEMA,
+    &table::MONGO_KAFKA_VALUE,
+    &table::MONGO_KAFKA_VALUE_CONVERTER,
+    &table::MONGO_KAFKA_VALUE_SCHEMA,
     &table::MONGO_KAFKA_FULL_DOCUMENT_ONLY,
     &table::CLOUDEVENTS_MODE,
     &table::TRACEPARENT_FIELD,

@@ -206,6 +206,24 @@ variables! {
     MONGO_KAFKA_FULL_DOCUMENT_ONLY mongo_kafka_full_document_only: Records, Form::Flag, Value("false"),
         "true",
         "With FORMAT=mongo-kafka: the value is the document and not the event: the connector's publish.full.document.only. TOMBSTONES=true sends a null value for a delete.";
+    MONGO_KAFKA_KEY mongo_kafka_key: Records, Form::Choice(&["json", "schema"]), Value("json"),
+        "schema",
+        "With FORMAT=mongo-kafka: the key is the documentKey as JSON, or what MONGO_KAFKA_KEY_SCHEMA takes of the event: the connector's output.format.key.";
+    MONGO_KAFKA_KEY_SCHEMA mongo_kafka_key_schema: Records, Form::Text("a record of Avro, as JSON"), Words("the connector's own: the resume token"),
+        r#"{"type":"record","name":"keySchema","fields":[{"name":"documentKey","type":["string","null"]}]}"#,
+        "With MONGO_KAFKA_KEY=schema: the connector's output.schema.key.";
+    MONGO_KAFKA_KEY_CONVERTER mongo_kafka_key_converter: Records, Form::Choice(&["string", "json", "json_schemas", "avro"]), Words("string, or that of values with MONGO_KAFKA_KEY=schema"),
+        "avro",
+        "With FORMAT=mongo-kafka: Connect's key.converter: StringConverter, JsonConverter without or with schemas.enable, or AvroConverter, which needs SERIALIZATION=avro.";
+    MONGO_KAFKA_VALUE mongo_kafka_value: Records, Form::Choice(&["json", "schema", "infer"]), Value("json"),
+        "infer",
+        "With FORMAT=mongo-kafka: the value is JSON, or has the schema MONGO_KAFKA_VALUE_SCHEMA, or one that is inferred from each: the connector's output.format.value and output.schema.infer.value.";
+    MONGO_KAFKA_VALUE_SCHEMA mongo_kafka_value_schema: Records, Form::Text("a record of Avro, as JSON"), Words("the connector's own, of events"),
+        r#"{"type":"record","name":"order","fields":[{"name":"_id","type":"string"},{"name":"total","type":["double","null"]}]}"#,
+        "With MONGO_KAFKA_VALUE=schema: the connector's output.schema.value.";
+    MONGO_KAFKA_VALUE_CONVERTER mongo_kafka_value_converter: Records, Form::Choice(&["string", "json", "json_schemas", "avro"]), Words("avro with SERIALIZATION=avro, otherwise string, or json with a schema"),
+        "json_schemas",
+        "The same as MONGO_KAFKA_KEY_CONVERTER, of values: Connect's value.converter.";
     CLOUDEVENTS_MODE cloudevents_mode: Records, Form::Choice(&["structured", "binary"]), Value("structured"),
         "binary",
         "With FORMAT=cloudevents: the attributes in the value beside the data, or as headers.";

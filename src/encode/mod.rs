@@ -4,6 +4,7 @@
 //! Everything appends to buffers the caller keeps and reads the event in place; nothing is allocated
 //! per event once the buffers have grown. `docs/formats.md` describes the result for users.
 
+pub mod connect;
 pub mod driver;
 pub mod envelope;
 pub mod format;

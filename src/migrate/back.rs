@@ -35,12 +35,7 @@ pub fn connector(
             debezium(&mut set, config, stream)
         }
         (Incumbent::MongoKafka, Format::MongoKafka(format)) => {
-            for half in ["key", "value"] {
-                set(
-                    &format!("{half}.converter"),
-                    "org.apache.kafka.connect.storage.StringConverter",
-                );
-            }
+            super::mongo_kafka::records::back(&mut set, format, &stream.sink.serialization);
             set(
                 "output.json.formatter",
                 &mongo_kafka::formatter(format.json),

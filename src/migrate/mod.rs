@@ -10,6 +10,7 @@ mod mongo_kafka;
 pub mod offset;
 pub mod offsets;
 pub mod plan;
+mod registry;
 mod uri;
 
 pub use connector::Connector;

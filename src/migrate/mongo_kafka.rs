@@ -1,11 +1,12 @@
 //! Properties of MongoDB's source connector 2.0.
 
+pub(super) mod records;
+
 use super::plan::Reading;
 use super::{Connector, uri};
 use crate::config::{MongoKafkaJson, NamespaceMap, table};
 use serde_json::{Value, json};
 
-const STRING_CONVERTER: &str = "org.apache.kafka.connect.storage.StringConverter";
 const PACKAGE: &str = "com.mongodb.kafka.connect.source.json.formatter.";
 const FORMATTERS: [MongoKafkaJson; 3] = [
     MongoKafkaJson::Default,
@@ -49,7 +50,6 @@ const NONE: &[(&str, &str)] = &[
         "copy.existing*",
         "the copy is behind you; SNAPSHOT_* are for new ones",
     ),
-    ("output.schema.*", "values are JSON without a schema"),
     ("offset.partition.name", "the checkpoint is under STREAM_ID"),
     ("provider", "tells MongoDB's log who embeds the connector"),
 ];
@@ -204,24 +204,7 @@ fn images(reading: &mut Reading<'_>) {
 }
 
 fn output(reading: &mut Reading<'_>) {
-    for half in ["key", "value"] {
-        let property = format!("output.format.{half}");
-        match reading.get(&property) {
-            None => {}
-            Some(format) if format.eq_ignore_ascii_case("json") => reading.taken(&property, "JSON"),
-            Some(_) => reading.decide(
-                &property,
-                "keys and values are JSON; consumers of another format cannot read them",
-            ),
-        }
-        let property = format!("{half}.converter");
-        match reading.get(&property) {
-            Some(STRING_CONVERTER) => reading.taken(&property, "JSON as text"),
-            Some(_) => reading.decide(&property, "records are as of StringConverter; another converter makes other bytes (JsonConverter puts the JSON into quotes)"),
-            None => reading.decide(&property, "the worker's converter counts; give its file as --worker, or make sure that it is StringConverter"),
-        }
-        reading.without(&[(&*format!("{half}.converter.*"), "belongs to the converter")]);
-    }
+    records::translate(reading);
     let formatter = reading.get("output.json.formatter").map(|class| {
         let name = class.trim_start_matches(PACKAGE);
         FORMATTERS

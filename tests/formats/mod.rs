@@ -7,6 +7,7 @@ mod avro;
 mod compared;
 mod history;
 mod imported;
+mod inferred;
 mod keys;
 mod moving;
 mod readers;

@@ -1,8 +1,9 @@
 //! `FORMAT`, and which settings go with it.
 
+use super::mongo_kafka::mongo_kafka;
 use super::topics;
 use crate::config::check::Check;
-use crate::config::format::{CloudEvents, Debezium, Format, MongoKafka, MongoKafkaJson};
+use crate::config::format::{CloudEvents, Debezium, Format};
 use crate::config::shown::quote;
 use crate::config::variable::Variable;
 use crate::config::{FullDocument, NamespaceMap, Source, Topics, table};
@@ -33,7 +34,7 @@ fn name(check: &Check<'_>) -> Name {
 }
 
 /// Which settings have no effect without a format.
-const OF: [(&Variable, &[Name]); 13] = [
+const OF: [(&Variable, &[Name]); 19] = [
     (
         &table::JSON_MODE,
         &[Name::Tailwater, Name::Document, Name::CloudEvents],
@@ -60,6 +61,12 @@ const OF: [(&Variable, &[Name]); 13] = [
     (&table::DEBEZIUM_SCHEMAS, &[Name::Debezium]),
     (&table::MONGO_KAFKA_JSON, &[Name::MongoKafka]),
     (&table::MONGO_KAFKA_FULL_DOCUMENT_ONLY, &[Name::MongoKafka]),
+    (&table::MONGO_KAFKA_KEY, &[Name::MongoKafka]),
+    (&table::MONGO_KAFKA_KEY_SCHEMA, &[Name::MongoKafka]),
+    (&table::MONGO_KAFKA_KEY_CONVERTER, &[Name::MongoKafka]),
+    (&table::MONGO_KAFKA_VALUE, &[Name::MongoKafka]),
+    (&table::MONGO_KAFKA_VALUE_SCHEMA, &[Name::MongoKafka]),
+    (&table::MONGO_KAFKA_VALUE_CONVERTER, &[Name::MongoKafka]),
     (&table::CLOUDEVENTS_MODE, &[Name::CloudEvents]),
     (&table::TRACEPARENT_FIELD, &[Name::CloudEvents]),
 ];
@@ -123,29 +130,6 @@ fn debezium(check: &mut Check<'_>) -> Debezium {
     Debezium {
         name: name.to_owned(),
         schemas: check.flag(&table::DEBEZIUM_SCHEMAS),
-    }
-}
-
-fn mongo_kafka(check: &mut Check<'_>, tombstones: bool) -> MongoKafka {
-    let formatters = [
-        ("default", MongoKafkaJson::Default),
-        ("extended", MongoKafkaJson::Extended),
-        ("simplified", MongoKafkaJson::Simplified),
-    ];
-    let full_document_only = check.flag(&table::MONGO_KAFKA_FULL_DOCUMENT_ONLY);
-    if tombstones && !full_document_only {
-        check.wrong(
-            &table::TOMBSTONES,
-            "MongoDB's connector has tombstones only in the place of its events of deletes; set \
-             MONGO_KAFKA_FULL_DOCUMENT_ONLY=true too, or unset it",
-        );
-    }
-    MongoKafka {
-        json: check
-            .choose(&table::MONGO_KAFKA_JSON, &formatters)
-            .unwrap_or(MongoKafkaJson::Default),
-        full_document_only,
-        tombstones,
     }
 }
 

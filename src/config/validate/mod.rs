@@ -9,6 +9,7 @@ mod format;
 mod key;
 mod listeners;
 mod live;
+mod mongo_kafka;
 mod operations;
 mod records;
 mod schedules;
@@ -102,7 +103,7 @@ pub(super) fn build(
         }
         topics::check(&mut check, &source, &sink.topics, &resume);
         format::check(&mut check, &sink.format, &sink.topics, &source);
-        serialization::check(&mut check, &sink.serialization, &sink.topics, &source);
+        serialization::check(&mut check, &sink, &source);
         key::check(&mut check, &sink, &kafka.creation, &source);
         check.look_at(None);
         source::check_reach(&mut check, &source, &resume);

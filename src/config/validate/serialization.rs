@@ -7,7 +7,7 @@ use crate::config::serialization::{
 };
 use crate::config::uri::PEM_LIMIT;
 use crate::config::variable::Variable;
-use crate::config::{Format, Scope, Secret, Source, Topics, patterns, table};
+use crate::config::{Format, Scope, Secret, Sink, Source, Topics, patterns, table};
 use std::path::PathBuf;
 
 /// What has no effect without a registry.
@@ -51,9 +51,9 @@ pub(super) fn serialization(check: &mut Check<'_>, format: &Format) -> Serializa
             let is_avro = kind == SchemaKind::Avro;
             (!is_avro).then_some("has schemas in Avro alone; set SERIALIZATION to avro or json")
         }
-        Format::MongoKafka(_) => Some(
-            "has no schemas: output.format.value=schema and output.schema.infer.value of the connector have no \
-             counterpart; set SERIALIZATION=json, or FORMAT to tailwater, document or debezium",
+        Format::MongoKafka(_) => (kind != SchemaKind::Avro).then_some(
+            "has schemas in Avro or beside each record in JSON (MONGO_KAFKA_VALUE_CONVERTER=json_schemas); set SERIALIZATION \
+             to avro or json",
         ),
         Format::CloudEvents(settings) => (!settings.is_binary).then_some(
             "has its data in JSON with CLOUDEVENTS_MODE=structured; set CLOUDEVENTS_MODE=binary, or SERIALIZATION=json",
@@ -216,19 +216,16 @@ fn authorities(check: &mut Check<'_>, is_plain: bool) -> Option<PathBuf> {
 }
 
 /// What does not go together with a stream: under a topic's own name there is one schema, of one collection.
-pub(super) fn check(
-    check: &mut Check<'_>,
-    serialization: &Serialization,
-    topics: &Topics,
-    source: &Source,
-) {
-    let Some(schemas) = serialization.schemas() else {
+pub(super) fn check(check: &mut Check<'_>, sink: &Sink, source: &Source) {
+    let Some(schemas) = sink.serialization.schemas() else {
         return;
     };
-    if schemas.subject != SubjectName::Topic {
+    // MongoDB's connector has a schema for each record, and puts all of a topic under its name.
+    let has_several = matches!(sink.format, Format::MongoKafka(_));
+    if schemas.subject != SubjectName::Topic || has_several {
         return;
     }
-    if let Some(shared) = shared_topic(topics, source) {
+    if let Some(shared) = shared_topic(&sink.topics, source) {
         check.wrong(
             &table::SCHEMA_SUBJECT,
             format!(

@@ -85,6 +85,11 @@ pub fn write_string(out: &mut Vec<u8>, bytes: &[u8]) -> Stats {
     text.stats
 }
 
+/// Appends a double as Java writes it: `1.0`, `1.0E21`, `NaN`.
+pub fn write_double(out: &mut Vec<u8>, value: f64) {
+    number::double(out, value);
+}
+
 struct Writer<'a> {
     text: Text<'a>,
     style: Style,

@@ -22,6 +22,7 @@ use debezium::avro::DebeziumAvro;
 use debezium::{Context, Debezium};
 use document::Document;
 use mongo_kafka::MongoKafka;
+use mongo_kafka::converted::Converted;
 use tailwater::Tailwater;
 use with_schema::WithSchema;
 
@@ -37,6 +38,8 @@ pub enum Format {
     DebeziumAvro(Box<DebeziumAvro>),
     /// MongoDB's own connector.
     MongoKafka(MongoKafka),
+    /// The same through other converters.
+    Converted(Box<Converted>),
     /// The document is the value.
     Document(Document),
     CloudEvents(Box<CloudEvents>),
@@ -82,7 +85,14 @@ impl Format {
     pub fn of(stream: &StreamSpec) -> Self {
         let mode = stream.pipeline.json_mode;
         let shape = Shape::of(stream.sink.envelope.as_ref());
-        if let Some(schemas) = stream.sink.serialization.schemas() {
+        let schemas = stream.sink.serialization.schemas();
+        if let config::Format::MongoKafka(settings) = &stream.sink.format {
+            return match Converted::new(settings, schemas) {
+                Some(format) => Self::Converted(Box::new(format)),
+                None => Self::MongoKafka(MongoKafka::new(settings)),
+            };
+        }
+        if let Some(schemas) = schemas {
             if let config::Format::Debezium(settings) = &stream.sink.format {
                 let format = DebeziumAvro::new(settings, schemas.clone());
                 return Self::DebeziumAvro(Box::new(format));
@@ -95,7 +105,7 @@ impl Format {
             config::Format::Debezium(settings) => {
                 Self::Debezium(Box::new(Debezium::new(settings.clone())))
             }
-            config::Format::MongoKafka(settings) => Self::MongoKafka(MongoKafka::new(*settings)),
+            config::Format::MongoKafka(settings) => Self::MongoKafka(MongoKafka::new(settings)),
             config::Format::Document => Self::Document(Document::new(&stream.id, mode)),
             config::Format::CloudEvents(settings) => {
                 let format = CloudEvents::new(&stream.id, mode, shape, settings.clone());
@@ -131,6 +141,7 @@ impl Format {
             Self::Debezium(format) => format.write(event, key, value).map(Written::value),
             Self::DebeziumAvro(format) => format.write(event, key, value).map(Written::value),
             Self::MongoKafka(format) => format.write(event, key, value),
+            Self::Converted(format) => format.write(event, key, value),
             Self::Document(format) => format.write(event, key, value),
             Self::CloudEvents(format) => format.write(event, seq, key, value).map(Written::value),
             Self::WithSchema(format) => format.write(event, seq, key, value),
@@ -142,6 +153,7 @@ impl Format {
         match self {
             Self::WithSchema(format) => Some(Schematic::OfDocuments(&mut format.values)),
             Self::DebeziumAvro(format) => Some(Schematic::OfFormat(&mut format.schemas)),
+            Self::Converted(format) => format.schemas.as_mut().map(Schematic::OfEvents),
             _ => None,
         }
     }
@@ -163,6 +175,7 @@ impl Format {
                 FormatHeaders::DebeziumAvro(context, of_key, of_value)
             }
             Self::MongoKafka(_) => FormatHeaders::None,
+            Self::Converted(format) => FormatHeaders::OfSchemas(format.frames()),
             Self::CloudEvents(format) => FormatHeaders::CloudEvents(format.attributes(), None),
         }
     }
@@ -180,6 +193,8 @@ pub enum FormatHeaders<'a> {
     DebeziumAvro(&'a Context, Option<&'a Frame>, Option<&'a Frame>),
     /// Attributes, and what says the schema of the data.
     CloudEvents(Attributes<'a>, Option<&'a Frame>),
+    /// What says the schemas of key and value, alone.
+    OfSchemas([Option<&'a Frame>; 2]),
     None,
 }
 
@@ -227,6 +242,13 @@ impl<'a> FormatHeaders<'a> {
             Self::CloudEvents(attributes, of_schema) => {
                 let mut list = HeaderList::collect(attributes.iter());
                 if let Some(frame) = *of_schema {
+                    list.extend(frame.headers());
+                }
+                list
+            }
+            Self::OfSchemas(frames) => {
+                let mut list = HeaderList::default();
+                for frame in frames.iter().copied().flatten() {
                     list.extend(frame.headers());
                 }
                 list

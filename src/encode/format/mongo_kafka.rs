@@ -1,5 +1,7 @@
 //! The records of MongoDB's own connector (2.0.1), with strings as values: the event as the server sent it.
 
+pub(super) mod converted;
+
 use super::{Body, Written};
 use crate::change::event::{Event, Operation};
 use crate::config::{self, MongoKafkaJson};
@@ -7,7 +9,7 @@ use crate::encode::driver::{self, Mode, Style};
 use crate::encode::json::{EncodeError, Stats};
 
 /// The settings of one stream.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct MongoKafka {
     style: Style,
     full_document_only: bool,
@@ -15,7 +17,7 @@ pub struct MongoKafka {
 }
 
 impl MongoKafka {
-    pub(super) fn new(settings: config::MongoKafka) -> Self {
+    pub(super) fn new(settings: &config::MongoKafka) -> Self {
         let mode = match settings.json {
             MongoKafkaJson::Default => Mode::Strict,
             MongoKafkaJson::Extended => Mode::Extended,
@@ -34,16 +36,7 @@ impl MongoKafka {
         key: &mut Vec<u8>,
         value: &mut Vec<u8>,
     ) -> Result<Written, EncodeError> {
-        match event.document_key {
-            Some(document_key) => {
-                driver::write_document(key, self.style, document_key)?;
-            }
-            None => {
-                key.extend_from_slice(br#"{"_id": "#);
-                driver::write_document(key, self.style, event.token)?;
-                key.push(b'}');
-            }
-        }
+        self.key(event, key)?;
         if !self.full_document_only {
             let stats = match event.operation {
                 Operation::Read => self.row(event, value)?,
@@ -63,6 +56,20 @@ impl MongoKafka {
             None if self.tombstones => Ok(Written::without_value(Body::Tombstone)),
             None => Ok(Written::without_value(Body::Nothing)),
         }
+    }
+
+    fn key(&self, event: &Event<'_>, key: &mut Vec<u8>) -> Result<(), EncodeError> {
+        match event.document_key {
+            Some(document_key) => {
+                driver::write_document(key, self.style, document_key)?;
+            }
+            None => {
+                key.extend_from_slice(br#"{"_id": "#);
+                driver::write_document(key, self.style, event.token)?;
+                key.push(b'}');
+            }
+        }
+        Ok(())
     }
 
     /// A row of a snapshot, as the connector has those of `startup.mode=copy_existing`: as an insert.

@@ -68,10 +68,12 @@ fn document() -> Format {
 }
 
 fn only_documents(tombstones: bool) -> Format {
-    Format::MongoKafka(MongoKafka::new(config::MongoKafka {
+    Format::MongoKafka(MongoKafka::new(&config::MongoKafka {
         json: config::MongoKafkaJson::Default,
         full_document_only: true,
         tombstones,
+        key: config::Output::TEXT,
+        value: config::Output::TEXT,
     }))
 }
 
@@ -191,10 +193,12 @@ fn documents_alone_as_the_connector_has_them() {
 #[test]
 fn rows_are_those_of_the_connectors_snapshots() {
     let raw = event("read", doc! {"fullDocument": {"_id": 7, "n": "x"}});
-    let mongo = Format::MongoKafka(MongoKafka::new(config::MongoKafka {
+    let mongo = Format::MongoKafka(MongoKafka::new(&config::MongoKafka {
         json: config::MongoKafkaJson::Default,
         full_document_only: false,
         tombstones: false,
+        key: config::Output::TEXT,
+        value: config::Output::TEXT,
     }));
     let (_, value, _) = record(mongo, &raw).unwrap();
     assert_eq!(

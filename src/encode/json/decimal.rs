@@ -24,8 +24,30 @@ pub(super) fn decimal(out: &mut Output<'_>, bytes: &[u8; 16]) {
     if negative {
         out.push(b'-');
     }
-    if combination == 0b1_1110 {
-        return out.extend(b"Infinity");
+    match parts(bytes) {
+        None => out.extend(b"Infinity"),
+        Some(Parts {
+            coefficient,
+            exponent,
+            ..
+        }) => finite(out, coefficient, exponent),
+    }
+}
+
+/// A finite number: its digits, and the power of ten that they are multiplied by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::encode) struct Parts {
+    pub is_negative: bool,
+    pub coefficient: u128,
+    pub exponent: i32,
+}
+
+/// What a number consists of; none of NaN and the infinities.
+pub(in crate::encode) fn parts(bytes: &[u8; 16]) -> Option<Parts> {
+    let bits = u128::from_le_bytes(*bytes);
+    let combination = (bits >> 122) as u8 & 0b1_1111;
+    if combination >> 1 == 0b1111 {
+        return None;
     }
     // With both leading bits set the coefficient would begin with 100 and has over 34 digits.
     let (biased, coefficient) = if combination >> 3 == 0b11 {
@@ -33,12 +55,14 @@ pub(super) fn decimal(out: &mut Output<'_>, bytes: &[u8; 16]) {
     } else {
         ((bits >> 113) & 0x3fff, bits & ((1 << 113) - 1))
     };
-    let coefficient = if coefficient > LARGEST_COEFFICIENT {
-        0
-    } else {
-        coefficient
-    };
-    finite(out, coefficient, biased as i32 - BIAS);
+    Some(Parts {
+        is_negative: bits >> 127 == 1,
+        coefficient: match coefficient > LARGEST_COEFFICIENT {
+            true => 0,
+            false => coefficient,
+        },
+        exponent: biased as i32 - BIAS,
+    })
 }
 
 fn finite(out: &mut Output<'_>, coefficient: u128, exponent: i32) {

@@ -64,6 +64,9 @@ pub enum EncodeError {
     /// The same for formats that allow less.
     #[error("the document is nested deeper than {0} levels")]
     DeeperThan(usize),
+    /// With a schema: it has none, or there is no value by it.
+    #[error("{0}")]
+    Unfit(&'static str),
     /// With a schema: it does not fit the one that is known, which may be widened.
     #[error("the document does not fit its schema")]
     Unsettled,

@@ -10,6 +10,7 @@ mod avro;
 mod frame;
 mod json_schema;
 mod language;
+mod of_events;
 mod of_format;
 mod protobuf;
 pub mod registry;
@@ -22,6 +23,7 @@ mod text;
 
 pub use avro::long as avro_long;
 pub use frame::{Frame, Half};
+pub use of_events::{Describe, OfEvents};
 pub use of_format::{Named, OfFormat};
 pub use schema::Place;
 pub use subject::Unsettled;
@@ -59,6 +61,8 @@ pub enum Schematic<'a> {
     OfDocuments(&'a mut Serialized),
     /// Those of a format, whatever documents are like.
     OfFormat(&'a mut OfFormat),
+    /// Those that each event has of its own.
+    OfEvents(&'a mut OfEvents),
 }
 
 impl Schematic<'_> {
@@ -76,6 +80,7 @@ impl Schematic<'_> {
         match self {
             Self::OfDocuments(values) => values.settle(event, topic, validators).await,
             Self::OfFormat(schemas) => schemas.settle(event, topic).await,
+            Self::OfEvents(schemas) => schemas.settle(event, topic).await,
         }
     }
 }

@@ -126,51 +126,51 @@ impl OfFormat {
     ) -> Result<[Frame; 2], Unsettled> {
         let [key, value] = (self.describe)(&self.stream, event);
         Ok([
-            self.frame(registry, topic, Half::Key, &key).await?,
-            self.frame(registry, topic, Half::Value, &value).await?,
+            frame(registry, &self.settings, topic, Half::Key, &key).await?,
+            frame(registry, &self.settings, topic, Half::Value, &value).await?,
         ])
     }
+}
 
-    async fn frame(
-        &self,
-        registry: &Registry,
-        topic: &str,
-        half: Half,
-        named: &Named,
-    ) -> Result<Frame, Unsettled> {
-        let settings = &self.settings;
-        let subject = subject::name(settings.subject, topic, half, &named.name);
-        let id = self.number(registry, &subject, &named.schema).await?;
-        Ok(Frame::of(settings, half, id, None))
-    }
+/// What a record says of a schema once the registry has it.
+pub(super) async fn frame(
+    registry: &Registry,
+    settings: &Schemas,
+    topic: &str,
+    half: Half,
+    named: &Named,
+) -> Result<Frame, Unsettled> {
+    let subject = subject::name(settings.subject, topic, half, &named.name);
+    let id = number(registry, settings, &subject, &named.schema).await?;
+    Ok(Frame::of(settings, half, id, None))
+}
 
-    async fn number(
-        &self,
-        registry: &Registry,
-        subject: &str,
-        schema: &str,
-    ) -> Result<SchemaId, Unsettled> {
-        if !self.settings.auto_register {
-            let found = registry.find(subject, schema).await?;
-            return found.ok_or_else(|| {
-                Unsettled::Record(format!(
-                    "the registry has the schema of these records in no version of the subject {}, and \
-                     SCHEMA_AUTO_REGISTER=false leaves it to you to register it",
-                    Escaped(subject)
-                ))
-            });
-        }
-        match subject::register(registry, &self.settings, subject, schema).await {
-            Ok(id) => {
-                tracing::debug!(subject, id = id.number, "a schema is in use");
-                Ok(id)
-            }
-            Err(Failure::Schema(why)) => Err(Unsettled::Record(format!(
-                "{why}, for the subject {}",
+async fn number(
+    registry: &Registry,
+    settings: &Schemas,
+    subject: &str,
+    schema: &str,
+) -> Result<SchemaId, Unsettled> {
+    if !settings.auto_register {
+        let found = registry.find(subject, schema).await?;
+        return found.ok_or_else(|| {
+            Unsettled::Record(format!(
+                "the registry has the schema of these records in no version of the subject {}, and \
+                 SCHEMA_AUTO_REGISTER=false leaves it to you to register it",
                 Escaped(subject)
-            ))),
-            Err(other) => Err(other.into()),
+            ))
+        });
+    }
+    match subject::register(registry, settings, subject, schema).await {
+        Ok(id) => {
+            tracing::debug!(subject, id = id.number, "a schema is in use");
+            Ok(id)
         }
+        Err(Failure::Schema(why)) => Err(Unsettled::Record(format!(
+            "{why}, for the subject {}",
+            Escaped(subject)
+        ))),
+        Err(other) => Err(other.into()),
     }
 }
 

@@ -1,13 +1,12 @@
 //! Key and value as JSON, both with or both without schemas, or both in Avro.
 
-use crate::config::{self, Credentials, Serialization, SubjectName, table};
+use crate::config::{self, Serialization, table};
 use crate::migrate::back::Set;
 use crate::migrate::plan::Reading;
+use crate::migrate::registry;
 
-const JSON: &str = "org.apache.kafka.connect.json.JsonConverter";
-const AVRO: &str = "io.confluent.connect.avro.AvroConverter";
-
-const LOG_IN: &str = "SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD";
+pub(in crate::migrate) const JSON: &str = "org.apache.kafka.connect.json.JsonConverter";
+pub(in crate::migrate) const AVRO: &str = "io.confluent.connect.avro.AvroConverter";
 
 const ADJUSTMENT: &str = "schema.name.adjustment.mode";
 
@@ -21,7 +20,7 @@ pub(super) fn translate(reading: &mut Reading<'_>) {
     let kinds = ["key", "value"].map(|half| kind(reading, half));
     let is_avro = kinds.contains(&Some(Kind::Avro));
     match kinds {
-        [Some(Kind::Avro), Some(Kind::Avro)] => avro(reading),
+        [Some(Kind::Avro), Some(Kind::Avro)] => registry::translate(reading, &["key", "value"]),
         [
             Some(Kind::Json { schemas: key }),
             Some(Kind::Json { schemas: value }),
@@ -85,105 +84,6 @@ fn kind(reading: &mut Reading<'_>, half: &str) -> Option<Kind> {
     found
 }
 
-fn avro(reading: &mut Reading<'_>) {
-    reading.set(&table::SERIALIZATION, "avro");
-    let of = |half: &str, name: &str| format!("{half}.converter.{name}");
-    // Both speak to one registry, as one.
-    for (name, what) in [
-        ("schema.registry.url", "SCHEMA_REGISTRY_URL"),
-        ("schema.registry.basic.auth.user.info", LOG_IN),
-        ("basic.auth.user.info", LOG_IN),
-        ("basic.auth.credentials.source", LOG_IN),
-        ("auto.register.schemas", "SCHEMA_AUTO_REGISTER"),
-        ("key.subject.name.strategy", "SCHEMA_SUBJECT"),
-        ("value.subject.name.strategy", "SCHEMA_SUBJECT"),
-    ] {
-        let [key, value] = ["key", "value"].map(|half| {
-            let property = of(half, name);
-            reading.get(&property)
-        });
-        if key != value && !name.contains("strategy") {
-            reading.decide(
-                &of("value", name),
-                format!("key and value differ; {what} is one for both"),
-            );
-            continue;
-        }
-        let Some(value) = value.or(key) else { continue };
-        match name {
-            "schema.registry.url" => match value.split_once(',') {
-                None => reading.set(&table::SCHEMA_REGISTRY_URL, value),
-                Some((first, _)) => reading.set(&table::SCHEMA_REGISTRY_URL, first.trim()),
-            },
-            "auto.register.schemas" => reading.set(&table::SCHEMA_AUTO_REGISTER, value),
-            "basic.auth.credentials.source" if value == "USER_INFO" => {}
-            "basic.auth.credentials.source" => {
-                reading.decide(&of("value", name), format!("set {LOG_IN}"));
-                continue;
-            }
-            "schema.registry.basic.auth.user.info" | "basic.auth.user.info" => {
-                if let Some((user, word)) = value.split_once(':') {
-                    reading.set(&table::SCHEMA_REGISTRY_USERNAME, user);
-                    reading.set(&table::SCHEMA_REGISTRY_PASSWORD, word);
-                }
-            }
-            _ => match value.rsplit('.').next() {
-                Some("TopicNameStrategy") => {}
-                Some("RecordNameStrategy") => reading.set(&table::SCHEMA_SUBJECT, "record"),
-                Some("TopicRecordNameStrategy") => {
-                    reading.set(&table::SCHEMA_SUBJECT, "topic_record");
-                }
-                _ => {
-                    for half in ["key", "value"] {
-                        if reading.peek(&of(half, name)).is_some() {
-                            reading.decide(
-                                &of(half, name),
-                                "SCHEMA_SUBJECT is topic, record or topic_record",
-                            );
-                        }
-                    }
-                    continue;
-                }
-            },
-        }
-        for half in ["key", "value"] {
-            if reading.peek(&of(half, name)).is_some() {
-                reading.taken(&of(half, name), what);
-            }
-        }
-    }
-    if !reading.is_set(&table::SCHEMA_REGISTRY_URL) {
-        reading.decide(
-            "value.converter.schema.registry.url",
-            "the converters name no registry; set SCHEMA_REGISTRY_URL",
-        );
-    }
-    // These change what is written.
-    for name in [
-        "use.latest.version",
-        "normalize.schemas",
-        "enhanced.avro.schema.support",
-        "scrub.invalid.names",
-        "connect.meta.data",
-    ] {
-        for half in ["key", "value"] {
-            let property = of(half, name);
-            let default = match name {
-                "connect.meta.data" => "true",
-                _ => "false",
-            };
-            match reading.get(&property) {
-                None => {}
-                Some(value) if value == default => reading.taken(&property, "the default, as here"),
-                Some(_) => reading.decide(
-                    &property,
-                    format!("schemas are as with its default {default}, and nothing changes that"),
-                ),
-            }
-        }
-    }
-}
-
 /// The way back.
 pub(in crate::migrate) fn back(
     set: Set<'_>,
@@ -201,35 +101,7 @@ pub(in crate::migrate) fn back(
         return;
     };
     both("", AVRO);
-    both(".schema.registry.url", &schemas.registry.url);
-    let auto_register = schemas.auto_register.to_string();
-    both(".auto.register.schemas", &auto_register);
-    match &schemas.registry.credentials {
-        Credentials::None => {}
-        Credentials::Basic { username, password } => {
-            both(".basic.auth.credentials.source", "USER_INFO");
-            let info = format!("{username}:{}", password.expose());
-            both(".basic.auth.user.info", &info);
-        }
-        Credentials::Bearer(token) => {
-            both(".bearer.auth.credentials.source", "STATIC_TOKEN");
-            both(".bearer.auth.token", token.expose());
-        }
-    }
-    let strategy = match schemas.subject {
-        SubjectName::Topic => None,
-        SubjectName::Record => Some("RecordNameStrategy"),
-        SubjectName::TopicRecord => Some("TopicRecordNameStrategy"),
-    };
-    if let Some(strategy) = strategy {
-        let class = format!("io.confluent.kafka.serializers.subject.{strategy}");
-        for half in ["key", "value"] {
-            set(
-                &format!("{half}.converter.{half}.subject.name.strategy"),
-                &class,
-            );
-        }
-    }
+    registry::back(set, schemas, &["key", "value"]);
     set(ADJUSTMENT, "avro");
 }
 
