@@ -1,5 +1,6 @@
 //! Live changes: 100, 1,000 and 10,000 clients, half of them in rooms of one, half on the whole collection, at a steady
-//! rate of inserts. How long is a change on its way to a client, and what does a client cost?
+//! rate of inserts, with gzip as browsers ask for it and without. How long is a change on its way to a client, and what does
+//! a client cost?
 //!
 //! Each document says when it was sent. Of the clients some look at that, and the others only read: in one process with
 //! them, looking at everything would be what is measured. A consumer looks when each document is in Kafka: beside clients, and
@@ -13,9 +14,10 @@ use crate::servers::Servers;
 use crate::settings::Settings;
 use crate::subject::{self, Subject, Variant};
 use bson::doc;
+use flate2::write::GzDecoder;
 use mongodb::Client;
 use std::cell::RefCell;
-use std::io;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -70,14 +72,19 @@ pub async fn run(settings: &Settings) -> Fallible {
         asked => asked,
     };
     for count in counts {
-        for run in turn(settings, *count).await? {
-            results.run(run)?;
+        for is_zipped in [true, false] {
+            if *count == 0 && !is_zipped {
+                continue;
+            }
+            for run in turn(settings, *count, is_zipped).await? {
+                results.run(run)?;
+            }
         }
     }
     Ok(())
 }
 
-async fn turn(settings: &Settings, count: usize) -> Fallible<Vec<Run>> {
+async fn turn(settings: &Settings, count: usize, is_zipped: bool) -> Fallible<Vec<Run>> {
     let client = Client::with_uri_str(&settings.mongodb_uri).await?;
     let broker = Broker::new(&settings.kafka_brokers)?;
     let topic = format!("live.{}", subject::unique());
@@ -104,8 +111,9 @@ async fn turn(settings: &Settings, count: usize) -> Fallible<Vec<Run>> {
             ),
             _ => ("?collection=c".to_owned(), &whole),
         };
-        let stream = connect(addr, &query).await?;
-        clients.spawn(listen(stream, Arc::clone(seen), is_looking));
+        let stream = connect(addr, &query, is_zipped).await?;
+        let looks = is_looking.then(|| Looking::new(is_zipped));
+        clients.spawn(listen(stream, Arc::clone(seen), looks));
     }
     tokio::time::sleep(Duration::from_secs(3)).await;
     let at_rest = running.usage()?.rss;
@@ -155,7 +163,9 @@ async fn turn(settings: &Settings, count: usize) -> Fallible<Vec<Run>> {
     clients.shutdown().await;
     running.stop().await?;
     let of = |half: &str, seen: &Seen| {
-        let mut run = Run::new(MODE, &format!("{count} clients, {half}"), "Tailwater", 0);
+        let how = if is_zipped { "gzip" } else { "as it is" };
+        let case = format!("{count} clients, {how}, {half}");
+        let mut run = Run::new(MODE, &case, "Tailwater", 0);
         ended.note_since(&began, usage.cpu - used, &mut run);
         let mut millis = seen.millis.lock().unwrap_or_else(PoisonError::into_inner);
         millis.sort_by(f64::total_cmp);
@@ -220,7 +230,7 @@ async fn address(settings: &Settings, running: &mut Measured) -> Fallible<Socket
         }
         // The stream runs, and so does the reader of its topic.
         if let Some(addr) = addr.filter(|_| log.contains("to=\"running\""))
-            && connect(addr, "?collection=c").await.is_ok()
+            && connect(addr, "?collection=c", false).await.is_ok()
         {
             return Ok(addr);
         }
@@ -229,9 +239,11 @@ async fn address(settings: &Settings, running: &mut Measured) -> Fallible<Socket
     Err("live changes are not served: see the subject's log".into())
 }
 
-async fn connect(addr: SocketAddr, query: &str) -> Fallible<TcpStream> {
+async fn connect(addr: SocketAddr, query: &str, is_zipped: bool) -> Fallible<TcpStream> {
     let mut stream = TcpStream::connect(addr).await?;
-    let request = format!("GET /live{query} HTTP/1.0\r\nhost: {addr}\r\n\r\n");
+    let coding = if is_zipped { "gzip" } else { "identity" };
+    let request =
+        format!("GET /live{query} HTTP/1.0\r\nhost: {addr}\r\naccept-encoding: {coding}\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut head = [0; 12];
     stream.read_exact(&mut head).await?;
@@ -241,19 +253,65 @@ async fn connect(addr: SocketAddr, query: &str) -> Fallible<TcpStream> {
     }
 }
 
+/// A client that looks at what it reads.
+struct Looking {
+    /// None before the answer's head has come.
+    decoder: Option<GzDecoder<Vec<u8>>>,
+    is_zipped: bool,
+    rest: Vec<u8>,
+}
+
+impl Looking {
+    fn new(is_zipped: bool) -> Self {
+        Self {
+            decoder: None,
+            is_zipped,
+            rest: Vec::new(),
+        }
+    }
+
+    fn read(&mut self, bytes: &[u8], seen: &Seen) -> io::Result<()> {
+        match &mut self.decoder {
+            Some(decoder) => {
+                decoder.write_all(bytes)?;
+                // What it has decoded so far comes out.
+                decoder.flush()?;
+                self.rest.append(decoder.get_mut());
+            }
+            None => {
+                self.rest.extend_from_slice(bytes);
+                let head = memchr::memmem::find(&self.rest, b"\r\n\r\n");
+                if let Some(at) = head.filter(|_| self.is_zipped) {
+                    let body = self.rest.split_off(at + 4);
+                    self.rest.clear();
+                    self.decoder = Some(GzDecoder::new(Vec::new()));
+                    return self.read(&body, seen);
+                }
+            }
+        }
+        let whole = memchr::memrchr(b'\n', &self.rest).map_or(0, |at| at + 1);
+        if seen.is_counting.load(Ordering::Relaxed) {
+            seen.look(&self.rest[..whole]);
+        }
+        if self.decoder.is_some() || !self.is_zipped {
+            self.rest.drain(..whole);
+        }
+        Ok(())
+    }
+}
+
 /// Reads until the connection ends.
-async fn listen(stream: TcpStream, seen: Arc<Seen>, is_looking: bool) -> Fallible {
+async fn listen(stream: TcpStream, seen: Arc<Seen>, mut looks: Option<Looking>) -> Fallible {
     thread_local! {
         // One for all clients of a thread: so many of them would not stay in the processor's cache.
         static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; 64 * 1024]);
     }
-    let mut rest: Vec<u8> = Vec::new();
     loop {
         stream.readable().await?;
         let took = BUFFER.with_borrow_mut(|buffer| {
             let read = stream.try_read(buffer)?;
-            if is_looking && seen.is_counting.load(Ordering::Relaxed) {
-                rest.extend_from_slice(&buffer[..read]);
+            if let Some(looking) = &mut looks {
+                looking.read(&buffer[..read], &seen)?;
             }
             Ok::<_, io::Error>(read)
         });
@@ -263,17 +321,9 @@ async fn listen(stream: TcpStream, seen: Arc<Seen>, is_looking: bool) -> Fallibl
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
             Err(error) => return Err(error.into()),
         };
-        if !seen.is_counting.load(Ordering::Relaxed) {
-            rest.clear();
-            continue;
+        if seen.is_counting.load(Ordering::Relaxed) {
+            seen.bytes.fetch_add(read as u64, Ordering::Relaxed);
         }
-        seen.bytes.fetch_add(read as u64, Ordering::Relaxed);
-        if !is_looking {
-            continue;
-        }
-        let whole = memchr::memrchr(b'\n', &rest).map_or(0, |at| at + 1);
-        seen.look(&rest[..whole]);
-        rest.drain(..whole);
     }
 }
 
@@ -295,7 +345,7 @@ async fn write(client: &Client, total: u64, rate: u32, rooms: u64) -> Fallible {
                     n / 2 % rooms
                 };
                 let document =
-                    doc! {"room": room as i64, "sentAt": micros() as i64, "text": "x".repeat(100)};
+                    doc! {"room": room as i64, "sentAt": micros() as i64, "text": text(n)};
                 collection.insert_one(document).await?;
             }
             Fallible::Ok(())
@@ -305,6 +355,27 @@ async fn write(client: &Client, total: u64, rate: u32, rooms: u64) -> Fallible {
         sent??;
     }
     Ok(())
+}
+
+/// A hundred bytes of words, of which no two are alike.
+fn text(n: u64) -> String {
+    const WORDS: [&str; 32] = [
+        "the", "order", "was", "sent", "to", "Berlin", "on", "Monday", "and", "comes", "back",
+        "with", "a", "new", "address", "please", "call", "customer", "before", "noon", "invoice",
+        "paid", "twice", "parcel", "lost", "again", "thanks", "see", "you", "tomorrow", "at",
+        "seven",
+    ];
+    let mut state = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut text = String::new();
+    while text.len() < 100 {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        text.push_str(WORDS[(state >> 59) as usize]);
+        text.push(' ');
+    }
+    text.truncate(100);
+    text
 }
 
 /// Since 1970.

@@ -1,13 +1,14 @@
 //! Clients with the same question share its answers: an event is written once for all of them, and each client only
 //! knows how far it has come. What the slowest has not taken yet is kept, up to a bound.
 
+use super::gzip::Piece;
 use super::position::Place;
 use super::selection::Selection;
 use axum::body::Bytes;
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +27,9 @@ pub struct Batch {
     pub text: Bytes,
     pub entries: Vec<Entry>,
     at: Instant,
+    /// How many clients there were to read it.
+    readers: usize,
+    zipped: OnceLock<Piece>,
 }
 
 /// One event in a batch.
@@ -48,6 +52,12 @@ impl Batch {
 
     fn end(&self) -> u64 {
         self.entries.last().map_or(0, |entry| entry.seq + 1)
+    }
+
+    /// The text for streams that are compressed.
+    pub fn zipped(&self) -> &Piece {
+        let made = || Piece::new(&self.text, self.readers);
+        self.zipped.get_or_init(made)
     }
 
     /// The position behind an event.
@@ -251,6 +261,8 @@ impl Log {
             text: Bytes::from(std::mem::take(&mut self.text)),
             entries: std::mem::take(&mut self.entries),
             at: Instant::now(),
+            readers: self.members.len(),
+            zipped: OnceLock::new(),
         };
         self.bytes += batch.text.len();
         self.batches.push_back(Arc::new(batch));

@@ -16,6 +16,7 @@ mod fetch;
 mod filter;
 mod grant;
 mod group;
+mod gzip;
 mod hub;
 mod index;
 mod jwks;

@@ -5,6 +5,7 @@ use super::access::{Access, Admitted, Refusal};
 use super::ending::Ending;
 use super::feed::{Event, Feed, Told};
 use super::group::write_event;
+use super::gzip;
 use super::listen::Peer;
 use super::position::Position;
 use super::selection::{Asked, Refused, Selection};
@@ -53,7 +54,10 @@ pub async fn live(
 
 /// Lets the page read the answer.
 pub fn allow_origin(headers: &mut HeaderMap, origin: Option<HeaderValue>) {
-    headers.insert(header::VARY, HeaderValue::from_static("Origin"));
+    headers.insert(
+        header::VARY,
+        HeaderValue::from_static("Origin, Accept-Encoding"),
+    );
     if let Some(origin) = origin {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     }
@@ -127,12 +131,22 @@ async fn stream(
         head.push_str(&format!("id: {position}\n"));
     }
     head.push('\n');
+    let mut gzip = gzip::is_accepted(headers).then(gzip::Stream::default);
+    let head = match &mut gzip {
+        Some(gzip) => gzip.begin(head.as_bytes()),
+        None => head.into(),
+    };
+    let mut response = Response::builder();
+    if gzip.is_some() {
+        response = response.header(header::CONTENT_ENCODING, "gzip");
+    }
     let state = Stream {
         feed,
         ending: server.ending(expires),
         told: Instant::now(),
         keep_alive: Box::pin(tokio::time::sleep(KEEP_ALIVE)),
-        head: Some(head.into()),
+        head: Some(head),
+        gzip,
         is_over: false,
         server: Arc::clone(server),
         _admitted: admitted,
@@ -141,7 +155,7 @@ async fn stream(
         let bytes = state.next().await?;
         Some((Ok::<_, Infallible>(bytes), state))
     });
-    Response::builder()
+    response
         .header(header::CONTENT_TYPE, "text/event-stream")
         .header(header::CACHE_CONTROL, "no-cache")
         .header("x-accel-buffering", "no")
@@ -219,6 +233,8 @@ struct Stream {
     keep_alive: Pin<Box<Sleep>>,
     /// What is sent first.
     head: Option<Bytes>,
+    /// Where the client takes it compressed.
+    gzip: Option<gzip::Stream>,
     is_over: bool,
     server: Arc<Server>,
     _admitted: Admitted,
@@ -239,7 +255,7 @@ impl Stream {
                     self.is_over = true;
                     let data = json!({ "reason": end.reason() });
                     let retry = self.server.retry_millis();
-                    break format!("retry: {retry}\nevent: close\ndata: {data}\n\n").into();
+                    break self.last(format!("retry: {retry}\nevent: close\ndata: {data}\n\n"));
                 }
                 told = self.feed.next() => break self.write(told),
                 () = &mut self.keep_alive => {
@@ -252,7 +268,7 @@ impl Stream {
                     // What the client has seen, so that it need not read old changes again when it comes back.
                     let position = self.feed.position();
                     let id = position.map_or_else(String::new, |id| format!("id: {id}\n"));
-                    break format!(": keep-alive\n{id}\n").into();
+                    break self.own(format!(": keep-alive\n{id}\n"));
                 }
             }
         };
@@ -262,23 +278,43 @@ impl Stream {
 
     fn write(&mut self, told: Told) -> Bytes {
         match told {
-            Told::Batch(batch) => batch.text.clone(),
+            Told::Batch(batch) => match &mut self.gzip {
+                Some(gzip) => gzip.piece(batch.zipped()),
+                None => batch.text.clone(),
+            },
             Told::Events(events) => {
                 let mut text = Vec::new();
                 for Event { id, is_leave, body } in &events {
                     write_event(&mut text, id, *is_leave, body);
                 }
-                text.into()
+                self.own(text)
             }
             Told::Gap { from, to } => {
                 let data = json!({ "from": from, "to": to });
-                format!("id: {to}\nevent: gap\ndata: {data}\n\n").into()
+                self.own(format!("id: {to}\nevent: gap\ndata: {data}\n\n"))
             }
             Told::Cut => {
                 self.is_over = true;
                 let data = json!({ "reason": "slow", "message": SLOW });
-                format!("event: cut\ndata: {data}\n\n").into()
+                self.last(format!("event: cut\ndata: {data}\n\n"))
             }
+        }
+    }
+
+    /// What is for this client alone.
+    fn own(&mut self, text: impl Into<Vec<u8>>) -> Bytes {
+        let text = text.into();
+        match &mut self.gzip {
+            Some(gzip) => gzip.text(&text),
+            None => text.into(),
+        }
+    }
+
+    /// What it is told last.
+    fn last(&mut self, text: String) -> Bytes {
+        match &mut self.gzip {
+            Some(gzip) => gzip.end(text.as_bytes()),
+            None => text.into(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod browser;
 mod examples;
+mod gzip;
 mod keys;
 mod resuming;
 mod serving;
