@@ -2,6 +2,7 @@
 //! knows how far it has come. What the slowest has not taken yet is kept, up to a bound.
 
 use super::gzip::Piece;
+use super::pace::Since;
 use super::position::Place;
 use super::selection::Selection;
 use axum::body::Bytes;
@@ -20,6 +21,8 @@ const GRACE: Duration = Duration::from_secs(1);
 const BURST: usize = 8 << 20;
 /// Closes a batch, in bytes.
 const BATCH: usize = 64 << 10;
+/// How many clients are woken at once.
+const PORTION: usize = 256;
 
 /// Events that were written together.
 #[derive(Debug)]
@@ -76,7 +79,6 @@ impl Batch {
 pub struct Group {
     pub selection: Arc<Selection>,
     log: Mutex<Log>,
-    changed: watch::Sender<()>,
 }
 
 #[derive(Debug, Default)]
@@ -89,6 +91,11 @@ struct Log {
     start: u64,
     members: HashMap<u64, Arc<Progress>>,
     next_member: u64,
+    /// Wake the members, each some of them.
+    portions: Vec<watch::Sender<()>>,
+    /// Whether there is something that was taken up since it was shown last.
+    is_touched: bool,
+    since: Option<Since>,
 }
 
 /// How far a client has come, and how it is told that it was too slow.
@@ -145,7 +152,6 @@ impl Group {
         Self {
             selection,
             log: Mutex::default(),
-            changed: watch::Sender::new(()),
         }
     }
 
@@ -153,7 +159,7 @@ impl Group {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes an event up; it is shown with the next [`flush`](Self::flush). Whether it is the first since.
+    /// Takes an event up, which is to be shown. Whether it is the first since something was.
     pub fn add(
         &self,
         seq: u64,
@@ -163,7 +169,7 @@ impl Group {
         body: &[u8],
     ) -> bool {
         let mut log = self.log();
-        let is_first = log.entries.is_empty();
+        let is_first = !std::mem::replace(&mut log.is_touched, true);
         let (id, body) = write_event(&mut log.text, id, is_leave, body);
         log.entries.push(Entry {
             seq,
@@ -179,15 +185,26 @@ impl Group {
         is_first
     }
 
-    /// How many clients it has.
-    pub fn size(&self) -> usize {
-        self.log().members.len()
+    /// How many clients it has, and since when it gathers what they are told.
+    pub fn pace(&self) -> (usize, Option<Since>) {
+        let log = self.log();
+        (log.members.len(), log.since)
     }
 
-    /// Shows what was taken up, and wakes whoever waits.
-    pub fn flush(&self) {
-        self.log().close();
-        self.changed.send_replace(());
+    /// Shows what was taken up; in how many portions those who wait for it are to be woken.
+    pub fn show(&self, since: Since) -> usize {
+        let mut log = self.log();
+        log.close();
+        log.is_touched = false;
+        log.since = Some(since);
+        log.portions.len()
+    }
+
+    /// Wakes some of those who wait.
+    pub fn wake(&self, portion: usize) {
+        if let Some(portion) = self.log().portions.get(portion) {
+            portion.send_replace(());
+        }
     }
 
     /// Takes a client in, for which what comes from `seq` on is.
@@ -200,12 +217,13 @@ impl Group {
         let number = log.next_member;
         log.next_member += 1;
         log.members.insert(number, Arc::clone(&progress));
+        let changed = log.portion().subscribe();
         drop(log);
         Member {
             group: Arc::clone(self),
             number,
             progress,
-            changed: self.changed.subscribe(),
+            changed,
         }
     }
 
@@ -253,6 +271,17 @@ impl Group {
 }
 
 impl Log {
+    /// One that has room for a client.
+    fn portion(&mut self) -> &watch::Sender<()> {
+        let has_room = |portion: &watch::Sender<()>| portion.receiver_count() < PORTION;
+        let at = self.portions.iter().position(has_room);
+        let at = at.unwrap_or_else(|| {
+            self.portions.push(watch::Sender::new(()));
+            self.portions.len() - 1
+        });
+        &self.portions[at]
+    }
+
     fn close(&mut self) {
         if self.entries.is_empty() {
             return;
@@ -309,6 +338,11 @@ impl Member {
         let next = self.progress.next.load(Ordering::Relaxed);
         let log = self.group.log();
         log.entries.is_empty() && log.batches.back().is_none_or(|batch| batch.end() <= next)
+    }
+
+    #[cfg(test)]
+    pub fn is_woken(&self) -> bool {
+        self.changed.has_changed().unwrap_or(true)
     }
 
     /// Waits until there may be more.

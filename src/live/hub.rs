@@ -4,6 +4,7 @@
 use super::change::Change;
 use super::group::{Group, Member};
 use super::index::Index;
+use super::pace::Pace;
 use super::position::{Place, Position};
 use super::selection::{Selection, Shown};
 use crate::config::JsonMode;
@@ -11,6 +12,7 @@ use crate::status::live::Counts;
 use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// How many changes a client that comes back takes at a time.
@@ -47,8 +49,8 @@ struct State {
     /// Before the first of `recent`: what is behind it is all there.
     oldest: Position,
     index: Index,
-    /// Those who have something that they were not told of yet.
-    touched: Vec<Arc<Group>>,
+    /// When those are told who have something that they were not told of yet.
+    pace: Pace,
     /// How much was put into queues since these were looked through.
     queued: usize,
     is_ready: bool,
@@ -121,8 +123,9 @@ impl Hub {
         self.state().keep(change, self.bounds.recent);
     }
 
-    /// Takes the next change; whoever wants it is told with the next [`flush`](Self::flush).
+    /// Takes the next change; whoever wants it is told in time by [`flush`](Self::flush).
     pub fn take(&self, change: Arc<Change>) {
+        let now = Instant::now();
         let mut state = self.state();
         state.position.raise(change.place, change.offset + 1);
         let seq = state.seq;
@@ -145,7 +148,7 @@ impl Hub {
             let id = id.get_or_insert_with(|| state.position.encode());
             state.queued += id.len() + body.len();
             if group.add(seq, (change.place, change.offset), id, is_leave, body) {
-                state.touched.push(group);
+                state.pace.touch(group, now);
             }
         }
         state.keep(change, self.bounds.recent);
@@ -156,17 +159,17 @@ impl Hub {
         self.state().position.raise(place, offset + 1);
     }
 
-    /// Tells those who have something to be told; whether there was somebody.
-    pub fn flush(&self) -> bool {
-        let mut touched = std::mem::take(&mut self.state().touched);
-        // One client of its own does not wait until thousands of others are told.
-        touched.sort_by_cached_key(|group| group.size());
-        touched.iter().for_each(|group| group.flush());
-        let queued = self.state().queued;
+    /// Tells those whose time has come; when there is more to be told.
+    pub fn flush(&self, now: Instant) -> Option<Instant> {
+        let mut state = self.state();
+        while state.pace.tell(now) {}
+        let next = state.pace.next();
+        let queued = state.queued;
+        drop(state);
         if self.counts.queue_bytes.get() + queued > self.bounds.queue {
             self.sweep();
         }
-        !touched.is_empty()
+        next
     }
 
     /// Behind what was read last, and before what is kept; and in which era that is so.

@@ -22,6 +22,7 @@ mod index;
 mod jwks;
 mod listen;
 mod merge;
+mod pace;
 mod position;
 mod redact;
 mod selection;

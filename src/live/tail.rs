@@ -28,9 +28,8 @@ const LOOK: Duration = Duration::from_secs(5);
 const LOOK_FOR_END: Duration = Duration::from_millis(200);
 /// Between attempts to begin.
 const BREATH: Duration = Duration::from_secs(1);
-/// How long what has come is gathered before it is written, for so many clients.
-const GATHER_EACH: Duration = Duration::from_micros(10);
-const GATHER_MOST: Duration = Duration::from_millis(100);
+/// Below this it is not slept, since the client sleeps whole milliseconds.
+const SOON: Duration = Duration::from_micros(200);
 
 /// Reads until `done`. Blocks.
 ///
@@ -154,38 +153,28 @@ impl<'a> Tail<'a> {
     fn read(&mut self, done: &CancellationToken) -> Result<(), Error> {
         let consumer = Arc::clone(&self.consumer);
         let news = self.look_for_more(done);
-        let mut flushed = Instant::now();
-        let mut is_pending = false;
+        let mut next: Option<Instant> = None;
         while !done.is_cancelled() {
             if let Ok(found) = news.try_recv() {
                 self.grow(&found)?;
             }
-            let clients = u32::try_from(self.parts.hub.counts.clients.get()).unwrap_or(u32::MAX);
-            let gather = GATHER_EACH.saturating_mul(clients).min(GATHER_MOST);
-            let wait = match is_pending {
-                true => gather.saturating_sub(flushed.elapsed()),
-                false => client::poll_wait(200),
-            };
+            let wait = client::poll_wait(200);
+            let wait = next.map_or(wait, |at| wait.min(until(at)));
             let polled = consumer.poll(wait);
             bootstrap::keep(consumer.client(), &self.parts.kafka.brokers);
             match polled {
-                Some(Ok(message)) => is_pending |= self.take(&message),
+                Some(Ok(message)) => self.take(&message),
                 Some(Err(error)) => judge(&error)?,
                 None => {}
             }
-            if is_pending && flushed.elapsed() >= gather {
-                self.parts.hub.flush();
-                flushed = Instant::now();
-                is_pending = false;
-            }
+            next = self.parts.hub.flush(Instant::now());
         }
         Ok(())
     }
 
-    /// Whether there was a change in it.
-    fn take(&mut self, message: &BorrowedMessage<'_>) -> bool {
+    fn take(&mut self, message: &BorrowedMessage<'_>) {
         let Some((topic, _)) = self.known.get(message.topic()) else {
-            return false;
+            return;
         };
         let partition = usize::try_from(message.partition()).unwrap_or(0);
         let place = Place {
@@ -196,7 +185,7 @@ impl<'a> Tail<'a> {
         match change::read(message, place, &self.parts.excluded) {
             Read::Change(change) if self.parts.topics.hold(&change) => {
                 self.parts.hub.take(Arc::from(change));
-                return true;
+                return;
             }
             Read::Change(_) | Read::Nothing => {}
             Read::Foreign => {
@@ -212,7 +201,6 @@ impl<'a> Tail<'a> {
             }
         }
         self.parts.hub.pass(place, message.offset());
-        false
     }
 
     /// Looks for topics and partitions again and again, beside the reader.
@@ -267,6 +255,15 @@ impl<'a> Tail<'a> {
         }
         let assigned = self.consumer.incremental_assign(&list);
         assigned.map_err(|error| client::error("reading topics for live changes", &error))
+    }
+}
+
+/// How long until then.
+fn until(at: Instant) -> Duration {
+    let left = at.saturating_duration_since(Instant::now());
+    match left < SOON {
+        true => Duration::ZERO,
+        false => client::poll_wait(u64::try_from(left.as_millis()).unwrap_or(0) + 1),
     }
 }
 

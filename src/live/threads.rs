@@ -6,7 +6,7 @@ use rustix::process::setpriority_process;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 /// How much they stand back behind the other threads of the machine where it is busy: the nice value.
-const STAND_BACK: i32 = 5;
+const STAND_BACK: i32 = 2;
 
 /// Ended with this, without waiting for what still runs on them.
 #[derive(Debug)]

@@ -3,6 +3,7 @@ use crate::live::grant::Grant;
 use crate::live::group::Taken;
 use crate::live::selection::Asked;
 use serde_json::json;
+use std::time::Duration;
 
 const LARGE: usize = 1 << 20;
 
@@ -35,12 +36,25 @@ fn room(name: &str) -> Arc<Selection> {
     Arc::new(Selection::new(asked, Arc::new(Grant::everything()), JsonMode::Simple).unwrap())
 }
 
+fn all() -> Arc<Selection> {
+    let grant = Arc::new(Grant::everything());
+    Arc::new(Selection::new(Asked::default(), grant, JsonMode::Simple).unwrap())
+}
+
 fn message(room: &str, partition: usize, offset: i64) -> Arc<Change> {
     let value = json!({
         "operationType": "insert", "database": "chat", "collection": "msgs",
         "documentKey": {"_id": offset}, "fullDocument": {"room": room, "n": offset},
     });
     Arc::new(Change::of_value(place(partition), offset, &value))
+}
+
+/// Tells all, as if time went by.
+fn flush(hub: &Hub) {
+    let mut now = Instant::now();
+    while let Some(next) = hub.flush(now) {
+        now = next;
+    }
 }
 
 /// What a member has not taken yet: the offset of each event, and its position.
@@ -68,7 +82,7 @@ fn a_member_is_told_what_comes_after_it_has_joined_and_each_event_with_its_posit
     assert_eq!(position.next(place(0)), 6);
     hub.take(message("r2", 1, 8));
     hub.take(message("r1", 1, 9));
-    assert!(hub.flush());
+    flush(&hub);
     let told = taken(&mut first);
     assert_eq!(
         told.iter().map(|(offset, _)| *offset).collect::<Vec<_>>(),
@@ -113,7 +127,7 @@ fn whoever_comes_back_is_told_what_is_kept_behind_its_position_and_then_joins() 
     assert_eq!(all.len(), 590);
     assert!(all.iter().filter(|offset| **offset < 10).count() == 10);
     hub.take(message("r1", 0, 300));
-    hub.flush();
+    flush(&hub);
     assert_eq!(taken(&mut member).len(), 1);
 }
 
@@ -156,7 +170,7 @@ fn one_who_takes_nothing_is_cut_when_a_mebibyte_waits_and_the_others_are_not() {
     for offset in 0..200 {
         let value = json!({"operationType": "insert", "database": "d", "collection": "c", "documentKey": {"_id": 1}, "fullDocument": {"room": "r1", "text": text}});
         hub.take(Arc::new(Change::of_value(place(0), offset, &value)));
-        hub.flush();
+        flush(&hub);
         assert_eq!(taken(&mut quick).len(), 1);
         hub.sweep();
         assert!(!quick_cut.is_cancelled());
@@ -175,14 +189,14 @@ fn what_everybody_has_taken_is_forgotten() {
     let hub = hub(LARGE);
     let mut member = hub.join(&room("r1"), CancellationToken::new()).0;
     hub.take(message("r1", 0, 1));
-    hub.flush();
+    flush(&hub);
     hub.sweep();
     assert!(hub.counts.queue_bytes.get() > 0);
     assert_eq!(taken(&mut member).len(), 1);
     hub.sweep();
     assert_eq!(hub.counts.queue_bytes.get(), 0);
     hub.take(message("r1", 0, 2));
-    hub.flush();
+    flush(&hub);
     assert_eq!(taken(&mut member).len(), 1);
 }
 
@@ -203,10 +217,47 @@ fn what_waits_for_all_is_bounded_and_who_is_furthest_behind_is_cut() {
     for offset in 1..200 {
         hub.take(message("slow", 0, 2 * offset));
         hub.take(message("quick", 0, 2 * offset + 1));
-        hub.flush();
+        flush(&hub);
         assert_eq!(taken(&mut quick).len(), 1);
         assert!(hub.counts.queue_bytes.get() <= 10_000);
     }
     assert_eq!(cuts.map(|cut| cut.is_cancelled()), [true, false, false]);
     assert_eq!(hub.counts.cut.get(), 1);
+}
+
+/// Clients of one room each and thousands of one question: who waits for whom, and how long.
+#[test]
+fn small_questions_do_not_wait_for_large_ones_which_gather_and_are_told_in_portions() {
+    let hub = hub(LARGE);
+    let none = CancellationToken::new;
+    let mut crowd: Vec<_> = (0..5_000).map(|_| hub.join(&all(), none()).0).collect();
+    let mut single = hub.join(&room("r1"), none()).0;
+    // The first change is told at once.
+    hub.take(message("r1", 0, 0));
+    let began = Instant::now();
+    hub.flush(began);
+    assert_eq!(taken(&mut single).len(), 1);
+    let woken = |crowd: &[Member]| crowd.iter().filter(|one| one.is_woken()).count();
+    assert!((1..1_000).contains(&woken(&crowd)));
+    let after = |millis| began + Duration::from_millis(millis);
+    hub.flush(after(20));
+    assert!((1_000..4_000).contains(&woken(&crowd)));
+    hub.flush(after(100));
+    assert_eq!(woken(&crowd), 5_000);
+    crowd
+        .iter_mut()
+        .for_each(|one| assert_eq!(taken(one).len(), 1));
+    // The next ones wait for the crowd to be told, but not for longer, and the single one's does not.
+    hub.take(message("r1", 0, 1));
+    let next = hub.flush(after(110)).unwrap();
+    assert_eq!(taken(&mut single).len(), 1);
+    assert!(taken(&mut crowd[0]).is_empty());
+    assert!(
+        next > after(110) && next <= after(126),
+        "{:?}",
+        next - began
+    );
+    hub.take(message("r2", 0, 2));
+    hub.flush(next);
+    assert_eq!(taken(&mut crowd[0]).len(), 2);
 }
