@@ -178,3 +178,63 @@ pub fn compression(settings: &Settings) -> Vec<Case> {
     let subjects = ["none", "lz4", "snappy", "zstd"].map(of);
     vec![Case::new("inserts", waiting, subjects.into())]
 }
+
+/// Each format and serialization beside the connector whose format it is.
+pub fn formats(settings: &Settings) -> Vec<Case> {
+    let waiting = Waiting::inserts(DATABASE, settings.events(200_000, 20_000));
+    let registry = settings.schema_registry.as_deref();
+    let url = registry.map(|address| format!("{address}/apis/ccompat/v7"));
+    let mut subjects = vec![tailwater()];
+    let mut add = |name: &str, serialization: Option<&str>, variables: &[(&str, &str)]| {
+        let mut variables = variables.to_vec();
+        if let Some(serialization) = serialization {
+            let Some(url) = &url else { return };
+            variables.push(("SERIALIZATION", serialization));
+            variables.push(("SCHEMA_REGISTRY_URL", url));
+            // Subjects of one topic for all, which each turn has anew.
+            variables.push(("SCHEMA_SUBJECT", "topic_record"));
+        }
+        subjects.push(variant(name, &variables));
+    };
+    let debezium = [("FORMAT", "debezium"), ("KAFKA_TOPIC_PREFIX", "bench")];
+    let mongo_kafka = ("FORMAT", "mongo-kafka");
+    let cloudevents = ("FORMAT", "cloudevents");
+    let document = ("FORMAT", "document");
+    add("Avro", Some("avro"), &[]);
+    add("JSON Schema", Some("json_schema"), &[]);
+    add("Protobuf", Some("protobuf"), &[]);
+    add("document", None, &[document]);
+    add("document, Avro", Some("avro"), &[document]);
+    add("cloudevents, structured", None, &[cloudevents]);
+    add(
+        "cloudevents, binary",
+        None,
+        &[cloudevents, ("CLOUDEVENTS_MODE", "binary")],
+    );
+    add(
+        "cloudevents, binary, Avro",
+        Some("avro"),
+        &[cloudevents, ("CLOUDEVENTS_MODE", "binary")],
+    );
+    add("mongo-kafka", None, &[mongo_kafka]);
+    add(
+        "mongo-kafka, Avro",
+        Some("avro"),
+        &[mongo_kafka, ("MONGO_KAFKA_VALUE", "infer")],
+    );
+    add("debezium", None, &debezium);
+    add(
+        "debezium, schemas.enable",
+        None,
+        &[debezium[0], debezium[1], ("DEBEZIUM_SCHEMAS", "true")],
+    );
+    add("debezium, Avro", Some("avro"), &debezium);
+    if settings.peers.is_some() {
+        subjects.extend(Connector::ALL.map(Subject::Peer));
+        if registry.is_some() {
+            let in_avro = [Connector::MongoKafkaAvro, Connector::DebeziumAvro];
+            subjects.extend(in_avro.map(Subject::Peer));
+        }
+    }
+    vec![Case::new("inserts", waiting, subjects)]
+}

@@ -14,7 +14,13 @@ const JAVA: [&str; 2] = ["-Xmx1g", "-Dorg.slf4j.simpleLogger.defaultLogLevel=war
 pub enum Connector {
     MongoKafka,
     Debezium,
+    /// Its records in Avro, by schemas that it infers.
+    MongoKafkaAvro,
+    /// Its records in Avro.
+    DebeziumAvro,
 }
+
+const AVRO: &str = "io.apicurio.registry.utils.converter.AvroConverter";
 
 /// Where a connector begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +38,8 @@ impl Connector {
         match self {
             Self::MongoKafka => "mongo-kafka 2.0.1",
             Self::Debezium => "Debezium 3.5.0",
+            Self::MongoKafkaAvro => "mongo-kafka 2.0.1, Avro",
+            Self::DebeziumAvro => "Debezium 3.5.0, Avro",
         }
     }
 
@@ -39,6 +47,8 @@ impl Connector {
         match self {
             Self::MongoKafka => "mongo-kafka",
             Self::Debezium => "debezium",
+            Self::MongoKafkaAvro => "mongo-kafka-avro",
+            Self::DebeziumAvro => "debezium-avro",
         }
     }
 
@@ -57,32 +67,65 @@ impl Connector {
         settings.folder.join(format!("{}.offsets", self.slug()))
     }
 
+    fn is_debezium(self) -> bool {
+        matches!(self, Self::Debezium | Self::DebeziumAvro)
+    }
+
     /// What decides how it works, without addresses and paths.
     fn own_properties(self, begin: Begin) -> String {
-        let database = load::DATABASE;
-        let begin = match (self, begin) {
-            (Self::MongoKafka, Begin::Changes) => "",
-            (Self::MongoKafka, Begin::Snapshot) => "startup.mode=copy_existing\n",
-            (Self::Debezium, Begin::Changes) => "snapshot.mode=no_data\n",
-            (Self::Debezium, Begin::Snapshot) => "snapshot.mode=initial\n",
+        let (database, slug) = (load::DATABASE, self.slug());
+        let begin = match (self.is_debezium(), begin) {
+            (false, Begin::Changes) => "",
+            (false, Begin::Snapshot) => "startup.mode=copy_existing\n",
+            (true, Begin::Changes) => "snapshot.mode=no_data\n",
+            (true, Begin::Snapshot) => "snapshot.mode=initial\n",
         };
-        match self {
-            Self::MongoKafka => format!(
+        let own = match self.is_debezium() {
+            false => format!(
                 "connector.class=com.mongodb.kafka.connect.MongoSourceConnector\ntasks.max=1\n{begin}\
-                 database={database}\ntopic.prefix=mongo-kafka\n\
-                 change.stream.full.document=updateLookup\n\
-                 key.converter=org.apache.kafka.connect.storage.StringConverter\n\
-                 value.converter=org.apache.kafka.connect.storage.StringConverter\n"
+                 database={database}\ntopic.prefix={slug}\n\
+                 change.stream.full.document=updateLookup\n"
             ),
-            Self::Debezium => format!(
+            true => format!(
                 "connector.class=io.debezium.connector.mongodb.MongoDbConnector\ntasks.max=1\n{begin}\
-                 topic.prefix=debezium\n\
+                 topic.prefix={slug}\n\
                  database.include.list={database}\n\
-                 capture.mode=change_streams_update_full\n\
-                 key.converter=org.apache.kafka.connect.json.JsonConverter\nkey.converter.schemas.enable=false\n\
-                 value.converter=org.apache.kafka.connect.json.JsonConverter\nvalue.converter.schemas.enable=false\n"
+                 capture.mode=change_streams_update_full\n"
             ),
+        };
+        let converters = match self {
+            Self::MongoKafka => {
+                "key.converter=org.apache.kafka.connect.storage.StringConverter\n\
+                 value.converter=org.apache.kafka.connect.storage.StringConverter\n"
+                    .to_owned()
+            }
+            Self::Debezium => {
+                "key.converter=org.apache.kafka.connect.json.JsonConverter\nkey.converter.schemas.enable=false\n\
+                 value.converter=org.apache.kafka.connect.json.JsonConverter\nvalue.converter.schemas.enable=false\n"
+                    .to_owned()
+            }
+            Self::MongoKafkaAvro => format!(
+                "output.format.value=schema\noutput.schema.infer.value=true\n\
+                 key.converter=org.apache.kafka.connect.storage.StringConverter\n{}",
+                in_avro("value")
+            ),
+            Self::DebeziumAvro => [in_avro("key"), in_avro("value")].concat(),
+        };
+        own + &converters
+    }
+
+    /// Where the schemas of its records are.
+    fn registry(self, settings: &Settings) -> Fallible<String> {
+        if !matches!(self, Self::MongoKafkaAvro | Self::DebeziumAvro) {
+            return Ok(String::new());
         }
+        let registry = settings
+            .schema_registry
+            .as_deref()
+            .ok_or("no --schema-registry")?;
+        let of =
+            |part| format!("{part}.converter.apicurio.registry.url={registry}/apis/registry/v2\n");
+        Ok(["key", "value"].map(of).concat())
     }
 
     fn worker_properties(settings: &Settings) -> String {
@@ -119,9 +162,9 @@ impl Connector {
             free_port()?,
             Self::worker_properties(settings)
         );
-        let uri = match self {
-            Self::MongoKafka => "connection.uri",
-            Self::Debezium => "mongodb.connection.string",
+        let uri = match self.is_debezium() {
+            false => "connection.uri",
+            true => "mongodb.connection.string",
         };
         // The stand-in does not answer a streamed hello as Java's driver expects it beside much else.
         let address = &settings.mongodb_uri;
@@ -131,9 +174,10 @@ impl Connector {
             (false, _) => "?",
         };
         let own = format!(
-            "name={}\n{uri}={address}{more}serverMonitoringMode=poll&heartbeatFrequencyMS=3600000\n{}",
+            "name={}\n{uri}={address}{more}serverMonitoringMode=poll&heartbeatFrequencyMS=3600000\n{}{}",
             self.slug(),
-            self.own_properties(begin)
+            self.own_properties(begin),
+            self.registry(settings)?
         );
         std::fs::write(file("worker.properties"), worker)?;
         std::fs::write(file("properties"), own)?;
@@ -145,6 +189,23 @@ impl Connector {
             .args([file("worker.properties"), file("properties")]);
         Measured::start(self.name(), &mut command, &file("log"))
     }
+}
+
+/// Keys or values in Avro, with Confluent's framing.
+fn in_avro(part: &str) -> String {
+    let properties = [
+        ("auto-register", "true"),
+        ("as-confluent", "true"),
+        ("use-id", "contentId"),
+        ("headers.enabled", "false"),
+    ];
+    let mut text = format!("{part}.converter={AVRO}\n");
+    for (name, value) in properties {
+        text.push_str(&format!(
+            "{part}.converter.apicurio.registry.{name}={value}\n"
+        ));
+    }
+    text
 }
 
 pub fn free_port() -> Fallible<u16> {

@@ -58,6 +58,8 @@ enum What {
     Partitions(Settings),
     /// The same with every kind of compression.
     Compression(Settings),
+    /// The same in each format and serialization, each beside the connector that has it.
+    Formats(Settings),
     /// The same with acknowledgements that come 0, 10 and 100 ms later.
     Acks(Settings),
     /// The same with metrics that are asked for, and without.
@@ -97,6 +99,7 @@ async fn main() -> Fallible {
         What::Keys(settings) => ("keys", case::keys, settings),
         What::ExactlyOnce(settings) => ("exactly-once", case::exactly_once, settings),
         What::Partitions(settings) => ("partitions", case::partitions, settings),
+        What::Formats(settings) => ("formats", case::formats, settings),
         What::Compression(settings) => ("compression", case::compression, settings),
         What::Acks(settings) => ("acks", case::acks, settings),
         What::Metrics(settings) => ("metrics", case::metrics, settings),

@@ -44,6 +44,9 @@ pub struct Settings {
     /// Numbers of partitions, separated by commas, instead of the measurement's own.
     #[arg(long, value_delimiter = ',')]
     pub partitions: Vec<i32>,
+    /// The address of an Apicurio registry of schemas, for `formats`.
+    #[arg(long)]
+    pub schema_registry: Option<String>,
     /// Of records, for every subject.
     #[arg(long, default_value = "none")]
     pub compression: String,

@@ -2,11 +2,7 @@
 //! stream shall not wait behind them.
 
 use crate::error::{Code, Error};
-use rustix::process::setpriority_process;
 use tokio::runtime::{Builder, Handle, Runtime};
-
-/// How much they stand back behind the other threads of the machine where it is busy: the nice value.
-const STAND_BACK: i32 = 2;
 
 /// Ended with this, without waiting for what still runs on them.
 #[derive(Debug)]
@@ -19,10 +15,6 @@ impl Threads {
         let built = Builder::new_multi_thread()
             .enable_all()
             .thread_name("live")
-            .on_thread_start(|| {
-                // Of this thread alone, as Linux has it, and of those that it starts. Where that is not allowed it runs as others do.
-                let _ = setpriority_process(None, STAND_BACK);
-            })
             .build();
         let runtime = built.map_err(|error| {
             Error::new(Code::Exhausted, "no threads for live changes").because(error)

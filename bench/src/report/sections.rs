@@ -246,6 +246,20 @@ pub const SECTIONS: &[Section] = &[
         charts: &[],
     },
     Section {
+        mode: "formats",
+        title: "Formats and serializations",
+        text: "As a drain. Each of Tailwater's formats and serializations writes to one topic; the connectors write what they are \
+               there for.",
+        columns: &[
+            column("events/s", v::RATE, 0),
+            column("CPU µs/event", v::CPU_US, 1),
+            column("peak RSS, MB", v::RSS_MB, 0),
+            plain("bytes/event", v::BROKER_BYTES, 0),
+        ],
+        bounds: true,
+        charts: &[],
+    },
+    Section {
         mode: "compression",
         title: "Compression",
         text: "A drain with each kind of compression (`KAFKA_PROP_COMPRESSION_TYPE`).",
