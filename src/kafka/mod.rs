@@ -5,6 +5,7 @@ pub mod bootstrap;
 pub mod client;
 pub mod commit;
 pub mod compacted;
+pub mod described;
 pub mod events;
 pub mod partition;
 pub mod produce;

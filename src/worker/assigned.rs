@@ -6,6 +6,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// So many gaps are remembered between two reports.
@@ -37,6 +38,8 @@ struct State {
     is_committed: bool,
     /// Whether no more of it is fetched at present.
     is_paused: bool,
+    /// When its offsets have begun anew, if so.
+    began_anew: Option<Instant>,
     log: Log,
 }
 
@@ -109,6 +112,24 @@ impl Assigned {
             lost: CancellationToken::new(),
             state: Mutex::default(),
         }
+    }
+
+    /// One of a topic that was deleted and made again: it is read from its beginning.
+    pub fn anew(topic: &str, partition: i32) -> Self {
+        let new = Self::new(topic, partition);
+        {
+            let mut state = new.state();
+            state.began_anew = Some(Instant::now());
+            // What was committed of the former one may count for this one, and counts no more.
+            state.offsets.next = Some(0);
+        }
+        new
+    }
+
+    /// Whether its offsets have begun anew since then.
+    pub fn is_anew_since(&self, since: Instant) -> bool {
+        let began = self.state().began_anew;
+        began.is_some_and(|began| began >= since)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -5,13 +5,16 @@ use crate::config::Kafka;
 use crate::config::worker::DEAD_LETTERS;
 use crate::error::Error;
 use crate::kafka::client::{self, Hearing, Kind};
+use crate::kafka::described::{self, Id};
 use crate::sink::parts::{ATTEMPTS, DETAIL, FROM, GROUP, PREFIX, REASON, STATUS};
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 
 /// Whether the record was taken.
 pub type Taken = oneshot::Receiver<Result<(), KafkaError>>;
@@ -21,6 +24,7 @@ pub type Taken = oneshot::Receiver<Result<(), KafkaError>>;
 pub struct DeadLetters {
     producer: ThreadedProducer<Hearing<Reports>>,
     group: String,
+    alone: Arc<Mutex<()>>,
 }
 
 impl DeadLetters {
@@ -44,7 +48,26 @@ impl DeadLetters {
         Ok(Self {
             producer,
             group: group.to_owned(),
+            alone: Arc::default(),
         })
+    }
+
+    /// Which topics these are, by their names. Blocks.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub fn ids(
+        &self,
+        topics: &[&str],
+        patience: Duration,
+    ) -> Result<HashMap<String, Id>, RDKafkaErrorCode> {
+        described::ids(self.producer.client(), topics, patience)
+    }
+
+    /// For one that was refused for its size: Kafka refuses a batch as a whole, so each of them is written by itself, and
+    /// the one that is too large takes no other with it for ever.
+    pub async fn alone(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.alone).lock_owned().await
     }
 
     /// Asks for all topics' names. Blocks.

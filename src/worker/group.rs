@@ -1,6 +1,7 @@
 //! The consumer group: what is read, committed and given away. One thread does all of it, so that a partition is never
 //! given away between the moment when it is looked how far it is and the moment when that is committed.
 
+mod anew;
 mod commits;
 mod context;
 mod lag;
@@ -77,6 +78,8 @@ struct Shared {
     wanted: Mutex<Option<BTreeSet<String>>>,
     /// Topics that were found to be deleted.
     gone: Mutex<BTreeSet<String>>,
+    /// Topics that were found to be others of the same names, and since when that may be so.
+    others: Mutex<BTreeMap<String, Instant>>,
     /// What was given away lately.
     left: Mutex<Vec<lost::Left>>,
     events: mpsc::Sender<Event>,
@@ -110,6 +113,7 @@ impl Member {
             assigned: Mutex::default(),
             wanted: Mutex::default(),
             gone: Mutex::default(),
+            others: Mutex::default(),
             left: Mutex::default(),
             events,
             most_records: MOST_RECORDS.max(concurrency * 4),
@@ -146,6 +150,11 @@ impl Member {
     /// Says what is lost with topics that were deleted.
     pub fn forget(&self, deleted: BTreeSet<String>) {
         lock(&self.shared.gone).extend(deleted);
+    }
+
+    /// Reads topics from their beginnings that are others since then, of the same names.
+    pub fn read_anew(&self, others: BTreeMap<String, Instant>) {
+        lock(&self.shared.others).extend(others);
     }
 
     /// Commits what is done and leaves the group, so that the others need not wait for the end of the session. Blocks,
@@ -203,6 +212,10 @@ impl Shared {
             let gone = std::mem::take(&mut *lock(&self.gone));
             if !gone.is_empty() {
                 self.tell_gone(&gone);
+            }
+            let others = std::mem::take(&mut *lock(&self.others));
+            for (topic, since) in others {
+                self.read_anew(&consumer, &topic, since);
             }
             let wanted = lock(&self.wanted).take();
             if let Some(topics) = wanted {
@@ -297,21 +310,6 @@ impl Shared {
             false => Job::new(record, assigned),
         };
         let _ = self.events.blocking_send(Event::Fetched(job));
-    }
-
-    /// The topic was deleted and made again: what is known of the former one is of no use.
-    fn begin_anew(&self, former: &Arc<Assigned>) -> Arc<Assigned> {
-        if let Some(count) = former.all_lost() {
-            self.tell_made_again(former, count);
-        }
-        former.void();
-        let _ = self
-            .events
-            .blocking_send(Event::Revoked(Arc::clone(former)));
-        let new = Arc::new(Assigned::new(&former.topic, former.partition));
-        let place = (former.topic.clone(), former.partition);
-        lock(&self.assigned).insert(place, Arc::clone(&new));
-        new
     }
 
     fn failed(&self, error: &KafkaError) {

@@ -1,5 +1,7 @@
 //! The topics of jobs: which there are, and the workers' own, of dead letters and of retries.
 
+mod ids;
+
 use super::dead_letters::DeadLetters;
 use super::group::Member;
 use super::parking::Parking;
@@ -13,6 +15,7 @@ use crate::preflight::{Finding, Severity};
 use crate::source::pattern::Pattern;
 use crate::status::worker::Board;
 use crate::tasks;
+use ids::Ids;
 use rdkafka::admin::AdminOptions;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -42,7 +45,7 @@ pub async fn follow(
 ) {
     let parsed: Vec<_> = patterns.iter().map(|text| Pattern::new(text)).collect();
     let mut before: Option<(BTreeSet<String>, bool)> = None;
-    let mut seen = BTreeSet::new();
+    let (mut seen, mut ids) = (BTreeSet::new(), Ids::default());
     loop {
         let client = asked.clone();
         let found = tasks::blocking("the topics of jobs", move || client.topics(ANSWER)).await;
@@ -52,7 +55,8 @@ pub async fn follow(
                 let has_retries = all.contains(&parking.topic);
                 let is_read =
                     |topic: &&String| is_of_jobs(&parsed, topic) || **topic == parking.topic;
-                let now = all.iter().filter(is_read).cloned().collect();
+                let now: BTreeSet<String> = all.iter().filter(is_read).cloned().collect();
+                member.read_anew(ids.look(asked, &now, ANSWER).await);
                 forget(kafka, &mut seen, now, member).await;
                 if !has_retries && parking.is_needed() {
                     match prepare(kafka, Own::Retries(parking), board).await {

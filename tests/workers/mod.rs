@@ -13,6 +13,7 @@ mod retries;
 mod scaling;
 mod signed;
 mod tls;
+mod topics;
 
 use crate::support::{self, Kafka, PATIENCE, Record, Setup, unique};
 use rdkafka::consumer::{BaseConsumer, Consumer};

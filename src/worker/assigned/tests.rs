@@ -1,5 +1,8 @@
 use super::*;
 use proptest::prelude::*;
+use std::time::Duration;
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 #[test]
 fn only_what_is_done_without_a_gap_is_committed_and_each_once() {
@@ -100,6 +103,19 @@ fn a_partition_that_ends_before_where_it_ended_is_that_of_another_topic_and_told
     fourth.comes_after(&second);
     assert_eq!(fourth.made_again(2), Some(4));
     assert_eq!((first.all_lost(), first.all_lost()), (Some(4), None));
+}
+
+#[test]
+fn one_that_begins_anew_takes_back_what_was_committed_of_the_former() {
+    let before = Instant::now();
+    let anew = Assigned::anew("jobs.a", 0);
+    assert!(anew.is_anew_since(before) && !anew.is_anew_since(Instant::now() + MINUTE));
+    assert!(!Assigned::new("jobs.a", 0).is_anew_since(before));
+    assert!(anew.take(0, 1) && anew.take(1, 1));
+    assert_eq!((anew.to_commit(), anew.to_commit()), (Some(0), None));
+    assert_eq!(anew.next_with(&BTreeSet::from([1])), Some(0));
+    anew.finish(0);
+    assert_eq!(anew.to_commit(), Some(1));
 }
 
 proptest! {
