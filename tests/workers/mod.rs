@@ -5,6 +5,7 @@ mod crashes;
 mod documents;
 mod group;
 mod journal;
+mod large;
 mod load;
 mod lost;
 mod receiver;

@@ -136,15 +136,18 @@ impl Dispatcher {
         let mut taken = writer.write(&job, &failure);
         let lost = job.at.lost.clone();
         self.burying.spawn(async move {
+            let mut alone = None;
             loop {
                 let written = tokio::select! {
                     () = lost.cancelled() => return None,
                     written = taken => written,
                 };
-                match written {
+                let was_alone = alone.take().is_some();
+                let is_too_large = match written {
                     Ok(Ok(())) => break,
                     Ok(Err(error)) => {
-                        let remedy = match dead_letters::may_pass(&error) {
+                        let may_pass = dead_letters::may_pass(&error);
+                        let remedy = match may_pass {
                             true => "",
                             false => "; raise max.message.bytes of the topic",
                         };
@@ -156,10 +159,17 @@ impl Dispatcher {
                                 client::describe(&error)
                             ),
                         );
+                        !may_pass
                     }
                     Err(_) => return None,
-                }
+                };
                 tokio::time::sleep(BREATH).await;
+                if is_too_large || was_alone {
+                    alone = tokio::select! {
+                        () = lost.cancelled() => return None,
+                        guard = writer.alone() => Some(guard),
+                    };
+                }
                 taken = writer.write(&job, &failure);
             }
             board.go_on("dead_letters");
