@@ -7,6 +7,7 @@ mod group;
 mod journal;
 mod large;
 mod load;
+mod long;
 mod lost;
 mod receiver;
 mod reports;
