@@ -2,13 +2,18 @@
 
 use crate::change::namespace::Namespace;
 use crate::error::Error;
-use crate::mongo::describe::describe;
+use crate::mongo::describe::{custom, describe};
 use crate::mongo::errors::{self, Phase, SourceFault, Stage};
 use crate::mongo::heard::{self, Changes, Watched};
 use crate::source::documents::{self, Unwritten};
 use bson::{Bson, Document, doc};
 use mongodb::Client;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long one answer to a read may take: the driver waits for it as long as the connection seems to be there, and what
+/// is due by the clock waits, too.
+const ANSWER: Duration = Duration::from_secs(60);
 
 /// How many documents are told of in one write.
 pub const AT_ONCE: usize = 200;
@@ -19,8 +24,22 @@ pub const AT_ONCE: usize = 200;
 /// What the server answers, with the privilege it takes.
 pub async fn all(client: &Client, at: &Namespace) -> Result<Vec<Document>, Error> {
     let attempt = "reading the schedules (SCHEDULES_COLLECTION)";
-    let found = documents::all(client, at).await;
+    let found = answer(documents::all(client, at)).await;
     found.map_err(|error| failed_on(attempt, at, &error))
+}
+
+/// Waits for an answer, and not for ever.
+///
+/// # Errors
+/// The driver's, and one of ours in its place where there is no answer.
+pub async fn answer<T>(
+    asked: impl IntoFuture<Output = mongodb::error::Result<T>>,
+) -> mongodb::error::Result<T> {
+    let answer = tokio::time::timeout(ANSWER, asked.into_future()).await;
+    answer.unwrap_or_else(|_elapsed| {
+        let seconds = ANSWER.as_secs();
+        Err(custom(&format!("no answer in {seconds} s")))
+    })
 }
 
 /// Our error for what the server answers to a read of a collection.

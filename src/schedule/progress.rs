@@ -72,7 +72,7 @@ pub fn decode(value: &[u8]) -> Option<Progress> {
     let value: Value = serde_json::from_slice(value).ok()?;
     let time = |field: &str| match &value[field] {
         Value::Null => Some(None),
-        Value::String(text) => Some(Some(text.parse::<Timestamp>().ok()?.as_millisecond())),
+        Value::String(text) => Some(Some(millis(text)?)),
         _ => None,
     };
     Some(Progress {
@@ -80,6 +80,12 @@ pub fn decode(value: &[u8]) -> Option<Progress> {
         until: time("until")?,
         gone: time("gone")?,
     })
+}
+
+/// Reads what [`timing::text`] has written, also of a time that is in no calendar.
+fn millis(text: &str) -> Option<i64> {
+    let time = text.parse::<Timestamp>().map(Timestamp::as_millisecond);
+    time.ok().or_else(|| text.parse().ok())
 }
 
 /// Makes the topic where it is missing, and checks that it is compacted. Blocks.
@@ -239,6 +245,12 @@ mod tests {
                 timing: "at 2027-01-01T00:00:00Z".into(),
                 until: None,
                 gone: Some(5_000),
+            },
+            // Dates of BSON are any number.
+            Progress {
+                timing: "due".into(),
+                until: Some(-8_640_000_000_000_000),
+                gone: Some(i64::MAX),
             },
         ] {
             assert_eq!(decode(&encode(&progress)), Some(progress));

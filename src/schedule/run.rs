@@ -212,6 +212,7 @@ impl Run {
         let board = Arc::clone(&self.parts.board);
         let mut unread: Option<Waiting<'_>> = None;
         loop {
+            let began = Instant::now();
             if now.is_to_read(self) {
                 match self.read(&mut now).await {
                     Ok(()) => unread = None,
@@ -225,8 +226,15 @@ impl Run {
                 }
                 self.store_begun(&mut now).await?;
             }
-            while !stop.is_cancelled() && self.step(&mut now).await? {}
-            while !stop.is_cancelled() && self.step_documents(&mut now).await? {}
+            now.waited(began);
+            let mut is_more = true;
+            while is_more && !stop.is_cancelled() {
+                // What is due by the clock does not wait for all documents that are due.
+                while !stop.is_cancelled() && self.step(&mut now).await? {}
+                let began = Instant::now();
+                is_more = self.step_documents(&mut now).await?;
+                now.waited(began);
+            }
             let of_documents = now
                 .sources
                 .values()
@@ -292,6 +300,13 @@ impl Run {
 }
 
 impl Incarnation {
+    /// Answers were waited for since then: that is no pause in which nobody ran. A machine that slept meanwhile does not
+    /// count it.
+    fn waited(&mut self, since: Instant) {
+        let millis = i64::try_from(since.elapsed().as_millis()).unwrap_or(0);
+        self.looked = self.looked.saturating_add(millis);
+    }
+
     /// Whether the documents are to be read now.
     fn is_to_read(&self, run: &Run) -> bool {
         let Some(read) = self.read.map(|read| read.elapsed()) else {

@@ -5,18 +5,18 @@ use crate::support::{self, Database, PATIENCE, eventually};
 use bson::{DateTime, Document, doc};
 use std::collections::BTreeSet;
 
-fn due(db: &Database, name: &str) -> Document {
+pub(super) fn due(db: &Database, name: &str) -> Document {
     let when = doc! {
         "kind": "due", "database": db.name(), "collection": "tasks", "dueField": "plan.at", "filter": {"state": "open"},
     };
     schedule(db, name, when)
 }
 
-fn task(id: &str, at: i64) -> Document {
+pub(super) fn task(id: &str, at: i64) -> Document {
     doc! {"_id": id, "plan": {"at": DateTime::from_millis(at)}, "state": "open", "n": 1}
 }
 
-fn now() -> i64 {
+pub(super) fn now() -> i64 {
     jiff::Timestamp::now().as_millisecond()
 }
 

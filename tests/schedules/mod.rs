@@ -6,6 +6,7 @@ mod edited;
 mod figures;
 mod once_each;
 mod rights;
+mod values;
 
 use crate::support::{Database, Kafka, PATIENCE, Record, Setup, Tailwater, eventually};
 use bson::{Document, doc};

@@ -48,14 +48,14 @@ impl Queue {
         self.order.first().map(|(due, _)| *due)
     }
 
-    /// Takes at most so many that are due by now, the oldest first.
-    pub fn take(&mut self, now: i64, most: usize) -> Vec<Bson> {
+    /// Takes at most so many that are due by now, the oldest first, each with its time.
+    pub fn take(&mut self, now: i64, most: usize) -> Vec<(Bson, i64)> {
         let mut taken = Vec::new();
         while taken.len() < most && self.next().is_some_and(|due| due <= now) {
             let Some((_, key)) = self.order.pop_first() else {
                 break;
             };
-            taken.extend(self.waiting.remove(&key).map(|(id, _)| id));
+            taken.extend(self.waiting.remove(&key));
         }
         taken
     }
@@ -93,7 +93,7 @@ mod tests {
         queue.see(&b, Some(20));
         queue.see(&a, Some(30));
         assert_eq!(queue.next(), Some(20));
-        assert_eq!(queue.take(25, 10), std::slice::from_ref(&b));
+        assert_eq!(queue.take(25, 10), [(b.clone(), 20)]);
         assert!(queue.fire(&b, 20));
         queue.see(&b, Some(20));
         assert_eq!(queue.next(), Some(30));

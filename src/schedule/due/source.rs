@@ -8,7 +8,7 @@ use super::queue::Queue;
 use crate::error::Error;
 use crate::mongo::heard::{self, Hears, Watched};
 use crate::schedule::Schedule;
-use crate::schedule::documents::failed_on;
+use crate::schedule::documents::{answer, failed_on};
 use crate::tasks;
 use bson::{Bson, DateTime, Document, RawDocument, RawDocumentBuf, doc};
 use futures_util::TryStreamExt;
@@ -30,6 +30,8 @@ const AT_ONCE: usize = 500;
 const NOTED: usize = 10_000;
 /// How often all are looked at while changes cannot be heard, or the last look failed.
 const AGAIN: Duration = Duration::from_secs(5);
+/// How many bytes of documents are taken at once, and one document more.
+const MOST_BYTES: usize = 16 << 20;
 /// For how long it is remembered that a document had its record which is no more, in milliseconds.
 const KEPT: i64 = 30 * 86_400_000;
 
@@ -204,31 +206,43 @@ impl Source {
     ) -> Result<Vec<(Bson, i64)>, Error> {
         let find = self.collection.find(self.due.query(range, ids));
         let find = find.projection(doc! {"_id": 1, &self.due.field: 1});
-        let found = self.found(find).await?;
+        let found = self.found(find, usize::MAX).await?;
         Ok(found
             .into_iter()
             .map(|found| (found.id, found.due))
             .collect())
     }
 
+    /// What is found, until it has so many bytes.
     async fn found(
         &self,
         find: mongodb::action::Find<'_, RawDocumentBuf>,
+        most: usize,
     ) -> Result<Vec<Found>, Error> {
         let asked = async {
-            let cursor = find.read_concern(ReadConcern::majority()).await?;
-            cursor.try_collect::<Vec<_>>().await
+            let mut cursor = answer(find.read_concern(ReadConcern::majority())).await?;
+            let (mut all, mut bytes) = (Vec::new(), 0);
+            while bytes < most
+                && let Some(document) = answer(cursor.try_next()).await?
+            {
+                if let Some(found) = self.read(document) {
+                    bytes += found.document.as_bytes().len();
+                    all.push(found);
+                }
+            }
+            Ok::<_, mongodb::error::Error>(all)
         };
         let what = format!("reading the documents of schedule {}", self.schedule.name);
-        let all = asked
+        asked
             .await
-            .map_err(|error| failed_on(&what, &self.due.at, &error))?;
-        let found = all.into_iter().filter_map(|document| {
-            let id = Bson::try_from(document.get("_id").ok()??).ok()?;
-            let due = time_at(&document, &self.due.field)?;
-            Some(Found { id, due, document })
-        });
-        Ok(found.collect())
+            .map_err(|error| failed_on(&what, &self.due.at, &error))
+    }
+
+    /// None where it has no time.
+    fn read(&self, document: RawDocumentBuf) -> Option<Found> {
+        let id = Bson::try_from(document.get("_id").ok()??).ok()?;
+        let due = time_at(&document, &self.due.field)?;
+        Some(Found { id, due, document })
     }
 
     /// Takes documents that are due by now, as they are now, each at most once for its time.
@@ -236,17 +250,26 @@ impl Source {
     /// # Errors
     /// What the server answers; nothing is taken then.
     pub async fn take(&mut self, now: i64, most: usize) -> Result<Vec<Found>, Error> {
-        let ids = self.queue.take(now, most);
-        if ids.is_empty() {
+        let taken = self.queue.take(now, most);
+        if taken.is_empty() {
             return Ok(Vec::new());
         }
+        let ids = taken.iter().map(|(id, _)| id.clone()).collect();
         let find = self
             .collection
             .find(self.due.query(doc! {"$lte": date(now)}, Some(ids)));
-        match self.found(find).await {
+        match self.found(find, MOST_BYTES).await {
             Ok(mut found) => {
+                let bytes = found.iter().map(|it| it.document.as_bytes().len());
+                let is_part = bytes.sum::<usize>() >= MOST_BYTES;
                 found.retain(|found| self.queue.fire(&found.id, found.due));
                 found.sort_by_key(|found| found.due);
+                if is_part {
+                    // The rest is asked for again: of those that have their record by now nothing comes twice.
+                    for (id, due) in taken {
+                        self.queue.see(&id, Some(due));
+                    }
+                }
                 Ok(found)
             }
             Err(error) => {
