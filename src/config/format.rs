@@ -103,6 +103,11 @@ impl Output {
         given: None,
         converter: Converter::String,
     };
+
+    /// Whether its schema is in the registry.
+    pub fn is_avro(&self) -> bool {
+        self.converter == Converter::Avro
+    }
 }
 
 /// `output.format.key`, `output.format.value`.

@@ -5,6 +5,7 @@
 use super::group::Group;
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -91,12 +92,11 @@ impl Pace {
 
     /// Tells the next whose time has come; whether there was one.
     pub fn tell(&mut self, now: Instant) -> bool {
-        if self.next().is_none_or(|at| at > now) {
-            return false;
-        }
-        let Some(Reverse(due)) = self.due.pop() else {
+        let first = self.due.peek_mut();
+        let Some(first) = first.filter(|first| first.0.at <= now) else {
             return false;
         };
+        let Reverse(due) = PeekMut::pop(first);
         let Due { size, group, .. } = due;
         if let Some(portion) = due.portion {
             group.wake(portion);

@@ -170,17 +170,6 @@ pub fn write(
     schema: &Schema,
     value: Option<Element<'_>>,
     style: Style,
-) -> Result<Stats, EncodeError> {
-    let mut stats = Stats::default();
-    write_value(out, schema, value, style, &mut stats)?;
-    Ok(stats)
-}
-
-fn write_value(
-    out: &mut Vec<u8>,
-    schema: &Schema,
-    value: Option<Element<'_>>,
-    style: Style,
     stats: &mut Stats,
 ) -> Result<(), EncodeError> {
     let is_null = convert::is_null(schema, value)?;
@@ -195,7 +184,7 @@ fn write_value(
         Kind::Struct(fields) => {
             let members = Members::of(convert::document(value)?)?;
             for Field { name, schema } in fields {
-                write_value(out, schema, members.get(name)?, style, stats)?;
+                write(out, schema, members.get(name)?, style, stats)?;
             }
         }
         Kind::Array(items) => {
@@ -203,7 +192,7 @@ fn write_value(
             if !elements.is_empty() {
                 long(out, elements.len() as i64);
                 for element in elements {
-                    write_value(out, items, Some(element), style, stats)?;
+                    write(out, items, Some(element), style, stats)?;
                 }
             }
             long(out, 0);
@@ -215,7 +204,7 @@ fn write_value(
                 long(out, members.len() as i64);
                 for member in members {
                     bytes(out, String::from_utf8_lossy(member.name).as_bytes());
-                    write_value(out, values, Some(member), style, stats)?;
+                    write(out, values, Some(member), style, stats)?;
                 }
             }
             long(out, 0);

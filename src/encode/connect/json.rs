@@ -80,17 +80,6 @@ pub fn write(
     schema: &Schema,
     value: Option<Element<'_>>,
     style: Style,
-) -> Result<Stats, EncodeError> {
-    let mut stats = Stats::default();
-    write_value(out, schema, value, style, &mut stats)?;
-    Ok(stats)
-}
-
-fn write_value(
-    out: &mut Vec<u8>,
-    schema: &Schema,
-    value: Option<Element<'_>>,
-    style: Style,
     stats: &mut Stats,
 ) -> Result<(), EncodeError> {
     let Some(value) = value else {
@@ -110,7 +99,7 @@ fn write_value(
                 raw(out, if at > 0 { "," } else { "" });
                 write_string(out, name);
                 raw(out, ":");
-                write_value(out, schema, members.get(name)?, style, stats)?;
+                write(out, schema, members.get(name)?, style, stats)?;
             }
             raw(out, "}");
         }
@@ -118,7 +107,7 @@ fn write_value(
             raw(out, "[");
             for (at, element) in convert::elements(value)?.into_iter().enumerate() {
                 raw(out, if at > 0 { "," } else { "" });
-                write_value(out, items, Some(element), style, stats)?;
+                write(out, items, Some(element), style, stats)?;
             }
             raw(out, "]");
         }
@@ -130,7 +119,7 @@ fn write_value(
                 raw(out, if at > 0 { "," } else { "" });
                 write_string(out, &String::from_utf8_lossy(element.name));
                 raw(out, ":");
-                write_value(out, values, Some(element), style, stats)?;
+                write(out, values, Some(element), style, stats)?;
             }
             raw(out, "}");
         }

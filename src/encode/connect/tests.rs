@@ -4,7 +4,7 @@ use super::*;
 use crate::change::raw::Element;
 use crate::config::connect_schema::parse;
 use crate::encode::driver::{Mode, Style};
-use crate::encode::json::EncodeError;
+use crate::encode::json::{EncodeError, Stats};
 use bson::spec::ElementType;
 use bson::{Bson, Document, doc};
 
@@ -23,7 +23,7 @@ fn json(document: &Document) -> Result<String, EncodeError> {
         value: &bytes,
     };
     let mut out = Vec::new();
-    write_json(&mut out, &schema, Some(value), STYLE)?;
+    write_json(&mut out, &schema, Some(value), STYLE, &mut Stats::default())?;
     Ok(String::from_utf8(out).unwrap())
 }
 

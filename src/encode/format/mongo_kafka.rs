@@ -37,6 +37,10 @@ impl MongoKafka {
         value: &mut Vec<u8>,
     ) -> Result<Written, EncodeError> {
         self.key(event, key)?;
+        self.value(event, value)
+    }
+
+    fn value(&self, event: &Event<'_>, value: &mut Vec<u8>) -> Result<Written, EncodeError> {
         if !self.full_document_only {
             let stats = match event.operation {
                 Operation::Read => self.row(event, value)?,

@@ -9,6 +9,7 @@
 mod avro;
 mod frame;
 mod json_schema;
+mod kept;
 mod language;
 mod of_events;
 mod of_format;

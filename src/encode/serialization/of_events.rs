@@ -1,9 +1,10 @@
 //! Schemas that each event may have of its own: of its key, of its value, or of both.
 
 use super::frame::{Frame, Half};
+use super::kept::Kept;
 use super::of_format::{self, Named};
 use super::registry::Registry;
-use super::subject::{BRIEFLY, REST, Unsettled};
+use super::subject::Unsettled;
 use crate::change::event::Event;
 use crate::config::Schemas;
 use crate::config::connect_schema::Schema;
@@ -11,7 +12,6 @@ use crate::encode::json::EncodeError;
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::time::Instant;
 
 /// How many schemas of one namespace are kept. Where documents have more, the registry is asked again.
 const MOST: usize = 1_000;
@@ -31,6 +31,9 @@ pub trait Describe: Debug + Send + Sync {
     fn text(&self, schema: &Schema) -> Result<Named, String>;
 }
 
+/// What records say of the schemas that are known.
+type Frames = HashMap<Schema, Kept<Frame>>;
+
 /// The schemas of one stream, as far as they are known.
 #[derive(Debug)]
 pub struct OfEvents {
@@ -39,18 +42,10 @@ pub struct OfEvents {
     registry: Option<Registry>,
     describe: Arc<dyn Describe>,
     /// Of keys and of values, by the event's operation and namespace, on which its topic depends.
-    known: HashMap<Vec<u8>, [HashMap<Schema, Known>; 2], foldhash::fast::FixedState>,
+    known: HashMap<Vec<u8>, [Frames; 2], foldhash::fast::FixedState>,
     /// Room for what is looked up there.
     lookup: Vec<u8>,
     last: [Option<Frame>; 2],
-}
-
-#[derive(Debug)]
-struct Known {
-    /// What records say of it; why there is no such schema, otherwise.
-    frame: Result<Frame, String>,
-    /// When the registry said so.
-    seen: Instant,
 }
 
 const HALVES: [Half; 2] = [Half::Key, Half::Value];
@@ -74,20 +69,16 @@ impl OfEvents {
     pub fn frames(
         &mut self,
         event: &Event<'_>,
-        schemas: &[Option<Schema>; 2],
+        schemas: [Option<&Schema>; 2],
     ) -> Result<&[Option<Frame>; 2], EncodeError> {
         self.last = [None, None];
         super::look_up(&mut self.lookup, event);
         let known = self.known.get(&self.lookup);
-        for ((half, schema), last) in schemas.iter().enumerate().zip(&mut self.last) {
+        for ((half, schema), last) in schemas.into_iter().enumerate().zip(&mut self.last) {
             let Some(schema) = schema else { continue };
             let known = known.and_then(|halves| halves[half].get(schema));
-            match known.filter(|known| !is_due(known, &self.settings)) {
-                Some(Known {
-                    frame: Ok(frame), ..
-                }) => *last = Some(frame.clone()),
-                _ => return Err(EncodeError::Unsettled),
-            }
+            let current = known.and_then(|known| known.current(&self.settings));
+            *last = Some(current.ok_or(EncodeError::Unsettled)?.clone());
         }
         Ok(&self.last)
     }
@@ -124,44 +115,19 @@ impl OfEvents {
     ) -> Result<(), Unsettled> {
         let known = self.known.get(&self.lookup);
         let known = known.and_then(|halves| halves[half].get(&schema));
-        if let Some(known) = known {
-            match &known.frame {
-                Ok(_) if !is_due(known, &self.settings) => return Ok(()),
-                Err(why) if known.seen.elapsed() < REST => {
-                    return Err(Unsettled::Record(why.clone()));
-                }
-                _ => {}
-            }
-        }
-        let in_use = known.and_then(|known| known.frame.as_ref().ok()).cloned();
-        let named = self.describe.text(&schema).map_err(Unsettled::Record);
         let asking = async {
-            of_format::frame(registry, &self.settings, topic, HALVES[half], &named?).await
+            let named = self.describe.text(&schema).map_err(Unsettled::Record)?;
+            of_format::frame(registry, &self.settings, topic, HALVES[half], &named).await
         };
-        let answer = match &in_use {
-            None => asking.await,
-            // The registry may have lost it. It is not waited for: as long as it does not answer, it has it.
-            Some(_) => match tokio::time::timeout(BRIEFLY, asking).await {
-                Ok(answer) => answer,
-                Err(_) => Err(Unsettled::Away(String::new())),
-            },
+        let Some(kept) = Kept::ask(known, &self.settings, asking).await? else {
+            return Ok(());
         };
-        let (frame, outcome) = match (answer, in_use) {
-            (Ok(frame), _) | (Err(_), Some(frame)) => (Ok(frame), Ok(())),
-            (Err(Unsettled::Record(why)), None) => (Err(why.clone()), Err(Unsettled::Record(why))),
-            (Err(away), None) => return Err(away),
-        };
+        let outcome = kept.outcome();
         let halves = self.known.entry(self.lookup.clone()).or_default();
         if halves[half].len() >= MOST {
             halves[half].clear();
         }
-        let seen = Instant::now();
-        halves[half].insert(schema, Known { frame, seen });
+        halves[half].insert(schema, kept);
         outcome
     }
-}
-
-/// Whether it is time to look whether the registry still has it.
-fn is_due(known: &Known, settings: &Schemas) -> bool {
-    !settings.dry_run && known.seen.elapsed() > settings.recheck
 }

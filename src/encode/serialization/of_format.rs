@@ -1,14 +1,14 @@
 //! Schemas that a format has and that documents do not change: one for keys and one for values of a topic.
 
 use super::frame::{Frame, Half};
+use super::kept::Kept;
 use super::registry::{Failure, Registry, SchemaId};
-use super::subject::{self, BRIEFLY, REST, Unsettled};
+use super::subject::{self, Unsettled};
 use crate::change::event::Event;
 use crate::config::Schemas;
 use crate::encode::json::EncodeError;
 use crate::log::Escaped;
 use std::collections::HashMap;
-use std::time::Instant;
 
 /// A schema and the full name of what it describes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,17 +29,9 @@ pub struct OfFormat {
     stream: String,
     describe: Describe,
     /// By the event's operation and namespace, on which its topic depends.
-    known: HashMap<Vec<u8>, Known, foldhash::fast::FixedState>,
+    known: HashMap<Vec<u8>, Kept<[Frame; 2]>, foldhash::fast::FixedState>,
     /// Room for what is looked up there.
     lookup: Vec<u8>,
-}
-
-#[derive(Debug)]
-struct Known {
-    /// What records say of their schemas; why there are none, otherwise.
-    frames: Result<[Frame; 2], String>,
-    /// When the registry said so.
-    seen: Instant,
 }
 
 impl OfFormat {
@@ -61,17 +53,13 @@ impl OfFormat {
     pub fn frames(&mut self, event: &Event<'_>) -> Result<&[Frame; 2], EncodeError> {
         super::look_up(&mut self.lookup, event);
         let known = self.known.get(&self.lookup);
-        match known.filter(|known| !is_due(known, &self.settings)) {
-            Some(Known {
-                frames: Ok(frames), ..
-            }) => Ok(frames),
-            _ => Err(EncodeError::Unsettled),
-        }
+        let current = known.and_then(|known| known.current(&self.settings));
+        current.ok_or(EncodeError::Unsettled)
     }
 
     /// The same of what was written last.
     pub fn last(&self) -> Option<&[Frame; 2]> {
-        self.known.get(&self.lookup)?.frames.as_ref().ok()
+        self.known.get(&self.lookup)?.said()
     }
 
     /// Sees to the schemas of an event's record, which goes to `topic`. It may ask the registry; when it is tried again
@@ -82,39 +70,13 @@ impl OfFormat {
     pub async fn settle(&mut self, event: &Event<'_>, topic: &str) -> Result<(), Unsettled> {
         let registry = Registry::once(&mut self.registry, &self.settings)?;
         super::look_up(&mut self.lookup, event);
-        if let Some(known) = self.known.get(&self.lookup) {
-            match &known.frames {
-                Ok(_) if !is_due(known, &self.settings) => return Ok(()),
-                Err(why) if known.seen.elapsed() < REST => {
-                    return Err(Unsettled::Record(why.clone()));
-                }
-                _ => {}
-            }
-        }
-        let known = self.known.get(&self.lookup);
-        let is_in_use = known.is_some_and(|known| known.frames.is_ok());
         let asking = self.ask(&registry, event, topic);
-        let answer = match is_in_use {
-            false => asking.await,
-            // The registry may have lost them. It is not waited for: as long as it does not answer, it has them.
-            true => match tokio::time::timeout(BRIEFLY, asking).await {
-                Ok(answer) => answer,
-                Err(_) => Err(Unsettled::Away(String::new())),
-            },
+        let known = self.known.get(&self.lookup);
+        let Some(kept) = Kept::ask(known, &self.settings, asking).await? else {
+            return Ok(());
         };
-        let seen = Instant::now();
-        let (frames, outcome) = match answer {
-            Ok(frames) => (Ok(frames), Ok(())),
-            Err(_) if is_in_use => {
-                let known = self.known.get_mut(&self.lookup);
-                known.into_iter().for_each(|known| known.seen = seen);
-                return Ok(());
-            }
-            Err(Unsettled::Record(why)) => (Err(why.clone()), Err(Unsettled::Record(why))),
-            Err(away) => return Err(away),
-        };
-        let known = Known { frames, seen };
-        self.known.insert(self.lookup.clone(), known);
+        let outcome = kept.outcome();
+        self.known.insert(self.lookup.clone(), kept);
         outcome
     }
 
@@ -172,9 +134,4 @@ async fn number(
         ))),
         Err(other) => Err(other.into()),
     }
-}
-
-/// Whether it is time to look whether the registry still has them.
-fn is_due(known: &Known, settings: &Schemas) -> bool {
-    !settings.dry_run && known.seen.elapsed() > settings.recheck
 }

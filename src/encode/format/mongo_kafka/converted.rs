@@ -64,13 +64,12 @@ impl Converted {
         let body = shapes.body(event);
         let [of_key, of_value] = shapes.of(event, &whole)?;
         if let Some(schemas) = &mut self.schemas {
-            let of = |schema: &Option<Cow<'_, Schema>>, output: &Output| {
-                let is_avro = output.converter == Converter::Avro;
-                schema.as_deref().filter(|_| is_avro).cloned()
-            };
-            let wanted = [of(&of_key, &shapes.key), of(&of_value, &shapes.value)];
+            let wanted = [
+                of_key.as_deref().filter(|_| shapes.key.is_avro()),
+                of_value.as_deref().filter(|_| shapes.value.is_avro()),
+            ];
             for (frame, out) in schemas
-                .frames(event, &wanted)?
+                .frames(event, wanted)?
                 .iter()
                 .zip([&mut *key, &mut *value])
             {
@@ -94,7 +93,7 @@ impl Converted {
         if body == Body::Value {
             text.clear();
             if shapes.value.form == OutputForm::Json {
-                stats += shapes.plain.write(event, &mut Vec::new(), text)?.stats;
+                stats += shapes.plain.value(event, text)?.stats;
             }
             let content = shapes.content(event, &whole);
             stats += shapes.put(value, &shapes.value, of_value.as_deref(), content, text)?;
@@ -161,32 +160,28 @@ impl Shapes {
             return Ok(Stats::default());
         };
         let is_text = output.form == OutputForm::Json;
-        let style = self.plain.style;
+        let (style, mut stats) = (self.plain.style, Stats::default());
         match output.converter {
             Converter::String => out.extend_from_slice(text),
             Converter::Json { schemas } => {
                 if schemas {
                     connect::open_json_schema(out, schema);
                 }
-                let stats = match is_text {
-                    true => {
-                        connect::write_json_string(out, &String::from_utf8_lossy(text));
-                        Stats::default()
-                    }
-                    false => connect::write_json(out, schema, content, style)?,
-                };
+                match is_text {
+                    true => connect::write_json_string(out, &String::from_utf8_lossy(text)),
+                    false => connect::write_json(out, schema, content, style, &mut stats)?,
+                }
                 if schemas {
                     out.push(b'}');
                 }
-                return Ok(stats);
             }
             Converter::Avro if is_text => {
                 avro_long(out, text.len() as i64);
                 out.extend_from_slice(text);
             }
-            Converter::Avro => return connect::write_avro(out, schema, content, style),
+            Converter::Avro => connect::write_avro(out, schema, content, style, &mut stats)?,
         }
-        Ok(Stats::default())
+        Ok(stats)
     }
 }
 
@@ -194,11 +189,10 @@ impl Describe for Shapes {
     fn schemas(&self, event: &Event<'_>) -> Result<[Option<Schema>; 2], EncodeError> {
         let whole = whole(event)?;
         let [key, value] = self.of(event, &whole)?;
-        let of = |schema: Option<Cow<'_, Schema>>, output: &Output| {
-            let schema = schema.filter(|_| output.converter == Converter::Avro);
-            schema.map(Cow::into_owned)
-        };
-        Ok([of(key, &self.key), of(value, &self.value)])
+        Ok([
+            key.filter(|_| self.key.is_avro()).map(Cow::into_owned),
+            value.filter(|_| self.value.is_avro()).map(Cow::into_owned),
+        ])
     }
 
     fn text(&self, schema: &Schema) -> Result<Named, String> {
