@@ -15,7 +15,7 @@ pub struct Snapshot {
     pub filters: BTreeMap<String, Document>,
     /// Whether the two name collections as `database.collection`.
     pub is_qualified: bool,
-    /// `SNAPSHOT_PARALLELISM`: how many queries run at a time.
+    /// `SNAPSHOT_PARALLELISM`: how many queries run at a time; half as many while the stream has changes.
     pub parallelism: usize,
     /// `SNAPSHOT_CHUNK_BYTES`: about how many bytes of documents one query reads.
     pub chunk_bytes: usize,

@@ -357,9 +357,9 @@ variables! {
     SNAPSHOT_OPERATION snapshot_operation: Snapshots, Form::Choice(&["read", "insert"]), Value("read"),
         "insert",
         "The operationType of a row. A row always has the header tw-snapshot.";
-    SNAPSHOT_PARALLELISM snapshot_parallelism: Snapshots, count(1, 64), Value("2"),
-        "4",
-        "How many queries of a snapshot run at a time, over collections and within a large one.";
+    SNAPSHOT_PARALLELISM snapshot_parallelism: Snapshots, count(1, 64), Value("4"),
+        "8",
+        "How many queries of a snapshot run at a time, over collections and within a large one; half as many while the stream has changes.";
     SNAPSHOT_CHUNK_BYTES snapshot_chunk_bytes: Snapshots, bytes(64 * KIB, 8 * MIB), Value("2MiB"),
         "1MiB",
         "About how many bytes of documents one query reads.";

@@ -50,14 +50,18 @@ fn nearest(upper: &str) -> Option<&'static str> {
 /// The name that differs least, whatever the case, where it differs little for its length.
 pub fn nearest_of(given: &str, names: impl Iterator<Item = &'static str>) -> Option<&'static str> {
     let given = given.to_ascii_lowercase();
+    let len = given.chars().count();
+    let allowed = |name: &str| if name.len() < 8 { 1 } else { 2 };
     names
+        // They differ at least by that much. Each variable of the environment is compared with each of ours.
+        .filter(|name| name.len().abs_diff(len) <= allowed(name))
         .map(|name| {
             (
                 strsim::osa_distance(&given, &name.to_ascii_lowercase()),
                 name,
             )
         })
-        .filter(|(distance, name)| *distance <= if name.len() < 8 { 1 } else { 2 })
+        .filter(|(distance, name)| *distance <= allowed(name))
         .min()
         .map(|(_, name)| name)
 }

@@ -13,6 +13,7 @@
 //! [`reading`] is a function of it: whatever changes it (a request, a renamed collection) has the reading begin again
 //! from there.
 
+pub mod busy;
 pub mod desk;
 pub mod marks;
 mod pace;

@@ -1,5 +1,6 @@
 //! Reads what a snapshot has left: some queries at a time, within a byte budget, each in a window.
 
+use super::busy::Busy;
 use super::marks::{Marks, Window};
 use super::pace::Pace;
 use super::page::Place;
@@ -23,7 +24,7 @@ use mongodb::options::{ReadPreference, SelectionCriteria};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::Instrument;
@@ -57,6 +58,8 @@ pub struct Source {
     pub budget: Arc<Budget>,
     pub board: Arc<Board>,
     pub retry: Retry,
+    /// Whether the stream has changes of its own now.
+    pub busy: Busy,
 }
 
 /// Which members rows are read from: those of the configuration, otherwise those of the URI.
@@ -112,6 +115,7 @@ impl Reading {
         let reader = Reader {
             plan: Mutex::new(Plan::of(progress)),
             pace: Pace::new(source.spec.rate),
+            beside_changes: Semaphore::new(beside_changes(source.spec.parallelism)),
             source: Arc::clone(source),
             marks: Arc::clone(marks),
             messages: sender,
@@ -139,6 +143,8 @@ pub(super) struct Reader {
     pub(super) marks: Arc<Marks>,
     plan: Mutex<Plan>,
     pace: Pace,
+    /// For so many queries at a time while the stream has changes.
+    beside_changes: Semaphore,
     messages: mpsc::Sender<Message>,
     /// Whether the server reads not before a given time, as far as is known.
     pub(super) takes_time: AtomicBool,
@@ -237,6 +243,7 @@ impl Reader {
             let bytes = self.source.spec.chunk_bytes;
             let reservation = Reservation::take(&self.source.budget, bytes).await;
             let with_last = self.marks.is_sharded() && !is_stuck;
+            let turn = self.turn().await;
             let (query, batch) = match open.take() {
                 Some(query) => match self.more(of, query).await {
                     Some(read) => read,
@@ -258,6 +265,7 @@ impl Reader {
                     }
                 }
             };
+            drop(turn);
             let reply = Reply::new(batch, Some(reservation));
             let seen = Seen::of(&reply);
             let bytes = reply.len() as u64;
@@ -305,10 +313,24 @@ impl Reader {
         }
     }
 
+    /// Waits until MongoDB may be asked for the next page: beside changes of the stream, which would wait for the
+    /// server behind the rows, fewer queries do so at a time.
+    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        match self.source.busy.is_now() {
+            true => self.beside_changes.acquire().await.ok(),
+            false => None,
+        }
+    }
+
     async fn skip(&self, of: &Of, why: String) -> Result<(), Closed> {
         let skipped = Message::Skipped { part: of.part, why };
         self.messages.send(skipped).await.map_err(|_| Closed)
     }
+}
+
+/// How many of the queries may ask at a time while the stream has changes.
+fn beside_changes(parallelism: usize) -> usize {
+    (parallelism / 2).max(1)
 }
 
 /// What is in a page.

@@ -7,6 +7,7 @@ use crate::config::StreamSpec;
 use crate::error::Error;
 use crate::listener::ListenerRouter;
 use crate::sink::topics::Topics;
+use crate::snapshot::busy::Busy;
 use crate::snapshot::desk::Desk;
 use crate::snapshot::reading;
 use crate::source::Filter;
@@ -55,6 +56,7 @@ impl StreamContext {
             budget: self.shared.memory.rows(),
             board: Arc::clone(self.board()),
             retry: self.opener.retry,
+            busy: Busy::default(),
         })
     }
 

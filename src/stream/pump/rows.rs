@@ -24,13 +24,8 @@ use crate::source::reply::Reply;
 use crate::stream::produce::Produce;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::time::Instant;
 use told::Told;
 use unstored::Unstored;
-
-/// How long after a change another one is expected, whose record should not wait behind many rows.
-const BUSY: Duration = Duration::from_secs(1);
 
 /// How many messages of the reading are looked at ahead.
 const AHEAD: usize = 64;
@@ -52,8 +47,6 @@ pub struct Rows {
     events: row::Rows,
     told: Told,
     unstored: Unstored,
-    /// When the stream had a change last.
-    busy: Option<Instant>,
 }
 
 impl Rows {
@@ -74,7 +67,6 @@ impl Rows {
             events: row::Rows::default(),
             told: Told::default(),
             unstored: Unstored::default(),
-            busy: None,
             source,
             desk,
         })
@@ -140,7 +132,7 @@ impl Rows {
 
     /// Whether the stream has had no changes of its own lately.
     pub(super) fn are_alone(&self) -> bool {
-        self.busy.is_none_or(|busy| busy.elapsed() >= BUSY)
+        !self.source.busy.is_now()
     }
 
     /// Whether the page in front waits for nothing but room.
@@ -212,7 +204,7 @@ impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
             let is_sharded = rows.marks.is_sharded();
             let now = reply.operation_cluster_time();
             if !is_empty {
-                rows.busy = Some(Instant::now());
+                rows.source.busy.note();
             }
             rows.passed.reply(is_empty, is_sharded, time, now);
         }
