@@ -42,6 +42,7 @@ mod stream_ends;
 mod streams;
 mod token_order;
 mod topics;
+mod transactions;
 mod verify;
 mod views;
 mod workers;

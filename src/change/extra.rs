@@ -13,6 +13,8 @@ pub struct Extra {
     parts: Option<Arc<Document>>,
     /// Apart from the others: it changes with every few rows, and listeners may be many.
     snapshot: Option<Arc<Bson>>,
+    /// Apart from the others: it changes with every event of a transaction.
+    transactions: Option<Arc<Bson>>,
 }
 
 impl Extra {
@@ -20,9 +22,11 @@ impl Extra {
     pub const LISTENERS: &'static str = "listeners";
     /// The part that tells how far a snapshot is.
     pub const SNAPSHOT: &'static str = "snapshot";
+    /// The part that tells how far transactions of MongoDB are.
+    pub const TRANSACTIONS: &'static str = "transactions";
 
     pub fn is_empty(&self) -> bool {
-        self.parts.is_none() && self.snapshot.is_none()
+        self.parts.is_none() && self.snapshot.is_none() && self.transactions.is_none()
     }
 
     /// Whether the two are one and the same, and not only alike.
@@ -32,10 +36,13 @@ impl Extra {
             (None, None) => true,
             _ => false,
         };
-        is_same_snapshot && self.is_but_for_snapshot(other)
+        // That of transactions is small, and made anew for each position.
+        is_same_snapshot
+            && self.transactions == other.transactions
+            && self.is_but_for_snapshot(other)
     }
 
-    /// Whether the two are one and the same, whatever they say of a snapshot.
+    /// Whether the two are one and the same, whatever they say of a snapshot and of transactions.
     pub fn is_but_for_snapshot(&self, other: &Self) -> bool {
         match (&self.parts, &other.parts) {
             (Some(ours), Some(theirs)) => Arc::ptr_eq(ours, theirs),
@@ -48,6 +55,7 @@ impl Extra {
     pub fn get(&self, part: &str) -> Option<&Bson> {
         match part {
             Self::SNAPSHOT => self.snapshot.as_deref(),
+            Self::TRANSACTIONS => self.transactions.as_deref(),
             _ => self.parts.as_ref()?.get(part),
         }
     }
@@ -55,21 +63,23 @@ impl Extra {
     /// The same parts, but for this one, which is now `value`; without a value there is none.
     #[must_use]
     pub fn with(&self, part: &str, value: Option<Bson>) -> Self {
-        if part == Self::SNAPSHOT {
-            return Self {
-                parts: self.parts.clone(),
-                snapshot: value.map(Arc::new),
-            };
+        let mut with = self.clone();
+        let apart = match part {
+            Self::SNAPSHOT => Some(&mut with.snapshot),
+            Self::TRANSACTIONS => Some(&mut with.transactions),
+            _ => None,
+        };
+        if let Some(apart) = apart {
+            *apart = value.map(Arc::new);
+            return with;
         }
         let mut parts = self.parts.as_deref().cloned().unwrap_or_default();
         match value {
             Some(value) => parts.insert(part, value),
             None => parts.remove(part),
         };
-        Self {
-            parts: (!parts.is_empty()).then(|| Arc::new(parts)),
-            snapshot: self.snapshot.clone(),
-        }
+        with.parts = (!parts.is_empty()).then(|| Arc::new(parts));
+        with
     }
 
     /// All parts; none where there is none.
@@ -78,8 +88,13 @@ impl Extra {
             return None;
         }
         let mut parts = self.parts.as_deref().cloned().unwrap_or_default();
-        if let Some(snapshot) = &self.snapshot {
-            parts.insert(Self::SNAPSHOT, snapshot.as_ref().clone());
+        for (name, part) in [
+            (Self::SNAPSHOT, &self.snapshot),
+            (Self::TRANSACTIONS, &self.transactions),
+        ] {
+            if let Some(part) = part {
+                parts.insert(name, part.as_ref().clone());
+            }
         }
         Some(parts)
     }
@@ -88,9 +103,11 @@ impl Extra {
 impl From<Document> for Extra {
     fn from(mut parts: Document) -> Self {
         let snapshot = parts.remove(Self::SNAPSHOT).map(Arc::new);
+        let transactions = parts.remove(Self::TRANSACTIONS).map(Arc::new);
         Self {
             parts: (!parts.is_empty()).then(|| Arc::new(parts)),
             snapshot,
+            transactions,
         }
     }
 }

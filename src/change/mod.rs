@@ -7,3 +7,4 @@ pub mod namespace;
 pub mod operations;
 pub mod position;
 pub mod raw;
+pub mod transactions;

@@ -11,7 +11,7 @@ pub struct Envelope {
 
 impl Envelope {
     /// The fields of the envelope, in their order.
-    pub const FIELDS: [&str; 10] = [
+    pub const FIELDS: [&str; 11] = [
         "operationType",
         "database",
         "collection",
@@ -22,6 +22,7 @@ impl Envelope {
         "fullDocumentBeforeChange",
         "to",
         "operationDescription",
+        "transaction",
     ];
 
     /// What a field is called.

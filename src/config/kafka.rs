@@ -64,6 +64,8 @@ pub struct Sink {
     pub key_format: KeyFormat,
     /// `TOMBSTONES`: a null value after each delete.
     pub tombstones: bool,
+    /// `TRANSACTION_METADATA`: where an event stands in its transaction.
+    pub transactions: bool,
     /// `KAFKA_TOPIC_NAMESPACE_MAP`, with the topics of MongoDB's connector.
     pub namespaces: Option<Arc<NamespaceMap>>,
     /// `ENVELOPE_*`; none where the envelope is as it is.

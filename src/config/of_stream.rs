@@ -8,7 +8,7 @@ use super::variable::Variable;
 const SEPARATOR: &str = "__";
 
 /// What a stream may have by itself: what its records are, and where they go.
-pub(super) static VARIABLES: [&Variable; 35] = [
+pub(super) static VARIABLES: [&Variable; 36] = [
     &table::FULL_DOCUMENT,
     &table::FULL_DOCUMENT_BEFORE_CHANGE,
     &table::KAFKA_DB_CHANGES_TOPIC,
@@ -25,6 +25,7 @@ pub(super) static VARIABLES: [&Variable; 35] = [
     &table::JSON_MODE,
     &table::KEY_FORMAT,
     &table::TOMBSTONES,
+    &table::TRANSACTION_METADATA,
     &table::DEBEZIUM_SCHEMAS,
     &table::MONGO_KAFKA_JSON,
     &table::MONGO_KAFKA_KEY,

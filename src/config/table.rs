@@ -197,6 +197,9 @@ variables! {
     TOMBSTONES tombstones: Records, Form::Flag, Value("false"),
         "true",
         "Sends a null value after each delete, for compacted topics. Needs one topic for all operations.";
+    TRANSACTION_METADATA transaction_metadata: Records, Form::Flag, Value("false"),
+        "true",
+        "Says of each change in a transaction of MongoDB which transaction that is (lsid, txnNumber), and which of its changes this one is (order): in the envelope, or in headers tw-txn-* where the value has no place for it.";
     DEBEZIUM_SCHEMAS debezium_schemas: Records, Form::Flag, Value("false"),
         "true",
         "With FORMAT=debezium: keys and values with their schema, as the connector's JsonConverter has them with schemas.enable=true.";

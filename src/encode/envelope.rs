@@ -5,6 +5,7 @@ use super::json::{
 };
 use crate::change::event::{Event, Operation};
 use crate::change::raw::{self, Element};
+use crate::change::transactions::Place;
 use crate::config;
 use std::sync::{Arc, LazyLock};
 
@@ -13,7 +14,10 @@ use std::sync::{Arc, LazyLock};
 #[derive(Debug, Clone)]
 pub struct Shape {
     names: [Box<[u8]>; config::Envelope::FIELDS.len()],
-    more: Box<[u8]>,
+    /// What is configured, and behind it the transaction of the events that follow.
+    more: Vec<u8>,
+    /// How much of that is configured.
+    configured: usize,
 }
 
 const OPERATION_TYPE: usize = 0;
@@ -26,6 +30,7 @@ const UPDATE_DESCRIPTION: usize = 6;
 const BEFORE_CHANGE: usize = 7;
 const TO: usize = 8;
 const DESCRIPTION: usize = 9;
+const TRANSACTION: usize = 10;
 
 impl Default for Shape {
     fn default() -> Self {
@@ -56,8 +61,32 @@ impl Shape {
         }
         Self {
             names,
-            more: more.into_boxed_slice(),
+            configured: more.len(),
+            more,
         }
+    }
+
+    /// Says where the events that follow stand in their transaction, until something else is said. It is written with
+    /// what all events have in common, so that those of streams which ask for no transactions are not looked at for it.
+    ///
+    /// # Errors
+    /// [`EncodeError`] when what names the transaction is malformed; nothing is said then.
+    pub fn place(&mut self, mode: JsonMode, place: Option<&Place<'_>>) -> Result<(), EncodeError> {
+        self.more.truncate(self.configured);
+        let Some(place) = place else {
+            return Ok(());
+        };
+        let mut out = self.names[TRANSACTION].to_vec();
+        out.extend_from_slice(br#"{"lsid":"#);
+        write_document(&mut out, mode, place.id.lsid)?;
+        let mut number = itoa::Buffer::new();
+        out.extend_from_slice(br#","txnNumber":"#);
+        out.extend_from_slice(number.format(place.id.number).as_bytes());
+        out.extend_from_slice(br#","order":"#);
+        out.extend_from_slice(number.format(place.order).as_bytes());
+        out.push(b'}');
+        self.more.extend_from_slice(&out);
+        Ok(())
     }
 }
 
@@ -65,7 +94,8 @@ impl Shape {
 ///
 /// The fields and their order, for a change of a document: `operationType`, `database`, `collection`,
 /// `documentKey`, `timestamp`, `fullDocument`, `updateDescription`, `fullDocumentBeforeChange`. Other events
-/// have no `documentKey` and, after `timestamp`, `to` and `operationDescription` where the server sent them.
+/// have no `documentKey` and, after `timestamp`, `to` and `operationDescription` where the server sent them. The last
+/// one is `transaction`, where [that was said](Shape::place).
 ///
 /// # Errors
 /// [`EncodeError`] when the event's BSON is malformed or nested too deep; `out` is then as it was before.

@@ -27,6 +27,14 @@ pub const PRIORITY: &str = "tw-priority";
 /// The id of the snapshot that the row is of; only on rows of snapshots.
 pub const SNAPSHOT: &str = "tw-snapshot";
 
+/// The session of the event's transaction; this and the next two only with `TRANSACTION_METADATA`, where the value has no
+/// place for them.
+pub const TRANSACTION_LSID: &str = "tw-txn-lsid";
+/// The transaction's number in its session.
+pub const TRANSACTION_NUMBER: &str = "tw-txn-number";
+/// The event's number in its transaction, from 1.
+pub const TRANSACTION_ORDER: &str = "tw-txn-order";
+
 /// What a tombstone's `tw-id` ends with: it is a record of its own beside the delete's.
 pub const TOMBSTONE_SUFFIX: &[u8] = b"-t";
 

@@ -2,16 +2,16 @@
 
 use crate::change::event::Event;
 use crate::change::position::Seq;
+use crate::change::transactions::Place;
 use crate::config::{KeyFormat, RecordTimestamp, StreamSpec};
 use crate::encode::format::{Body, Format, FormatHeaders};
-use crate::encode::headers::Headers;
-use crate::encode::json::EncodeError;
+use crate::encode::headers::{self, Headers};
+use crate::encode::json::{EncodeError, JsonMode, write_document};
 use crate::encode::key;
 use crate::encode::serialization::Schematic;
 use crate::kafka::produce::{MAX_HEADERS, Record};
 use crate::route::ListenerTag;
 use std::ffi::CStr;
-use std::sync::Arc;
 
 /// Encodes the events of one stream.
 #[derive(Debug)]
@@ -19,8 +19,11 @@ pub struct Encoder {
     format: Format,
     timestamp: RecordTimestamp,
     key_format: KeyFormat,
-    /// `EXTRA_HEADERS`.
-    more_headers: Arc<Vec<(String, String)>>,
+    mode: JsonMode,
+    /// `EXTRA_HEADERS`, and behind them the transaction of the events that follow.
+    more_headers: Vec<(String, String)>,
+    /// How many of them are configured.
+    configured: usize,
     key: Vec<u8>,
     value: Vec<u8>,
 }
@@ -33,7 +36,9 @@ impl Encoder {
     pub fn of(stream: &StreamSpec) -> Self {
         Self {
             key_format: stream.sink.key_format,
-            more_headers: Arc::clone(&stream.sink.headers),
+            mode: stream.pipeline.json_mode,
+            more_headers: stream.sink.headers.to_vec(),
+            configured: stream.sink.headers.len(),
             ..Self::new(Format::of(stream), stream.sink.record_timestamp)
         }
     }
@@ -43,7 +48,9 @@ impl Encoder {
             format,
             timestamp,
             key_format: KeyFormat::Tailwater,
-            more_headers: Arc::default(),
+            mode: JsonMode::Simple,
+            more_headers: Vec::new(),
+            configured: 0,
             key: Vec::new(),
             value: Vec::new(),
         }
@@ -52,6 +59,32 @@ impl Encoder {
     /// What has to know the schemas of values, where they have any.
     pub fn schemas(&mut self) -> Option<Schematic<'_>> {
         self.format.schemas()
+    }
+
+    /// Says where the events that follow stand in their transaction, until something else is said: in the value, or in
+    /// headers where that has no place for it.
+    ///
+    /// # Errors
+    /// [`EncodeError`] when what names the transaction is malformed.
+    pub fn place(&mut self, place: Option<&Place<'_>>) -> Result<(), EncodeError> {
+        self.more_headers.truncate(self.configured);
+        let is_in_value = self.format.place(place)?;
+        if let Some(place) = place
+            && !is_in_value
+        {
+            let mut lsid = Vec::new();
+            write_document(&mut lsid, self.mode, place.id.lsid)?;
+            let lsid = String::from_utf8_lossy(&lsid).into_owned();
+            self.more_headers.extend(
+                [
+                    (headers::TRANSACTION_LSID, lsid),
+                    (headers::TRANSACTION_NUMBER, place.id.number.to_string()),
+                    (headers::TRANSACTION_ORDER, place.order.to_string()),
+                ]
+                .map(|(name, value)| (name.to_owned(), value)),
+            );
+        }
+        Ok(())
     }
 
     /// Encodes key, value and headers of an event.
@@ -116,6 +149,17 @@ impl Encoders {
             Some(encoder) if is_for_listener => encoder,
             _ => &mut self.of_topics,
         }
+    }
+
+    /// As [`Encoder::place`], for whomever records are.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn place(&mut self, place: Option<&Place<'_>>) -> Result<(), EncodeError> {
+        if let Some(of_listeners) = &mut self.of_listeners {
+            of_listeners.place(place)?;
+        }
+        self.of_topics.place(place)
     }
 
     /// What has to know the schemas of the configuration's own topics, where they have any.

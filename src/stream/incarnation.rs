@@ -10,6 +10,7 @@ use super::outlet::Outlet;
 use super::progress;
 use super::pump::{End, Parts, Pump, Rows};
 use crate::change::position::{Position, Seq};
+use crate::change::transactions::Transactions;
 use crate::checkpoint::CommitError;
 use crate::checkpoint::committer::{Checkpoints, Committer};
 use crate::config::OnHistoryLost;
@@ -19,7 +20,7 @@ use crate::flow::tracker::Tracker;
 use crate::panics::caught;
 use crate::route::Route;
 use crate::sink::producer::{Faults, Producer};
-use crate::sink::transaction::{self, Transactions};
+use crate::sink::transaction;
 use crate::source::cursor::Cursor;
 use crate::source::validators as source;
 use crate::status::State;
@@ -213,7 +214,7 @@ impl<'a> Incarnation<'a> {
             &producer,
             leader
                 .as_mut()
-                .map(|leader| Transactions::new(&producer, leader, interval)),
+                .map(|leader| transaction::Transactions::new(&producer, leader, interval)),
             Arc::clone(&tracker),
             records,
             context.spec.pipeline.batching,
@@ -229,9 +230,12 @@ impl<'a> Incarnation<'a> {
             requests: reading.requests(),
         };
         let rows = Rows::at(&position.extra, context.rows(), Arc::clone(&context.desk))?;
+        let transactions = context.spec.sink.transactions;
+        let transactions = transactions.then(|| Transactions::at(&position.extra));
         let validators = Arc::new(source::Validators::of(&context.shared.client));
         let mut pump = Pump::new(parts, outlet, hints, halt_pumping.clone())
             .with_rows(rows)
+            .with_transactions(transactions.transpose()?)
             .with_validators(validators);
         let watching = progress::Watch {
             board: context.board(),

@@ -2,6 +2,7 @@
 
 mod event;
 mod interest;
+mod preparing;
 mod records;
 mod refusal;
 mod rows;
@@ -16,7 +17,6 @@ use crate::config::{OnMissingTopic, OnRecordError, StreamSpec};
 use crate::encode::record::Encoders;
 use crate::encode::serialization::{NoValidators, Validators};
 use crate::error::{Code, Error};
-use crate::fields::Fields;
 use crate::flow::batch::ClosedBy;
 use crate::listener::ListenerRouter;
 use crate::metrics::events::EventCounts;
@@ -29,11 +29,12 @@ use crate::sink::topics::Topics;
 use crate::source::Filter;
 use crate::source::reader::{Fault, Fetched, Request};
 use crate::source::reply::Reply;
-use crate::source::split::{Merged, Merger, SplitError};
+use crate::source::split::{Merged, Merger};
 use crate::status::Board;
 use crate::status::waiting::Awaited;
 use futures_util::future::Either;
 use interest::Reading;
+use preparing::Preparing;
 pub use rows::Rows;
 use rows::Turn;
 use std::collections::BTreeSet;
@@ -71,8 +72,8 @@ impl From<Blocked> for End {
 /// One incarnation's pump.
 pub struct Pump<'a, P: Produce = Producer, R: Route = ListenerRouter> {
     encoders: Encoders,
-    /// What is done to fields of documents; none where nothing is.
-    fields: Option<Box<Fields>>,
+    /// What is done before an event's records are made; none where nothing is.
+    preparing: Option<Box<Preparing>>,
     /// The `tw-id` of a listener's record; used again.
     own_id: Vec<u8>,
     router: R,
@@ -146,7 +147,7 @@ impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
         let listeners = spec.source.listeners.as_ref();
         Self {
             encoders: Encoders::of(spec),
-            fields: Fields::of(spec.sink.fields.as_ref()).map(Box::new),
+            preparing: Preparing::of(spec),
             own_id: Vec::new(),
             router: parts.router.clone(),
             filter: Filter::of(spec),
@@ -300,6 +301,7 @@ impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
             } else if self.wanted(&event).is_none() {
                 self.leave_out(&event);
             } else {
+                self.place(&event, seq)?;
                 let reason = Reason::Unreadable(fault);
                 let mut room = Vec::new();
                 let told = self.without_documents(&event, &mut room);
@@ -397,10 +399,9 @@ impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
 }
 
 /// The reader has looked at the replies before: what is found only here is not read again.
-fn malformed(why: impl Into<SplitError>) -> End {
+fn malformed(why: impl std::fmt::Display) -> End {
     let detail = format!(
-        "reading the change stream: {}{}",
-        why.into(),
+        "reading the change stream: {why}{}",
         SourceFault::Malformed.remedy()
     );
     End::Failed(Error::new(Code::SourceMalformed, detail))

@@ -15,6 +15,7 @@ use super::outlet::Outlet;
 use super::pump::{End, Parts, Pump};
 use crate::change::extra::Extra;
 use crate::change::position::{Position, Seq};
+use crate::change::transactions::Transactions;
 use crate::config::{Batching, Config, OnRecordError, StreamSpec};
 use crate::flow::budget::Budget;
 use crate::flow::tracker::Tracker;
@@ -194,7 +195,9 @@ impl Rig {
             board: &self.board,
             requests: &self.requests,
         };
-        Pump::new(parts, outlet, &self.hints, self.stop.clone())
+        let transactions = self.stream.spec.sink.transactions;
+        let transactions = transactions.then(|| Transactions::at(&self.start.extra).unwrap());
+        Pump::new(parts, outlet, &self.hints, self.stop.clone()).with_transactions(transactions)
     }
 
     pub(super) fn run(&self) -> Run<'_> {

@@ -86,6 +86,13 @@ impl World {
         let ended = loop {
             run.settle().await;
             for sent in way.collect(&rig.producer) {
+                if sent.topic != "dead" && !sent.value.is_empty() {
+                    let value: serde_json::Value =
+                        serde_json::from_slice(&sent.value).expect("an envelope");
+                    let order = value.pointer("/transaction/order").map(|it| it.as_u64());
+                    let expected = self.history.order_of(sent.seq);
+                    assert_eq!(order.flatten(), expected, "in its transaction: {value}");
+                }
                 let (operation, seq, listener) = (&sent.operation, sent.seq, &sent.listener);
                 self.note(format_args!("sent {operation} {seq} {listener}"));
             }
@@ -273,6 +280,7 @@ fn run(stream: &Arc<ScriptedStream>, seed: u64) -> World {
 fn stream(on_record_error: &str) -> Arc<ScriptedStream> {
     let variables = [
         ("TOMBSTONES", "true"),
+        ("TRANSACTION_METADATA", "true"),
         ("ON_RECORD_ERROR", on_record_error),
         ("KAFKA_DLQ_TOPIC", "dead"),
         ("BATCH_SIZE", "3"),

@@ -151,6 +151,8 @@ pub(super) const WRONG: &[Wrong] = &[
     ("ENVELOPE_RENAME", LIVE, "fullDocument=doc", "or set LIVE_ADDR=off"),
     ("ENVELOPE_FIELDS", NONE, "source=shop", "is no JSON object with fields; give a JSON object"),
     ("ENVELOPE_FIELDS", NONE, r#"{"database":"shop"}"#, "the envelope has a field of this name"),
+    ("ENVELOPE_FIELDS", &[("TRANSACTION_METADATA", "true")], r#"{"transaction":1}"#, "the envelope has a field of this name"),
+    ("TRANSACTION_METADATA", NONE, "lsid", "give true or false"),
     ("SERIALIZATION", &[("SCHEMA_REGISTRY_URL", "http://r:8081"), ("SCHEMA_SUBJECT", "record"), ("ENVELOPE_FIELDS", r#"{"a":1}"#)], "avro", "values with a schema have the envelope as it is"),
     ("EXTRA_HEADERS", NONE, "source", "has no value; give names and values of headers"),
     ("EXTRA_HEADERS", NONE, "TW-id=1", "are those of the format"),

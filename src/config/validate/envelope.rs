@@ -16,8 +16,10 @@ pub(super) fn envelope(check: &mut Check<'_>, format: &Format) -> Option<Envelop
         names: names(check),
         fields: fields(check),
     };
+    let has_transactions = check.flag(&table::TRANSACTION_METADATA);
     let twice = |name: &str| {
-        let known = Envelope::FIELDS.iter();
+        let is_there = |field: &&&str| **field != "transaction" || has_transactions;
+        let known = Envelope::FIELDS.iter().filter(is_there);
         let of_envelope = known.filter(|field| envelope.name_of(field) == name);
         let more = envelope.fields.iter().filter(|(field, _)| field == name);
         of_envelope.count() + more.count() > 1

@@ -58,7 +58,9 @@ pub(super) fn build(check: &mut Check<'_>, pipeline: &Pipeline) -> Sink {
         );
     }
     dead_letters(check, pipeline, &topics);
+    let transactions = check.flag(&table::TRANSACTION_METADATA);
     Sink {
+        transactions,
         topics,
         serialization: serialization::serialization(check, &format),
         key_format: key::key(check, &format),

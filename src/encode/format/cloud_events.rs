@@ -4,6 +4,7 @@
 use crate::change::event::{Event, Operation};
 use crate::change::position::Seq;
 use crate::change::raw::{self, Element};
+use crate::change::transactions::Place;
 use crate::config;
 use crate::encode::envelope::Shape;
 use crate::encode::headers::{TOMBSTONE_SUFFIX, write_id};
@@ -75,6 +76,11 @@ impl CloudEvents {
             text: Vec::new(),
             at: Default::default(),
         }
+    }
+
+    /// As [`Shape::place`].
+    pub(super) fn place(&mut self, place: Option<&Place<'_>>) -> Result<(), EncodeError> {
+        self.shape.place(self.mode, place)
     }
 
     /// The same whose data is written by somebody else and is of this type.

@@ -15,6 +15,7 @@ use super::record::HeaderList;
 use super::serialization::{Frame, Schematic};
 use crate::change::event::Event;
 use crate::change::position::Seq;
+use crate::change::transactions::Place;
 use crate::config::{self, StreamSpec};
 use crate::route::ListenerTag;
 use cloud_events::{Attributes, CloudEvents};
@@ -146,6 +147,20 @@ impl Format {
             Self::CloudEvents(format) => format.write(event, seq, key, value).map(Written::value),
             Self::WithSchema(format) => format.write(event, seq, key, value),
         }
+    }
+
+    /// Says where the events that follow stand in their transaction, until something else is said; whether values have
+    /// a place for that.
+    ///
+    /// # Errors
+    /// [`EncodeError`] when what names the transaction is malformed.
+    pub fn place(&mut self, place: Option<&Place<'_>>) -> Result<bool, EncodeError> {
+        match self {
+            Self::Tailwater(format) => format.place(place)?,
+            Self::CloudEvents(format) => format.place(place)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
     }
 
     /// What has to know the schemas of values, where they have any.

@@ -2,6 +2,7 @@
 
 use crate::change::event::Event;
 use crate::change::position::Seq;
+use crate::change::transactions::Place;
 use crate::encode::envelope::Shape;
 use crate::encode::headers::{Headers, Scratch};
 use crate::encode::json::{EncodeError, JsonMode, Stats};
@@ -24,6 +25,11 @@ impl Tailwater {
             shape,
             scratch: Scratch::default(),
         }
+    }
+
+    /// As [`Shape::place`].
+    pub(super) fn place(&mut self, place: Option<&Place<'_>>) -> Result<(), EncodeError> {
+        self.shape.place(self.mode, place)
     }
 
     #[inline]

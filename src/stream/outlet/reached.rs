@@ -4,6 +4,7 @@ use super::{Blocked, Outlet};
 use crate::change::event::Event;
 use crate::change::extra::Extra;
 use crate::change::position::{ClusterTime, Position, ResumeToken, Seq};
+use crate::change::transactions::Held;
 use crate::flow::batch::ClosedBy;
 use crate::status::waiting::Awaited;
 use crate::stream::produce::Produce;
@@ -26,7 +27,10 @@ pub struct Reached {
     pub time_millis: Option<i64>,
     /// Of the last event.
     pub cluster_time: Option<ClusterTime>,
+    /// But for the part of transactions.
     pub extra: Extra,
+    /// What positions hold of transactions; none where nothing is.
+    pub(super) transactions: Option<Held>,
 }
 
 impl Reached {
@@ -36,7 +40,8 @@ impl Reached {
             token: start.token.as_bytes().to_vec(),
             time_millis: start.time_millis,
             cluster_time: start.cluster_time,
-            extra: start.extra.clone(),
+            extra: start.extra.with(Extra::TRANSACTIONS, None),
+            transactions: None,
         }
     }
 
@@ -47,8 +52,16 @@ impl Reached {
             seq: self.seq,
             time_millis: self.time_millis,
             cluster_time: self.cluster_time,
-            extra: self.extra.clone(),
+            extra: self.parts(),
         })
+    }
+
+    /// All parts of the position.
+    fn parts(&self) -> Extra {
+        match &self.transactions {
+            None => self.extra.clone(),
+            Some(held) => held.put(&self.extra, self.seq),
+        }
     }
 
     pub(super) fn behind(&mut self, event: &Event<'_>) {
@@ -100,6 +113,11 @@ impl<P: Produce> Outlet<'_, P> {
         self.reached.extra = extra;
     }
 
+    /// What positions hold of transactions around the event that follows, or from here on.
+    pub fn hold_transactions(&mut self, held: Option<Held>) {
+        self.reached.transactions = held;
+    }
+
     /// Gives the position a number of its own, as an event would: what follows has a higher one. Nothing may be on its
     /// way.
     pub fn renumber(&mut self) {
@@ -127,7 +145,7 @@ impl<P: Produce> Outlet<'_, P> {
             return self.commit().await;
         }
         let board = Arc::clone(&self.board);
-        let (extra, seq) = (self.reached.extra.clone(), self.reached.seq);
+        let (extra, seq) = (self.reached.parts(), self.reached.seq);
         let stored = async {
             let is_stored = || {
                 let committed = board.committed();

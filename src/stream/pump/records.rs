@@ -35,15 +35,18 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
         };
         let mut room = Vec::new();
         let rewritten;
-        let event = match &mut self.fields {
+        let event = match &self.preparing {
             None => event,
-            Some(fields) => match fields.apply(event, &mut room) {
-                Ok(event) => {
-                    rewritten = event;
-                    &rewritten
+            Some(_) => {
+                self.place(event, seq)?;
+                match self.shown(event, &mut room) {
+                    Ok(event) => {
+                        rewritten = event;
+                        &rewritten
+                    }
+                    Err(why) => return self.unfit(event, seq, why).await,
                 }
-                Err(why) => return self.unfit(event, seq, why).await,
-            },
+            }
         };
         // What becomes of a document is not guessed at.
         if is_guess {

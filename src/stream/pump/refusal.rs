@@ -73,7 +73,7 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
         event: &Event<'e>,
         room: &'e mut Vec<u8>,
     ) -> Result<Event<'e>, Unfit> {
-        match &mut self.fields {
+        match self.fields() {
             None => Ok(*event),
             Some(fields) => fields.apply(event, room),
         }
@@ -85,7 +85,7 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
         event: &Event<'e>,
         room: &'e mut Vec<u8>,
     ) -> Event<'e> {
-        match &mut self.fields {
+        match self.fields() {
             None => *event,
             Some(fields) => fields.without_documents(event, room),
         }
@@ -134,7 +134,7 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
                 let whole = (event.operation == Operation::Read).then(|| row::whole(event));
                 let whole = whole.as_deref().and_then(|raw| Event::parse(raw).ok());
                 let event = whole.as_ref().unwrap_or(event);
-                let fields = self.fields.as_ref();
+                let fields = self.fields();
                 let rules = fields.and_then(|it| it.fingerprint(event.database, event.collection));
                 let refused = Refused {
                     event,

@@ -59,9 +59,10 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
         let Some(mut schemas) = self.encoders.schemas() else {
             return Ok(Ok(()));
         };
+        let preparing = &self.preparing;
         let (board, mut validators) = (&self.board, &*self.validators as &dyn Validators);
         // A validator says what MongoDB has, and not what is left of it.
-        let fields = self.fields.as_ref();
+        let fields = preparing.as_ref().and_then(|it| it.fields.as_ref());
         if fields.is_some_and(|it| it.rules(event.database, event.collection).is_some()) {
             validators = &NoValidators;
         }

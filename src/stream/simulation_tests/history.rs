@@ -33,6 +33,8 @@ struct Place {
     wanted: Wanted,
     /// Whose record no broker takes.
     poison: Wanted,
+    /// Of which transaction it is; 0 for none.
+    transaction: i64,
 }
 
 /// Which of a target's records of one event it is.
@@ -105,7 +107,8 @@ impl Cursor {
 
 impl History {
     pub(super) fn random(dice: &mut Dice, has_dead_letters: bool) -> Self {
-        let place = |dice: &mut Dice| {
+        let mut transaction = 0;
+        let mut place = |dice: &mut Dice| {
             let document = dice.roll(4) as i32;
             let any = |dice: &mut Dice| dice.roll(1 << TARGETS) as Wanted;
             let (happening, wanted, poison) = match dice.roll(16) {
@@ -116,11 +119,20 @@ impl History {
                 14 => (Happening::Drop, 0, 0),
                 _ => (Happening::Idle, 0, 0),
             };
+            transaction = match dice.roll(4) {
+                0 => 0,
+                1 => transaction + 1,
+                _ => transaction,
+            };
             Place {
                 happening,
                 document,
                 wanted,
                 poison,
+                transaction: match happening {
+                    Happening::Drop | Happening::Idle => 0,
+                    _ => transaction,
+                },
             }
         };
         let len = 4 + dice.up_to(12);
@@ -149,15 +161,23 @@ impl History {
             let Place {
                 happening,
                 document: id,
+                transaction,
                 ..
             } = self.places[cursor.place];
+            let in_transaction = |mut event: bson::Document| {
+                if transaction > 0 {
+                    event.insert("lsid", bson::doc! {"id": "a session"});
+                    event.insert("txnNumber", transaction);
+                }
+                event
+            };
             let event = match happening {
-                Happening::Change => change(number, id),
-                Happening::Delete => delete(number, id),
+                Happening::Change => in_transaction(change(number, id)),
+                Happening::Delete => in_transaction(delete(number, id)),
                 Happening::Drop => drop_collection(number),
                 Happening::Split if !cursor.within => {
                     cursor.within = true;
-                    events.push(fragment(number, id, 1));
+                    events.push(in_transaction(fragment(number, id, 1)));
                     continue;
                 }
                 Happening::Split => fragment(number, id, 2),
@@ -214,6 +234,22 @@ impl History {
         let happened = self.places[..place].iter();
         let events = happened.filter(|place| place.happening != Happening::Idle);
         Seq(BEGIN.0 + events.count() as u64)
+    }
+
+    /// Which event of its transaction the event with this number is; none for one of no transaction.
+    pub(super) fn order_of(&self, seq: Seq) -> Option<u64> {
+        let events = self.places.iter();
+        let mut events = events.filter(|place| place.happening != Happening::Idle);
+        let (mut transaction, mut order) = (0, 0);
+        for _ in BEGIN.0..seq.0 {
+            let place = events.next().expect("it is of an event");
+            order = match place.transaction == transaction {
+                true => order + 1,
+                false => 1,
+            };
+            transaction = place.transaction;
+        }
+        (transaction > 0).then_some(order)
     }
 
     /// Whether a broker refuses this record.

@@ -10,8 +10,11 @@ pub(super) const FIELD: &str = "mongodb.field";
 /// The property of the outermost record that says which collection it is of.
 pub(super) const COLLECTION: &str = "mongodb.collection";
 
-/// The fields of a change, in order, and the types of those that are the same in each collection.
-pub(super) const FIELDS: [&str; 10] = Envelope::FIELDS;
+/// The fields of a change, in order. It has no place for the transaction, which is in headers.
+pub(super) const FIELDS: [&str; 10] = match Envelope::FIELDS.first_chunk() {
+    Some(fields) => *fields,
+    None => unreachable!(),
+};
 
 /// The schema as text, always the same for the same.
 pub fn schema(schema: &Schema) -> String {
