@@ -111,6 +111,8 @@ pub struct Topics {
     pub rows: Option<String>,
     /// `KAFKA_DLQ_TOPIC`.
     pub dead_letter: Option<String>,
+    /// `DEBEZIUM_TRANSACTION_TOPIC` with its prefix, where `TRANSACTION_METADATA` asks for it.
+    pub bounds: Option<String>,
 }
 
 impl Topics {

@@ -8,7 +8,7 @@ use super::variable::Variable;
 const SEPARATOR: &str = "__";
 
 /// What a stream may have by itself: what its records are, and where they go.
-pub(super) static VARIABLES: [&Variable; 36] = [
+pub(super) static VARIABLES: [&Variable; 37] = [
     &table::FULL_DOCUMENT,
     &table::FULL_DOCUMENT_BEFORE_CHANGE,
     &table::KAFKA_DB_CHANGES_TOPIC,
@@ -27,6 +27,7 @@ pub(super) static VARIABLES: [&Variable; 36] = [
     &table::TOMBSTONES,
     &table::TRANSACTION_METADATA,
     &table::DEBEZIUM_SCHEMAS,
+    &table::DEBEZIUM_TRANSACTION_TOPIC,
     &table::MONGO_KAFKA_JSON,
     &table::MONGO_KAFKA_KEY,
     &table::MONGO_KAFKA_KEY_CONVERTER,

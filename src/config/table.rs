@@ -199,10 +199,13 @@ variables! {
         "Sends a null value after each delete, for compacted topics. Needs one topic for all operations.";
     TRANSACTION_METADATA transaction_metadata: Records, Form::Flag, Value("false"),
         "true",
-        "Says of each change in a transaction of MongoDB which transaction that is (lsid, txnNumber), and which of its changes this one is (order): in the envelope, or in headers tw-txn-* where the value has no place for it.";
+        "Says of each change in a transaction of MongoDB which transaction that is (lsid, txnNumber), and which of its changes this one is (order): in the envelope, or in headers tw-txn-* where the value has no place for it. With FORMAT=debezium: the connector's provide.transaction.metadata.";
     DEBEZIUM_SCHEMAS debezium_schemas: Records, Form::Flag, Value("false"),
         "true",
         "With FORMAT=debezium: keys and values with their schema, as the connector's JsonConverter has them with schemas.enable=true.";
+    DEBEZIUM_TRANSACTION_TOPIC debezium_transaction_topic: Records, Form::Text("a part of a topic's name"), Value("transaction"),
+        "transaction",
+        "With FORMAT=debezium and TRANSACTION_METADATA=true: the topic, behind KAFKA_TOPIC_PREFIX and a dot, that says where transactions begin and end: the connector's topic.transaction.";
     MONGO_KAFKA_JSON mongo_kafka_json: Records, Form::Choice(&["default", "extended", "simplified"]), Value("default"),
         "simplified",
         "With FORMAT=mongo-kafka: how BSON becomes JSON: the connector's output.json.formatter DefaultJson, ExtendedJson or SimplifiedJson.";

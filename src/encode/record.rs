@@ -4,7 +4,7 @@ use crate::change::event::Event;
 use crate::change::position::Seq;
 use crate::change::transactions::Place;
 use crate::config::{KeyFormat, RecordTimestamp, StreamSpec};
-use crate::encode::format::{Body, Format, FormatHeaders};
+use crate::encode::format::{Body, Bound, Format, FormatHeaders};
 use crate::encode::headers::{self, Headers};
 use crate::encode::json::{EncodeError, JsonMode, write_document};
 use crate::encode::key;
@@ -123,6 +123,36 @@ impl Encoder {
     }
 }
 
+impl Encoder {
+    /// Encodes a record that says where a transaction begins or ends, beside an event of this time.
+    ///
+    /// # Errors
+    /// [`EncodeError`]; [`Unsettled`](EncodeError::Unsettled) where the registry has to be asked.
+    pub fn bound(
+        &mut self,
+        bound: &Bound<'_>,
+        event_millis: Option<i64>,
+    ) -> Result<Encoded<'_>, EncodeError> {
+        self.key.clear();
+        self.value.clear();
+        self.format
+            .write_bound(bound, &mut self.key, &mut self.value)?;
+        Ok(Encoded {
+            key: &self.key,
+            is_keyless: false,
+            value: &self.value,
+            timestamp_millis: match self.timestamp {
+                RecordTimestamp::Change => event_millis.unwrap_or(0),
+                RecordTimestamp::Now => 0,
+            },
+            headers: self.format.bound_headers(),
+            more_headers: &self.more_headers[..self.configured],
+            body: Body::Value,
+            replaced: 0,
+        })
+    }
+}
+
 /// The encoders of one stream, by whom a record is for.
 #[derive(Debug)]
 pub struct Encoders {
@@ -160,6 +190,23 @@ impl Encoders {
             of_listeners.place(place)?;
         }
         self.of_topics.place(place)
+    }
+
+    /// As [`Encoder::bound`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn bound(
+        &mut self,
+        bound: &Bound<'_>,
+        event_millis: Option<i64>,
+    ) -> Result<Encoded<'_>, EncodeError> {
+        self.of_topics.bound(bound, event_millis)
+    }
+
+    /// What has to know the schemas of records of transactions, where they have any.
+    pub fn bound_schemas(&mut self) -> Option<Schematic<'_>> {
+        self.of_topics.format.bound_schemas()
     }
 
     /// What has to know the schemas of the configuration's own topics, where they have any.

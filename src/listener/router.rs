@@ -204,6 +204,10 @@ impl Route for ListenerRouter {
         self.router.dead_letter(event)
     }
 
+    fn bounds(&self) -> Option<TopicId> {
+        self.router.bounds()
+    }
+
     fn changes_with(&self, event: &Event<'_>) -> bool {
         let Some(listening) = &self.listening else {
             return false;

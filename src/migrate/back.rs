@@ -32,6 +32,7 @@ pub fn connector(
         (Incumbent::Debezium, Format::Debezium(format)) => {
             set("topic.prefix", &format.name);
             super::debezium::converters::back(&mut set, format, &stream.sink.serialization);
+            super::debezium::transactions::back(&mut set, format, &stream.sink);
             debezium(&mut set, config, stream)
         }
         (Incumbent::MongoKafka, Format::MongoKafka(format)) => {

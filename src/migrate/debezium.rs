@@ -3,6 +3,7 @@
 pub(super) mod converters;
 pub(super) mod fields;
 mod ignored;
+pub(super) mod transactions;
 
 use super::plan::Reading;
 use super::{Connector, globs, uri};
@@ -21,6 +22,7 @@ pub(super) fn translate(reading: &mut Reading<'_>) {
     source(reading);
     converters::translate(reading);
     capture(reading);
+    transactions::translate(reading);
     snapshots(reading);
     failures(reading);
     same(
@@ -52,9 +54,9 @@ pub(super) fn translate(reading: &mut Reading<'_>) {
                 "records have the headers __debezium.context.*",
             ),
             (
-                "provide.transaction.metadata",
-                "false",
-                "`transaction` is always null, and there is no topic of transactions",
+                "transaction.metadata.factory",
+                "io.debezium.pipeline.txmetadata.DefaultTransactionMetadataFactory",
+                "transactions are as the connector's default has them",
             ),
             (
                 "mongodb.authentication.class",

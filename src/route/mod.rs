@@ -58,6 +58,11 @@ pub trait Route: Clone {
     /// [`RouteError`] when the template gives no topic for this event.
     fn dead_letter(&mut self, event: &Event<'_>) -> Result<Option<TopicId>, RouteError>;
 
+    /// The topic that says where transactions of MongoDB begin and end; none where none is asked for.
+    fn bounds(&self) -> Option<TopicId> {
+        None
+    }
+
     /// Whether the event is a change of the listeners themselves.
     fn changes_with(&self, _event: &Event<'_>) -> bool {
         false

@@ -17,11 +17,13 @@ impl TargetId {
     const MASK: u32 = (1 << Self::BITS) - 1;
     /// Rows of a snapshot, which take no number: what is known of one of them is kept by its id.
     pub const ROWS: Self = Self(Self::MASK);
+    /// The records that say where transactions of MongoDB begin and end, before those of an event.
+    pub const BOUNDS: Self = Self(Self::MASK - 1);
 
     /// The listener of this number, counted from 0. None for one that there is no room for.
     pub fn of_listener(number: u32) -> Option<Self> {
         let id = number.checked_add(1)?;
-        (id < Self::MASK).then_some(Self(id))
+        (id < Self::BOUNDS.0).then_some(Self(id))
     }
 
     /// The id as it travels through a client library's opaque pointer.
@@ -83,11 +85,12 @@ mod tests {
 
     #[test]
     fn a_listener_is_never_taken_for_the_configuration_or_another_one() {
-        let last = TargetId::MASK - 2;
+        let last = TargetId::MASK - 3;
         for number in [0, 1, last] {
             let id = TargetId::of_listener(number).unwrap();
             assert_ne!(id, TargetId::STATIC);
             assert_ne!(id, TargetId::ROWS);
+            assert_ne!(id, TargetId::BOUNDS);
             assert_eq!(TargetId::from_opaque(id.to_opaque()), id);
         }
         assert_eq!(TargetId::of_listener(last + 1), None);

@@ -50,6 +50,8 @@ pub struct Router {
     /// That of a snapshot's rows, where it is not that of inserts.
     rows: Option<Slot>,
     dead_letter: Option<Slot>,
+    /// Where transactions of MongoDB are said to begin and to end; without placeholders.
+    bounds: Option<Slot>,
     /// Topics of dead letters: their readers expect no changes.
     letters: Vec<TopicId>,
     cache: HashMap<String, TopicId, foldhash::fast::RandomState>,
@@ -109,6 +111,8 @@ impl Router {
         let dead_letter = compiled("KAFKA_DLQ_TOPIC", 'x', topics.dead_letter.as_deref())?;
         let rows = compiled("SNAPSHOT_TOPIC", 'n', topics.rows.as_deref())?;
         Ok(Self {
+            // Only of changes in the configuration's own topics.
+            bounds: None,
             table,
             slots: None,
             rows,
@@ -159,6 +163,10 @@ impl Router {
             .dead_letter
             .as_deref()
             .and_then(|text| slot("KAFKA_DLQ_TOPIC", 'x', text));
+        let bounds = topics
+            .bounds
+            .as_deref()
+            .and_then(|text| slot("DEBEZIUM_TRANSACTION_TOPIC", 't', text));
 
         match (insert, update, replace, delete) {
             (Some(insert), Some(update), Some(replace), Some(delete)) if problems.is_empty() => {
@@ -172,6 +180,7 @@ impl Router {
                         ddl,
                     }),
                     rows,
+                    bounds,
                     letters: dead_letter.iter().filter_map(|slot| slot.fixed).collect(),
                     dead_letter,
                     cache: HashMap::default(),
@@ -189,7 +198,10 @@ impl Router {
 
     fn all(&self) -> impl Iterator<Item = &Slot> {
         let slots = self.slots.iter().flat_map(Slots::all);
-        slots.chain(&self.rows).chain(&self.dead_letter)
+        slots
+            .chain(&self.rows)
+            .chain(&self.dead_letter)
+            .chain(&self.bounds)
     }
 
     /// Whether the rows of a snapshot have a topic.
@@ -306,6 +318,10 @@ impl Route for Router {
             });
         }
         targets
+    }
+
+    fn bounds(&self) -> Option<TopicId> {
+        self.bounds.as_ref()?.fixed
     }
 
     fn dead_letter(&mut self, event: &Event<'_>) -> Result<Option<TopicId>, RouteError> {

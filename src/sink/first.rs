@@ -115,6 +115,7 @@ mod tests {
             ddl: None,
             rows: None,
             dead_letter: None,
+            bounds: None,
         };
         let topic = Router::new(&topics, &[]).unwrap().table().all().remove(0);
         topic.learned(partitions, None);

@@ -230,8 +230,10 @@ impl<'a> Incarnation<'a> {
             requests: reading.requests(),
         };
         let rows = Rows::at(&position.extra, context.rows(), Arc::clone(&context.desk))?;
-        let transactions = context.spec.sink.transactions;
-        let transactions = transactions.then(|| Transactions::at(&position.extra));
+        let sink = &context.spec.sink;
+        let has_spans = sink.topics.bounds.is_some();
+        let transactions = sink.transactions;
+        let transactions = transactions.then(|| Transactions::at(&position.extra, has_spans));
         let validators = Arc::new(source::Validators::of(&context.shared.client));
         let mut pump = Pump::new(parts, outlet, hints, halt_pumping.clone())
             .with_rows(rows)

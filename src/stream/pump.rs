@@ -1,5 +1,6 @@
 //! The stage between source and sink: each event of a reply is routed, encoded and produced.
 
+mod bounds;
 mod event;
 mod interest;
 mod preparing;
@@ -298,15 +299,17 @@ impl<'a, P: Produce, R: Route> Pump<'a, P, R> {
             if self.takes_change(&event) {
                 self.leave_out(&event);
                 self.put_in_force();
-            } else if self.wanted(&event).is_none() {
-                self.leave_out(&event);
-            } else {
-                self.place(&event, seq)?;
+            } else if let Some(by_configuration) = self.wanted(&event) {
+                if let Some(bounds) = self.place(&event, seq, by_configuration)? {
+                    Box::pin(self.bound_bare(&event, seq, &bounds)).await?;
+                }
                 let reason = Reason::Unreadable(fault);
                 let mut room = Vec::new();
                 let told = self.without_documents(&event, &mut room);
                 self.refuse_whole(&told, seq, &reason).await?;
                 self.outlet.count(&event);
+            } else {
+                self.leave_out(&event);
             }
             self.widen();
         }

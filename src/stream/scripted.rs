@@ -195,8 +195,10 @@ impl Rig {
             board: &self.board,
             requests: &self.requests,
         };
-        let transactions = self.stream.spec.sink.transactions;
-        let transactions = transactions.then(|| Transactions::at(&self.start.extra).unwrap());
+        let sink = &self.stream.spec.sink;
+        let has_spans = sink.topics.bounds.is_some();
+        let at_start = || Transactions::at(&self.start.extra, has_spans);
+        let transactions = sink.transactions.then(|| at_start().unwrap());
         Pump::new(parts, outlet, &self.hints, self.stop.clone()).with_transactions(transactions)
     }
 

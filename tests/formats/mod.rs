@@ -11,6 +11,7 @@ mod inferred;
 mod keys;
 mod moving;
 mod readers;
+mod transactions;
 
 use crate::support::{self, Connect, Database, Kafka, Random, Record, Setup, Tailwater};
 use bson::{Bson, Document, doc};

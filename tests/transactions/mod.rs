@@ -1,5 +1,6 @@
 //! `TRANSACTION_METADATA`: which transaction of MongoDB a change is of, and which of its changes it is, whatever dies.
 
+mod bounds;
 mod restarts;
 mod shapes;
 

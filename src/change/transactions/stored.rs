@@ -1,7 +1,7 @@
 //! As a position holds it: BSON, for every store of checkpoints.
 
-use super::State;
 use super::counts::{Counts, Open};
+use super::{Span, State};
 use crate::change::extra::Extra;
 use crate::change::position::{ClusterTime, Seq};
 use crate::error::{Code, Error};
@@ -41,7 +41,7 @@ impl Held {
 
 impl State {
     pub(super) fn is_empty(&self) -> bool {
-        self.counts.open.is_empty()
+        self.counts.open.is_empty() && self.span.is_none()
     }
 
     pub(super) fn of(extra: &Extra) -> Result<Self, Error> {
@@ -59,7 +59,11 @@ impl State {
 
     pub(super) fn to_bson(&self) -> Bson {
         let open: Vec<_> = self.counts.open.iter().map(Open::to_document).collect();
-        doc! {"open": open}.into()
+        let mut state = doc! {"open": open};
+        if let Some(span) = &self.span {
+            state.insert("inProgress", span.to_document());
+        }
+        state.into()
     }
 
     fn read(part: &Bson) -> Option<Self> {
@@ -73,6 +77,10 @@ impl State {
             counts: Counts {
                 open: open.collect::<Option<_>>()?,
             },
+            span: match part.get("inProgress") {
+                None => None,
+                Some(span) => Some(Span::read(span.as_document()?)?),
+            },
         })
     }
 }
@@ -82,7 +90,7 @@ impl Open {
         let mut document = doc! {
             "lsid": document(&self.lsid),
             "txnNumber": self.number,
-            "order": i64::try_from(self.order).unwrap_or(i64::MAX),
+            "order": as_number(self.order),
         };
         if let Some(time) = self.time {
             document.insert("clusterTime", Timestamp::from(time));
@@ -98,20 +106,53 @@ impl Open {
         Some(Self {
             lsid: bytes(document.get("lsid")?)?,
             number: number(document.get("txnNumber")?)?,
-            order: u64::try_from(number(document.get("order")?)?).ok()?,
+            order: count(document.get("order")?)?,
             time: time.map(|time| ClusterTime::new(time.time, time.increment)),
         })
     }
 }
 
+impl Span {
+    fn to_document(&self) -> Document {
+        let collections = self.collections.iter();
+        let collections = collections.map(|(name, events)| {
+            let events = as_number(*events);
+            Bson::from(doc! {"collection": name, "events": events})
+        });
+        doc! {
+            "lsid": document(&self.lsid),
+            "txnNumber": self.number,
+            "events": as_number(self.total),
+            "collections": collections.collect::<Vec<_>>(),
+        }
+    }
+
+    fn read(document: &Document) -> Option<Self> {
+        let collections = document.get("collections")?.as_array()?.iter();
+        let collections = collections.map(|of| {
+            let of = of.as_document()?;
+            Some((
+                of.get_str("collection").ok()?.to_owned(),
+                count(of.get("events")?)?,
+            ))
+        });
+        Some(Self {
+            lsid: bytes(document.get("lsid")?)?,
+            number: number(document.get("txnNumber")?)?,
+            total: count(document.get("events")?)?,
+            collections: collections.collect::<Option<_>>()?,
+        })
+    }
+}
+
 /// A session as people can read it.
-pub(super) fn document(lsid: &[u8]) -> Bson {
+fn document(lsid: &[u8]) -> Bson {
     let read = RawDocument::from_bytes(lsid).and_then(Document::try_from);
     // What is no document names a transaction all the same.
     read.map_or_else(|_| binary(lsid), Bson::Document)
 }
 
-pub(super) fn bytes(lsid: &Bson) -> Option<Vec<u8>> {
+fn bytes(lsid: &Bson) -> Option<Vec<u8>> {
     match lsid {
         Bson::Document(lsid) => lsid.to_vec().ok(),
         Bson::Binary(lsid) => Some(lsid.bytes.clone()),
@@ -126,8 +167,16 @@ fn binary(bytes: &[u8]) -> Bson {
     })
 }
 
+fn as_number(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn count(value: &Bson) -> Option<u64> {
+    u64::try_from(number(value)?).ok()
+}
+
 /// In whichever type a shell or a driver has stored it.
-pub(super) fn number(value: &Bson) -> Option<i64> {
+fn number(value: &Bson) -> Option<i64> {
     match value {
         Bson::Int32(number) => Some(i64::from(*number)),
         Bson::Int64(number) => Some(*number),

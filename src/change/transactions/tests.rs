@@ -27,8 +27,8 @@ fn event<'a>(lsid: Option<&'a [u8]>, number: i64, second: u32) -> Event<'a> {
 
 fn orders(transactions: &mut Transactions, events: &[Event<'_>]) -> Vec<u64> {
     let taken = events.iter().enumerate().map(|(index, event)| {
-        let (place, _) = transactions.take(event, Seq(index as u64));
-        place.map_or(0, |place| place.order)
+        let taken = transactions.take(event, Seq(index as u64), true);
+        taken.place.map_or(0, |place| place.order)
     });
     taken.collect()
 }
@@ -107,8 +107,7 @@ fn a_position_counts_what_is_before_it_and_nothing_else() {
     let listeners = Extra::default().with(Extra::LISTENERS, Some("9c2d".into()));
     for (index, next) in events.iter().enumerate() {
         let seq = Seq(10 + index as u64);
-        let (_, held) = all.take(next, seq);
-        let held = held.unwrap();
+        let held = all.take(next, seq, true).held.unwrap();
         // What is sealed while the event's records are sent is before it.
         for (at, counted) in [
             (seq.0 - 1, index),
@@ -122,9 +121,9 @@ fn a_position_counts_what_is_before_it_and_nothing_else() {
                 continue;
             }
             for read in through_stores(&extra) {
-                let mut resumed = Transactions::at(&read).unwrap();
-                let (place, _) = resumed.take(next, Seq(at + 1));
-                assert_eq!(place.unwrap().order, counted as u64 + 1);
+                let mut resumed = Transactions::at(&read, false).unwrap();
+                let taken = resumed.take(next, Seq(at + 1), true);
+                assert_eq!(taken.place.unwrap().order, counted as u64 + 1);
             }
         }
     }
@@ -134,9 +133,8 @@ fn a_position_counts_what_is_before_it_and_nothing_else() {
 fn a_transaction_that_is_over_leaves_nothing_in_a_position() {
     let a = lsid(1);
     let mut all = Transactions::default();
-    all.take(&event(Some(&a), 1, 1), Seq(1));
-    let (_, held) = all.take(&event(None, 0, 2), Seq(2));
-    let held = held.unwrap();
+    all.take(&event(Some(&a), 1, 1), Seq(1), true);
+    let held = all.take(&event(None, 0, 2), Seq(2), true).held.unwrap();
     assert!(!held.put(&Extra::default(), Seq(1)).is_empty());
     assert!(held.put(&Extra::default(), Seq(2)).is_empty());
 }
@@ -150,9 +148,11 @@ fn what_cannot_be_read_is_no_first_transaction() {
         doc! {"open": [{"lsid": {}, "txnNumber": 1}]}.into(),
         doc! {"open": [{"lsid": 1, "txnNumber": 1, "order": 1}]}.into(),
         doc! {"open": [{"lsid": {}, "txnNumber": 1, "order": -1}]}.into(),
+        doc! {"inProgress": 1}.into(),
+        doc! {"inProgress": {"lsid": {}, "txnNumber": 1, "events": 1, "collections": [1]}}.into(),
     ] {
         let extra = Extra::default().with(Extra::TRANSACTIONS, Some(damaged.clone()));
-        let error = Transactions::at(&extra).unwrap_err();
+        let error = Transactions::at(&extra, true).unwrap_err();
         assert_eq!(
             error.code,
             crate::error::Code::CheckpointFailed,
@@ -163,7 +163,85 @@ fn what_cannot_be_read_is_no_first_transaction() {
     let part = doc! {"open": [{"lsid": {}, "txnNumber": 1, "order": 2.0}]};
     let extra = Extra::default().with(Extra::TRANSACTIONS, Some(part.into()));
     let empty = Document::new().to_vec().unwrap();
-    let mut read = Transactions::at(&extra).unwrap();
-    let (place, _) = read.take(&event(Some(&empty), 1, 1), Seq(1));
-    assert_eq!(place.unwrap().order, 3);
+    let mut read = Transactions::at(&extra, false).unwrap();
+    let taken = read.take(&event(Some(&empty), 1, 1), Seq(1), true);
+    assert_eq!(taken.place.unwrap().order, 3);
+}
+
+/// What Debezium's connector would say of each event: which one of its transaction and of its collection, and which
+/// transactions end and begin with it.
+fn spans(transactions: &mut Transactions, events: &[Event<'_>]) -> Vec<String> {
+    let name = |span: Option<Span>| {
+        span.map_or("-".into(), |span| format!("{}/{}", span.number, span.total))
+    };
+    let said = events.iter().enumerate().map(|(index, event)| {
+        let taken = transactions.take(event, Seq(index as u64), true);
+        let place = taken.place.and_then(|place| place.in_span);
+        let place = place.map_or("-".into(), |it| {
+            format!("{}.{}", it.total, it.of_collection)
+        });
+        match taken.bounds {
+            None => place,
+            Some(Bounds { ended, begun }) => format!("{place} {}>{}", name(ended), name(begun)),
+        }
+    });
+    said.collect()
+}
+
+#[test]
+fn a_span_begins_with_its_first_event_and_ends_with_the_next_that_is_not_of_it() {
+    let a = lsid(1);
+    let of = |number, collection| Event {
+        collection,
+        ..event((number > 0).then_some(&a[..]), number, 1)
+    };
+    let drop = Event {
+        operation: Operation::Drop,
+        ..of(0, "orders")
+    };
+    let events = [
+        of(0, "orders"),
+        of(1, "orders"),
+        of(1, "users"),
+        // What the connector does not see ends nothing.
+        drop,
+        of(1, "orders"),
+        of(2, "orders"),
+        of(0, "users"),
+        of(0, "users"),
+    ];
+    let said = [
+        "-",
+        "1.1 ->1/0",
+        "2.1",
+        "-",
+        "3.2",
+        "1.1 1/3>2/0",
+        "- 2/1>-",
+        "-",
+    ];
+    let empty = Extra::default();
+    for resumed_at in 0..events.len() {
+        let mut first = Transactions::at(&empty, true).unwrap();
+        assert_eq!(spans(&mut first, &events[..resumed_at]), said[..resumed_at]);
+        let extra = first
+            .held(Seq(0))
+            .map_or(empty.clone(), |it| it.put(&empty, Seq(0)));
+        let resumed = match extra.is_empty() {
+            true => vec![extra],
+            false => through_stores(&extra).into(),
+        };
+        for extra in resumed {
+            let mut second = Transactions::at(&extra, true).unwrap();
+            assert_eq!(
+                spans(&mut second, &events[resumed_at..]),
+                said[resumed_at..]
+            );
+        }
+    }
+    // What only listeners want is in none.
+    let mut all = Transactions::at(&empty, true).unwrap();
+    let taken = all.take(&of(1, "orders"), Seq(1), false);
+    assert_eq!(taken.place.unwrap().in_span, None);
+    assert!(taken.bounds.is_none());
 }

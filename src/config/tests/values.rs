@@ -153,6 +153,8 @@ pub(super) const WRONG: &[Wrong] = &[
     ("ENVELOPE_FIELDS", NONE, r#"{"database":"shop"}"#, "the envelope has a field of this name"),
     ("ENVELOPE_FIELDS", &[("TRANSACTION_METADATA", "true")], r#"{"transaction":1}"#, "the envelope has a field of this name"),
     ("TRANSACTION_METADATA", NONE, "lsid", "give true or false"),
+    ("DEBEZIUM_TRANSACTION_TOPIC", DEBEZIUM, "a b", "Kafka allows no ' '"),
+    ("DEBEZIUM_TRANSACTION_TOPIC", &[("FORMAT", "debezium"), ("KAFKA_TOPIC_PREFIX", "shop"), ("TRANSACTION_METADATA", "true"), ("KAFKA_DB_CHANGES_TOPIC", "shop.all")], "all", "is also a topic of changes"),
     ("SERIALIZATION", &[("SCHEMA_REGISTRY_URL", "http://r:8081"), ("SCHEMA_SUBJECT", "record"), ("ENVELOPE_FIELDS", r#"{"a":1}"#)], "avro", "values with a schema have the envelope as it is"),
     ("EXTRA_HEADERS", NONE, "source", "has no value; give names and values of headers"),
     ("EXTRA_HEADERS", NONE, "TW-id=1", "are those of the format"),

@@ -34,7 +34,7 @@ fn name(check: &Check<'_>) -> Name {
 }
 
 /// Which settings have no effect without a format.
-const OF: [(&Variable, &[Name]); 19] = [
+const OF: [(&Variable, &[Name]); 20] = [
     (
         &table::JSON_MODE,
         &[Name::Tailwater, Name::Document, Name::CloudEvents],
@@ -59,6 +59,7 @@ const OF: [(&Variable, &[Name]); 19] = [
     (&table::KAFKA_TOPIC_SEPARATOR, &[Name::MongoKafka]),
     (&table::KAFKA_TOPIC_NAMESPACE_MAP, &[Name::MongoKafka]),
     (&table::DEBEZIUM_SCHEMAS, &[Name::Debezium]),
+    (&table::DEBEZIUM_TRANSACTION_TOPIC, &[Name::Debezium]),
     (&table::MONGO_KAFKA_JSON, &[Name::MongoKafka]),
     (&table::MONGO_KAFKA_FULL_DOCUMENT_ONLY, &[Name::MongoKafka]),
     (&table::MONGO_KAFKA_KEY, &[Name::MongoKafka]),
@@ -88,6 +89,7 @@ pub(super) fn format(check: &mut Check<'_>) -> (Format, bool) {
         &table::KAFKA_TOPIC_PREFIX,
         &table::KAFKA_TOPIC_SUFFIX,
         &table::KAFKA_TOPIC_SEPARATOR,
+        &table::DEBEZIUM_TRANSACTION_TOPIC,
     ] {
         if let Some(problem) = check.given(variable).and_then(part_problem) {
             check.wrong(variable, format!("{problem}; {}", variable.right()));
@@ -116,6 +118,10 @@ pub(super) fn format(check: &mut Check<'_>) -> (Format, bool) {
 }
 
 fn debezium(check: &mut Check<'_>) -> Debezium {
+    let topic = &table::DEBEZIUM_TRANSACTION_TOPIC;
+    if check.given(topic).is_some() && !check.flag(&table::TRANSACTION_METADATA) {
+        check.warn(topic, "has no effect without TRANSACTION_METADATA=true");
+    }
     let variable = &table::KAFKA_TOPIC_PREFIX;
     if check.given(variable).is_none() {
         check.wrong(
@@ -189,6 +195,17 @@ pub(super) fn topic(check: &Check<'_>) -> Option<String> {
         }
         Name::Tailwater | Name::Document | Name::CloudEvents => None,
     }
+}
+
+/// Where Debezium's connector says that transactions begin and end: `prefix.transaction`.
+pub(super) fn bounds(check: &mut Check<'_>) -> Option<String> {
+    if name(check) != Name::Debezium || !check.flag(&table::TRANSACTION_METADATA) {
+        return None;
+    }
+    let prefix = part(check, &table::KAFKA_TOPIC_PREFIX);
+    let prefix = prefix.unwrap_or(table::KAFKA_TOPIC_PREFIX.example);
+    let topic = part(check, &table::DEBEZIUM_TRANSACTION_TOPIC)?;
+    Some(format!("{prefix}.{topic}"))
 }
 
 /// Which namespaces have topics of other names; none where no variable says so, or all go to one topic anyway.

@@ -133,6 +133,7 @@ fn are_alike(one: &StreamSpec, other: &StreamSpec) -> bool {
     a.format == b.format
         && a.key_format == b.key_format
         && a.envelope == b.envelope
+        && a.transactions == b.transactions
         && kind(a) == kind(b)
         && one.pipeline.json_mode == other.pipeline.json_mode
 }

@@ -127,6 +127,7 @@ fn topics(check: &mut Check<'_>) -> Topics {
     if ddl.is_none() && format::has_events_of_collections(check) {
         ddl.clone_from(&of_format);
     }
+    let bounds = format::bounds(check);
     let all = of(check, &table::KAFKA_DB_CHANGES_TOPIC);
     let Some(all) = all.or_else(|| of_format.clone()) else {
         return Topics {
@@ -137,6 +138,7 @@ fn topics(check: &mut Check<'_>) -> Topics {
             ddl,
             rows,
             dead_letter,
+            bounds,
         };
     };
     let unused: Vec<_> = [
@@ -170,6 +172,7 @@ fn topics(check: &mut Check<'_>) -> Topics {
         ddl,
         rows,
         dead_letter,
+        bounds,
     }
 }
 

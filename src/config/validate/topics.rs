@@ -59,6 +59,12 @@ pub(super) fn check(check: &mut Check<'_>, source: &Source, topics: &Topics, res
             .as_deref()
             .map(|t| (&table::KAFKA_DLQ_TOPIC, None, t)),
     );
+    uses.extend(
+        topics
+            .bounds
+            .as_deref()
+            .map(|t| (&table::DEBEZIUM_TRANSACTION_TOPIC, None, t)),
+    );
     if let ResumeBackend::Kafka { topic } = &resume.backend {
         if topic.contains('{') {
             check.wrong(
@@ -105,6 +111,7 @@ pub(super) fn check(check: &mut Check<'_>, source: &Source, topics: &Topics, res
         }
     }
     check_distinct(check, topics, resume);
+    check_bounds(check, topics);
 }
 
 /// Dead letters, schema changes and checkpoints each need a topic of their own.
@@ -120,6 +127,7 @@ fn check_distinct(check: &mut Check<'_>, topics: &Topics, resume: &Resume) {
             topics.ddl.as_ref(),
             topics.rows.as_ref(),
             topics.dead_letter.as_ref(),
+            topics.bounds.as_ref(),
         ];
         if changes.contains(&topic) || others.contains(&Some(topic)) {
             check.wrong(
@@ -136,6 +144,19 @@ fn check_distinct(check: &mut Check<'_>, topics: &Topics, resume: &Resume) {
         check.wrong(
             &table::KAFKA_DLQ_TOPIC,
             "is also a topic of changes, whose consumers expect no dead letters; name another topic",
+        );
+    }
+}
+
+/// What says where transactions begin and end is no change.
+fn check_bounds(check: &mut Check<'_>, topics: &Topics) {
+    let mut others = topics.of_records().chain(&topics.dead_letter);
+    if let Some(bounds) = &topics.bounds
+        && others.any(|other| other == bounds)
+    {
+        check.wrong(
+            &table::DEBEZIUM_TRANSACTION_TOPIC,
+            "is also a topic of changes, whose consumers do not expect records of transactions; name another topic",
         );
     }
 }

@@ -2,13 +2,17 @@
 
 pub(super) mod avro;
 mod avro_schema;
+pub mod bounds;
 mod schema;
 
 use crate::change::event::{Event, Operation};
 use crate::change::raw::{self, Element};
+use crate::change::transactions::Place;
 use crate::config;
 use crate::encode::driver::{self, Mode, Style};
 use crate::encode::json::{EncodeError, Stats, short_escape};
+
+pub use bounds::Bound;
 
 /// What `source.version` says: consumers may look at it.
 const VERSION: &str = "3.5.0.Final";
@@ -24,6 +28,8 @@ pub struct Debezium {
     settings: config::Debezium,
     context: Context,
     text: Vec<u8>,
+    /// `transaction` of the events that follow.
+    block: Vec<u8>,
 }
 
 /// The headers of each record.
@@ -62,7 +68,24 @@ impl Debezium {
             context: Context::new(&settings.name),
             settings,
             text: Vec::new(),
+            block: b"null".to_vec(),
         }
+    }
+
+    /// Says where the events that follow stand in their transaction.
+    pub(super) fn place(&mut self, place: Option<&Place<'_>>) -> Result<(), EncodeError> {
+        self.block = bounds::block(place)?;
+        Ok(())
+    }
+
+    /// Appends key and value of what says where a transaction begins or ends.
+    pub(super) fn write_bound(
+        &self,
+        bound: &Bound<'_>,
+        key: &mut Vec<u8>,
+        value: &mut Vec<u8>,
+    ) -> Result<(), EncodeError> {
+        bounds::write(bound, self.settings.schemas, key, value)
     }
 
     pub(super) fn context(&self) -> &Context {
@@ -92,7 +115,7 @@ impl Debezium {
         writer.key(event)?;
         writer.out = value;
         writer.stats = Stats::default();
-        writer.envelope(event, &self.settings.name)?;
+        writer.envelope(event, &self.settings.name, &self.block)?;
         let stats = writer.stats;
         if self.settings.schemas {
             key.push(b'}');
@@ -190,7 +213,12 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn envelope(&mut self, event: &Event<'_>, name: &str) -> Result<(), EncodeError> {
+    fn envelope(
+        &mut self,
+        event: &Event<'_>,
+        name: &str,
+        transaction: &[u8],
+    ) -> Result<(), EncodeError> {
         self.raw(r#"{"before":"#);
         self.image(event.full_document_before_change)?;
         self.raw(r#","after":"#);
@@ -207,7 +235,9 @@ impl Writer<'_> {
         self.raw(operation(event));
         self.raw(r#"","ts_ms":"#);
         self.number(jiff::Timestamp::now().as_millisecond());
-        self.raw(r#","transaction":null}"#);
+        self.raw(r#","transaction":"#);
+        self.out.extend_from_slice(transaction);
+        self.raw("}");
         Ok(())
     }
 

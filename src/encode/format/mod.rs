@@ -19,6 +19,7 @@ use crate::change::transactions::Place;
 use crate::config::{self, StreamSpec};
 use crate::route::ListenerTag;
 use cloud_events::{Attributes, CloudEvents};
+pub use debezium::Bound;
 use debezium::avro::DebeziumAvro;
 use debezium::{Context, Debezium};
 use document::Document;
@@ -158,9 +159,49 @@ impl Format {
         match self {
             Self::Tailwater(format) => format.place(place)?,
             Self::CloudEvents(format) => format.place(place)?,
+            Self::Debezium(format) => format.place(place)?,
+            Self::DebeziumAvro(format) => format.place(place)?,
             _ => return Ok(false),
         }
         Ok(true)
+    }
+
+    /// Appends the key and the value of a record that says where a transaction begins or ends. Formats without such
+    /// records append nothing.
+    ///
+    /// # Errors
+    /// [`EncodeError`]; [`Unsettled`](EncodeError::Unsettled) where the registry has to be asked.
+    pub fn write_bound(
+        &mut self,
+        bound: &Bound<'_>,
+        key: &mut Vec<u8>,
+        value: &mut Vec<u8>,
+    ) -> Result<(), EncodeError> {
+        match self {
+            Self::Debezium(format) => format.write_bound(bound, key, value),
+            Self::DebeziumAvro(format) => format.write_bound(bound, key, value),
+            _ => Ok(()),
+        }
+    }
+
+    /// The headers of such a record.
+    pub fn bound_headers(&self) -> FormatHeaders<'_> {
+        match self {
+            Self::DebeziumAvro(format) => {
+                let frames = format.of_bounds.last();
+                let frames = frames.map(|[key, value]| [Some(key), Some(value)]);
+                FormatHeaders::OfSchemas(frames.unwrap_or_default())
+            }
+            _ => FormatHeaders::None,
+        }
+    }
+
+    /// What has to know the schemas of such records, where they have any.
+    pub fn bound_schemas(&mut self) -> Option<Schematic<'_>> {
+        match self {
+            Self::DebeziumAvro(format) => Some(Schematic::OfFormat(&mut format.of_bounds)),
+            _ => None,
+        }
     }
 
     /// What has to know the schemas of values, where they have any.

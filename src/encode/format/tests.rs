@@ -3,6 +3,7 @@
 use super::Format;
 use crate::change::event::Event;
 use crate::change::position::Seq;
+use crate::change::transactions::{InSpan, Place, TransactionId};
 use crate::config::{self, JsonMode, RecordTimestamp};
 use crate::encode::envelope::Shape;
 use crate::encode::format::{CloudEvents, Debezium, Document, MongoKafka};
@@ -215,4 +216,67 @@ fn rows_are_those_of_the_connectors_snapshots() {
     let source = r#""ts_ms":1704110400000,"snapshot":"incremental","db":"shop","sequence":null,"ts_us":1704110400000000,"ts_ns":1704110400000000000,"collection":"orders","ord":-1,"lsid":null,"txnNumber":null,"#;
     assert!(value.contains(source), "{value}");
     assert!(value.contains(r#","op":"r","#), "{value}");
+}
+
+/// A place in a transaction, said before an event and taken back before the next.
+#[test]
+fn a_place_in_a_transaction_is_said_once_and_by_each_format_in_its_way() {
+    let lsid = doc! {"id": "s"}.to_vec().unwrap();
+    let place = Place {
+        id: TransactionId {
+            lsid: &lsid,
+            number: 3,
+        },
+        order: 2,
+        in_span: Some(InSpan {
+            total: 12,
+            of_collection: 1,
+        }),
+    };
+    let own = r#","transaction":{"lsid":{"id":"s"},"txnNumber":3,"order":2}}"#;
+    let of_debezium =
+        r#","transaction":{"id":"{\"id\": \"s\"}:3","total_order":12,"data_collection_order":1}}"#;
+    let debezium = config::Debezium {
+        name: "shop".into(),
+        schemas: false,
+    };
+    let raw = event("insert", doc! {"fullDocument": {"_id": 7}});
+    let event = Event::parse(raw.as_bytes()).unwrap();
+    for (format, in_value) in [
+        (Format::tailwater("s", JsonMode::Simple), Some(own)),
+        (cloud_events(true), Some(own)),
+        (cloud_events(false), Some(&*format!("{own}}}"))),
+        (
+            Format::Debezium(Box::new(Debezium::new(debezium))),
+            Some(of_debezium),
+        ),
+        (Format::Document(Document::new("s", JsonMode::Simple)), None),
+    ] {
+        let mut encoder = Encoder::new(format, RecordTimestamp::Change);
+        for said in [None, Some(&place), None] {
+            encoder.place(said).unwrap();
+            let encoded = encoder.encode(&event, Seq(1)).unwrap();
+            let headers = encoded.headers();
+            let record = encoded.record(c"t", &headers);
+            let value = String::from_utf8(record.value.unwrap().to_vec()).unwrap();
+            let more = record.more_headers.iter();
+            let more: Vec<_> = more.map(|(name, it)| format!("{name}={it}")).collect();
+            let is_said = said.is_some();
+            match in_value {
+                Some(end) => {
+                    assert_eq!(value.ends_with(end), is_said, "{value}");
+                    assert!(more.is_empty());
+                }
+                None if is_said => assert_eq!(
+                    more,
+                    [
+                        r#"tw-txn-lsid={"id":"s"}"#,
+                        "tw-txn-number=3",
+                        "tw-txn-order=2"
+                    ]
+                ),
+                None => assert!(more.is_empty()),
+            }
+        }
+    }
 }

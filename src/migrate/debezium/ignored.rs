@@ -129,9 +129,4 @@ pub(super) const ALL: &[(&str, &str)] = &[
         "datatype.propagate.source.type",
         "for relational databases only",
     ),
-    (
-        "transaction.metadata.factory",
-        "there is no transaction metadata",
-    ),
-    ("topic.transaction", "there is no transaction metadata"),
 ];

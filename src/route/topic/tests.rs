@@ -13,6 +13,7 @@ fn topics() -> config::Topics {
         ddl: None,
         rows: None,
         dead_letter: None,
+        bounds: None,
     }
 }
 
@@ -25,6 +26,7 @@ fn all(template: &str) -> config::Topics {
         ddl: Some(template.into()),
         rows: None,
         dead_letter: None,
+        bounds: None,
     }
 }
 

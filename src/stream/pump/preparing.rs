@@ -4,7 +4,7 @@
 use super::{Pump, Step, malformed};
 use crate::change::event::{Event, Operation};
 use crate::change::position::Seq;
-use crate::change::transactions::Transactions;
+use crate::change::transactions::{Bounds, Taken, Transactions};
 use crate::config::StreamSpec;
 use crate::fields::Fields;
 use crate::route::Route;
@@ -47,20 +47,27 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
     }
 
     /// Counts an event that takes the number `seq` in its transaction, for its records and for the positions behind it.
-    pub(super) fn place(&mut self, event: &Event<'_>, seq: Seq) -> Step {
+    /// What begins and ends with it is to be said before its records.
+    pub(super) fn place(
+        &mut self,
+        event: &Event<'_>,
+        seq: Seq,
+        by_configuration: bool,
+    ) -> Step<Option<Bounds>> {
         let preparing = self.preparing.as_mut();
         let Some(transactions) = preparing.and_then(|it| it.transactions.as_mut()) else {
-            return Ok(());
+            return Ok(None);
         };
         // A row of a snapshot comes between the events of the stream.
-        let place = match event.operation {
-            Operation::Read => None,
+        let taken = match event.operation {
+            Operation::Read => Taken::default(),
             _ => {
-                let (place, held) = transactions.take(event, seq);
-                self.outlet.hold_transactions(held);
-                place
+                let mut taken = transactions.take(event, seq, by_configuration);
+                self.outlet.hold_transactions(taken.held.take());
+                taken
             }
         };
-        self.encoders.place(place.as_ref()).map_err(malformed)
+        let said = self.encoders.place(taken.place.as_ref());
+        said.map_err(malformed).map(|()| taken.bounds)
     }
 }

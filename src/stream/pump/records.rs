@@ -38,14 +38,20 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
         let event = match &self.preparing {
             None => event,
             Some(_) => {
-                self.place(event, seq)?;
+                let bounds = self.place(event, seq, by_configuration)?;
                 match self.shown(event, &mut room) {
-                    Ok(event) => {
-                        rewritten = event;
-                        &rewritten
+                    Ok(shown) => rewritten = shown,
+                    Err(why) => {
+                        if let Some(bounds) = bounds {
+                            Box::pin(self.bound_bare(event, seq, &bounds)).await?;
+                        }
+                        return self.unfit(event, seq, why).await;
                     }
-                    Err(why) => return self.unfit(event, seq, why).await,
                 }
+                if let Some(bounds) = bounds {
+                    Box::pin(self.bound(&rewritten, seq, &targets, &bounds)).await?;
+                }
+                &rewritten
             }
         };
         // What becomes of a document is not guessed at.
@@ -89,7 +95,7 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
     }
 
     /// Whether a target's record can be sent as it is.
-    fn is_ready(&self, seq: Seq, target: &Target) -> bool {
+    pub(super) fn is_ready(&self, seq: Seq, target: &Target) -> bool {
         let topic = target.topic.as_ref().ok();
         let topic = topic.and_then(|id| self.ready.get(id.index()));
         topic.is_some_and(|topic| topic.partitions().is_some())
@@ -97,7 +103,7 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
     }
 
     /// Sees to the topic of a target, or says why its record cannot be had.
-    async fn prepare(
+    pub(super) async fn prepare(
         &mut self,
         event: &Event<'_>,
         seq: Seq,
@@ -230,17 +236,17 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
 }
 
 /// What a record needs beside the encoder, from which it is borrowed.
-struct Sending<'w, 'a, P: Produce> {
-    outlet: &'w mut Outlet<'a, P>,
-    counts: &'w mut EventCounts,
-    topic_counts: &'w mut TopicCounts,
-    topics: &'a Topics,
-    tombstones: bool,
+pub(super) struct Sending<'w, 'a, P: Produce> {
+    pub(super) outlet: &'w mut Outlet<'a, P>,
+    pub(super) counts: &'w mut EventCounts,
+    pub(super) topic_counts: &'w mut TopicCounts,
+    pub(super) topics: &'a Topics,
+    pub(super) tombstones: bool,
 }
 
 impl<P: Produce> Sending<'_, '_, P> {
     /// Queues the record, and the tombstone where there is one.
-    async fn send(
+    pub(super) async fn send(
         &mut self,
         event: &Event<'_>,
         encoded: &Encoded<'_>,

@@ -45,18 +45,34 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
                 continue;
             }
             let topic = self.router.table().get(id);
-            if let Err(why) = self.settled(event, topic.name()).await? {
+            if let Err(why) = self.settled(event, topic.name(), false).await? {
                 refusals.push((place, Reason::Schema(why)));
             }
         }
         Ok(())
     }
 
-    async fn settled(&mut self, event: &Event<'_>, topic: &str) -> Step<Result<(), String>> {
+    /// Sees to the schemas of what says where transactions begin and end.
+    #[cold]
+    pub(super) async fn settled_bounds(&mut self, topic: &str) -> Step<Result<(), String>> {
+        self.settled(&Event::about("transaction", "", ""), topic, true)
+            .await
+    }
+
+    async fn settled(
+        &mut self,
+        event: &Event<'_>,
+        topic: &str,
+        are_of_bounds: bool,
+    ) -> Step<Result<(), String>> {
         self.outlet.seal(ClosedBy::Wait);
         // It may take longer than Kafka keeps a transaction open.
         self.outlet.commit().await?;
-        let Some(mut schemas) = self.encoders.schemas() else {
+        let schemas = match are_of_bounds {
+            true => self.encoders.bound_schemas(),
+            false => self.encoders.schemas(),
+        };
+        let Some(mut schemas) = schemas else {
             return Ok(Ok(()));
         };
         let preparing = &self.preparing;

@@ -1,11 +1,12 @@
 //! The same records through an `AvroConverter`: key and value in Avro, by schemas in a registry.
 
 use super::{
-    Context, DOCUMENT, Description, IDENTITY, UPDATED, VERSION, after, avro_schema, operation,
-    order, snapshot, truncated_array,
+    Bound, Context, DOCUMENT, Description, IDENTITY, UPDATED, VERSION, after, avro_schema, bounds,
+    operation, order, snapshot, truncated_array,
 };
 use crate::change::event::{Event, Operation};
 use crate::change::raw::{self, Element};
+use crate::change::transactions::Place;
 use crate::config::{self, Schemas};
 use crate::encode::driver::{self, Style};
 use crate::encode::json::{EncodeError, Stats};
@@ -18,16 +19,48 @@ pub struct DebeziumAvro {
     context: Context,
     pub(in crate::encode::format) schemas: OfFormat,
     text: Vec<u8>,
+    /// Those of what says where transactions begin and end.
+    pub(in crate::encode::format) of_bounds: OfFormat,
+    /// `transaction` of the events that follow.
+    block: Vec<u8>,
 }
+
+/// Nothing.
+const NULL: [u8; 1] = [0];
 
 impl DebeziumAvro {
     pub(in crate::encode::format) fn new(settings: &config::Debezium, schemas: Schemas) -> Self {
         Self {
             name: settings.name.clone(),
             context: Context::new(&settings.name),
+            of_bounds: OfFormat::new(
+                schemas.clone(),
+                settings.name.clone(),
+                avro_schema::of_bounds,
+            ),
             schemas: OfFormat::new(schemas, settings.name.clone(), avro_schema::of),
             text: Vec::new(),
+            block: NULL.to_vec(),
         }
+    }
+
+    /// Says where the events that follow stand in their transaction.
+    pub(in crate::encode::format) fn place(&mut self, place: Option<&Place<'_>>) -> Outcome {
+        self.block = block(place)?;
+        Ok(())
+    }
+
+    /// Appends key and value of what says where a transaction begins or ends.
+    pub(in crate::encode::format) fn write_bound(
+        &mut self,
+        bound: &Bound<'_>,
+        key: &mut Vec<u8>,
+        value: &mut Vec<u8>,
+    ) -> Outcome {
+        let [of_key, of_value] = self.of_bounds.frames(&avro_schema::BOUND)?;
+        key.extend_from_slice(&of_key.prefix);
+        value.extend_from_slice(&of_value.prefix);
+        write_bound(bound, key, value)
     }
 
     pub(in crate::encode::format) fn write(
@@ -39,7 +72,7 @@ impl DebeziumAvro {
         let [of_key, of_value] = self.schemas.frames(event)?;
         key.extend_from_slice(&of_key.prefix);
         value.extend_from_slice(&of_value.prefix);
-        write(&mut self.text, &self.name, event, key, value)
+        write(&mut self.text, &self.name, &self.block, event, key, value)
     }
 
     /// What all records say, and what says the schemas of the last one.
@@ -48,10 +81,50 @@ impl DebeziumAvro {
     }
 }
 
+/// Appends the key and the value of a record of transactions, without what says their schemas.
+fn write_bound(bound: &Bound<'_>, key: &mut Vec<u8>, value: &mut Vec<u8>) -> Outcome {
+    let id = bounds::id(bound.span.id())?;
+    string(key, &id);
+    string(value, bound.status().as_bytes());
+    string(value, &id);
+    match bound.collections() {
+        None => value.extend_from_slice(&[NULL, NULL].concat()),
+        Some(collections) => {
+            long(value, 1);
+            long(value, bound.span.total as i64);
+            long(value, 1);
+            // It has one at least.
+            long(value, collections.len() as i64);
+            for (name, count) in collections {
+                long(value, 1);
+                string(value, name.as_bytes());
+                long(value, *count as i64);
+            }
+            long(value, 0);
+        }
+    }
+    long(value, bound.millis);
+    Ok(())
+}
+
+/// The value of the envelope's `transaction`.
+fn block(place: Option<&Place<'_>>) -> Result<Vec<u8>, EncodeError> {
+    let Some((id, in_span)) = bounds::in_span(place) else {
+        return Ok(NULL.to_vec());
+    };
+    let mut block = Vec::new();
+    long(&mut block, 1);
+    string(&mut block, &bounds::id(id)?);
+    long(&mut block, in_span.total as i64);
+    long(&mut block, in_span.of_collection as i64);
+    Ok(block)
+}
+
 /// Appends the key and the value of an event, without what says their schemas.
 fn write(
     text: &mut Vec<u8>,
     name: &str,
+    transaction: &[u8],
     event: &Event<'_>,
     key: &mut Vec<u8>,
     value: &mut Vec<u8>,
@@ -69,7 +142,9 @@ fn write(
     writer.out = value;
     writer.stats = Stats::default();
     writer.envelope(event, name)?;
-    Ok(writer.stats)
+    let stats = writer.stats;
+    value.extend_from_slice(transaction);
+    Ok(stats)
 }
 
 /// Writes in the order of the fields in the schema. Of what may be null, the null comes first but for
@@ -97,8 +172,6 @@ impl Writer<'_> {
         self.long(1);
         self.string(operation(event).as_bytes());
         self.optional(Some(jiff::Timestamp::now().as_millisecond()));
-        // The transaction.
-        self.long(0);
         Ok(())
     }
 
@@ -201,9 +274,7 @@ impl Writer<'_> {
     }
 
     fn string(&mut self, bytes: &[u8]) {
-        let text = String::from_utf8_lossy(bytes);
-        self.long(text.len() as i64);
-        self.out.extend_from_slice(text.as_bytes());
+        string(self.out, bytes);
     }
 
     fn optional(&mut self, number: Option<i64>) {
@@ -219,6 +290,12 @@ impl Writer<'_> {
     fn long(&mut self, number: i64) {
         long(self.out, number);
     }
+}
+
+fn string(out: &mut Vec<u8>, bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    long(out, text.len() as i64);
+    out.extend_from_slice(text.as_bytes());
 }
 
 #[cfg(test)]

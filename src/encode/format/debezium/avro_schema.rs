@@ -4,6 +4,7 @@
 
 use crate::change::event::Event;
 use crate::encode::serialization::Named;
+use std::sync::LazyLock;
 
 /// The schemas of an event's key and value.
 pub(super) fn of(stream: &str, event: &Event<'_>) -> [Named; 2] {
@@ -17,6 +18,26 @@ pub(super) fn of(stream: &str, event: &Event<'_>) -> [Named; 2] {
         Named { name, schema }
     };
     [named("Key", KEY), named("Envelope", &ENVELOPE.concat())]
+}
+
+/// The event that stands for all records about transactions where schemas are looked up.
+pub(super) static BOUND: LazyLock<Event<'static>> =
+    LazyLock::new(|| Event::about("transaction", "", ""));
+
+/// The schemas of what says where transactions begin and end.
+pub(super) fn of_bounds(_stream: &str, _event: &Event<'_>) -> [Named; 2] {
+    let named = |kind: &str, fields: &str| {
+        let (kind, namespace) = (
+            format!("TransactionMetadata{kind}"),
+            "io.debezium.connector.common",
+        );
+        let name = format!("{namespace}.{kind}");
+        let schema = format!(
+            r#"{{"type":"record","name":"{kind}","namespace":"{namespace}","fields":[{fields}],"connect.version":1,"connect.name":"{name}"}}"#
+        );
+        Named { name, schema }
+    };
+    [named("Key", KEY), named("Value", &BOUNDS.concat())]
 }
 
 /// A full name as `schema.name.adjustment.mode=avro` makes it: `_` for what Avro has in no name.
@@ -38,6 +59,15 @@ fn adjusted(name: &str) -> String {
 }
 
 const KEY: &str = r#"{"name":"id","type":"string"}"#;
+
+const BOUNDS: &[&str] = &[
+    r#"{"name":"status","type":"string"},{"name":"id","type":"string"},"#,
+    r#"{"name":"event_count","type":["null","long"],"default":null},"#,
+    r#"{"name":"data_collections","type":["null",{"type":"array","items":["null",{"type":"record","name":"collection","namespace":"event","fields":["#,
+    r#"{"name":"data_collection","type":"string"},{"name":"event_count","type":"long"}"#,
+    r#"],"connect.version":1,"connect.name":"event.collection"}]}],"default":null},"#,
+    r#"{"name":"ts_ms","type":"long"}"#,
+];
 
 const ENVELOPE: &[&str] = &[
     r#"{"name":"before","type":["null",{"type":"string","connect.version":1,"connect.name":"io.debezium.data.Json"}],"default":null},"#,

@@ -1,4 +1,5 @@
 use super::*;
+use crate::change::transactions::{InSpan, Span, TransactionId};
 use crate::encode::format::debezium::{Debezium, schema};
 use apache_avro::types::Value;
 use apache_avro::{Schema, from_avro_datum};
@@ -79,7 +80,14 @@ fn converted(of: &Json, namespace: &str) -> Json {
                 }
             }
         }
-        "array" => json!({"type": "array", "items": converted(&of["items"], namespace)}),
+        "array" => {
+            let items = converted(&of["items"], namespace);
+            let items = match of["items"]["optional"] == true {
+                true => json!(["null", items]),
+                false => items,
+            };
+            json!({"type": "array", "items": items})
+        }
         "int32" => json!({"type": "int"}),
         "int64" => json!({"type": "long"}),
         "string" => json!({"type": "string"}),
@@ -176,17 +184,65 @@ fn a_record_says_in_avro_what_it_says_in_json() {
         };
         let (mut key, mut value) = (Vec::new(), Vec::new());
         let mut of_json = Debezium::new(settings);
+        let place = TransactionId::of(&event).map(|id| Place {
+            id,
+            order: 5,
+            in_span: Some(InSpan {
+                total: 300,
+                of_collection: 2,
+            }),
+        });
+        of_json.place(place.as_ref()).unwrap();
         of_json.write(&event, &mut key, &mut value).unwrap();
         let wanted = [key, value].map(|text| serde_json::from_slice::<Json>(&text).unwrap());
 
         let (mut key, mut value) = (Vec::new(), Vec::new());
         let mut text = Vec::new();
-        let stats = write(&mut text, "inventory", &event, &mut key, &mut value).unwrap();
+        let block = block(place.as_ref()).unwrap();
+        let stats = write(&mut text, "inventory", &block, &event, &mut key, &mut value).unwrap();
         assert_eq!(stats.replaced, 0);
         let [of_key, of_value] = avro_schema::of("inventory", &event);
         let mut ours = [read(&of_key.schema, &key), read(&of_value.schema, &value)];
         assert!(ours[1]["ts_ms"].as_i64() >= wanted[1]["ts_ms"].as_i64());
         ours[1]["ts_ms"] = wanted[1]["ts_ms"].clone();
         assert_eq!(ours, wanted);
+        assert_eq!(ours[1]["transaction"].is_null(), place.is_none());
+    }
+}
+
+#[test]
+fn a_record_of_transactions_says_in_avro_what_it_says_in_json() {
+    let span = Span {
+        lsid: doc! {"id": "ü\""}.to_vec().unwrap(),
+        number: 9,
+        total: 3,
+        collections: vec![("shop.users".into(), 1), ("shop.orders".into(), 2)],
+    };
+    for is_end in [false, true] {
+        let bound = Bound {
+            span: &span,
+            is_end,
+            millis: 1_704_110_400_000,
+        };
+        let settings = config::Debezium {
+            name: "inventory".into(),
+            schemas: true,
+        };
+        let (mut key, mut value) = (Vec::new(), Vec::new());
+        let of_json = Debezium::new(settings);
+        of_json.write_bound(&bound, &mut key, &mut value).unwrap();
+        let beside = [key, value].map(|text| serde_json::from_slice::<Json>(&text).unwrap());
+
+        let (mut key, mut value) = (Vec::new(), Vec::new());
+        write_bound(&bound, &mut key, &mut value).unwrap();
+        let named = avro_schema::of_bounds("inventory", &avro_schema::BOUND);
+        for ((beside, named), bytes) in beside.iter().zip(&named).zip([key, value]) {
+            let ours: Json = serde_json::from_str(&named.schema).unwrap();
+            assert_eq!(ours, converted(&beside["schema"], ""));
+            assert_eq!(named.name, beside["schema"]["name"]);
+            assert_eq!(read(&named.schema, &bytes), beside["payload"]);
+        }
+        let collections = &beside[1]["payload"]["data_collections"];
+        assert_eq!(collections.as_array().map(Vec::len), is_end.then_some(2));
     }
 }
