@@ -55,3 +55,34 @@ impl Writer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encode::serialization::samples::{insert, place};
+    use bson::doc;
+
+    /// Otherwise each process would add them once more.
+    #[test]
+    fn names_that_are_not_utf_8_are_found_again_in_what_the_registry_has() {
+        let mut bytes = insert(&doc! {"_id": 1, "caf?": 1, "in": {"?": [1]}}).into_bytes();
+        for byte in bytes.iter_mut().filter(|byte| **byte == b'?') {
+            *byte = 0xe9;
+        }
+        let event = Event::parse(&bytes).unwrap();
+        for kind in [
+            SchemaKind::Avro,
+            SchemaKind::JsonSchema,
+            SchemaKind::Protobuf,
+        ] {
+            let mut first = Schema::new(kind, Layout::Change, place(), None);
+            assert!(first.widen(&event).unwrap().is_some());
+            let text = schema(&first);
+            let mut again = read(kind, &text, Layout::Change, &place()).unwrap();
+            assert_eq!(again.widen(&event).unwrap(), None, "{text}");
+            let mut out = Vec::new();
+            let written = Writer::default().write(&mut out, &again, JsonMode::Simple, &event);
+            assert!(written.is_ok(), "{kind:?}");
+        }
+    }
+}

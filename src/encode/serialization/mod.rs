@@ -209,9 +209,8 @@ impl Serialized {
             && known.schema.place != new.place
         {
             return Err(Unsettled::Record(format!(
-                "the subject {name} holds the schema of {}; set SCHEMA_SUBJECT=topic_record, so that each collection has \
-                 one of its own",
-                known.schema.place.name()
+                "the schema of the subject {name} {}",
+                schema::of_another(&known.schema.place.name())
             )));
         }
         let index = match known {

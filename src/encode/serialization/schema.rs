@@ -35,6 +35,14 @@ impl Place {
     }
 }
 
+/// What is wrong with a subject that holds the schema of another collection, as the end of a sentence.
+pub(super) fn of_another(collection: &str) -> String {
+    format!(
+        "is of {collection}, and each collection needs a subject of its own: set SCHEMA_SUBJECT=topic_record; where schemas \
+         know no difference between two names, such as `a-b` and `a_b`, put {{collection}} into the topic, too"
+    )
+}
+
 /// The types of everything that a value holds and that depends on the collection.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Schema {
@@ -167,7 +175,12 @@ impl Schema {
 
     /// Names the records that have no name yet after their fields, each differently.
     fn name_records(&mut self) {
-        let mut taken: BTreeSet<String> = OWN.iter().map(|name| (*name).to_owned()).collect();
+        let of_language: &[&str] = match self.kind {
+            SchemaKind::Avro => &OF_AVRO,
+            SchemaKind::JsonSchema | SchemaKind::Protobuf => &[],
+        };
+        let all = OWN.iter().chain(of_language);
+        let mut taken: BTreeSet<String> = all.map(|name| (*name).to_owned()).collect();
         for record in [&self.key, &self.document] {
             taken.insert(record.name.clone());
             names_in(record, &mut taken);
@@ -185,6 +198,11 @@ impl Schema {
 
 /// The names of what is the same in each collection.
 const OWN: [&str; 3] = ["Change", "UpdateDescription", "TruncatedArray"];
+
+/// Avro's primitive types, which its specification lets no record be called after: some readers refuse such a schema.
+const OF_AVRO: [&str; 8] = [
+    "null", "boolean", "int", "long", "float", "double", "bytes", "string",
+];
 
 fn names_in(record: &Record, taken: &mut BTreeSet<String>) {
     for field in record.fields() {

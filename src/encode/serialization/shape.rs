@@ -11,10 +11,11 @@ mod widen;
 pub use fit::fits_document;
 pub(super) use fit::{fits, is_nothing, is_null, is_uuid, whole};
 pub use validator::of_validator;
-pub use widen::{Drift, MAX_DEPTH, widen_document};
+pub use widen::{Drift, MAX_DEPTH, MOST_MESSAGES, widen_document};
 
 use crate::config::SchemaKind;
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 /// The type of a value. Several types of BSON that are read as the same are one here.
@@ -132,6 +133,10 @@ pub struct Record {
     pub(super) reserved: Vec<String>,
     fields: Vec<Field>,
     by_name: HashMap<Vec<u8>, usize, foldhash::fast::FixedState>,
+    /// The aliases, and what is left of them where case and `_` do not count.
+    aliases: [HashSet<String, foldhash::fast::FixedState>; 2],
+    /// Which number an alias got last that was wanted and taken: names in other scripts are all the same here.
+    numbered: HashMap<String, u64, foldhash::fast::FixedState>,
 }
 
 /// The index follows from the fields.
@@ -163,13 +168,13 @@ impl Record {
     pub fn find(&self, name: &[u8], expected: usize) -> Option<usize> {
         match self.fields.get(expected) {
             Some(field) if field.name == name => Some(expected),
-            _ => self.by_name.get(name).copied(),
+            _ => self.by_name.get(&*legible(name)).copied(),
         }
     }
 
     /// The place of a field; the field is made where it is missing.
     pub fn slot(&mut self, name: &[u8]) -> Option<&mut Slot> {
-        let index = *self.by_name.get(name)?;
+        let index = *self.by_name.get(&*legible(name))?;
         self.fields.get_mut(index).map(|field| &mut field.slot)
     }
 
@@ -180,27 +185,30 @@ impl Record {
             let quoted = format!("\"{alias}\"");
             self.reserved.iter().any(|names| names.contains(&quoted))
         };
-        let is_taken = |alias: &str| {
-            let mut known = self.fields.iter().map(|field| field.alias.as_str());
-            match kind {
-                // Names in JSON are made of them, and must differ, too.
-                SchemaKind::Protobuf => {
-                    reserved(alias) || known.any(|known| camel_case(known) == camel_case(alias))
-                }
-                SchemaKind::Avro | SchemaKind::JsonSchema => known.any(|known| known == alias),
+        let [aliases, folded_ones] = &self.aliases;
+        let is_taken = |alias: &str| match kind {
+            // Names in JSON are made of them, and must differ, too. Older compilers take no two that differ in case alone.
+            SchemaKind::Protobuf => reserved(alias) || folded_ones.contains(&folded(alias)),
+            SchemaKind::Avro | SchemaKind::JsonSchema => aliases.contains(alias),
+        };
+        let alias = match is_taken(&wanted) {
+            false => wanted,
+            true => {
+                let last = self.numbered.get(&wanted).copied().unwrap_or(1);
+                let (alias, number) = numbered(&wanted, last, is_taken);
+                self.numbered.insert(wanted, number);
+                alias
             }
         };
-        let alias = free(&wanted, is_taken);
         self.add_as(name, alias, slot);
     }
 
     /// Adds a field under an alias that a schema gives.
     pub fn add_as(&mut self, name: &[u8], alias: String, slot: Slot) {
-        /// Protobuf keeps the numbers from 19,000 to 19,999 for itself.
-        const KEPT: u32 = 18_999;
-        let number = match self.last_number {
-            KEPT => 20_000,
-            last => last + 1,
+        let number = match self.last_number + 1 {
+            // Protobuf keeps these for itself.
+            19_000..=19_999 => 20_000,
+            next => next,
         };
         self.add_numbered(name, alias, number, slot);
     }
@@ -208,14 +216,32 @@ impl Record {
     /// The same with a number that a schema gives.
     pub fn add_numbered(&mut self, name: &[u8], alias: String, number: u32, slot: Slot) {
         self.last_number = self.last_number.max(number);
-        self.by_name.insert(name.to_vec(), self.fields.len());
+        let name = legible(name).into_owned();
+        self.by_name.insert(name.clone(), self.fields.len());
+        let [aliases, folded_ones] = &mut self.aliases;
+        aliases.insert(alias.clone());
+        folded_ones.insert(folded(&alias));
         self.fields.push(Field {
-            name: name.to_vec(),
+            name,
             alias,
             number,
             slot,
         });
     }
+}
+
+/// A field's name as schemas can have it, which are text: what is not UTF-8 becomes U+FFFD, as in values.
+fn legible(name: &[u8]) -> Cow<'_, [u8]> {
+    match std::str::from_utf8(name) {
+        Ok(_) => Cow::Borrowed(name),
+        Err(_) => Cow::Owned(String::from_utf8_lossy(name).into_owned().into_bytes()),
+    }
+}
+
+/// What is left of an alias where case and `_` do not count.
+fn folded(alias: &str) -> String {
+    let letters = alias.chars().filter(|c| *c != '_');
+    letters.map(|c| c.to_ascii_lowercase()).collect()
 }
 
 /// A name that is allowed in a schema: what is no letter, digit or `_` becomes `_`, and no digit is first.
@@ -255,9 +281,19 @@ pub fn free(wanted: &str, is_taken: impl Fn(&str) -> bool) -> String {
     if !is_taken(wanted) {
         return wanted.to_owned();
     }
-    let numbered = (2..).map(|number: u64| format!("{wanted}_{number}"));
-    let mut free = numbered.filter(|name| !is_taken(name));
-    free.next().unwrap_or_else(|| wanted.to_owned())
+    numbered(wanted, 1, is_taken).0
+}
+
+/// The first of `name_2`, `name_3`… behind the number `last` that is free, and its number.
+fn numbered(wanted: &str, last: u64, is_taken: impl Fn(&str) -> bool) -> (String, u64) {
+    let mut number = last + 1;
+    loop {
+        let name = format!("{wanted}_{number}");
+        if !is_taken(&name) {
+            return (name, number);
+        }
+        number += 1;
+    }
 }
 
 /// Where a value is: names joined by dots, `[]` for the elements of an array.

@@ -2,7 +2,7 @@
 
 use super::schema::{COLLECTION, FIELD, FIELDS, is_name};
 use crate::config::SchemaKind;
-use crate::encode::serialization::schema::{Layout, Place, Schema};
+use crate::encode::serialization::schema::{Layout, Place, Schema, of_another};
 use crate::encode::serialization::shape::{Branch, Record, Shape, Slot};
 use serde_json::{Map, Value};
 
@@ -16,9 +16,7 @@ pub fn read(text: &str, layout: Layout, place: &Place) -> Result<Schema, String>
     if let Some(of) = root.get(COLLECTION).and_then(Value::as_str)
         && of != place.name()
     {
-        return Err(format!(
-            "is of the collection {of}; set SCHEMA_SUBJECT=topic_record, so that each collection has a subject of its own"
-        ));
+        return Err(of_another(of));
     }
     let mut reader = Reader {
         path: String::new(),

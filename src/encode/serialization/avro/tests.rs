@@ -268,3 +268,27 @@ fn schemas_of_others_are_taken_where_documents_can_be_written_by_them() {
         "is not that of the envelope of FORMAT=tailwater"
     );
 }
+
+/// The specification does not allow it, and not every reader does.
+#[test]
+fn no_record_is_called_as_a_primitive_type() {
+    let primitives = [
+        "null", "boolean", "int", "long", "float", "double", "bytes", "string",
+    ];
+    let mut document = doc! {"_id": 1, "in": {"string": [{"long": {"x": 1}}]}};
+    for name in primitives {
+        document.insert(name, doc! {"x": 1});
+    }
+    let mut wider = Schema::new(SchemaKind::Avro, Layout::Change, place(), None);
+    let event = insert(&document);
+    let event = Event::parse(event.as_bytes()).unwrap();
+    wider.widen(&event).unwrap();
+    let text = schema(&wider);
+    parsed(&text);
+    for name in primitives {
+        let record = format!("\"name\":\"{name}\",\"type\":\"record\"");
+        assert!(!text.contains(&record), "{name} in {text}");
+        let numbered = format!("\"name\":\"{name}_2\",\"type\":\"record\"");
+        assert!(text.contains(&numbered), "{name}_2 in {text}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use super::schema::{BINARY, COLLECTION, DATE, DEFINITIONS, DOCUMENT, KEY, OPERATION};
 use crate::config::SchemaKind;
-use crate::encode::serialization::schema::{Layout, Place, Schema};
+use crate::encode::serialization::schema::{Layout, Place, Schema, of_another};
 use crate::encode::serialization::shape::{Branch, MAX_DEPTH, Record, Shape, Slot};
 use serde_json::{Map, Value};
 
@@ -39,9 +39,7 @@ pub fn read(text: &str, layout: Layout, place: &Place) -> Result<Schema, String>
     if let Some(of) = comment.and_then(|comment| comment.strip_prefix(COLLECTION))
         && of != place.name()
     {
-        return Err(format!(
-            "is of the collection {of}; set SCHEMA_SUBJECT=topic_record, so that each collection has a subject of its own"
-        ));
+        return Err(of_another(of));
     }
     let mut reader = Reader {
         root,

@@ -48,6 +48,8 @@ enum Token {
     Sign(char),
 }
 
+/// The greatest number that a field may have.
+const LAST_NUMBER: u32 = (1 << 29) - 1;
 /// How deep messages may lie in one another.
 const MAX_DEPTH: usize = 64;
 
@@ -231,6 +233,9 @@ impl Parser {
                 _ => {
                     let field = self.field(word)?;
                     message.last_number = message.last_number.max(field.number);
+                    if field.number >= LAST_NUMBER {
+                        self.note("a field with the last number");
+                    }
                     message.fields.push(field);
                 }
             }
@@ -247,7 +252,7 @@ impl Parser {
                     continue;
                 }
                 Some(Token::Word(word)) => {
-                    if let Ok(number) = word.parse() {
+                    if let Some(number) = number(&word) {
                         message.last_number = message.last_number.max(number);
                     }
                     word
@@ -261,6 +266,9 @@ impl Parser {
             text.push_str(&part);
         }
         message.reserved.push(text);
+        if message.last_number >= LAST_NUMBER {
+            self.note("reserved numbers up to the last");
+        }
         Ok(())
     }
 
@@ -283,8 +291,7 @@ impl Parser {
         };
         let name = self.word()?;
         self.sign('=')?;
-        let number = self.word()?;
-        let number = number.parse().map_err(|_| UNREADABLE.to_owned())?;
+        let number = number(&self.word()?).ok_or_else(|| UNREADABLE.to_owned())?;
         let json_name = self.options()?;
         Ok(Field {
             name,
@@ -353,6 +360,19 @@ impl Parser {
             Some(Token::Sign(sign)) if sign == wanted => Ok(()),
             _ => unreadable(),
         }
+    }
+}
+
+/// A field's number, or the greatest that there is.
+fn number(word: &str) -> Option<u32> {
+    let radix = |digits: &str, radix| u32::from_str_radix(digits, radix).ok();
+    if word == "max" {
+        return Some(LAST_NUMBER);
+    }
+    match word.strip_prefix("0x").or_else(|| word.strip_prefix("0X")) {
+        Some(digits) => radix(digits, 16),
+        None if word.starts_with('0') => radix(word, 8),
+        None => radix(word, 10),
     }
 }
 

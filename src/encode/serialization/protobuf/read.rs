@@ -4,7 +4,7 @@
 use super::parse::{self, File, Label, Message};
 use super::schema::{FIELDS, LIST, STRUCT, TIMESTAMP};
 use crate::config::SchemaKind;
-use crate::encode::serialization::schema::{Layout, Place, Schema};
+use crate::encode::serialization::schema::{Layout, Place, Schema, of_another};
 use crate::encode::serialization::shape::{MAX_DEPTH, Record, Shape, Slot};
 
 /// The schema that a registry holds for values of this layout.
@@ -15,10 +15,7 @@ pub fn read(text: &str, layout: Layout, place: &Place) -> Result<Schema, String>
     let file = parse::file(text)?;
     let new = Schema::new(SchemaKind::Protobuf, layout, place.clone(), None);
     if file.package.starts_with("tailwater.") && file.package != new.namespace {
-        return Err(format!(
-            "is of the package {}; set SCHEMA_SUBJECT=topic_record, so that each collection has a subject of its own",
-            file.package
-        ));
+        return Err(of_another(&file.package));
     }
     let Some(first) = file.messages.first() else {
         return Err("has no message".to_owned());

@@ -1,5 +1,7 @@
 //! What is written, read by the `prost-reflect` crate, with schemas compiled by `protox`.
 
+mod limits;
+
 use super::{Writer, read, schema};
 use crate::change::event::Event;
 use crate::config::SchemaKind;
@@ -414,7 +416,7 @@ fn schemas_of_others_keep_their_numbers_and_what_is_reserved() {
         ),
         (
             "syntax = \"proto3\"; package tailwater.shop.others; message A {}",
-            "is of the package tailwater.shop.others; set SCHEMA_SUBJECT=topic_record, so that each collection has a subject of its own",
+            "put {collection} into the topic, too",
         ),
     ] {
         let error = read(unreadable, Layout::Document, &place()).unwrap_err();

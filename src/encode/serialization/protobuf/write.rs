@@ -9,7 +9,7 @@ use crate::config::SchemaKind;
 use crate::encode::json::{self, EncodeError, JsonMode, Stats};
 use crate::encode::serialization::schema::{Layout, Schema};
 use crate::encode::serialization::shape::{
-    MAX_DEPTH, Record, Shape, Slot, fits, is_nothing, is_null, whole,
+    MAX_DEPTH, MOST_MESSAGES, Record, Shape, Slot, fits, is_nothing, is_null, whole,
 };
 use crate::encode::serialization::text;
 use bson::spec::ElementType;
@@ -40,11 +40,14 @@ impl Writer {
             out,
             text: &mut self.text,
             mode,
+            messages: 0,
             stats: Stats::default(),
         };
         match schema.layout {
             Layout::Change => writing.change(schema, event)?,
             Layout::Document => {
+                // As in a change, so that the same documents fit.
+                writing.messages += 1;
                 let document = event.full_document.and_then(|field| field.as_document());
                 if let Some(document) = document {
                     writing.record(&schema.document, document, 0)?;
@@ -59,6 +62,8 @@ struct Writing<'a> {
     out: &'a mut Vec<u8>,
     text: &'a mut Vec<u8>,
     mode: JsonMode,
+    /// How many messages this is in, without the outermost.
+    messages: usize,
     stats: Stats,
 }
 
@@ -247,10 +252,8 @@ impl Writing<'_> {
                     Ok(())
                 }
             },
-            Shape::AnyArray => self.message(number, |it| it.any_array(element.value, depth + 1)),
-            Shape::AnyDocument => {
-                self.message(number, |it| it.any_document(element.value, depth + 1))
-            }
+            Shape::AnyArray => self.message(number, |it| it.any_array(element.value)),
+            Shape::AnyDocument => self.message(number, |it| it.any_document(element.value)),
             Shape::Unknown | Shape::Array(_) | Shape::Map(_) | Shape::Record(_) => {
                 Err(EncodeError::Unsettled)
             }
@@ -289,9 +292,14 @@ impl Writing<'_> {
 
     /// What is written within a message of its own.
     fn message(&mut self, number: u32, write: impl FnOnce(&mut Self) -> Outcome) -> Outcome {
+        self.messages += 1;
+        if self.messages > MOST_MESSAGES {
+            return Err(EncodeError::Unsettled);
+        }
         tag(self.out, number, Kind::Length);
         let start = self.out.len();
         write(self)?;
+        self.messages -= 1;
         wire::insert_length(self.out, start);
         Ok(())
     }

@@ -14,6 +14,9 @@ pub const MOST_FIELDS: usize = 2000;
 /// How deep documents and arrays may lie in one another.
 pub const MAX_DEPTH: usize = 64;
 
+/// How many messages may lie in one another: those who read Protobuf allow no more, unless told to.
+pub const MOST_MESSAGES: usize = 100;
+
 /// A document that does not fit, and that the shape cannot be widened to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Drift {
@@ -43,6 +46,10 @@ pub enum Drift {
         path: Path,
     },
     TooDeep {
+        path: Path,
+    },
+    /// More messages in one another than those who read Protobuf allow.
+    TooManyMessages {
         path: Path,
     },
     Malformed(Malformed),
@@ -87,6 +94,11 @@ impl fmt::Display for Drift {
             Self::TooDeep { path } => {
                 write!(f, "`{path}` is nested deeper than {MAX_DEPTH} levels")
             }
+            Self::TooManyMessages { path } => write!(
+                f,
+                "`{path}` is nested so deep that it would be more than {MOST_MESSAGES} messages in one another, which \
+                 readers of Protobuf refuse: without types, a document is three and an array two"
+            ),
             Self::Malformed(malformed) => malformed.fmt(f),
         }
     }
@@ -107,6 +119,7 @@ pub fn widen_document(
         kind,
         path: Path::default(),
         depth: 0,
+        messages: 0,
         fields: count(record),
         changed: None,
     };
@@ -133,6 +146,8 @@ struct Widening {
     kind: SchemaKind,
     path: Path,
     depth: usize,
+    /// How many messages of Protobuf this is in: a record, an entry of a map.
+    messages: usize,
     fields: usize,
     changed: Option<Path>,
 }
@@ -140,6 +155,7 @@ struct Widening {
 impl Widening {
     fn record(&mut self, record: &mut Record, document: &[u8]) -> Result<(), Drift> {
         self.down()?;
+        self.messages += 1;
         let is_open = record.is_open;
         for element in raw::walk(document)? {
             let element = element?;
@@ -171,6 +187,7 @@ impl Widening {
         }
         self.missing(record, document)?;
         self.depth -= 1;
+        self.messages -= 1;
         Ok(())
     }
 
@@ -196,6 +213,7 @@ impl Widening {
 
     fn elements(&mut self, slot: &mut Slot, array: &[u8], is_map: bool) -> Result<(), Drift> {
         self.down()?;
+        self.messages += usize::from(is_map);
         for element in raw::walk(array)? {
             let element = element?;
             let before = match is_map {
@@ -219,6 +237,7 @@ impl Widening {
             self.path.pop(before);
         }
         self.depth -= 1;
+        self.messages -= usize::from(is_map);
         Ok(())
     }
 
@@ -252,6 +271,18 @@ impl Widening {
                 self.elements(slot, element.value, true)
             }
             (Shape::Array(slot), ElementType::Array) => self.elements(slot, element.value, false),
+            (Shape::AnyArray, ElementType::Array)
+            | (Shape::AnyDocument, ElementType::EmbeddedDocument)
+                if self.kind == SchemaKind::Protobuf =>
+            {
+                let most = MOST_MESSAGES.saturating_sub(self.messages);
+                match untyped(element, most)? {
+                    true => Ok(()),
+                    false => Err(Drift::TooManyMessages {
+                        path: self.path.clone(),
+                    }),
+                }
+            }
             (shape, _) => {
                 if let Some(wider) = self.scalar(shape, element)? {
                     *shape = wider;
@@ -285,6 +316,26 @@ impl Widening {
             }),
         }
     }
+}
+
+/// Whether an array or a document without types is at most this many messages in one another.
+fn untyped(element: Element<'_>, most: usize) -> Result<bool, Malformed> {
+    let of_one = match element.kind {
+        // The list, and what holds the value.
+        ElementType::Array => 2,
+        // The document, the entry, and what holds the value.
+        ElementType::EmbeddedDocument => 3,
+        _ => return Ok(true),
+    };
+    let Some(rest) = most.checked_sub(of_one) else {
+        return Ok(false);
+    };
+    for element in raw::walk(element.value)? {
+        if !untyped(element?, rest)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The type that a place gets by its first value.

@@ -5,8 +5,8 @@ use super::wire::{Kind, fixed, tag, varint};
 use super::{Outcome, Writing};
 use crate::change::raw::{self, Element};
 use crate::encode::json::binary::write_base64;
-use crate::encode::json::{EncodeError, write_timestamp};
-use crate::encode::serialization::shape::{MAX_DEPTH, is_uuid};
+use crate::encode::json::write_timestamp;
+use crate::encode::serialization::shape::is_uuid;
 use crate::encode::serialization::text;
 use bson::spec::ElementType;
 
@@ -15,28 +15,28 @@ const EXACT: i64 = 1 << 53;
 
 impl Writing<'_> {
     /// The elements of a `ListValue`.
-    pub(super) fn any_array(&mut self, array: &[u8], depth: usize) -> Outcome {
+    pub(super) fn any_array(&mut self, array: &[u8]) -> Outcome {
         for element in raw::walk(array)? {
             let element = element?;
-            self.message(1, |it| it.any(element, depth))?;
+            self.message(1, |it| it.any(element))?;
         }
         Ok(())
     }
 
     /// The fields of a `Struct`.
-    pub(super) fn any_document(&mut self, document: &[u8], depth: usize) -> Outcome {
+    pub(super) fn any_document(&mut self, document: &[u8]) -> Outcome {
         for element in raw::walk(document)? {
             let element = element?;
             self.message(1, |it| {
                 it.string(1, element.name);
-                it.message(2, |it| it.any(element, depth))
+                it.message(2, |it| it.any(element))
             })?;
         }
         Ok(())
     }
 
     /// What a `Value` holds.
-    fn any(&mut self, element: Element<'_>, depth: usize) -> Outcome {
+    fn any(&mut self, element: Element<'_>) -> Outcome {
         /// The numbers of its fields.
         const NULL: u32 = 1;
         const NUMBER: u32 = 2;
@@ -44,9 +44,6 @@ impl Writing<'_> {
         const BOOLEAN: u32 = 4;
         const STRUCT: u32 = 5;
         const LIST: u32 = 6;
-        if depth >= MAX_DEPTH {
-            return Err(EncodeError::Unsettled);
-        }
         match element.kind {
             ElementType::Null | ElementType::Undefined => {
                 tag(self.out, NULL, Kind::Varint);
@@ -72,10 +69,10 @@ impl Writing<'_> {
                 }
             }
             ElementType::EmbeddedDocument => {
-                self.message(STRUCT, |it| it.any_document(element.value, depth + 1))?;
+                self.message(STRUCT, |it| it.any_document(element.value))?;
             }
             ElementType::Array => {
-                self.message(LIST, |it| it.any_array(element.value, depth + 1))?;
+                self.message(LIST, |it| it.any_array(element.value))?;
             }
             ElementType::String | ElementType::Symbol => {
                 self.string(STRING, element.string_bytes().unwrap_or_default());
