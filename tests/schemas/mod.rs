@@ -2,11 +2,14 @@
 //! schema may become.
 
 mod access;
+mod answers;
 mod beside;
 mod cloud_events;
 mod debezium;
+mod gate;
 mod headers;
 mod json_schema;
+mod names;
 mod outage;
 mod protobuf;
 mod registry;

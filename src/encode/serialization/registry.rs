@@ -17,6 +17,8 @@ use uuid::Uuid;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// More than any schema has, in bytes.
 const MOST: usize = 16 << 20;
+/// The code for what the mode of a subject or of the registry does not allow, such as `READONLY`.
+const NOT_PERMITTED: i64 = 42205;
 const TYPE: HeaderValue = HeaderValue::from_static("application/vnd.schemaregistry.v1+json");
 const AGENT: HeaderValue =
     HeaderValue::from_static(concat!("tailwater/", env!("CARGO_PKG_VERSION")));
@@ -235,9 +237,13 @@ impl Registry {
             _ if status.is_success() => Ok(Answer::Ok(body)),
             // Of a subject or a version; without a number of its own the path is not there.
             StatusCode::NOT_FOUND if is_missing(&body) => Ok(Answer::Missing),
-            StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY => {
-                Ok(Answer::Unwanted(sentence))
+            // Nothing is wrong with the schema: nobody may register one now.
+            StatusCode::UNPROCESSABLE_ENTITY if body["error_code"] == NOT_PERMITTED => {
+                Err(Failure::Refused(sentence))
             }
+            StatusCode::CONFLICT
+            | StatusCode::UNPROCESSABLE_ENTITY
+            | StatusCode::PAYLOAD_TOO_LARGE => Ok(Answer::Unwanted(sentence)),
             StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => {
                 Err(Failure::Away(sentence))
             }

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 pub(super) const REST: Duration = Duration::from_secs(2);
 /// How long a registry is waited for that is asked without need.
 pub(super) const BRIEFLY: Duration = Duration::from_secs(2);
+/// How often a schema is made anew because somebody else was faster.
+const RACES: usize = 5;
 /// That of a schema which a dry run would have registered.
 const NO_ID: SchemaId = SchemaId {
     number: 0,
@@ -34,6 +36,25 @@ impl From<Failure> for Unsettled {
             Failure::Away(sentence) | Failure::Refused(sentence) => Self::Away(sentence),
             Failure::Schema(sentence) => Self::Record(sentence),
         }
+    }
+}
+
+/// Why a schema is still too narrow for an event.
+enum Narrow {
+    Unsettled(Unsettled),
+    /// The registry has just refused this text, and why.
+    Refused(String, String),
+}
+
+impl Narrow {
+    fn record(why: String) -> Self {
+        Self::Unsettled(Unsettled::Record(why))
+    }
+}
+
+impl From<Unsettled> for Narrow {
+    fn from(unsettled: Unsettled) -> Self {
+        Self::Unsettled(unsettled)
     }
 }
 
@@ -131,16 +152,56 @@ impl Subject {
         // thousand times a second.
         let registers = settings.auto_register && needed.is_ok();
         if self.read.elapsed() > REST || (registers && self.id.is_some()) {
-            let (layout, place) = (self.schema.layout, self.schema.place.clone());
-            if let Some(newest) =
-                Self::find(registry, settings.kind, &self.name, layout, &place).await?
-                && newest.id != self.id
-            {
-                (self.schema, self.id) = (newest.schema, newest.id);
-                self.framed(settings);
-            }
-            self.read = Instant::now();
+            self.catch_up(registry, settings).await?;
         }
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.widen(registry, settings, event).await {
+                Ok(()) => return Ok(()),
+                Err(Narrow::Unsettled(why)) => return Err(why),
+                // Somebody else may have registered a version just before, of which this one lacks a field: then what
+                // is refused is not what the document needs.
+                Err(Narrow::Refused(text, why)) => {
+                    if tries > RACES || !self.catch_up(registry, settings).await? {
+                        self.refused = Some((text, Instant::now(), why.clone()));
+                        return Err(Unsettled::Record(why));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes what somebody else has registered meanwhile; whether there is such a thing.
+    async fn catch_up(
+        &mut self,
+        registry: &Registry,
+        settings: &Schemas,
+    ) -> Result<bool, Unsettled> {
+        let (layout, place) = (self.schema.layout, self.schema.place.clone());
+        let newest = Self::find(registry, settings.kind, &self.name, layout, &place).await?;
+        self.read = Instant::now();
+        Ok(newest.is_some_and(|newest| self.take(newest, settings)))
+    }
+
+    /// Takes the newest version; whether it is another. A registry that was set up anew may give a number again, and so
+    /// the number alone says nothing.
+    fn take(&mut self, newest: Self, settings: &Schemas) -> bool {
+        let is_other = newest.id != self.id || newest.schema != self.schema;
+        if is_other {
+            (self.schema, self.id) = (newest.schema, newest.id);
+            self.framed(settings);
+        }
+        is_other
+    }
+
+    /// Registers a schema that `event` can be written by, where this one is too narrow.
+    async fn widen(
+        &mut self,
+        registry: &Registry,
+        settings: &Schemas,
+        event: &Event<'_>,
+    ) -> Result<(), Narrow> {
         let (wider, changed) = self.wider(event)?;
         let Some(changed) = changed.map(|path| path.to_string()).or_else(|| {
             // Also where nothing is to be changed, the first has to be registered.
@@ -149,7 +210,7 @@ impl Subject {
             return Ok(());
         };
         if !settings.auto_register {
-            return Err(Unsettled::Record(match self.id {
+            return Err(Narrow::record(match self.id {
                 Some(_) => format!(
                     "`{changed}` does not fit the schema of the subject {}, and SCHEMA_AUTO_REGISTER=false leaves it to \
                      you to register one that it fits",
@@ -163,7 +224,7 @@ impl Subject {
             }));
         }
         if let Some(beyond) = &wider.beyond {
-            return Err(Unsettled::Record(format!(
+            return Err(Narrow::record(format!(
                 "`{changed}` does not fit the schema of the subject {}, which has {beyond}: register one that it fits",
                 Escaped(&self.name)
             )));
@@ -173,7 +234,7 @@ impl Subject {
             && *refused == text
             && when.elapsed() < REST
         {
-            return Err(Unsettled::Record(why.clone()));
+            return Err(Narrow::record(why.clone()));
         }
         match register(registry, settings, &self.name, &text).await {
             Ok(id) => {
@@ -194,10 +255,9 @@ impl Subject {
                     true => why,
                     false => format!("`{changed}` is new or has a wider type, and {why}"),
                 };
-                self.refused = Some((text, Instant::now(), why.clone()));
-                Err(Unsettled::Record(why))
+                Err(Narrow::Refused(text, why))
             }
-            Err(other) => Err(other.into()),
+            Err(other) => Err(Unsettled::from(other).into()),
         }
     }
 
@@ -228,10 +288,7 @@ impl Subject {
                     (self.id, self.frame) = (None, None);
                 }
             }
-            Ok(Ok(Some(newest))) if newest.id != self.id => {
-                (self.schema, self.id) = (newest.schema, newest.id);
-                self.framed(settings);
-            }
+            Ok(Ok(Some(newest))) => _ = self.take(newest, settings),
             _ => {}
         }
     }
