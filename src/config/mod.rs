@@ -83,7 +83,7 @@ use needs::Needs;
 use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
-pub use uri::split as split_uri;
+pub use uri::{decoded as decoded_uri, split as split_uri};
 
 /// Everything a run needs, checked: how the process is run, and what its streams are.
 #[derive(Debug, Clone)]

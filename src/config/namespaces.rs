@@ -51,10 +51,7 @@ impl NamespaceMap {
             .map_err(|_| "is no JSON object of topics by namespace".to_owned())?;
         let mut map = Self {
             text: text.to_owned(),
-            separator: separator.to_owned(),
-            exact: BTreeMap::new(),
-            expressions: Vec::new(),
-            any: None,
+            ..Self::empty(separator)
         };
         for (namespace, topic) in pairs {
             let Value::String(topic) = topic else {
@@ -83,6 +80,22 @@ impl NamespaceMap {
             }
         }
         Ok(map)
+    }
+
+    /// A map that says nothing of any namespace: topics are named as without one.
+    pub fn empty(separator: &str) -> Self {
+        Self {
+            text: "{}".to_owned(),
+            separator: separator.to_owned(),
+            exact: BTreeMap::new(),
+            expressions: Vec::new(),
+            any: None,
+        }
+    }
+
+    /// Whether it says nothing of any namespace.
+    pub fn is_empty(&self) -> bool {
+        self.exact.is_empty() && self.expressions.is_empty() && self.any.is_none()
     }
 
     /// The map as it was given.

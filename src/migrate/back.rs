@@ -1,5 +1,9 @@
 //! The configuration of a connector that goes on for a stream.
 
+mod left_out;
+#[cfg(test)]
+mod tests;
+
 use super::{Connector, Incumbent, globs, mongo_kafka};
 use crate::config::{Config, Format, FullDocument, PreImages, Scope, StreamSpec};
 use std::collections::BTreeMap;
@@ -31,12 +35,15 @@ pub fn connector(
     let notes = match (incumbent, &stream.sink.format) {
         (Incumbent::Debezium, Format::Debezium(format)) => {
             set("topic.prefix", &format.name);
-            super::debezium::converters::back(&mut set, format, &stream.sink.serialization);
+            let serialization = &stream.sink.serialization;
+            let mut notes = super::debezium::converters::back(&mut set, format, serialization);
             super::debezium::transactions::back(&mut set, format, &stream.sink);
-            debezium(&mut set, config, stream)
+            notes.extend(debezium(&mut set, config, stream));
+            notes
         }
         (Incumbent::MongoKafka, Format::MongoKafka(format)) => {
-            super::mongo_kafka::records::back(&mut set, format, &stream.sink.serialization);
+            let serialization = &stream.sink.serialization;
+            let mut notes = super::mongo_kafka::records::back(&mut set, format, serialization);
             set(
                 "output.json.formatter",
                 &mongo_kafka::formatter(format.json),
@@ -51,7 +58,8 @@ pub fn connector(
                     &format.tombstones.to_string(),
                 );
             }
-            mongo_kafka(&mut set, config, stream)
+            notes.extend(mongo_kafka(&mut set, config, stream));
+            notes
         }
         (_, other) => {
             return Err(format!(
@@ -131,18 +139,29 @@ fn debezium(set: Set<'_>, config: &Config, stream: &StreamSpec) -> Vec<String> {
     ) {
         set("capture.mode.full.update.type", "post_image");
     }
+    notes.extend(left_out::required_images(source));
     if !source.user_pipeline.is_empty() {
         set("cursor.pipeline", &stages(stream));
     }
-    if !source.operations.is_empty() {
-        let skipped: Vec<_> = [("c", "insert"), ("u", "update"), ("d", "delete")]
-            .iter()
-            .filter(|(_, long)| !source.operations.iter().any(|it| it == long))
-            .map(|(short, _)| *short)
-            .collect();
-        if !skipped.is_empty() {
-            set("skipped.operations", &skipped.join(","));
-        }
+    let is_watched = |operation: &&str| {
+        source.operations.is_empty() || source.operations.iter().any(|it| it == operation)
+    };
+    // Its `u` is both.
+    let operations: [(_, &[&str]); 3] = [
+        ("c", &["insert"]),
+        ("u", &["update", "replace"]),
+        ("d", &["delete"]),
+    ];
+    let skipped: Vec<_> = operations
+        .iter()
+        .filter(|(_, ours)| !ours.iter().any(&is_watched))
+        .map(|(short, _)| *short)
+        .collect();
+    if !skipped.is_empty() {
+        set("skipped.operations", &skipped.join(","));
+    }
+    if is_watched(&"update") != is_watched(&"replace") {
+        notes.push("WATCH_OPERATIONS is not said in full: updates and replacements are one for the connector, and both get records; give it a cursor.pipeline with a $match on operationType".into());
     }
     if let Format::Debezium(format) = &stream.sink.format
         && stream.sink.topics.insert != format!("{}.{{database}}.{{collection}}", format.name)
@@ -152,7 +171,7 @@ fn debezium(set: Set<'_>, config: &Config, stream: &StreamSpec) -> Vec<String> {
     let fields = stream.sink.fields.as_deref();
     let are_said =
         fields.is_none_or(|fields| super::debezium::fields::back(set, fields, &source.scope));
-    notes.extend(others(stream, are_said));
+    notes.extend(left_out::all(stream, are_said));
     notes
 }
 
@@ -204,13 +223,18 @@ fn mongo_kafka(set: Set<'_>, config: &Config, stream: &StreamSpec) -> Vec<String
                     set(property, part);
                 }
             }
-            if let Some(map) = &stream.sink.namespaces {
+            if let Some(map) = &stream.sink.namespaces
+                && !map.is_empty()
+            {
                 set("topic.namespace.map", map.text());
             }
         }
         None => notes.push("KAFKA_DB_CHANGES_TOPIC is left out: the connector's topics are prefix.database.collection.suffix; give it a topic.namespace.map".into()),
     }
-    notes.extend(others(stream, stream.sink.fields.is_none()));
+    if stream.sink.topics.ddl.is_some() {
+        notes.push("KAFKA_TOPIC_DDL is left out: the connector's records of events about collections go to the topic of their collection".into());
+    }
+    notes.extend(left_out::all(stream, stream.sink.fields.is_none()));
     notes
 }
 
@@ -240,21 +264,4 @@ fn stages(stream: &StreamSpec) -> String {
         .cloned()
         .map(bson::Bson::Document);
     crate::change::extended_json::Extended::canonical(&bson::Bson::Array(stages.collect())).line()
-}
-
-/// `are_fields_said` is whether nothing of `FIELDS_*` is left out.
-fn others(stream: &StreamSpec, are_fields_said: bool) -> Vec<String> {
-    let mut notes = vec!["how records fail, what topics are made with, and memory are left to the connector's defaults".to_owned()];
-    if stream.source.listeners.is_some() {
-        notes.push("listeners have no counterpart: their topics get nothing more".into());
-    }
-    if !are_fields_said {
-        notes.push("FIELDS_* are left out: the connector writes every field as it is; hide what must stay hidden (a pipeline with $unset, or field.exclude.list) before it starts".into());
-    }
-    if !stream.sink.headers.is_empty() {
-        notes.push(
-            "EXTRA_HEADERS are left out: give the connector the transform InsertHeader".into(),
-        );
-    }
-    notes
 }

@@ -15,10 +15,6 @@ const NONE: &[(&str, &str)] = &[
         "a changed configuration is read at the next start",
     ),
     (
-        "header.converter",
-        "headers are text, as Connect's default writes it",
-    ),
-    (
         "errors.log.*",
         "a record that fails is always logged, without its document",
     ),
@@ -99,6 +95,7 @@ pub(super) fn common(reading: &mut Reading<'_>, incumbent: Incumbent) {
             "belongs to transforms and predicates".into(),
         );
     }
+    headers(reading, incumbent);
     topics(reading);
     errors(reading);
     if let Some(support) = reading.get("exactly.once.support") {
@@ -133,6 +130,28 @@ pub(super) fn common(reading: &mut Reading<'_>, incumbent: Incumbent) {
         }
     }
     reading.without(NONE);
+}
+
+/// What becomes of headers, which Debezium's records have.
+fn headers(reading: &mut Reading<'_>, incumbent: Incumbent) {
+    let property = "header.converter";
+    let converter = reading.get(property);
+    match converter.map(|class| class.trim_start_matches("org.apache.kafka.connect.storage.")) {
+        None => {}
+        Some("SimpleHeaderConverter" | "StringConverter") => {
+            reading.taken(property, "headers are text, as here");
+        }
+        Some(_) if incumbent == Incumbent::MongoKafka => reading.note(
+            property,
+            Verdict::NoCounterpart,
+            "the connector's records have no headers".into(),
+        ),
+        Some(_) => reading.decide(
+            property,
+            "headers are text, as of SimpleHeaderConverter; consumers of another converter's headers cannot read them",
+        ),
+    }
+    reading.without(&[("header.converter.*", "belongs to the converter")]);
 }
 
 /// What Connect makes topics with.

@@ -37,7 +37,7 @@ impl Connector {
         // A converter of its own takes nothing of the worker's.
         let own = self.properties.clone();
         for (name, value) in &worker.properties {
-            let of = ["key.converter", "value.converter"].into_iter();
+            let of = ["key.converter", "value.converter", "header.converter"].into_iter();
             let mut of = of.filter(|half| name.starts_with(half));
             if of.next().is_some_and(|half| !own.contains_key(half)) {
                 self.properties.insert(name.clone(), value.clone());
@@ -157,12 +157,12 @@ mod tests {
     #[test]
     fn a_worker_says_what_the_connector_does_not() {
         let mut connector = Connector::read("name=a\nkey.converter=Own").unwrap();
-        let worker =
-            "key.converter=K\nkey.converter.schemas.enable=false\nvalue.converter=V\ngroup.id=g";
+        let worker = "key.converter=K\nkey.converter.schemas.enable=false\nvalue.converter=V\nheader.converter=H\ngroup.id=g";
         connector.fill_from_worker(&Connector::read(worker).unwrap());
         assert_eq!(connector.get("key.converter"), Some("Own"));
         assert_eq!(connector.get("key.converter.schemas.enable"), None);
         assert_eq!(connector.get("value.converter"), Some("V"));
+        assert_eq!(connector.get("header.converter"), Some("H"));
         assert_eq!(connector.get("group.id"), None);
     }
 }

@@ -131,6 +131,11 @@ impl<'a> Reading<'a> {
         self.connector.get(property)
     }
 
+    /// Whether a property is there, also without a value; without looking at it.
+    pub(super) fn is_given(&self, property: &str) -> bool {
+        self.connector.properties.contains_key(property)
+    }
+
     /// The properties that begin so, and were not looked at.
     pub(super) fn rest_of(&self, prefix: &str) -> Vec<String> {
         let all = self.connector.properties.keys();

@@ -253,7 +253,7 @@ fn file_problem(option: &str) -> Option<String> {
 }
 
 /// The text without its percent-encoding.
-fn decoded(text: &str) -> String {
+pub fn decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {

@@ -84,12 +84,12 @@ fn kind(reading: &mut Reading<'_>, half: &str) -> Option<Kind> {
     found
 }
 
-/// The way back.
+/// The way back; what of it cannot be said.
 pub(in crate::migrate) fn back(
     set: Set<'_>,
     format: &config::Debezium,
     serialization: &Serialization,
-) {
+) -> Vec<String> {
     let mut both = |name: &str, value: &str| {
         for half in ["key", "value"] {
             set(&format!("{half}.converter{name}"), value);
@@ -98,11 +98,11 @@ pub(in crate::migrate) fn back(
     let Some(schemas) = serialization.schemas() else {
         both("", JSON);
         both(".schemas.enable", &format.schemas.to_string());
-        return;
+        return Vec::new();
     };
     both("", AVRO);
-    registry::back(set, schemas, &["key", "value"]);
     set(ADJUSTMENT, "avro");
+    registry::back(set, schemas, &["key", "value"])
 }
 
 #[cfg(test)]

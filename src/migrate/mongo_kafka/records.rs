@@ -140,12 +140,12 @@ fn converter(reading: &mut Reading<'_>, half: &Half, is_schema: bool) -> Option<
     Some(converter)
 }
 
-/// The way back.
+/// The way back; what of it cannot be said.
 pub(in crate::migrate) fn back(
     set: Set<'_>,
     format: &config::MongoKafka,
     serialization: &Serialization,
-) {
+) -> Vec<String> {
     let mut in_avro = Vec::new();
     for (
         name,
@@ -179,8 +179,9 @@ pub(in crate::migrate) fn back(
             set(&format!("output.schema.{name}"), text);
         }
     }
-    if let Some(schemas) = serialization.schemas() {
-        registry::back(set, schemas, &in_avro);
+    match serialization.schemas() {
+        Some(schemas) if !in_avro.is_empty() => registry::back(set, schemas, &in_avro),
+        _ => Vec::new(),
     }
 }
 
