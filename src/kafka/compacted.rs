@@ -11,7 +11,7 @@ use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,11 +23,18 @@ const WRITE: Duration = Duration::from_secs(30);
 /// The key and the value of a record.
 type KeyValue = (Vec<u8>, Vec<u8>);
 
-/// When a key was written last, in ms since the Unix epoch, and its value.
-type Written = (Option<i64>, Option<Vec<u8>>);
+/// The last record of a key in one partition.
+#[derive(Debug, Clone, PartialEq)]
+struct Last {
+    /// In ms since the Unix epoch, by the writer's clock.
+    time: Option<i64>,
+    value: Option<Vec<u8>>,
+}
 
 /// The newest value of each key that is `wanted`, over all partitions, in no order. A key whose newest record has no
 /// value is left out. Blocks.
+///
+/// Within a partition the offset says which record is newer, whatever the clocks of the writers say.
 ///
 /// # Errors
 /// [`Code::SinkRefused`] where there is no such topic, [`Code::SinkUnavailable`] where it cannot be read now.
@@ -60,25 +67,37 @@ pub fn newest(
             });
         }
     }
-    let mut found: HashMap<Vec<u8>, Written> = HashMap::new();
+    let mut found: HashMap<Vec<u8>, BTreeMap<i32, Last>> = HashMap::new();
     let each = |message: &BorrowedMessage<'_>| {
         if let Some(key) = message.key().filter(|key| wanted(key)) {
-            let time = message.timestamp().to_millis();
-            // One key is on two partitions where their number was changed.
-            let is_newer = found.get(key).is_none_or(|(before, _)| time >= *before);
-            if is_newer {
-                let value = message.payload().map(<[u8]>::to_vec);
-                found.insert(key.to_vec(), (time, value));
-            }
+            let last = Last {
+                time: message.timestamp().to_millis(),
+                value: message.payload().map(<[u8]>::to_vec),
+            };
+            // The records of a partition come in their order.
+            let of_key = found.entry(key.to_vec()).or_default();
+            of_key.insert(message.partition(), last);
         }
         on_time()
     };
     reader::visit(&consumer, name, &stretches, each, on_time)?;
     client::end_beside(consumer);
-    let values = found.into_iter();
-    Ok(values
-        .filter_map(|(key, (_, value))| Some((key, value?)))
-        .collect())
+    let values = found.into_iter().filter_map(|(key, of_key)| {
+        let belongs = partition::partition_of(&key, partitions);
+        let value = newest_of(of_key, belongs)?;
+        Some((key, value))
+    });
+    Ok(values.collect())
+}
+
+/// The newest value of a key. It is in several partitions where their number has grown since it was first written:
+/// what is where it `belongs` now was written after that, and of what is elsewhere only the writers' clocks tell.
+fn newest_of(mut of_key: BTreeMap<i32, Last>, belongs: i32) -> Option<Vec<u8>> {
+    let last = of_key.remove(&belongs).or_else(|| {
+        let others = of_key.into_values();
+        others.max_by_key(|last| last.time)
+    });
+    last?.value
 }
 
 /// Writes one record, where Java's partitioner would, and waits for its acknowledgement. Blocks.
@@ -149,5 +168,50 @@ impl ProducerContext for Report {
             Err((error, _)) => Err(error.clone()),
         };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(said);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Last, newest_of};
+    use std::collections::BTreeMap;
+
+    fn last(time: i64, value: Option<&str>) -> Last {
+        Last {
+            time: Some(time),
+            value: value.map(|value| value.as_bytes().to_vec()),
+        }
+    }
+
+    #[test]
+    fn of_several_partitions_the_one_where_a_key_belongs_has_its_newest_record() {
+        for (of_key, belongs, newest) in [
+            (vec![(0, last(1, Some("only")))], 0, Some("only")),
+            // Nothing was written since the number of partitions has grown.
+            (vec![(0, last(1, Some("before")))], 2, Some("before")),
+            // By a clock that is behind.
+            (
+                vec![(0, last(9, Some("before"))), (2, last(1, Some("after")))],
+                2,
+                Some("after"),
+            ),
+            (
+                vec![(0, last(1, Some("first"))), (1, last(2, Some("second")))],
+                2,
+                Some("second"),
+            ),
+            // It was taken out.
+            (
+                vec![(0, last(9, Some("before"))), (2, last(1, None))],
+                2,
+                None,
+            ),
+            (vec![(0, last(1, None))], 0, None),
+        ] {
+            let of_key: BTreeMap<_, _> = of_key.into_iter().collect();
+            let found = newest_of(of_key.clone(), belongs);
+            let expected = newest.map(|value| value.as_bytes().to_vec());
+            assert_eq!(found, expected, "{of_key:?}, {belongs}");
+        }
     }
 }
