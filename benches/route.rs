@@ -35,6 +35,7 @@ fn topic_of_500_collections(bencher: Bencher<'_, '_>, template: &str) {
         replace: template.into(),
         delete: template.into(),
         ddl: None,
+        bounds: None,
         rows: None,
         dead_letter: None,
     };

@@ -70,6 +70,7 @@ fn router() -> Router {
         replace: topic(),
         delete: topic(),
         ddl: None,
+        bounds: None,
         rows: None,
         dead_letter: None,
     };

@@ -84,7 +84,7 @@ async fn events(db: &Database, token: &Document) -> Vec<Document> {
             continue;
         };
         let key = event.get_document("documentKey").unwrap();
-        let is_last = key.get_str("_id") == Ok("last");
+        let is_last = key.get_str("_id").is_ok_and(|id| id == "last");
         events.push(event);
         if is_last {
             return events;
@@ -94,7 +94,11 @@ async fn events(db: &Database, token: &Document) -> Vec<Document> {
 
 /// How many records of changes there are, and how many that say where transactions begin and end.
 fn expected(events: &[Document]) -> (usize, usize) {
-    let of_deletes = |event: &&Document| event.get_str("operationType") == Ok("delete");
+    let of_deletes = |event: &&Document| {
+        event
+            .get_str("operationType")
+            .is_ok_and(|it| it == "delete")
+    };
     let changes = events.len() + events.iter().filter(of_deletes).count();
     let name = |event: &Document| {
         let lsid = event.get_document("lsid").ok()?.to_string();

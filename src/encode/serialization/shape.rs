@@ -134,7 +134,7 @@ pub struct Record {
     fields: Vec<Field>,
     by_name: HashMap<Vec<u8>, usize, foldhash::fast::FixedState>,
     /// The aliases, and what is left of them where case and `_` do not count.
-    aliases: [HashSet<String, foldhash::fast::FixedState>; 2],
+    aliases: Box<[HashSet<String, foldhash::fast::FixedState>; 2]>,
     /// Which number an alias got last that was wanted and taken: names in other scripts are all the same here.
     numbered: HashMap<String, u64, foldhash::fast::FixedState>,
 }
@@ -185,7 +185,7 @@ impl Record {
             let quoted = format!("\"{alias}\"");
             self.reserved.iter().any(|names| names.contains(&quoted))
         };
-        let [aliases, folded_ones] = &self.aliases;
+        let [aliases, folded_ones] = &*self.aliases;
         let is_taken = |alias: &str| match kind {
             // Names in JSON are made of them, and must differ, too. Older compilers take no two that differ in case alone.
             SchemaKind::Protobuf => reserved(alias) || folded_ones.contains(&folded(alias)),
@@ -218,7 +218,7 @@ impl Record {
         self.last_number = self.last_number.max(number);
         let name = legible(name).into_owned();
         self.by_name.insert(name.clone(), self.fields.len());
-        let [aliases, folded_ones] = &mut self.aliases;
+        let [aliases, folded_ones] = &mut *self.aliases;
         aliases.insert(alias.clone());
         folded_ones.insert(folded(&alias));
         self.fields.push(Field {
