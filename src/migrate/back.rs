@@ -231,6 +231,9 @@ fn mongo_kafka(set: Set<'_>, config: &Config, stream: &StreamSpec) -> Vec<String
         }
         None => notes.push("KAFKA_DB_CHANGES_TOPIC is left out: the connector's topics are prefix.database.collection.suffix; give it a topic.namespace.map".into()),
     }
+    if stream.sink.transactions {
+        notes.push("TRANSACTION_METADATA is left out: the connector's records have no headers; lsid and txnNumber are in its events".into());
+    }
     if stream.sink.topics.ddl.is_some() {
         notes.push("KAFKA_TOPIC_DDL is left out: the connector's records of events about collections go to the topic of their collection".into());
     }

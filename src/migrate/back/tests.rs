@@ -51,11 +51,13 @@ fn given(format: Incumbent, variable: &Variable) -> (Pairs, &'static str) {
         ],
         "MONGO_KAFKA_VALUE_SCHEMA" => &[("MONGO_KAFKA_VALUE", "schema")],
         "MONGO_KAFKA_KEY_CONVERTER" => AVRO,
+        "DEBEZIUM_TRANSACTION_TOPIC" => &[("TRANSACTION_METADATA", "true")],
         "FIELDS_MASK_TEXT" => &[("FIELDS_MASK", "users:email")],
         _ => &[],
     };
     let value = match variable.name {
         "TOMBSTONES" if format == Incumbent::Debezium => "false",
+        "DEBEZIUM_TRANSACTION_TOPIC" => "bounds",
         "SCHEMA_REGISTRY_URL" => "https://other:8081",
         "SCHEMA_REGISTRY_CA_LOCATION" => PEM,
         "FIELDS_MASK_SALT" => "a salt of thirty-two bytes or more than that",
