@@ -236,7 +236,8 @@ fn schemas_of_others_are_taken_as_they_are_meant() {
         ),
         (
             r#"{"$comment": "mongodb.collection: shop.others", "type": "object"}"#,
-            "is of the collection shop.others; set SCHEMA_SUBJECT=topic_record, so that each collection has a subject of its own",
+            "is of shop.others, and each collection needs a subject of its own: set SCHEMA_SUBJECT=topic_record; where schemas \
+             know no difference between two names, such as `a-b` and `a_b`, put {collection} into the topic, too",
         ),
     ] {
         assert_eq!(
