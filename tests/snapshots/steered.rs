@@ -293,6 +293,7 @@ async fn no_more_than_a_chunk_of_each_query_comes_again() {
     let (setup, topic) = setup(&db, kafka);
     let setup = setup
         .env("SNAPSHOT", "initial")
+        .env("SNAPSHOT_PARALLELISM", 2)
         .env("SNAPSHOT_CHUNK_BYTES", "256KiB")
         .env("COMMIT_INTERVAL_MS", 60_000);
     let mut kills = 0;
