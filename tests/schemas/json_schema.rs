@@ -10,7 +10,7 @@ fn in_json(db: &Database, kafka: &Kafka, registry: &Registry) -> Setup {
 }
 
 /// The number of a record's schema, and its value, which is valid by it.
-async fn read(registry: &Registry, record: &Record) -> (i32, Value) {
+pub(super) async fn read(registry: &Registry, record: &Record) -> (i32, Value) {
     let bytes = record.bytes.as_deref().unwrap();
     assert_eq!(bytes[0], 0, "the magic byte");
     let id = i32::from_be_bytes(bytes[1..5].try_into().unwrap());

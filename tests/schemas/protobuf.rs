@@ -45,7 +45,7 @@ pub(super) fn decoded(schema: &str, value: &[u8]) -> DynamicMessage {
 }
 
 /// The number of a record's schema, and its value as JSON.
-async fn read(registry: &Registry, record: &Record) -> (i32, Value) {
+pub(super) async fn read(registry: &Registry, record: &Record) -> (i32, Value) {
     let bytes = record.bytes.as_deref().unwrap();
     assert_eq!(bytes[0], 0, "the magic byte");
     assert_eq!(bytes[5], 0, "the first message");
