@@ -36,14 +36,21 @@ impl Field {
         ("{operation}", Field::Operation),
     ];
 
-    /// What stands in this place for an event; a `dropDatabase` has no collection and gets `_`.
-    pub(super) fn of<'a>(self, event: &Event<'a>) -> &'a str {
-        let value = match self {
+    /// What an event says; a `dropDatabase` has no collection.
+    pub(super) fn given<'a>(self, event: &Event<'a>) -> &'a str {
+        match self {
             Field::Database => event.database,
             Field::Collection => event.counted_for(),
             Field::Operation => event.operation_name,
-        };
-        if value.is_empty() { "_" } else { value }
+        }
+    }
+
+    /// What stands in this place for it: `_` for what is not there.
+    fn of<'a>(self, event: &Event<'a>) -> &'a str {
+        match self.given(event) {
+            "" => "_",
+            value => value,
+        }
     }
 }
 

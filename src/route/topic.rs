@@ -88,13 +88,18 @@ impl Router {
     /// The same with topics of changes that are named by a map of namespaces.
     fn mapped(mut self, map: &Arc<config::NamespaceMap>) -> Self {
         if let Some(slots) = &mut self.slots {
-            let always = [
+            // One that is named by itself is no topic of the connector.
+            let is_its_own =
+                |ddl: &&mut Slot| !map.is_empty() || ddl.template == slots.insert.template;
+            if let Some(slot) = slots.ddl.as_mut().filter(is_its_own) {
+                slot.template = slot.template.clone().mapped(map);
+            }
+            for slot in [
                 &mut slots.insert,
                 &mut slots.update,
                 &mut slots.replace,
                 &mut slots.delete,
-            ];
-            for slot in always.into_iter().chain(&mut slots.ddl) {
+            ] {
                 slot.template = slot.template.clone().mapped(map);
             }
         }
@@ -367,7 +372,7 @@ fn resolve(
     key.clear();
     key.push(slot.tag);
     for field in slot.template.fields() {
-        key.push_str(field.of(event));
+        key.push_str(field.given(event));
         key.push('\0');
     }
     if let Some(id) = cache.get(key.as_str()) {

@@ -5,6 +5,7 @@
 
 mod avro;
 mod compared;
+mod dropped;
 mod history;
 mod imported;
 mod inferred;

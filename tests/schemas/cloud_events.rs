@@ -232,7 +232,7 @@ async fn the_data_of_a_structured_cloud_event_has_none() {
                 let exit = setup.clone().args(command).run().await;
                 let code = i32::from(Code::Config.exit_code());
                 assert_eq!(exit.code, Some(code), "{command:?}: {}", exit.output);
-                let said = "SERIALIZATION: FORMAT=cloudevents has its data in JSON with CLOUDEVENTS_MODE=structured; \
+                let said = "FORMAT=cloudevents has its data in JSON with CLOUDEVENTS_MODE=structured; \
                             set CLOUDEVENTS_MODE=binary, or SERIALIZATION=json";
                 let flat = exit.output.split_whitespace().collect::<Vec<_>>().join(" ");
                 assert!(flat.contains(said), "{flat}");

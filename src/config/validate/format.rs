@@ -208,11 +208,18 @@ pub(super) fn bounds(check: &mut Check<'_>) -> Option<String> {
     Some(format!("{prefix}.{topic}"))
 }
 
-/// Which namespaces have topics of other names; none where no variable says so, or all go to one topic anyway.
+/// What the topics of MongoDB's connector are called by namespace; none with others, or where all go to one topic anyway.
 pub(super) fn namespaces(check: &mut Check<'_>) -> Option<NamespaceMap> {
     let variable = &table::KAFKA_TOPIC_NAMESPACE_MAP;
-    let text = check.given(variable)?;
-    if name(check) != Name::MongoKafka || check.refuse_uri(variable) {
+    if name(check) != Name::MongoKafka {
+        return None;
+    }
+    let Some(text) = check.given(variable) else {
+        let is_named = check.given(&table::KAFKA_DB_CHANGES_TOPIC).is_some();
+        let separator = part(check, &table::KAFKA_TOPIC_SEPARATOR).unwrap_or(".");
+        return (!is_named).then(|| NamespaceMap::empty(separator));
+    };
+    if check.refuse_uri(variable) {
         return None;
     }
     if check.given(&table::KAFKA_DB_CHANGES_TOPIC).is_some() {

@@ -266,6 +266,36 @@ fn two_namespaces_of_one_name_share_the_topic() {
     assert_eq!(router.table().all().len(), 1);
 }
 
+/// As MongoDB's connector names it.
+#[test]
+fn what_is_of_no_collection_has_a_topic_without_that_part() {
+    let empty = Arc::new(config::NamespaceMap::empty("."));
+    let router = |ddl: &str| {
+        let topics = config::Topics {
+            ddl: Some(ddl.into()),
+            ..all("p.{database}.{collection}.s")
+        };
+        Router::new(&topics, &[]).unwrap().mapped(&empty)
+    };
+    let mut own = router("p.{database}.{collection}.s");
+    // A collection may have the name that stands elsewhere for none.
+    for (operation, collection, topic) in [
+        ("insert", "_", "p.d._.s"),
+        ("dropDatabase", "", "p.d.s"),
+        ("drop", "_", "p.d._.s"),
+        ("dropDatabase", "", "p.d.s"),
+        ("rename", "a b", "p.d.a_b.s"),
+    ] {
+        assert_eq!(route(&mut own, operation, "d", collection).unwrap(), topic);
+    }
+    let mut other = router("ddl.{database}.{collection}");
+    assert_eq!(
+        route(&mut other, "dropDatabase", "d", "").unwrap(),
+        "ddl.d._"
+    );
+    assert_eq!(route(&mut other, "insert", "d", "c").unwrap(), "p.d.c.s");
+}
+
 #[test]
 fn no_record_goes_to_the_checkpoint_topic() {
     let reserved = "tailwater.checkpoints";
