@@ -121,9 +121,7 @@ impl Encoder {
             replaced: written.stats.replaced,
         })
     }
-}
 
-impl Encoder {
     /// Encodes a record that says where a transaction begins or ends, beside an event of this time.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! Collections that are made, renamed and dropped: what the real connectors write of it is written byte
 //! for byte.
 
-use super::{Peer, compared, debezium, formatter, is_document, mongo_kafka};
+use super::{Peer, beginning, compared, debezium, formatter, is_document, mongo_kafka};
 use crate::support::{self, Connect, Database, Kafka, Record, eventually};
 use bson::{Document, doc};
 use std::collections::{BTreeMap, BTreeSet};
@@ -204,16 +204,6 @@ async fn the_same(db: &Database, kafka: &Kafka, connect: Connect, begin: (Docume
         }
         println!("{}: {count} records", peer.name);
     }
-}
-
-/// The token and the second that a history begins behind.
-async fn beginning(db: &Database) -> (Document, u32) {
-    let mut watching = db.watch().await.unwrap();
-    watching.next_if_any().await.unwrap();
-    let token = watching.resume_token().unwrap();
-    let before = db.run_command(doc! {"ping": 1}).await.unwrap();
-    let since = before.get_timestamp("operationTime").unwrap().time;
-    (bson::serialize_to_document(&token).unwrap(), since)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -282,24 +282,35 @@ async fn events(db: &Database, token: &bson::Document) -> Vec<Document> {
     }
 }
 
-/// Writes a random history while Connect starts; the token and the second that it begins behind.
-async fn connect_and_history(db: &Database, kafka: &Kafka) -> (Connect, (bson::Document, u32)) {
+/// What a run's history is made of; it says how to repeat it.
+fn seed() -> u64 {
     let seed = std::env::var("TAILWATER_TEST_SEED")
         .ok()
         .and_then(|seed| seed.parse().ok())
         .unwrap_or_else(|| Random(u64::from(std::process::id())).next());
     println!("TAILWATER_TEST_SEED={seed}");
+    seed
+}
+
+/// The token and the second that a history begins behind.
+async fn beginning(db: &Database) -> (bson::Document, u32) {
+    let mut watching = db.watch().await.unwrap();
+    watching.next_if_any().await.unwrap();
+    let token = watching.resume_token().unwrap();
+    let before = db.run_command(doc! {"ping": 1}).await.unwrap();
+    let since = before.get_timestamp("operationTime").unwrap().time;
+    (bson::serialize_to_document(&token).unwrap(), since)
+}
+
+/// Writes a random history while Connect starts; the token and the second that it begins behind.
+async fn connect_and_history(db: &Database, kafka: &Kafka) -> (Connect, (bson::Document, u32)) {
+    let seed = seed();
     let writing = async {
-        let mut watching = db.watch().await.unwrap();
-        watching.next_if_any().await.unwrap();
-        let token = watching.resume_token().unwrap();
-        let token = bson::serialize_to_document(&token).unwrap();
-        let before = db.run_command(doc! {"ping": 1}).await.unwrap();
-        let since = before.get_timestamp("operationTime").unwrap().time;
+        let begin = beginning(db).await;
         compared::edge(db).await;
         history::write(db, seed).await;
         compared::edge(db).await;
-        (token, since)
+        begin
     };
     futures_util::future::join(Connect::start(kafka), writing).await
 }

@@ -1,7 +1,7 @@
 //! `provide.transaction.metadata`: what the real connector says of random transactions between plain writes, in its
 //! envelopes and in its topic of transactions, Tailwater says byte for byte, also when it is stopped on the way.
 
-use super::{PARTITIONS, Peer, by_partition, compared, debezium};
+use super::{PARTITIONS, Peer, beginning, by_partition, compared, debezium, seed};
 use crate::support::{self, Connect, Database, Kafka, Random};
 use bson::{Document, doc};
 
@@ -127,16 +127,11 @@ fn peer(db: &Database, name: &str, schemas: bool, token: &str, more: Option<&str
 #[tokio::test(flavor = "multi_thread")]
 async fn what_debezium_says_of_transactions_is_said_byte_for_byte() {
     let (db, kafka): (Database, &Kafka) = (support::database().await, support::kafka().await);
-    let seed = std::env::var("TAILWATER_TEST_SEED").ok();
-    let seed = seed.and_then(|seed| seed.parse().ok());
-    let seed = seed.unwrap_or_else(|| Random(u64::from(std::process::id())).next());
-    println!("TAILWATER_TEST_SEED={seed}");
+    let seed = seed();
     let writing = async {
-        let mut watching = db.watch().await.unwrap();
-        watching.next_if_any().await.unwrap();
-        let token = watching.resume_token().unwrap();
+        let (token, _) = beginning(&db).await;
         write(&db, seed).await;
-        bson::serialize_to_document(&token).unwrap()
+        token
     };
     let (connect, resume) = futures_util::future::join(Connect::start(kafka), writing).await;
     let token = resume.get_str("_data").unwrap();

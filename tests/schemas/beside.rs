@@ -86,14 +86,7 @@ async fn a_dead_letter_is_replayed_once_its_schema_is_there() {
         .env("KAFKA_DLQ_TOPIC", &dead)
         .env("ON_RECORD_ERROR", "dlq");
     let locked = setup.clone().env("SCHEMA_AUTO_REGISTER", "false");
-    let tailwater = locked.start().await;
-    let users = db.documents("users");
-    users
-        .insert_one(doc! {"_id": 1, "name": "Ada"})
-        .await
-        .unwrap();
-    kafka.wait_for_records(&[&dead], 1).await;
-    tailwater.stop().await;
+    super::letter_without_a_schema(&db, kafka, &locked, &dead).await;
     let replay = ["dlq", "replay"];
     let refused = locked.args(&replay).run().await;
     assert_ne!(refused.code, Some(0));

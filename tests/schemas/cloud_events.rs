@@ -196,25 +196,14 @@ async fn a_dead_letter_is_replayed_as_a_cloud_event_with_its_schema() {
             .env("KAFKA_DLQ_TOPIC", &dead)
             .env("ON_RECORD_ERROR", "dlq");
         let locked = setup.clone().env("SCHEMA_AUTO_REGISTER", "false");
-        let tailwater = locked.start().await;
-        let users = db.documents("users");
-        users
-            .insert_one(doc! {"_id": 1, "name": "Ada"})
-            .await
-            .unwrap();
-        let letters = kafka.wait_for_records(&[&dead], 1).await;
-        tailwater.stop().await;
-        assert_eq!(letters[0].header("tw-dlq-reason"), "schema", "{kind}");
+        let letter = super::letter_without_a_schema(&db, kafka, &locked, &dead).await;
+        assert_eq!(letter.header("tw-dlq-reason"), "schema", "{kind}");
         let replayed = setup.args(&["dlq", "replay"]).run().await;
         assert_eq!(replayed.code, Some(0), "{kind}: {}", replayed.output);
         let records = kafka.wait_for_records(&[&topic], 1).await;
         assert_eq!(records[0].header("content-type"), content);
         assert_eq!(records[0].header("ce_type"), "tailwater.mongodb.insert");
-        assert_eq!(
-            records[0].header("ce_id"),
-            letters[0].header("tw-id"),
-            "{kind}"
-        );
+        assert_eq!(records[0].header("ce_id"), letter.header("tw-id"), "{kind}");
         let (_, value) = read(registry, kind, &records[0]).await;
         assert_eq!(value["fullDocument"]["name"], "Ada", "{kind}");
     }

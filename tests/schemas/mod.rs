@@ -31,6 +31,23 @@ fn topic(db: &Database, collection: &str) -> String {
     format!("{}.{collection}", db.name())
 }
 
+/// Writes one document, whose record becomes a dead letter, since no schema may be registered for it; the letter.
+async fn letter_without_a_schema(
+    db: &Database,
+    kafka: &Kafka,
+    setup: &Setup,
+    dead: &str,
+) -> Record {
+    let tailwater = setup.start().await;
+    db.documents("users")
+        .insert_one(doc! {"_id": 1, "name": "Ada"})
+        .await
+        .unwrap();
+    let mut letters = kafka.wait_for_records(&[dead], 1).await;
+    tailwater.stop().await;
+    letters.remove(0)
+}
+
 /// The number of a record's schema, and its value.
 async fn read(registry: &Registry, record: &Record) -> (i32, Value) {
     let bytes = record.bytes.as_deref().unwrap();

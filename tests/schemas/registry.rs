@@ -1,5 +1,6 @@
 //! What the registry, and who configures it, decides.
 
+use super::gate::registration;
 use super::{field, on, read, topic};
 use crate::support::{self, Setup, Tailwater, http};
 use bson::doc;
@@ -143,18 +144,8 @@ async fn without_auto_register_what_is_registered_is_used_and_nothing_else() {
             {"name": "name", "type": ["null", "string"], "default": null},
         ],
     });
-    let body = serde_json::json!({"schema": schema.to_string()}).to_string();
-    let path = format!("/apis/ccompat/v7/subjects/{subject}/versions");
-    let reply = http::send(
-        registry.addr(),
-        &format!(
-            "POST {path} HTTP/1.0\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-            registry.addr(),
-            body.len()
-        ),
-    )
-    .await
-    .unwrap();
+    let request = registration(&subject, "AVRO", &schema.to_string());
+    let reply = http::send(registry.addr(), &request).await.unwrap();
     assert_eq!(reply.status, 200, "{}", reply.body);
     // It is looked for now and then: until it is found, documents are dead letters.
     let mut id = 1;

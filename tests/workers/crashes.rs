@@ -1,6 +1,6 @@
 //! Workers that are killed, stopped, added and paused while they have work.
 
-use super::{Answer, Call, Receiver, is_all_committed, wanted, with_topic, worker, write};
+use super::{Answer, Call, Receiver, all_committed, wanted, with_topic, worker, write};
 use crate::support::{PATIENCE, Random, eventually};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -73,11 +73,7 @@ async fn no_job_is_lost_or_overtaken_where_workers_are_killed_stopped_and_added(
     );
     println!("{repeated} of {JOBS} were repeated");
     // What the second one did behind a job that it had not begun is repeated by the third, also when each was done once.
-    eventually(PATIENCE, "all of it is committed", async || {
-        let is_all = is_all_committed(kafka, &prefix, &topic, 4).await;
-        is_all.then_some(())
-    })
-    .await;
+    all_committed(kafka, &prefix, &topic, 4).await;
     third.stop().await;
 
     // Another worker has nothing to do.

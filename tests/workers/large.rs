@@ -1,6 +1,6 @@
 //! Jobs that are larger than a topic of Kafka takes.
 
-use super::{Answer, Receiver, is_all_committed, wanted, worker, write};
+use super::{Answer, Receiver, all_committed, is_all_committed, wanted, worker, write};
 use crate::support::{Kafka, PATIENCE, Record, eventually, unique};
 use serde_json::{Value, json};
 
@@ -65,11 +65,7 @@ async fn a_job_too_large_for_the_dead_letters_is_kept_and_told_of_until_they_tak
             })
             .await;
         assert_eq!(of_order(&letters), expected(&[0, 1, 2, 3]));
-        eventually(PATIENCE, "all of it is committed", async || {
-            let is_all = is_all_committed(&kafka, &prefix, &topic, 1).await;
-            is_all.then_some(())
-        })
-        .await;
+        all_committed(&kafka, &prefix, &topic, 1).await;
         let health = worker.get("/health").await.json();
         assert_eq!(health["waits"]["dead_letters"], Value::Null);
         worker.stop().await;

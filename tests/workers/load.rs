@@ -2,7 +2,7 @@
 
 use super::crashes::assert_in_order;
 use super::{
-    Answer, Call, Receiver, dead_letters, is_all_committed, wanted, with_topic, worker, write,
+    Answer, Call, Receiver, all_committed, dead_letters, wanted, with_topic, worker, write,
 };
 use crate::support::{PATIENCE, eventually};
 use rustix::process::Signal;
@@ -67,11 +67,7 @@ async fn hundreds_of_jobs_that_end_in_one_moment_are_all_taken_note_of() {
     worker.signal(Signal::STOP);
     receiver.wait_for(JOBS).await;
     worker.signal(Signal::CONT);
-    eventually(PATIENCE, "all of it is committed", async || {
-        let is_all = is_all_committed(kafka, &prefix, &topic, 1).await;
-        is_all.then_some(())
-    })
-    .await;
+    all_committed(kafka, &prefix, &topic, 1).await;
     assert_eq!(receiver.calls().len(), JOBS);
     worker.stop().await;
 }

@@ -1,6 +1,6 @@
 //! Jobs that take long, and workers that are paused over their end.
 
-use super::{Answer, Receiver, is_all_committed, wanted, with_topic, worker, write};
+use super::{Answer, Receiver, all_committed, wanted, with_topic, worker, write};
 use crate::support::{PATIENCE, eventually};
 use serde_json::json;
 use std::sync::Arc;
@@ -35,11 +35,7 @@ async fn an_attempt_that_is_longer_than_a_member_may_be_silent_is_made_once() {
     tokio::time::sleep(Duration::from_millis(SILENT_MS + 3_000)).await;
     assert_eq!(receiver.calls().len(), 1);
     wanted_end.notify_one();
-    eventually(PATIENCE, "all of it is committed", async || {
-        let is_all = is_all_committed(kafka, &prefix, &topic, 1).await;
-        is_all.then_some(())
-    })
-    .await;
+    all_committed(kafka, &prefix, &topic, 1).await;
     assert_eq!(receiver.calls().len(), 3, "each once");
     for worker in both {
         let exit = worker.stop().await;

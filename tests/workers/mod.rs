@@ -17,7 +17,7 @@ mod signed;
 mod tls;
 mod topics;
 
-use crate::support::{self, Kafka, PATIENCE, Record, Setup, unique};
+use crate::support::{self, Kafka, PATIENCE, Record, Setup, eventually, unique};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -140,6 +140,15 @@ async fn is_all_committed(kafka: &Kafka, group: &str, topic: &str, partitions: i
         })
     });
     asking.await.unwrap()
+}
+
+/// Waits until a group has committed all that is in a topic.
+async fn all_committed(kafka: &Kafka, group: &str, topic: &str, partitions: i32) {
+    eventually(PATIENCE, "all of it is committed", async || {
+        let is_all = is_all_committed(kafka, group, topic, partitions).await;
+        is_all.then_some(())
+    })
+    .await;
 }
 
 /// Where the jobs of a group wait for their next attempt.

@@ -1,8 +1,8 @@
 //! Jobs without an order, which wait for their next attempt in a topic of their own.
 
 use super::{
-    Answer, Call, Receiver, dead_letters, is_all_committed, retry_topic, wanted, with_topic,
-    worker, write,
+    Answer, Call, Receiver, all_committed, dead_letters, retry_topic, wanted, with_topic, worker,
+    write,
 };
 use crate::support::{Kafka, Operation, PATIENCE, Random, Resource, eventually, unique};
 use serde_json::{Value, json};
@@ -343,11 +343,7 @@ async fn a_job_that_kafka_does_not_take_for_a_retry_is_tried_again_from_memory()
         .filter(|(id, _)| *id == refused);
     let numbers: Vec<_> = of_it.map(|(_, number)| number).collect();
     assert_eq!(numbers, ["1", "2"]);
-    eventually(PATIENCE, "its offset is committed", async || {
-        let is_all = is_all_committed(&kafka, &prefix, &topic, 1).await;
-        is_all.then_some(())
-    })
-    .await;
+    all_committed(&kafka, &prefix, &topic, 1).await;
     assert!(!parked().await.contains(&refused));
 
     // Once it may write again, it does, and says nothing more.

@@ -1,8 +1,7 @@
 //! Workers that are added and taken away while jobs come.
 
 use super::crashes::assert_in_order;
-use super::{Answer, Call, Receiver, is_all_committed, wanted, with_topic, worker, write};
-use crate::support::{PATIENCE, eventually};
+use super::{Answer, Call, Receiver, all_committed, wanted, with_topic, worker, write};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -45,11 +44,7 @@ async fn workers_are_scaled_up_and_down_under_load_without_a_loss() {
     }
     let done = receiver.wait_for(written).await;
     assert_in_order(&done);
-    eventually(PATIENCE, "all of it is committed", async || {
-        let is_all = is_all_committed(kafka, &prefix, &topic, PARTITIONS).await;
-        is_all.then_some(())
-    })
-    .await;
+    all_committed(kafka, &prefix, &topic, PARTITIONS).await;
     let calls = receiver.calls();
     let ids: BTreeSet<_> = calls.iter().map(Call::id).collect();
     assert_eq!(ids.len(), written, "every job came");

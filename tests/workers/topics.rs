@@ -2,7 +2,8 @@
 
 use super::crashes::assert_in_order;
 use super::{
-    Answer, Call, Receiver, is_all_committed, wanted, with_topic, worker, write, write_at_once,
+    Answer, Call, Receiver, all_committed, is_all_committed, wanted, with_topic, worker, write,
+    write_at_once,
 };
 use crate::support::{Kafka, PATIENCE, eventually, unique};
 use rdkafka::admin::{AdminOptions, NewPartitions};
@@ -13,14 +14,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
-
-async fn all_committed(kafka: &Kafka, group: &str, topic: &str, partitions: i32) {
-    eventually(PATIENCE, "all of it is committed", async || {
-        let is_all = is_all_committed(kafka, group, topic, partitions).await;
-        is_all.then_some(())
-    })
-    .await;
-}
 
 fn ids(calls: &[Call]) -> BTreeSet<String> {
     calls.iter().map(|call| call.id().to_owned()).collect()

@@ -91,17 +91,17 @@ impl<P: Produce, R: Route> Pump<'_, P, R> {
                 is_end,
                 millis: time.unwrap_or_default(),
             };
-            if matches!(
-                self.encoders.bound(&bound, time),
-                Err(EncodeError::Unsettled)
-            ) && let Err(why) = self.settled_bounds(topic.name()).await?
-            {
-                return Ok(Some(Reason::Schema(why)));
+            let mut encoded = self.encoders.bound(&bound, time);
+            if matches!(encoded, Err(EncodeError::Unsettled)) {
+                if let Err(why) = self.settled_bounds(topic.name()).await? {
+                    return Ok(Some(Reason::Schema(why)));
+                }
+                encoded = self.encoders.bound(&bound, time);
             }
             if is_suspect {
                 self.outlet.acknowledged().await?;
             }
-            let encoded = match self.encoders.bound(&bound, time) {
+            let encoded = match encoded {
                 Ok(encoded) => encoded,
                 Err(error) => return Ok(Some(Reason::Encoding(error.to_string()))),
             };
